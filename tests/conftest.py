@@ -1,0 +1,95 @@
+"""Fixtures for every test: the embedded servers, started once per session (and xdist worker)."""
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from app.embedded.broker import BrokerServer
+from app.embedded.children import ChildSpec, command_line
+from app.embedded.postgres import PostgresServer
+from app.embedded.sockets import socket_folder
+
+REPOSITORY = Path(__file__).parent.parent
+# Speed for safety: what a test database holds need not survive a power cut.
+FAST_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run async tests on asyncio, as the product does."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def stack_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the data folder of this session's servers."""
+    return tmp_path_factory.mktemp("stack").resolve()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(stack_folder: Path) -> Iterator[PostgresServer]:
+    """Start a PostgreSQL for this session; its database is empty."""
+    server = PostgresServer(
+        data_dir=stack_folder / "postgres",
+        socket_dir=socket_folder(stack_folder) / "postgres",
+        settings=FAST_SETTINGS,
+    )
+    server.prepare()
+    with running(server.spec(), is_ready=server.is_ready_now):
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """Return the address of this session's database, made by the migrations where there are any."""
+    url = postgres_server.url()
+    if (REPOSITORY / "alembic.ini").exists():
+        subprocess.run(
+            [sys.executable, "-m", "alembic", "upgrade", "head"],
+            cwd=REPOSITORY,
+            env={"PATH": "/usr/bin:/bin", "TRAINWRIGHT_DATABASE_URL": url},
+            check=True,
+            timeout=60,
+        )
+    return url
+
+
+@pytest.fixture(scope="session")
+def broker_url(stack_folder: Path) -> Iterator[str]:
+    """Start a broker for this session and return its address."""
+    server = BrokerServer(socket_path=socket_folder(stack_folder) / "broker.sock")
+    with running(server.spec(), is_ready=lambda: asyncio.run(server.is_ready())):
+        yield server.url
+
+
+@contextmanager
+def running(spec: ChildSpec, *, is_ready: Callable[[], bool]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a child outside a supervisor; it ends with the block, or with pytest."""
+    process = subprocess.Popen(
+        command_line(spec.argv, account=spec.account, death_signal=spec.death_signal),
+        env=dict(spec.env),
+        cwd=spec.cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + spec.ready_seconds
+        while not is_ready():
+            assert process.poll() is None, f"{spec.name} ended with {process.returncode}"
+            assert time.monotonic() < deadline, f"{spec.name} is not ready in time"
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.send_signal(spec.stop_signal)
+        try:
+            process.wait(timeout=spec.stop_seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
