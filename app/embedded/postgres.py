@@ -137,7 +137,7 @@ class PostgresServer:
             )
 
     def _make_cluster(self) -> None:
-        """Build the cluster beside its place and move it there whole, so that a kill leaves none."""
+        """Build the cluster beside its place, then move it there whole: a kill leaves no half."""
         building = self.data_dir.with_name(self.data_dir.name + ".incoming")
         if building.exists():
             shutil.rmtree(building)

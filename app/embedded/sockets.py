@@ -41,4 +41,5 @@ def socket_folder(data_dir: Path) -> Path:
 
 def _temporary_folder() -> str:
     folder = tempfile.gettempdir()
-    return folder if len(os.fsencode(folder)) < _LONGEST_FOLDER_BYTES // 2 else "/tmp"
+    short = len(os.fsencode(folder)) < _LONGEST_FOLDER_BYTES // 2
+    return folder if short else "/tmp"  # noqa: S108 - the folder made there is checked

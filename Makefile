@@ -1,0 +1,99 @@
+# Needs make and a Python of at least 3.11 with its venv module; everything else is fetched into
+# .uv (the installer, pinned) and .venv (the locked environment).
+
+UV_VERSION := 0.13.9
+PYTEST_WORKERS ?= 0
+PYTEST_ARGS ?=
+NAME ?=
+MESSAGE ?=
+
+CANDIDATES := python3 python3.13 python3.12 python3.11 python3.14 python
+PYTHON ?= $(shell for name in $(CANDIDATES); do \
+	"$$name" -c 'import sys; sys.version_info >= (3, 11) or sys.exit(1); print(sys.executable)' \
+	2>/dev/null && break; done)
+
+RUN := .venv/bin/python -m
+READY := .venv/.ready
+UV := .uv/bin/uv
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## Say what can be made
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1|\2/p' Makefile | \
+	while IFS='|' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+
+.PHONY: up
+up: $(READY)  ## Start the whole stack on this machine; Ctrl-C stops it
+	@exec .venv/bin/python -m app.cli up $(ARGS)
+
+.PHONY: demo
+demo: $(READY)  ## Walk the main job over the HTTP API; DIGITS=folder uses the original archives
+	@exec .venv/bin/python examples/demo.py
+
+.PHONY: test
+test: $(READY)  ## Lint, format check, types, imports and all tests; PYTEST_ARGS=… narrows the last
+	@status=0; \
+	$(MAKE) --no-print-directory --keep-going lint types || status=1; \
+	$(RUN) pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS) || status=1; \
+	exit $$status
+
+.PHONY: lint
+lint: lint-code lint-format lint-imports  ## Lint, format check and import contracts
+
+.PHONY: lint-code
+lint-code: $(READY)
+	$(RUN) ruff check --quiet
+
+.PHONY: lint-format
+lint-format: $(READY)
+	$(RUN) ruff format --quiet --check
+
+.PHONY: lint-imports
+lint-imports: $(READY)
+	.venv/bin/lint-imports
+
+.PHONY: types
+types: $(READY)  ## Check the types
+	$(RUN) mypy
+
+.PHONY: format
+format: $(READY)  ## Format the code and mend what the linter can mend
+	$(RUN) ruff check --quiet --fix
+	$(RUN) ruff format --quiet
+
+.PHONY: bench
+bench: $(READY)  ## Measure; NAME=warm_start runs one benchmark, without it all of them
+	@exec $(RUN) benchmarks $(NAME)
+
+.PHONY: migrate
+migrate: $(READY)  ## Bring the database of TRAINWRIGHT_DATABASE_URL, or of a running `make up`, to head
+	$(RUN) app.cli migrate
+
+.PHONY: revision
+revision: $(READY)  ## Write a migration from the difference to the tables; MESSAGE="what changes"
+	@test -n "$(MESSAGE)" || { echo 'say what changes: make revision MESSAGE="…"' >&2; exit 2; }
+	$(RUN) app.cli revision "$(MESSAGE)"
+
+.PHONY: clean
+clean:  ## Remove environments and caches; data folders stay
+	rm -rf .venv .uv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment is checked again whenever the project or the lock changed.
+$(READY): pyproject.toml uv.lock | $(UV)
+	$(UV) sync --frozen --quiet --no-python-downloads --python "$(PYTHON)"
+	@touch $@
+
+# A private copy of the installer. Debian splits venv from Python; pip alone does as well.
+$(UV):
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed; found none of: $(CANDIDATES)" >&2; exit 1; }
+	@rm -rf .uv
+	@if "$(PYTHON)" -m venv .uv 2>/dev/null; then \
+		.uv/bin/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); \
+	else \
+		rm -rf .uv; \
+		"$(PYTHON)" -m pip install --quiet --disable-pip-version-check --target .uv uv==$(UV_VERSION) || { \
+			rm -rf .uv; \
+			echo "$(PYTHON) has neither venv nor pip (on Debian: apt-get install python3-venv)" >&2; exit 1; }; \
+	fi
