@@ -1,0 +1,219 @@
+"""HTTP to the control plane: one kept-alive connection per thread that talks."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+from workers.runner.control import Control
+from workers.runner.errors import Away, Fenced, Refused
+
+T = TypeVar("T")
+READ_BYTES = 1 << 18
+_TRY_AGAIN = frozenset({408, 425, 429})
+_JSON = "application/json"
+_BYTES = "application/octet-stream"
+_BROKEN = (OSError, http.client.HTTPException)
+
+
+class Endpoint(NamedTuple):
+    """Where the control plane is, and the file that holds this node's token."""
+
+    url: str
+    token_path: str
+    control: Control
+
+    def channel(self) -> Channel:
+        """Open a channel for the calling thread."""
+        return Channel(self)
+
+
+class Channel:
+    """Requests over one connection; belongs to one thread.
+
+    Every request is idempotent by protocol, so one that finds its kept-alive connection closed
+    is sent again at once on a new one.
+
+    Raises (all requests):
+        Away: no answer, or one that says to try again later.
+        Refused: any other answer that is not a success.
+        Fenced: 410, or 401 with the newest token; the control is told as well.
+    """
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        parts = urlsplit(endpoint.url)
+        self._is_secure = parts.scheme == "https"
+        self._host = parts.hostname or "127.0.0.1"
+        self._port = parts.port
+        self._prefix = parts.path.rstrip("/") + "/v1/node"
+        self._connection: http.client.HTTPConnection | None = None
+        self._token = _read_token(endpoint.token_path)
+
+    def get_json(self, path: str, *, timeout_seconds: float = 30) -> dict[str, Any]:
+        """GET a JSON object."""
+        return _object(self._request("GET", path, b"", {}, timeout_seconds))
+
+    def post_json(
+        self, path: str, body: dict[str, Any], *, timeout_seconds: float = 30
+    ) -> dict[str, Any]:
+        """POST a JSON object and return the one answered."""
+        data = json.dumps(body).encode("ascii")
+        return _object(self._request("POST", path, data, {"Content-Type": _JSON}, timeout_seconds))
+
+    def post_bytes(self, path: str, body: bytes) -> dict[str, Any]:
+        """POST raw bytes and return the JSON object answered."""
+        return _object(self._request("POST", path, body, {"Content-Type": _BYTES}, 30))
+
+    def put_chunks(self, path: str, chunks: Callable[[], Iterable[bytes]], size_bytes: int) -> None:
+        """PUT a body of known size; `chunks` is called anew for each try."""
+        headers = {"Content-Type": _BYTES, "Content-Length": str(size_bytes)}
+        self._request("PUT", path, chunks, headers, 120)
+
+    def download(self, path: str, sink: Callable[[bytes], object]) -> None:
+        """GET raw bytes into `sink`; a broken transfer raises Away after part of the bytes."""
+        response = self._answer("GET", path, b"", {}, 120)
+        try:
+            while chunk := response.read(READ_BYTES):
+                sink(chunk)
+        except _BROKEN as error:
+            self.close()
+            raise Away(repr(error)) from error
+        if response.length:
+            self.close()
+            raise Away(f"the answer ended {response.length} bytes early")
+
+    def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Callable[[], Iterable[bytes]],
+        headers: dict[str, str],
+        timeout_seconds: float,
+    ) -> bytes:
+        response = self._answer(method, path, body, headers, timeout_seconds)
+        try:
+            return response.read()
+        except _BROKEN as error:
+            self.close()
+            raise Away(repr(error)) from error
+
+    def _answer(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Callable[[], Iterable[bytes]],
+        headers: dict[str, str],
+        timeout_seconds: float,
+    ) -> http.client.HTTPResponse:
+        response = self._send(method, path, body, headers, timeout_seconds)
+        if response.status == 401 and self._has_newer_token():
+            response.read()
+            response = self._send(method, path, body, headers, timeout_seconds)
+        if response.status < 300:
+            return response
+        problem = self._problem(response)
+        if response.status >= 500 or response.status in _TRY_AGAIN:
+            raise Away(str(Refused(response.status, problem)))
+        refusal = Refused(response.status, problem)
+        if response.status in (401, 410):
+            self._endpoint.control.fence(str(refusal))
+            raise Fenced(str(refusal))
+        raise refusal
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Callable[[], Iterable[bytes]],
+        headers: dict[str, str],
+        timeout_seconds: float,
+    ) -> http.client.HTTPResponse:
+        is_reused = self._connection is not None
+        try:
+            return self._exchange(method, path, body, headers, timeout_seconds)
+        except _BROKEN as error:
+            self.close()
+            if not is_reused or isinstance(error, TimeoutError):
+                raise Away(repr(error)) from error
+        try:
+            return self._exchange(method, path, body, headers, timeout_seconds)
+        except _BROKEN as error:
+            self.close()
+            raise Away(repr(error)) from error
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Callable[[], Iterable[bytes]],
+        headers: dict[str, str],
+        timeout_seconds: float,
+    ) -> http.client.HTTPResponse:
+        connection = self._connected(timeout_seconds)
+        content = body() if callable(body) else body or None
+        sent = {"Authorization": "Bearer " + self._token, **headers}
+        connection.request(method, self._prefix + path, content, sent)
+        return connection.getresponse()
+
+    def _connected(self, timeout_seconds: float) -> http.client.HTTPConnection:
+        if self._connection is None:
+            kind = http.client.HTTPSConnection if self._is_secure else http.client.HTTPConnection
+            self._connection = kind(self._host, self._port, timeout=timeout_seconds)
+        elif self._connection.sock is not None:
+            self._connection.sock.settimeout(timeout_seconds)
+        return self._connection
+
+    def _problem(self, response: http.client.HTTPResponse) -> dict[str, object]:
+        try:
+            text = response.read()
+        except _BROKEN:
+            self.close()
+            return {}
+        try:
+            problem = json.loads(text)
+        except ValueError:
+            return {}
+        return problem if isinstance(problem, dict) else {}
+
+    def _has_newer_token(self) -> bool:
+        token = _read_token(self._endpoint.token_path)
+        is_newer = token != self._token
+        self._token = token
+        return is_newer
+
+
+def persist(call: Callable[[], T], control: Control) -> T:
+    """Call until it does not raise Away, with growing pauses, as long as `control` allows."""
+    attempt = 0
+    while True:
+        control.check()
+        try:
+            return call()
+        except Away:
+            control.pause(attempt)
+            attempt += 1
+
+
+def _read_token(path: str) -> str:
+    with open(path, encoding="ascii") as file:
+        return file.read().strip()
+
+
+def _object(data: bytes) -> dict[str, Any]:
+    if not data:
+        return {}
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise Away("the answer is not JSON") from error
+    return value if isinstance(value, dict) else {}

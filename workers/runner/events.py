@@ -1,0 +1,98 @@
+"""Tell the control plane what happened, in order, without holding up whoever watches."""
+
+from __future__ import annotations
+
+import functools
+import queue
+import threading
+from typing import Any
+
+from workers.runner.api import Endpoint, persist
+from workers.runner.control import Control
+from workers.runner.errors import Away, Fenced, GaveUp, Refused, Stopped
+
+
+class Ticket:
+    """An event on its way."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self._command = ""
+        self._error: Exception | None = None
+
+    def wait(self) -> str:
+        """Wait for the answer and return its command.
+
+        Raises:
+            Fenced, GaveUp, Stopped, Refused: why the event could not be delivered.
+        """
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._command
+
+    def settle(self, command: str, error: Exception | None) -> None:
+        """Give the answer, or the reason why there is none."""
+        self._command = command
+        self._error = error
+        self._done.set()
+
+
+class EventSender(threading.Thread):
+    """Posts events one after the other, each until it is delivered."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        super().__init__(name="events", daemon=True)
+        self._endpoint = endpoint
+        self._pending: queue.SimpleQueue[tuple[dict[str, Any], Ticket]] = queue.SimpleQueue()
+
+    def post(self, event: str, **details: Any) -> Ticket:
+        """Queue an event with its members; the ticket tells when it was delivered."""
+        ticket = Ticket()
+        self._pending.put(({"event": event, **details}, ticket))
+        return ticket
+
+    def run(self) -> None:
+        """Deliver for ever."""
+        channel = self._endpoint.channel()
+        control = self._endpoint.control
+        while True:
+            body, ticket = self._pending.get()
+            try:
+                answer = persist(functools.partial(channel.post_json, "/events", body), control)
+            except (Fenced, GaveUp, Stopped, Refused) as error:
+                ticket.settle("", error)
+                continue
+            command = str(answer.get("command", "continue"))
+            if command == "stop":
+                control.request_stop()
+            ticket.settle(command, None)
+
+
+class Heartbeat(threading.Thread):
+    """Tells the control plane every few seconds that the node lives, and in which phase."""
+
+    def __init__(self, endpoint: Endpoint, *, interval_seconds: float) -> None:
+        super().__init__(name="heartbeat", daemon=True)
+        self.phase = "preparing"
+        self._endpoint = endpoint
+        self._interval_seconds = interval_seconds
+        self._closing = threading.Event()
+
+    def run(self) -> None:
+        """Beat until closed or fenced; a beat that is not answered is made up by the next."""
+        channel = self._endpoint.channel()
+        control: Control = self._endpoint.control
+        while not self._closing.wait(self._interval_seconds):
+            try:
+                answer = channel.post_json("/heartbeat", {"phase": self.phase}, timeout_seconds=10)
+            except (Away, Refused):
+                continue
+            except Fenced:
+                return
+            if answer.get("command") == "stop":
+                control.request_stop()
+
+    def close(self) -> None:
+        """Beat no more."""
+        self._closing.set()

@@ -1,0 +1,237 @@
+"""The life of one node: order, source, inputs, start together, watch, deliver, finish."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import sys
+
+from workers.runner.api import Endpoint, persist
+from workers.runner.control import Control
+from workers.runner.environment import process_environment, resolve
+from workers.runner.errors import Fenced, GaveUp, PrepareError, Refused, Stopped
+from workers.runner.events import EventSender, Heartbeat
+from workers.runner.fetch import fetch_files
+from workers.runner.follow import Follower
+from workers.runner.inputs import Inputs
+from workers.runner.notes import Notes
+from workers.runner.order import Order, inside, parse_order
+from workers.runner.outputs import publish_outputs
+from workers.runner.processes import NodeProcess
+from workers.runner.readiness import ReadinessPoller
+from workers.runner.records import RecordShipper
+from workers.runner.shipping import LogShipper
+from workers.runner.supervise import supervise
+
+EXIT_FINISHED = 0
+EXIT_FENCED = 3
+EXIT_UNDELIVERED = 4
+EXIT_NOT_PREPARED = 5
+EXIT_STOPPED_EARLY = 6
+BAD_ORDER_DELIVER_SECONDS = 60.0
+SIGNALLED_DELIVER_SECONDS = 10.0
+START_POLL_SECONDS = (0.2, 0.4, 0.7, 1.0)
+
+
+def main() -> int:
+    """Work as the node whose folder is the current one, and return the exit status."""
+    control = Control()
+
+    def stop() -> None:
+        control.request_stop()
+        control.hurry(deliver_seconds=SIGNALLED_DELIVER_SECONDS)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # A thread of its own: the interrupted code may hold the locks that `stop` needs.
+        signal.signal(number, lambda *_: _thread.start_new_thread(stop, ()))
+    node_dir = os.getcwd()
+    url = os.environ["TRAINWRIGHT_ENDPOINT"].rstrip("/")
+    endpoint = Endpoint(url, os.path.join(node_dir, "token"), control)
+    try:
+        return Node(endpoint, node_dir=node_dir).work()
+    except Fenced as reason:
+        return _say(f"disowned: {reason}", EXIT_FENCED)
+    except GaveUp as reason:
+        return _say(f"not everything was delivered: {reason}", EXIT_UNDELIVERED)
+    except Stopped as reason:
+        return _say(str(reason), EXIT_STOPPED_EARLY)
+    except Refused as refusal:
+        return _say(f"refused: {refusal}", EXIT_NOT_PREPARED)
+
+
+class Node:
+    """One node of one attempt.
+
+    Args:
+        endpoint: the control plane.
+        node_dir: the node's own folder, absolute.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, node_dir: str) -> None:
+        self._endpoint = endpoint
+        self._control = endpoint.control
+        self._work_dir = os.path.join(node_dir, "work")
+        self._spool_dir = os.path.join(node_dir, "spool")
+        self._records_path = os.path.join(self._spool_dir, "records.jsonl")
+        self._started_marker = os.path.join(node_dir, "started")
+        for folder in (self._work_dir, self._spool_dir):
+            os.makedirs(folder, exist_ok=True)
+        self._inputs = Inputs(folder=os.path.join(node_dir, "inputs"), work_dir=self._work_dir)
+        self._events = EventSender(endpoint)
+        self._shipper = LogShipper(endpoint, spool_dir=self._spool_dir)
+        self._notes = Notes(self._shipper.open_stream)
+        self._records = RecordShipper(endpoint, path=self._records_path, notes=self._notes)
+
+    def work(self) -> int:
+        """Do the whole work of the node and return the runner's exit status.
+
+        Raises:
+            Fenced, GaveUp, Stopped, Refused: why it ended early.
+        """
+        self._events.start()
+        channel = self._endpoint.channel()
+        data = persist(lambda: channel.get_json("/order"), self._control)
+        channel.close()
+        try:
+            order = parse_order(data)
+        except PrepareError as error:
+            return self._fail(error, deliver_seconds=BAD_ORDER_DELIVER_SECONDS)
+        heartbeat = Heartbeat(self._endpoint, interval_seconds=order.heartbeat_seconds)
+        heartbeat.start()
+        try:
+            processes = self._prepare(order)
+            heartbeat.phase = "ready"
+            self._await_start()
+        except PrepareError as error:
+            return self._fail(error, deliver_seconds=order.deliver_seconds)
+        except OSError as error:
+            problem = PrepareError("prepare_failed", f"{error.filename}: {error.strerror}")
+            return self._fail(problem, deliver_seconds=order.deliver_seconds)
+        except Stopped:
+            processes = []
+        finally:
+            self._control.end_preparing()
+        self._shipper.start()
+        self._records.start()
+        heartbeat.phase = "running"
+        reason = self._run(order, processes) if processes else "stopped"
+        heartbeat.phase = "collecting"
+        self._deliver(order, [process for process, _ in processes], reason)
+        heartbeat.close()
+        return EXIT_FINISHED
+
+    def _prepare(self, order: Order) -> list[tuple[NodeProcess, dict[str, str]]]:
+        if os.path.exists(self._started_marker):
+            raise PrepareError("runner_died", "an earlier runner died after it had started")
+        fetch_files(
+            self._endpoint,
+            order.source,
+            self._work_dir,
+            objects_dir=order.objects_dir,
+            what="source",
+        )
+        self._inputs.prepare(self._endpoint, order)
+        for folder in (*order.collect, *order.follow):
+            os.makedirs(inside(self._work_dir, folder), exist_ok=True)
+        standin_dir = os.path.join(os.path.dirname(os.path.abspath(__file__)), "standin")
+        prepared = []
+        for item in order.processes:
+            environment = process_environment(
+                order,
+                item,
+                input_paths=self._inputs.paths,
+                records_path=self._records_path,
+                standin_dir=standin_dir,
+            )
+            process = NodeProcess(
+                argv=[resolve(argument, self._inputs.paths) for argument in item.argv],
+                stream=self._shipper.open_stream(item.stream),
+                control=self._control,
+            )
+            prepared.append((process, environment))
+        return prepared
+
+    def _await_start(self) -> None:
+        """Say that the node is ready, and wait for the word to start with all others."""
+        command = self._events.post("ready").wait()
+        channel = self._endpoint.channel()
+        asked = 0
+        while command != "start":
+            if command == "stop":
+                raise Stopped("stopped before the start")
+            self._control.rest(START_POLL_SECONDS[min(asked, len(START_POLL_SECONDS) - 1)])
+            asked += 1
+            answer = persist(
+                lambda: channel.post_json("/heartbeat", {"phase": "ready"}), self._control
+            )
+            command = str(answer.get("command", "continue"))
+        channel.close()
+
+    def _run(self, order: Order, processes: list[tuple[NodeProcess, dict[str, str]]]) -> str | None:
+        follower = Follower(
+            work_dir=self._work_dir,
+            folders=order.follow,
+            shipper=self._shipper,
+            notes=self._notes,
+        )
+        with open(self._started_marker, "wb"):
+            pass
+        for process, environment in processes:
+            process.start(environment=environment, cwd=self._work_dir)
+        self._events.post("started")
+        follower.start()
+        poller = None
+        if order.readiness is not None:
+            poller = ReadinessPoller(
+                order.readiness,
+                work_dir=self._work_dir,
+                events=self._events,
+                control=self._control,
+            )
+            poller.start()
+        reason = supervise([process for process, _ in processes], order, self._control)
+        if poller is not None:
+            poller.close()
+        self._control.end_work(deliver_seconds=order.deliver_seconds)
+        follower.close()
+        return reason
+
+    def _deliver(self, order: Order, processes: list[NodeProcess], reason: str | None) -> None:
+        self._control.end_work(deliver_seconds=order.deliver_seconds)
+        self._inputs.remove_outside()
+        reports = [process.report() for process in processes]
+        exited = self._events.post("exited", processes=reports, reason=reason)
+        is_partial = reason is not None or any(process.has_failed for process in processes)
+        if processes and order.collect:
+            self._publish(order, is_partial=is_partial)
+        self._records.close()
+        streams = self._shipper.seal_and_drain()
+        exited.wait()
+        self._events.post("finished", streams=streams).wait()
+
+    def _publish(self, order: Order, *, is_partial: bool) -> None:
+        try:
+            publish_outputs(
+                self._endpoint,
+                work_dir=self._work_dir,
+                folders=order.collect,
+                is_partial=is_partial,
+                notes=self._notes,
+            )
+        except Refused as refusal:
+            message = f"the outputs were refused: {refusal}"
+            self._notes.write(message)
+            self._events.post("failed", code="outputs_refused", message=message).wait()
+
+    def _fail(self, error: PrepareError, *, deliver_seconds: float) -> int:
+        self._control.end_preparing()
+        self._control.end_work(deliver_seconds=deliver_seconds)
+        self._inputs.remove_outside()
+        self._events.post("failed", code=error.code, message=error.message).wait()
+        return _say(f"{error.code}: {error.message}", EXIT_NOT_PREPARED)
+
+
+def _say(text: str, status: int) -> int:
+    sys.stderr.write(f"trainwright runner: {text}\n")
+    return status

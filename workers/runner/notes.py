@@ -1,0 +1,39 @@
+"""What the runner itself has to say: on its own standard error and in a stream of the run."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from workers.runner.streams import Stream
+
+STREAM_NAME = "system_logs/runner.txt"
+
+
+class Notes:
+    """Lines about this node; the stream is opened only when there is something to say.
+
+    Args:
+        open_stream: opens a stream of the run by name.
+    """
+
+    def __init__(self, open_stream: Callable[[str], Stream]) -> None:
+        self._open_stream = open_stream
+        self._lock = threading.Lock()
+        self._said: set[str] = set()
+
+    def write(self, text: str) -> None:
+        """Add one line."""
+        line = time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + text + "\n"
+        sys.stderr.write(line)
+        self._open_stream(STREAM_NAME).append(line.encode("utf-8", "replace"))
+
+    def write_once(self, text: str) -> None:
+        """Add a line unless the same was said before."""
+        with self._lock:
+            if text in self._said:
+                return
+            self._said.add(text)
+        self.write(text)

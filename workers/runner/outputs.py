@@ -1,0 +1,153 @@
+"""Collect what the scripts left in `./outputs`: send the missing bytes, then the list of names."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from workers.runner.api import READ_BYTES, Channel, Endpoint, persist
+from workers.runner.errors import Refused
+from workers.runner.follow import readable_name
+from workers.runner.notes import Notes
+from workers.runner.order import inside
+from workers.runner.parallel import for_each
+
+ASKED_AT_ONCE = 1000
+
+
+class OutputFile(NamedTuple):
+    """A file to publish: where it is, its name in the run, and its bytes by digest."""
+
+    location: str
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+def publish_outputs(
+    endpoint: Endpoint, *, work_dir: str, folders: list[str], is_partial: bool, notes: Notes
+) -> None:
+    """Upload all files of `folders` and post their list; what cannot be read is noted.
+
+    Args:
+        is_partial: whether the scripts did not end well, so more might have been expected.
+
+    Raises:
+        Refused: the control plane does not take the list or the bytes.
+        GaveUp, Fenced: as the control says.
+    """
+    files = [
+        file
+        for folder in folders
+        for location in _walk(work_dir, folder, notes)
+        if (file := _hashed(location, work_dir, notes)) is not None
+    ]
+    channel = endpoint.channel()
+    missing = _missing(endpoint, channel, sorted({file.sha256 for file in files}))
+    first_with = {file.sha256: file for file in reversed(files)}
+    lost: set[str] = set()
+
+    def upload(own_channel: Channel, file: OutputFile) -> None:
+        try:
+            _upload(endpoint, own_channel, file)
+        except FileNotFoundError:
+            lost.add(file.sha256)
+            notes.write(f"{file.path}: vanished while it was collected")
+
+    for_each(endpoint, [first_with[digest] for digest in missing], upload)
+    listed = [
+        {"path": file.path, "sha256": file.sha256, "size_bytes": file.size_bytes}
+        for file in files
+        if file.sha256 not in lost
+    ]
+    body = {"files": listed, "partial": is_partial}
+    persist(lambda: channel.post_json("/outputs", body, timeout_seconds=120), endpoint.control)
+    channel.close()
+
+
+def _walk(work_dir: str, folder: str, notes: Notes) -> Iterator[str]:
+    root = inside(work_dir, folder)
+    real_root = os.path.realpath(root)
+    if real_root != os.path.join(os.path.realpath(work_dir), *folder.split("/")):
+        notes.write(f"{folder}: is a link to elsewhere, so it was not collected")
+        return
+    yield from _walk_folder(root, real_root, (real_root,), notes)
+
+
+def _walk_folder(
+    folder: str, real_root: str, ancestors: tuple[str, ...], notes: Notes
+) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as entries:
+            paths = sorted(entry.path for entry in entries)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        notes.write(f"{readable_name(folder)}: not collected: {error.strerror}")
+        return
+    for path in paths:
+        real = os.path.realpath(path)
+        name = readable_name(path)
+        if real != real_root and not real.startswith(real_root + os.sep):
+            notes.write(f"{name}: a link that leads out of the folder was not collected")
+            continue
+        try:
+            mode = os.stat(path).st_mode
+        except OSError as error:
+            notes.write(f"{name}: not collected: {error.strerror}")
+            continue
+        if stat.S_ISREG(mode):
+            yield path
+        elif not stat.S_ISDIR(mode):
+            notes.write(f"{name}: not a regular file, so it was not collected")
+        elif real in ancestors:
+            notes.write(f"{name}: a link to a folder around it was not collected")
+        else:
+            yield from _walk_folder(path, real_root, (*ancestors, real), notes)
+
+
+def _hashed(location: str, work_dir: str, notes: Notes) -> OutputFile | None:
+    path = readable_name(os.path.relpath(location, work_dir))
+    digest = hashlib.sha256()
+    size_bytes = 0
+    try:
+        with open(location, "rb", buffering=0) as file:
+            while chunk := file.read(READ_BYTES):
+                digest.update(chunk)
+                size_bytes += len(chunk)
+    except OSError as error:
+        notes.write(f"{path}: not collected: {error.strerror}")
+        return None
+    return OutputFile(location, path, digest.hexdigest(), size_bytes)
+
+
+def _missing(endpoint: Endpoint, channel: Channel, digests: list[str]) -> list[str]:
+    missing: list[str] = []
+    for start in range(0, len(digests), ASKED_AT_ONCE):
+        body = {"sha256": digests[start : start + ASKED_AT_ONCE]}
+        ask = functools.partial(channel.post_json, "/blobs/missing", body)
+        answer = persist(ask, endpoint.control)
+        missing += answer.get("missing", [])
+    return missing
+
+
+def _upload(endpoint: Endpoint, channel: Channel, file: OutputFile) -> None:
+    def chunks() -> Iterator[bytes]:
+        left = file.size_bytes
+        with open(file.location, "rb", buffering=0) as stream:
+            while left and (chunk := stream.read(min(left, READ_BYTES))):
+                left -= len(chunk)
+                yield chunk
+
+    try:
+        persist(
+            lambda: channel.put_chunks("/blobs/" + file.sha256, chunks, file.size_bytes),
+            endpoint.control,
+        )
+    except Refused as refusal:
+        refusal.args = (f"{file.path}: {refusal}",)
+        raise

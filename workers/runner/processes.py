@@ -1,0 +1,195 @@
+"""Start a node's processes, drain what they print, and notice how they end."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from typing import Any
+
+from workers.runner.control import Control
+from workers.runner.streams import TAIL_LINES, Stream
+
+PIPE_BYTES = 1 << 20
+POLL_MILLISECONDS = 200
+DRAIN_SECONDS = 5.0
+_F_SETPIPE_SZ = 1031
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+_OOM_COUNTER = b"oom_kill "
+
+
+class NodeProcess:
+    """One process of the node, in a session of its own, its output drained into a stream.
+
+    Must be started by the main thread: the kernel kills the child when the *thread* that made it
+    ends.
+
+    Args:
+        argv: program and arguments.
+        stream: takes standard output and standard error, as one.
+        control: its inbox is told when the process has ended.
+    """
+
+    def __init__(self, *, argv: list[str], stream: Stream, control: Control) -> None:
+        self._argv = argv
+        self._stream = stream
+        self._control = control
+        self._popen: subprocess.Popen[bytes] | None = None
+        self._reader: threading.Thread | None = None
+        self._has_ended = threading.Event()
+        self._is_drained = threading.Event()
+        self._was_killed = False
+        self._oom_kills_before = _count_oom_kills()
+        self._started_at = 0.0
+        self._ended_at: float | None = None
+        self._exit_code: int | None = None
+        self._signal: int | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process has not ended yet."""
+        return not self._has_ended.is_set()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended other than with exit code 0."""
+        return self._has_ended.is_set() and self._exit_code != 0
+
+    @property
+    def session(self) -> int | None:
+        """Id of its session, which is its own process id; None when it could not be started."""
+        return None if self._popen is None else self._popen.pid
+
+    def start(self, *, environment: dict[str, str], cwd: str) -> None:
+        """Start it; one that cannot be started has ended with 127 or 126, as in a shell."""
+        self._started_at = time.time()
+        reading, writing = os.pipe()
+        # The limit for this user's pipes may be used up; a smaller pipe does as well.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(writing, _F_SETPIPE_SZ, PIPE_BYTES)
+        runner_pid = os.getpid()
+        try:
+            self._popen = subprocess.Popen(
+                self._argv,
+                stdin=subprocess.DEVNULL,
+                stdout=writing,
+                stderr=writing,
+                cwd=cwd,
+                env=environment,
+                start_new_session=True,
+                # No lock is taken there; a wrapper program would cost a second start.
+                preexec_fn=lambda: _die_with(runner_pid),  # noqa: PLW1509
+            )
+        except (OSError, ValueError) as error:
+            os.close(reading)
+            self._could_not_start(error)
+            return
+        finally:
+            os.close(writing)
+        self._reader = threading.Thread(target=self._drain, args=(reading,), daemon=True)
+        self._reader.start()
+        threading.Thread(target=self._await_end, args=(self._popen,), daemon=True).start()
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the process and its group."""
+        self._signal_group(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """Send SIGKILL to the process and its group."""
+        if self.is_running:
+            self._was_killed = True
+        self._signal_group(signal.SIGKILL)
+
+    def finish_reading(self) -> None:
+        """Read what is left of the output; call when nobody should be writing any more."""
+        self._is_drained.set()
+        if self._reader is not None:
+            self._reader.join(DRAIN_SECONDS)
+
+    def report(self) -> dict[str, Any]:
+        """Describe the ended process for the event `exited`; times are epoch seconds."""
+        lines = self._stream.last_lines()
+        hint = self._out_of_memory_hint()
+        if hint:
+            lines = [*lines[-(TAIL_LINES - 1) :], hint]
+        return {
+            "stream": self._stream.name,
+            "exit_code": self._exit_code,
+            "signal": self._signal,
+            "started_at": self._started_at,
+            "ended_at": self._ended_at,
+            "last_lines": lines,
+        }
+
+    def _could_not_start(self, error: OSError | ValueError) -> None:
+        program = self._argv[0]
+        self._stream.append(f"trainwright: cannot start {program!r}: {error}\n".encode())
+        self._end(exit_code=127 if isinstance(error, FileNotFoundError) else 126)
+
+    def _await_end(self, popen: subprocess.Popen[bytes]) -> None:
+        status = popen.wait()
+        self._end(exit_code=status if status >= 0 else None, number=-status if status < 0 else None)
+
+    def _end(self, *, exit_code: int | None, number: int | None = None) -> None:
+        self._ended_at = time.time()
+        self._exit_code = exit_code
+        self._signal = number
+        self._has_ended.set()
+        self._control.inbox.put("exited")
+
+    def _drain(self, descriptor: int) -> None:
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
+        try:
+            while True:
+                if not poller.poll(POLL_MILLISECONDS):
+                    if self._is_drained.is_set():
+                        return
+                    continue
+                chunk = os.read(descriptor, PIPE_BYTES)
+                if not chunk:
+                    return
+                self._stream.append(chunk)
+        finally:
+            os.close(descriptor)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        # Once the leader is reaped its id may be another's; leftovers are found otherwise.
+        if self._popen is None or self._popen.poll() is not None:
+            return
+        try:
+            os.killpg(self._popen.pid, number)
+        except (ProcessLookupError, PermissionError):
+            return
+
+    def _out_of_memory_hint(self) -> str | None:
+        if self._was_killed or (self._signal != signal.SIGKILL and self._exit_code != 137):
+            return None
+        if _count_oom_kills() > self._oom_kills_before:
+            return "[trainwright] killed by the kernel: the machine or its limit was out of memory"
+        return "[trainwright] killed by SIGKILL, not by Trainwright; often that is lack of memory"
+
+
+def _die_with(runner_pid: int) -> None:
+    """In the child: be killed when the runner dies, and do not outlive one already dead."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != runner_pid:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _count_oom_kills() -> int:
+    try:
+        with open("/proc/vmstat", "rb") as file:
+            for line in file:
+                if line.startswith(_OOM_COUNTER):
+                    return int(line.split()[1])
+    except OSError:
+        return 0
+    return 0

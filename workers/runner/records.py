@@ -1,0 +1,140 @@
+"""Ship what scripts recorded (metrics, tags, properties): one JSON line each, in line order."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import Any, NamedTuple
+
+from workers.runner.api import Channel, Endpoint, persist
+from workers.runner.errors import Fenced, GaveUp, Refused, Stopped
+from workers.runner.notes import Notes
+
+POLL_SECONDS = 0.1
+READ_BYTES = 1 << 20
+MOST_RECORDS = 500
+MOST_BATCH_BYTES = 1 << 19
+ACKED_SUFFIX = ".acked"
+
+
+class _Line(NamedTuple):
+    record: dict[str, Any]
+    end_bytes: int
+
+
+class RecordShipper(threading.Thread):
+    """Sends each whole line once it is there; a line without its newline waits for it.
+
+    How many bytes the control plane has acknowledged is written to `<path>.acked`, where a
+    script that flushes can see it.
+
+    Args:
+        path: the file that scripts append to; made here.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, path: str, notes: Notes) -> None:
+        super().__init__(name="record-shipper", daemon=True)
+        self._endpoint = endpoint
+        self._path = path
+        self._notes = notes
+        self._closing = threading.Event()
+        self._offset = 0
+        self._next_seq = 0
+        self.error: GaveUp | None = None
+        for name in (path, path + ACKED_SUFFIX):
+            with open(name, "ab"):
+                pass
+
+    def run(self) -> None:
+        """Ship until closed."""
+        channel = self._endpoint.channel()
+        try:
+            is_last = False
+            while not is_last:
+                is_last = self._closing.wait(POLL_SECONDS)
+                self._ship_new(channel, is_last=is_last)
+        except GaveUp as error:
+            self.error = error
+        except (Fenced, Stopped):
+            return
+        finally:
+            channel.close()
+
+    def close(self) -> None:
+        """Ship what is left and return; no script may be writing any more.
+
+        Raises:
+            GaveUp: the time to deliver is over.
+        """
+        self._closing.set()
+        self.join()
+        if self.error is not None:
+            raise self.error
+
+    def _ship_new(self, channel: Channel, *, is_last: bool) -> None:
+        while os.stat(self._path).st_size > self._offset:
+            block = self._read_lines(is_last=is_last)
+            if not block:
+                return
+            batch: list[_Line] = []
+            batch_start = self._offset
+            end = self._offset
+            for text in block.splitlines(keepends=True):
+                end += len(text)
+                record = self._parse(text)
+                if record is None:
+                    continue
+                batch.append(_Line(record, end))
+                if len(batch) >= MOST_RECORDS or end - batch_start >= MOST_BATCH_BYTES:
+                    self._send(channel, batch)
+                    batch, batch_start = [], end
+            self._send(channel, batch)
+            self._acknowledge(end)
+
+    def _read_lines(self, *, is_last: bool) -> bytes:
+        """Return whole lines from the offset on; at the very end also one without newline."""
+        size = READ_BYTES
+        with open(self._path, "rb") as file:
+            while True:
+                file.seek(self._offset)
+                data = file.read(size)
+                cut = data.rfind(b"\n") + 1
+                if cut:
+                    return data[:cut]
+                if len(data) < size:
+                    return data if is_last else b""
+                size *= 4
+
+    def _parse(self, text: bytes) -> dict[str, Any] | None:
+        if not text.strip():
+            return None
+        try:
+            record = json.loads(text)
+        except ValueError:
+            record = None
+        if isinstance(record, dict):
+            return record
+        self._notes.write(f"a line of the records file is not a record: {text[:80]!r}")
+        return None
+
+    def _send(self, channel: Channel, batch: list[_Line]) -> None:
+        if not batch:
+            return
+        body = {"first_seq": self._next_seq, "records": [line.record for line in batch]}
+        try:
+            persist(lambda: channel.post_json("/records", body), self._endpoint.control)
+        except Refused as refusal:
+            if len(batch) > 1:
+                middle = len(batch) // 2
+                self._send(channel, batch[:middle])
+                self._send(channel, batch[middle:])
+                return
+            self._notes.write(f"a record was refused ({refusal}): {str(batch[0].record)[:200]}")
+        self._next_seq += len(batch)
+        self._acknowledge(batch[-1].end_bytes)
+
+    def _acknowledge(self, offset: int) -> None:
+        self._offset = max(self._offset, offset)
+        with open(self._path + ACKED_SUFFIX, "r+b", buffering=0) as file:
+            file.write(b"%20d" % self._offset)

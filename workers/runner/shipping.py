@@ -1,0 +1,131 @@
+"""Ship streams to the control plane by offset, whole and in order, while they grow."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from urllib.parse import quote
+
+from workers.runner.api import Channel, Endpoint, persist
+from workers.runner.errors import Fenced, GaveUp, Refused, Stopped
+from workers.runner.streams import Stream
+
+CHUNK_BYTES = 1 << 20
+SMALLEST_CHUNK_BYTES = 64 << 10
+# An idle stream's next bytes go at once; those of a busy one gather for this long.
+GATHER_SECONDS = 0.03
+
+
+class _Shipment:
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.shipped_bytes = 0
+        self.chunk_bytes = CHUNK_BYTES
+        self.next_at = 0.0
+        self.is_refused = False
+
+    @property
+    def has_more(self) -> bool:
+        return not self.is_refused and self.shipped_bytes < self.stream.length_bytes
+
+
+class LogShipper(threading.Thread):
+    """The one thread that sends the bytes of all streams of this node.
+
+    Args:
+        endpoint: the control plane.
+        spool_dir: where new streams keep their bytes.
+    """
+
+    def __init__(self, endpoint: Endpoint, *, spool_dir: str) -> None:
+        super().__init__(name="log-shipper", daemon=True)
+        self._endpoint = endpoint
+        self._control = endpoint.control
+        self._spool_dir = spool_dir
+        self._grown = threading.Condition()
+        self._shipments: dict[str, _Shipment] = {}
+        self._is_over = False
+
+    def open_stream(self, name: str) -> Stream:
+        """Return the stream of that name, made empty when it is new."""
+        with self._grown:
+            shipment = self._shipments.get(name)
+            if shipment is None:
+                path = os.path.join(self._spool_dir, f"stream-{len(self._shipments):05d}")
+                stream = Stream(name=name, path=path, on_growth=self._wake)
+                shipment = self._shipments[name] = _Shipment(stream)
+            return shipment.stream
+
+    def seal_and_drain(self) -> dict[str, dict[str, int | str]]:
+        """Seal all streams, wait until they are delivered, return length and digest of each.
+
+        Raises:
+            GaveUp, Fenced: as the control says.
+        """
+        with self._grown:
+            sealed = {name: item.stream.seal() for name, item in self._shipments.items()}
+            while any(item.has_more for item in self._shipments.values()):
+                self._control.check()
+                if self._is_over:
+                    raise GaveUp("log shipping has ended")
+                self._grown.wait(0.2)
+        return sealed
+
+    def run(self) -> None:
+        """Ship until the control says that it is over."""
+        channel = self._endpoint.channel()
+        try:
+            while True:
+                self._ship(channel, self._next_due())
+        except (Fenced, GaveUp, Stopped):
+            with self._grown:
+                self._is_over = True
+                self._grown.notify_all()
+        finally:
+            channel.close()
+
+    def _wake(self) -> None:
+        with self._grown:
+            self._grown.notify_all()
+
+    def _next_due(self) -> _Shipment:
+        """Wait for the stream that has bytes and waited longest."""
+        with self._grown:
+            while True:
+                self._control.check()
+                waiting = [item for item in self._shipments.values() if item.has_more]
+                if not waiting:
+                    self._grown.wait(1.0)
+                    continue
+                first = min(waiting, key=lambda item: item.next_at)
+                early_seconds = first.next_at - time.monotonic()
+                pending_bytes = first.stream.length_bytes - first.shipped_bytes
+                if early_seconds <= 0 or pending_bytes >= SMALLEST_CHUNK_BYTES:
+                    return first
+                self._grown.wait(early_seconds)
+
+    def _ship(self, channel: Channel, shipment: _Shipment) -> None:
+        offset = shipment.shipped_bytes
+        data = shipment.stream.read(offset=offset, limit_bytes=shipment.chunk_bytes)
+        path = f"/logs?stream={quote(shipment.stream.name, safe='')}&offset={offset}"
+        try:
+            answer = persist(lambda: channel.post_bytes(path, data), self._control)
+            reached = int(answer.get("length_bytes", offset + len(data)))
+        except Refused as refusal:
+            reached = self._after_refusal(shipment, refusal)
+        with self._grown:
+            shipment.shipped_bytes = min(reached, shipment.stream.length_bytes)
+            shipment.next_at = time.monotonic() + GATHER_SECONDS
+            self._grown.notify_all()
+
+    def _after_refusal(self, shipment: _Shipment, refusal: Refused) -> int:
+        known = refusal.problem.get("length_bytes")
+        if refusal.code == "offset_gap" and isinstance(known, int):
+            return known
+        if refusal.status == 413 and shipment.chunk_bytes > SMALLEST_CHUNK_BYTES:
+            shipment.chunk_bytes //= 2
+        else:
+            # Nothing that is sent again will be taken; the other streams go on.
+            shipment.is_refused = True
+        return shipment.shipped_bytes

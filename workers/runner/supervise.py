@@ -1,0 +1,90 @@
+"""Watch a node's processes until all have ended, or are made to."""
+
+from __future__ import annotations
+
+import queue
+import time
+
+from workers.runner.control import Control
+from workers.runner.errors import Fenced
+from workers.runner.leftovers import end_leftovers, kill_leftovers
+from workers.runner.order import Order
+from workers.runner.processes import NodeProcess
+
+LEFTOVER_GRACE_SECONDS = 2.0
+KILL_AGAIN_SECONDS = 1.0
+
+
+def supervise(processes: list[NodeProcess], order: Order, control: Control) -> str | None:
+    """Return why the processes were stopped ("stopped", "max_duration"), None when not.
+
+    When one process fails, the others of this node are stopped as well. What they started and
+    left behind is ended too.
+
+    Raises:
+        Fenced: everything was killed because this attempt is disowned.
+    """
+    watch = _Watch(processes, order, control)
+    while any(process.is_running for process in processes):
+        watch.step()
+    end_leftovers(
+        order.name,
+        sessions=_sessions(processes),
+        grace_seconds=min(LEFTOVER_GRACE_SECONDS, order.grace_seconds),
+    )
+    for process in processes:
+        process.finish_reading()
+    return watch.reason
+
+
+class _Watch:
+    """What is to happen when: the end of the allowed time, the end of the grace."""
+
+    def __init__(self, processes: list[NodeProcess], order: Order, control: Control) -> None:
+        self.reason: str | None = None
+        self._processes = processes
+        self._order = order
+        self._control = control
+        self._kill_at: float | None = None
+        limit = order.max_duration_seconds
+        self._ends_at = None if limit is None else time.monotonic() + limit
+
+    def step(self) -> None:
+        """Wait for the next thing to happen and do what it asks for."""
+        wake_at = self._ends_at if self._kill_at is None else self._kill_at
+        message = _next_message(self._control, wake_at)
+        if self._control.is_fenced:
+            _kill(self._processes, self._order)
+            raise Fenced("disowned while running")
+        now = time.monotonic()
+        if self._kill_at is not None:
+            if now >= self._kill_at:
+                _kill(self._processes, self._order)
+                self._kill_at = now + KILL_AGAIN_SECONDS
+            return
+        if message == "stop":
+            self.reason = "stopped"
+        elif self._ends_at is not None and now >= self._ends_at:
+            self.reason = "max_duration"
+        if self.reason is not None or any(process.has_failed for process in self._processes):
+            for process in self._processes:
+                process.terminate()
+            self._kill_at = now + self._order.grace_seconds
+
+
+def _next_message(control: Control, wake_at: float | None) -> str:
+    timeout_seconds = None if wake_at is None else max(0.0, wake_at - time.monotonic())
+    try:
+        return control.inbox.get(timeout=timeout_seconds)
+    except queue.Empty:
+        return "timer"
+
+
+def _kill(processes: list[NodeProcess], order: Order) -> None:
+    for process in processes:
+        process.kill()
+    kill_leftovers(order.name, sessions=_sessions(processes))
+
+
+def _sessions(processes: list[NodeProcess]) -> set[int]:
+    return {process.session for process in processes if process.session is not None}
