@@ -1,0 +1,47 @@
+"""Who may call a route: every route takes one of these."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.auth.principal import Principal
+from app.kernel.errors import Forbidden
+
+
+def _principal(request: Request) -> Principal:
+    principal: Principal = request.scope["principal"]
+    return principal
+
+
+def _user(request: Request) -> Principal:
+    principal = _principal(request)
+    if principal.kind != "user":
+        raise Forbidden(f"A {principal.kind} token may not do this; use an API token.")
+    return principal
+
+
+def _user_or_run(request: Request) -> Principal:
+    principal = _principal(request)
+    if principal.kind not in ("user", "run"):
+        raise Forbidden(f"A {principal.kind} token may not do this; use an API token.")
+    run_id = request.path_params.get("run_id")
+    if principal.kind == "run" and run_id is not None and run_id != principal.id:
+        raise Forbidden("A run's token is good for its own run only.")
+    return principal
+
+
+def _node(request: Request) -> Principal:
+    principal = _principal(request)
+    if principal.kind != "node":
+        raise Forbidden("Only a node may call this.")
+    return principal
+
+
+UserAccess = Annotated[Principal, Depends(_user)]
+"""An API token."""
+UserOrRunAccess = Annotated[Principal, Depends(_user_or_run)]
+"""An API token, or a run's own token within its workspace; a ``run_id`` in the path is its own."""
+NodeAccess = Annotated[Principal, Depends(_node)]
+"""The runner of a node."""
+AnyAccess = Annotated[Principal, Depends(_principal)]
+"""Anybody with a credential; the route itself checks more."""

@@ -1,0 +1,65 @@
+"""Authentication in front of everything: deny by default."""
+
+import base64
+import binascii
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.auth.principal import Principal
+from app.auth.service import authenticate
+from app.auth.signing import Signer
+from app.kernel.db import Database
+from app.kernel.errors import DomainError, Unauthorized, Unavailable
+from app.kernel.problems import send_problem
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json"})
+"""All that answers without a credential."""
+
+
+class Authentication:
+    """Puts the principal into the scope, or answers 401; nothing behind it runs without one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in OPEN_PATHS:
+            await self._app(scope, receive, send)
+            return
+        try:
+            scope["principal"] = await self._identify(scope)
+        except DomainError as error:
+            await send_problem(error, scope, receive, send)
+            return
+        except (DBAPIError, PoolTimeoutError):
+            detail = "The database cannot be reached now; try again shortly."
+            await send_problem(Unavailable(detail), scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _identify(self, scope: Scope) -> Principal:
+        credential = _credential(Headers(scope=scope).get("authorization", ""))
+        state = scope["app"].state
+        database: Database = state.database
+        signer: Signer = state.signer
+        async with database.session() as session:
+            return await authenticate(session, signer, credential)
+
+
+def _credential(header: str) -> str:
+    scheme, _, value = header.partition(" ")
+    if scheme.lower() == "bearer" and value.strip():
+        return value.strip()
+    if scheme.lower() == "basic":
+        # curl -u :TOKEN
+        try:
+            decoded = base64.b64decode(value.strip(), validate=True).decode()
+        except (binascii.Error, UnicodeDecodeError) as error:
+            raise Unauthorized from error
+        secret = decoded.partition(":")[2]
+        if secret:
+            return secret
+    raise Unauthorized

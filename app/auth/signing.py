@@ -1,0 +1,89 @@
+"""Signed tokens of runs and nodes, and derived keys: nothing of them is stored."""
+
+import base64
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from pathlib import Path
+from typing import Literal
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+
+from app.auth.principal import Principal
+from app.kernel.errors import Unauthorized
+
+RUN_TOKEN_SECONDS = 30 * 24 * 3600
+"""A run lives 30 days at most, as in the contract; its tokens too."""
+
+
+class Signer:
+    """Makes and checks signed tokens with this installation's key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._jwk = OctKey.import_key(key)
+
+    @classmethod
+    def load(cls, data_dir: Path) -> "Signer":
+        """The signer of this installation; its key is made on the first call."""
+        path = data_dir / "secrets" / "signing.key"
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            temporary = path.with_name(f"{path.name}.{os.getpid()}")
+            temporary.touch(mode=0o600)
+            temporary.write_bytes(secrets.token_bytes(32))
+            try:
+                # A link never replaces: of two processes that start at once, one key wins.
+                path.hardlink_to(temporary)
+            except FileExistsError:
+                pass
+            finally:
+                temporary.unlink()
+        return cls(path.read_bytes())
+
+    def issue(self, principal: Principal, *, seconds: int = RUN_TOKEN_SECONDS) -> str:
+        """A token (JWT, HS256) for a run or a node.
+
+        Args:
+            principal: whom it stands for; of kind ``run`` or ``node``.
+            seconds: how long it is valid.
+        """
+        now = int(time.time())
+        claims = {
+            "kind": principal.kind,
+            "sub": principal.id,
+            "ws": principal.workspace_id,
+            "att": principal.attempt,
+            "iat": now,
+            "exp": now + seconds,
+        }
+        return jwt.encode({"alg": "HS256"}, claims, self._jwk)
+
+    def verify(self, token: str) -> Principal:
+        """The principal of a token.
+
+        Raises:
+            Unauthorized: not one of ours, altered, or expired.
+        """
+        try:
+            claims = jwt.decode(token, self._jwk, algorithms=["HS256"]).claims
+            jwt.JWTClaimsRegistry(exp={"essential": True}).validate(claims)
+        except (JoseError, ValueError) as error:
+            raise Unauthorized("This token is not valid, or it has expired.") from error
+        kind: Literal["run", "node"] = "node" if claims["kind"] == "node" else "run"
+        return Principal(
+            kind=kind,
+            id=claims["sub"],
+            name=f"{kind} {claims['sub']}",
+            workspace_id=claims["ws"],
+            attempt=claims["att"],
+        )
+
+    def derive(self, prefix: str, purpose: str) -> str:
+        """A key that only this installation can compute (HMAC-SHA-256 over ``purpose``)."""
+        digest = hmac.digest(self._key, purpose.encode(), hashlib.sha256)
+        return prefix + base64.urlsafe_b64encode(digest).decode().rstrip("=")

@@ -1,0 +1,65 @@
+"""Settings: the one place that reads the operator's environment (prefix ``TRAINWRIGHT_``)."""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What an operator may set; every field is ``TRAINWRIGHT_<NAME>`` in the environment.
+
+    Lists and tables are written as JSON, e.g. ``TRAINWRIGHT_FETCH_ALLOW='["127.0.0.1:8000"]'``.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="TRAINWRIGHT_", extra="ignore")
+
+    data_dir: Path = Field(default_factory=lambda: Path.home() / ".trainwright")
+    host: str = "127.0.0.1"
+    port: int = 8470
+    public_url: str = ""
+    """Address under which nodes and clients reach the API; empty: made of host and port."""
+    allowed_hosts: list[str] = ["127.0.0.1", "localhost", "[::1]"]
+    """Values of the Host header that are answered (guards against DNS rebinding)."""
+    database_url: SecretStr = SecretStr("")
+    database_pool_size: int = 10
+    broker_url: SecretStr = SecretStr("")
+
+    fetch_allow: list[str] = []
+    """Hosts, host:port pairs or CIDRs that dataset fetches may reach though they are private."""
+    fetch_max_bytes: int = 100 * 1024**3
+    fetch_timeout_seconds: float = 3600.0
+    fetch_idle_timeout_seconds: float = 30.0
+
+    python_search_paths: list[Path] = []
+    """Further interpreters, or folders of interpreters, that environments may use."""
+    image_keep_days: float = 30.0
+    """An unused image is removed after so many days."""
+    vm_sizes_file: Path | None = None
+    """JSON file with sizes that replace or extend the built-in table."""
+    node_overcommit: float = 4.0
+    """How many times the cores and memory of this machine may be handed out to virtual nodes."""
+
+    max_body_bytes: int = 8 * 1024**2
+    """Largest JSON body; uploads have limits of their own."""
+    max_upload_bytes: int = 50 * 1024**3
+    heartbeat_seconds: float = 5.0
+    heartbeat_timeout_seconds: float = 30.0
+    """Without a heartbeat for so long a run is NotResponding."""
+    lost_after_seconds: float = 600.0
+    """Without a heartbeat for so long a node that its provider cannot vouch for is lost."""
+    poll_seconds: float = 1.0
+    """How often a worker looks for due rows that no message announced."""
+    lease_seconds: float = 30.0
+
+    @property
+    def base_url(self) -> str:
+        """The address of the API without a trailing slash."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+@lru_cache
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()

@@ -1,0 +1,65 @@
+"""Database sessions: one request or one phase of work is one transaction."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+
+from app.kernel.config import Settings
+from app.kernel.hints import HintSender, collected_hints, discard_hints
+
+
+class Database:
+    """The engine of this process and its transactions."""
+
+    def __init__(self, settings: Settings, hints: HintSender) -> None:
+        self.engine = create_async_engine(
+            settings.database_url.get_secret_value(),
+            pool_size=settings.database_pool_size,
+            max_overflow=settings.database_pool_size,
+            pool_timeout=10,
+            pool_pre_ping=False,
+            connect_args={"connect_timeout": 5},
+        )
+        self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
+        self._hints = hints
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed at the end, rolled back on an exception.
+
+        Hints collected on the way leave only after the commit (and never after a rollback).
+        """
+        async with self._sessions() as session:
+            try:
+                yield session
+                await session.commit()
+            except BaseException:
+                discard_hints(session)
+                raise
+            hints = collected_hints(session)
+        self._hints.send(hints)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.engine.dispose()
+
+
+def get_database(request: Request) -> Database:
+    """The database of the application that serves this request."""
+    database: Database = request.app.state.database
+    return database
+
+
+DatabaseDep = Annotated[Database, Depends(get_database)]
+
+
+async def _request_session(database: DatabaseDep) -> AsyncIterator[AsyncSession]:
+    async with database.session() as session:
+        yield session
+
+
+# scope="function": the commit happens before the answer leaves, so an answer is never a lie.
+SessionDep = Annotated[AsyncSession, Depends(_request_session, scope="function")]

@@ -1,0 +1,42 @@
+"""Hints: "look at this row now". They may be lost, doubled or late without harm.
+
+A hint is collected on the session, leaves after the commit, and goes two ways: over the
+broker to a worker, and as a signal to the streams that wait for a change.
+"""
+
+from typing import Literal, NamedTuple, Protocol
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+
+class Hint(NamedTuple):
+    """Something to look at: for a ``reconcile`` hint a row, for a ``signal`` a channel."""
+
+    kind: Literal["reconcile", "signal"]
+    topic: str
+    id: str
+
+
+class HintSender(Protocol):
+    """Sends hints without ever blocking or raising."""
+
+    def send(self, hints: list[Hint]) -> None:
+        """Send these soon, best effort."""
+
+
+def add_hint(session: AsyncSession, hint: Hint) -> None:
+    """Send ``hint`` after this session's commit."""
+    hints: list[Hint] = session.info.setdefault("hints", [])
+    if hint not in hints:
+        hints.append(hint)
+
+
+def collected_hints(session: AsyncSession) -> list[Hint]:
+    """Take the hints of this session."""
+    hints: list[Hint] = session.info.pop("hints", [])
+    return hints
+
+
+def discard_hints(session: AsyncSession) -> None:
+    """Forget the hints of a session that is rolled back."""
+    session.info.pop("hints", None)

@@ -1,0 +1,114 @@
+"""Pure ASGI middlewares: request ids, Host and Origin checks, body limits.
+
+Not Starlette's ``BaseHTTPMiddleware``: it hides disconnects from streams.
+"""
+
+import re
+import secrets
+from urllib.parse import urlsplit
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.kernel.errors import BadRequest, Forbidden, TooLarge
+from app.kernel.problems import send_problem
+
+_REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+
+
+class RequestIds:
+    """Gives every request an id: in the log, in problems, in the ``X-Request-Id`` header."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.match(given) else secrets.token_hex(8)
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                headers.setdefault("X-Content-Type-Options", "nosniff")
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            await self._app(scope, receive, send_with_id)
+
+
+class HostAndOrigin:
+    """Refuses foreign ``Host`` headers (DNS rebinding) and foreign ``Origin``s (CSRF)."""
+
+    def __init__(self, app: ASGIApp, allowed_hosts: list[str]) -> None:
+        self._app = app
+        self._allowed = {host.lower() for host in allowed_hosts}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        host = _without_port(headers.get("host", ""))
+        if "*" not in self._allowed and host not in self._allowed:
+            error = BadRequest(
+                f"The host name {host!r} is not one of this server's; an operator may add it to "
+                "TRAINWRIGHT_ALLOWED_HOSTS."
+            )
+            await send_problem(error, scope, receive, send)
+            return
+        origin = headers.get("origin")
+        if origin is not None and _without_port(urlsplit(origin).netloc) != host:
+            refusal = Forbidden("Requests from pages of other origins are refused.")
+            await send_problem(refusal, scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+class BodyLimit:
+    """Bounds request bodies; uploads (paths that match) have the larger limit."""
+
+    def __init__(
+        self, app: ASGIApp, *, max_bytes: int, max_upload_bytes: int, upload_paths: str
+    ) -> None:
+        self._app = app
+        self._max_bytes = max_bytes
+        self._max_upload_bytes = max_upload_bytes
+        self._upload_paths = re.compile(upload_paths)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        is_upload = self._upload_paths.search(scope["path"]) is not None
+        limit = self._max_upload_bytes if is_upload else self._max_bytes
+        declared = Headers(scope=scope).get("content-length", "0")
+        if not declared.isdigit():
+            await send_problem(BadRequest("Content-Length is not a number."), scope, receive, send)
+            return
+        if int(declared) > limit:
+            error = TooLarge(f"The body has {declared} bytes; at most {limit} are taken here.")
+            await send_problem(error, scope, receive, send)
+            return
+        received = 0
+
+        async def receive_counted() -> Message:
+            nonlocal received
+            message = await receive()
+            if message["type"] == "http.request":
+                received += len(message.get("body", b""))
+                if received > limit:
+                    raise TooLarge(f"The body is over {limit} bytes; at most so many are taken.")
+            return message
+
+        await self._app(scope, receive_counted, send)
+
+
+def _without_port(host: str) -> str:
+    return re.sub(r":\d+$", "", host.lower())

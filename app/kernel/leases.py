@@ -1,0 +1,116 @@
+"""Leases on reconciled rows: who may write, by database time, with a fencing token."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Table, func, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A claim on one row.
+
+    Attributes:
+        row_id: the row.
+        token: fencing token; a write counts only while the row still carries it.
+        wake_seq: the row's wake counter when the lease was taken.
+    """
+
+    row_id: str
+    token: str
+    wake_seq: int
+
+
+async def acquire(
+    session: AsyncSession, table: Table, *, row_id: str, seconds: float
+) -> Lease | None:
+    """Take the lease of a row if it is free, else None.
+
+    Args:
+        session: a transaction of its own.
+        table: the row's table.
+        row_id: the row.
+        seconds: how long the lease holds without being extended.
+    """
+    token = secrets.token_hex(8)
+    statement = (
+        update(table)
+        .where(table.c.id == row_id, _is_free(table))
+        .values(lease_token=token, lease_expires_at=_in(seconds))
+        .returning(table.c.wake_seq)
+    )
+    wake_seq = (await session.execute(statement)).scalar_one_or_none()
+    return None if wake_seq is None else Lease(row_id=row_id, token=token, wake_seq=wake_seq)
+
+
+async def due_ids(session: AsyncSession, table: Table, *, limit: int) -> list[str]:
+    """Ids of rows that are due and free, the longest overdue first."""
+    statement = (
+        select(table.c.id)
+        .where(table.c.next_check_at <= func.clock_timestamp(), _is_free(table))
+        .order_by(table.c.next_check_at)
+        .limit(limit)
+    )
+    return list((await session.execute(statement)).scalars())
+
+
+async def extend(session: AsyncSession, table: Table, lease: Lease, *, seconds: float) -> bool:
+    """Hold the lease for longer; False when somebody else has it now."""
+    statement = (
+        update(table)
+        .where(table.c.id == lease.row_id, table.c.lease_token == lease.token)
+        .values(lease_expires_at=_in(seconds))
+        .returning(table.c.id)
+    )
+    return (await session.execute(statement)).scalar_one_or_none() is not None
+
+
+async def holds(session: AsyncSession, table: Table, lease: Lease) -> bool:
+    """Whether the lease still holds; locks the row until the transaction ends.
+
+    Call it first in the transaction that applies a decision: nobody can take the lease
+    over before that transaction has ended.
+    """
+    statement = (
+        select(table.c.id)
+        .where(table.c.id == lease.row_id, table.c.lease_token == lease.token)
+        .with_for_update(key_share=True)
+    )
+    return (await session.execute(statement)).scalar_one_or_none() is not None
+
+
+async def release(
+    session: AsyncSession, table: Table, lease: Lease, *, check_in_seconds: float | None
+) -> bool:
+    """Give the lease back and say when to look again (None: only when woken).
+
+    A wake that came meanwhile wins: the row stays due.
+
+    Returns:
+        Whether the row is due again at once.
+    """
+    planned = None if check_in_seconds is None else _in(check_in_seconds)
+    statement = (
+        update(table)
+        .where(table.c.id == lease.row_id, table.c.lease_token == lease.token)
+        .values(lease_token=None, lease_expires_at=None)
+        .returning(table.c.wake_seq)
+    )
+    wake_seq = (await session.execute(statement)).scalar_one_or_none()
+    if wake_seq is None:
+        return False
+    if wake_seq != lease.wake_seq:
+        return True
+    schedule = update(table).where(table.c.id == lease.row_id).values(next_check_at=planned)
+    await session.execute(schedule)
+    return False
+
+
+def _is_free(table: Table):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    return or_(table.c.lease_token.is_(None), table.c.lease_expires_at < func.clock_timestamp())
+
+
+def _in(seconds: float):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    return func.clock_timestamp() + timedelta(seconds=seconds)

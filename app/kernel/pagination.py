@@ -1,0 +1,114 @@
+"""Keyset pages: opaque tokens that say where the last page ended."""
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Generic, TypeVar
+
+from fastapi import Depends, Query
+from pydantic import BaseModel, Field
+from sqlalchemy import ColumnElement, Select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.kernel.errors import BadRequest, FieldError
+
+MAX_PAGE_SIZE = 1000
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class PageQuery(BaseModel):
+    """What a client says about the page it wants."""
+
+    page_size: int
+    page_token: str
+
+
+def _page_query(
+    page_size: Annotated[
+        int, Query(ge=1, description=f"At most so many; over {MAX_PAGE_SIZE} is cut down")
+    ] = 100,
+    page_token: Annotated[str, Query(description="next_page_token of the page before")] = "",
+) -> PageQuery:
+    return PageQuery(page_size=min(page_size, MAX_PAGE_SIZE), page_token=page_token)
+
+
+PageDep = Annotated[PageQuery, Depends(_page_query)]
+
+
+class Page(BaseModel, Generic[T]):
+    """A page; the end is where ``next_page_token`` is empty."""
+
+    items: list[T]
+    next_page_token: str = Field(default="", description="Empty on the last page")
+
+
+async def fetch_page(
+    session: AsyncSession,
+    statement: Select[Any],
+    *,
+    keys: Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]],
+    page: PageQuery,
+    key_of: Callable[[R], Sequence[Any]],
+    descending: bool = False,
+    scalars: bool = True,
+) -> tuple[list[R], str]:
+    """Run ``statement`` for one page.
+
+    Args:
+        session: the transaction to read in.
+        statement: the query with its filters, without order and limit.
+        keys: columns that order the rows, together unique; their values must be JSON or text.
+        page: what the client asked for.
+        key_of: the values of ``keys`` for a row.
+        descending: newest first.
+        scalars: whether a row is one entity, else a tuple.
+
+    Returns:
+        The rows and the token of the next page, empty at the end.
+
+    Raises:
+        BadRequest: the token is not one of this listing.
+    """
+    binding = _binding(statement)
+    after = _decode(page.page_token, binding) if page.page_token else None
+    if after is not None:
+        left = tuple_(*keys)
+        statement = statement.where(left < tuple_(*after) if descending else left > tuple_(*after))
+    order = [key.desc() if descending else key.asc() for key in keys]
+    result = await session.execute(statement.order_by(*order).limit(page.page_size + 1))
+    rows = list(result.scalars() if scalars else result)
+    if len(rows) <= page.page_size:
+        return rows, ""
+    rows = rows[: page.page_size]
+    return rows, _encode(list(key_of(rows[-1])), binding)
+
+
+def _binding(statement: Select[Any]) -> str:
+    # A token belongs to the filters it was made under.
+    compiled = statement.compile()
+    values = json.dumps(compiled.params, default=str, sort_keys=True)
+    return hashlib.sha256(f"{compiled.string}{values}".encode()).hexdigest()[:12]
+
+
+def _encode(values: list[Any], binding: str) -> str:
+    text = json.dumps([binding, *values], default=str)
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _decode(token: str, binding: str) -> list[Any]:
+    try:
+        padded = token + "=" * (-len(token) % 4)
+        found, *values = json.loads(base64.urlsafe_b64decode(padded.encode()))
+    except (ValueError, binascii.Error, UnicodeDecodeError):
+        found, values = None, []
+    if found != binding or not values:
+        message = "Not a token of this listing with these filters; start again without it."
+        raise BadRequest(
+            message, errors=[FieldError("query/page_token", "bad_page_token", message)]
+        )
+    return list(values)

@@ -1,0 +1,95 @@
+"""Queries about log streams and their chunks."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.tables.log import LogChunk, LogStream
+
+MAX_CHUNK_BYTES = 1024**2
+MERGED = ""
+"""Name of the stream of all merged streams of an owner (attempt 0)."""
+
+
+async def lock_stream(session: AsyncSession, owner: str, attempt: int, name: str) -> LogStream:
+    """The stream's row, made if there is none, locked until the transaction ends."""
+    await session.execute(
+        insert(LogStream).values(owner=owner, attempt=attempt, name=name).on_conflict_do_nothing()
+    )
+    statement = (
+        select(LogStream)
+        .where(LogStream.owner == owner, LogStream.attempt == attempt, LogStream.name == name)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    )
+    return (await session.execute(statement)).scalar_one()
+
+
+async def find_stream(
+    session: AsyncSession, owner: str, attempt: int, name: str
+) -> LogStream | None:
+    """The stream's row, if there is one."""
+    return await session.get(LogStream, (owner, attempt, name), populate_existing=True)
+
+
+async def list_streams(session: AsyncSession, owner: str) -> Sequence[LogStream]:
+    """All streams of an owner, the merged one included."""
+    statement = (
+        select(LogStream)
+        .where(LogStream.owner == owner)
+        .order_by(LogStream.attempt, LogStream.name)
+    )
+    return (await session.execute(statement)).scalars().all()
+
+
+async def grow(session: AsyncSession, owner: str, attempt: int, name: str, *, count: int) -> int:
+    """Lengthen a stream by ``count`` bytes.
+
+    Returns:
+        Its length before.
+    """
+    statement = (
+        update(LogStream)
+        .where(LogStream.owner == owner, LogStream.attempt == attempt, LogStream.name == name)
+        .values(length_bytes=LogStream.length_bytes + count)
+        .returning(LogStream.length_bytes)
+        .execution_options(synchronize_session=False)
+    )
+    after: int = (await session.execute(statement)).scalar_one()
+    return after - count
+
+
+async def read_chunks(
+    session: AsyncSession,
+    owner: str,
+    attempt: int,
+    name: str,
+    *,
+    start: int,
+    limit: int = 64,
+) -> Sequence[tuple[int, bytes]]:
+    """Chunks from the one that holds byte ``start``: (offset, data), in order."""
+    place: InstrumentedAttribute[Any]
+    if name == MERGED:
+        place = LogChunk.merged_offset
+        chosen = [LogChunk.owner == owner, LogChunk.merged_offset.is_not(None)]
+    else:
+        place = LogChunk.offset
+        chosen = [LogChunk.owner == owner, LogChunk.attempt == attempt, LogChunk.name == name]
+    holder = select(func.max(place)).where(*chosen, place <= start).scalar_subquery()
+    statement = (
+        select(place, LogChunk.data)
+        .where(*chosen, place >= func.coalesce(holder, 0))
+        .order_by(place)
+        .limit(limit)
+    )
+    return [(offset, data) for offset, data in await session.execute(statement)]
+
+
+async def delete_chunks(session: AsyncSession, owner: str) -> None:
+    """Remove the chunks of an owner whose streams have all been sealed."""
+    await session.execute(delete(LogChunk).where(LogChunk.owner == owner))

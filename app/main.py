@@ -1,0 +1,80 @@
+"""The API application."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+
+from app.api import ROUTERS
+from app.auth.middleware import Authentication
+from app.auth.signing import Signer
+from app.kernel.broker import BrokerHints
+from app.kernel.config import Settings, get_settings
+from app.kernel.db import Database
+from app.kernel.http import BodyLimit, HostAndOrigin, RequestIds
+from app.kernel.json import NewlineJSONResponse
+from app.kernel.logging import configure_logging
+from app.kernel.problems import install_problem_handlers
+from app.kernel.signals import Signals
+from app.openapi import install_openapi
+from app.storage.objects import ObjectStore
+
+VERSION = "0.1.0"
+UPLOAD_PATHS = r"/(blobs/[0-9a-f]{64}|snapshots|archive|files/.+|logs)$"
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The ASGI application.
+
+    Args:
+        settings: for tests; absent: read from the environment.
+    """
+    settings = settings or get_settings()
+    configure_logging()
+    app = FastAPI(
+        title="Trainwright",
+        version=VERSION,
+        description="Training, registering and serving of TensorFlow models.",
+        lifespan=_lifespan,
+        default_response_class=NewlineJSONResponse,
+        generate_unique_id_function=lambda route: route.name,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.settings = settings
+    app.state.signals = Signals()
+    for router in ROUTERS:
+        app.include_router(router)
+    install_problem_handlers(app)
+    install_openapi(app)
+    app.add_middleware(Authentication)
+    app.add_middleware(
+        BodyLimit,
+        max_bytes=settings.max_body_bytes,
+        max_upload_bytes=settings.max_upload_bytes,
+        upload_paths=UPLOAD_PATHS,
+    )
+    app.add_middleware(HostAndOrigin, allowed_hosts=settings.allowed_hosts)
+    app.add_middleware(RequestIds)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    hints = BrokerHints(settings, app.state.signals)
+    app.state.signer = Signer.load(settings.data_dir)
+    app.state.database = Database(settings, hints)
+    app.state.objects = ObjectStore(settings.data_dir / "objects")
+    broker_url = settings.broker_url.get_secret_value()
+    listener = asyncio.create_task(app.state.signals.listen(broker_url))
+    try:
+        yield
+    finally:
+        listener.cancel()
+        with suppress(asyncio.CancelledError):
+            await listener
+        hints.close()
+        await app.state.database.close()

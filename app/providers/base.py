@@ -1,0 +1,72 @@
+"""What a provider of nodes can do: a minimal core of idempotent verbs."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """A node to be started.
+
+    Attributes:
+        name: deterministic name; starting the same name twice starts one node.
+        endpoint: address of the API as the node reaches it.
+        token: the node's credential.
+        cores: cores that the node may use, for the libraries that ask.
+        memory_bytes: memory that the node may use.
+    """
+
+    name: str
+    endpoint: str
+    token: str = field(repr=False)
+    cores: float
+    memory_bytes: int
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a host has to give."""
+
+    cores: float
+    memory_bytes: int
+    gpus: int
+
+
+class NotYetRemoved(Exception):
+    """The node is going away but is not gone; call again."""
+
+
+class ProviderError(Exception):
+    """The provider could not do it; the message says why, for a person."""
+
+
+class Provider(Protocol):
+    """Where nodes live."""
+
+    name: str
+
+    async def capacity(self) -> Capacity:
+        """What nodes may be carved out of."""
+
+    async def ensure(self, spec: NodeSpec) -> None:
+        """Start the node unless one of its name runs already (then it is adopted).
+
+        Raises:
+            ProviderError: it could not be started.
+        """
+
+    async def stop(self, name: str) -> None:
+        """Ask the node to end in an orderly way; "already gone" is success."""
+
+    async def remove(self, name: str) -> None:
+        """End the node and everything it started, and its files; "already gone" is success.
+
+        Raises:
+            NotYetRemoved: something of it still runs; call again.
+        """
+
+    async def is_alive(self, name: str) -> bool:
+        """Whether the node runs now."""
+
+    async def list_names(self) -> list[str]:
+        """Names of all nodes of which anything is left, alive or not."""

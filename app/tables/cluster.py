@@ -1,0 +1,53 @@
+"""Clusters and their nodes."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, UniqueConstraint, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.kernel.orm import Base, Reconciled, Timestamped
+
+
+class Cluster(Reconciled, Timestamped, Base):
+    """A pool of equal nodes that grows and shrinks with its queue."""
+
+    __tablename__ = "clusters"
+    __table_args__ = (UniqueConstraint("workspace_id", "name"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(server_default="")
+    tags: Mapped[dict[str, str | None]] = mapped_column(server_default="{}")
+    vm_size: Mapped[str]
+    vm_priority: Mapped[str]
+    min_nodes: Mapped[int]
+    max_nodes: Mapped[int]
+    idle_seconds_before_scaledown: Mapped[int]
+    provisioning_state: Mapped[str] = mapped_column(server_default="Creating")
+    provisioning_state_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    allocation_state: Mapped[str] = mapped_column(server_default="Resizing")
+    allocation_state_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    target_node_count: Mapped[int] = mapped_column(server_default="0")
+    errors: Mapped[list[dict[str, Any]]] = mapped_column(server_default="[]")
+
+
+class ClusterNode(Timestamped, Base):
+    """One node; on the ``process`` provider a slice of this machine."""
+
+    __tablename__ = "cluster_nodes"
+    __table_args__ = (UniqueConstraint("cluster_id", "index"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    cluster_id: Mapped[str] = mapped_column(
+        ForeignKey("clusters.id", ondelete="CASCADE"), index=True
+    )
+    index: Mapped[int]
+    state: Mapped[str] = mapped_column(server_default="idle")
+    """preparing, idle, running, leaving, unusable or preempted."""
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"))
+    cores: Mapped[float]
+    memory_bytes: Mapped[int]
+    gpus: Mapped[int] = mapped_column(server_default="0")
+    idle_since: Mapped[datetime | None] = mapped_column(server_default=func.clock_timestamp())

@@ -1,0 +1,61 @@
+"""Deployments and their replicas."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, UniqueConstraint, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.kernel.orm import Base, Reconciled, Timestamped
+
+
+class Deployment(Reconciled, Timestamped, Base):
+    """A model version behind a scoring address."""
+
+    __tablename__ = "deployments"
+    __table_args__ = (UniqueConstraint("workspace_id", "name"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    description: Mapped[str] = mapped_column(server_default="")
+    tags: Mapped[dict[str, str | None]] = mapped_column(server_default="{}")
+    model_version_id: Mapped[str] = mapped_column(ForeignKey("model_versions.id"), index=True)
+    image_id: Mapped[str | None] = mapped_column(ForeignKey("images.id"))
+    replica_count: Mapped[int]
+    resource_configuration: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    generation: Mapped[int] = mapped_column(server_default="1")
+    """Counts the changes that need new replicas."""
+    state: Mapped[str] = mapped_column(server_default="Transitioning")
+    error: Mapped[dict[str, Any] | None]
+    deleting: Mapped[bool] = mapped_column(server_default="false")
+    signature: Mapped[dict[str, Any] | None]
+    primary_key_number: Mapped[int] = mapped_column(server_default="1")
+    secondary_key_number: Mapped[int] = mapped_column(server_default="1")
+    """The keys are derived from the signing key and these numbers; they are stored nowhere."""
+    state_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class Replica(Base):
+    """One serving process; the row exists before the process does."""
+
+    __tablename__ = "replicas"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    """``tw-<deployment>-g<generation>-r<index>-<start>``: also its name at the provider."""
+    deployment_id: Mapped[str] = mapped_column(
+        ForeignKey("deployments.id", ondelete="CASCADE"), index=True
+    )
+    generation: Mapped[int]
+    index: Mapped[int]
+    start: Mapped[int] = mapped_column(server_default="1")
+    """Counts the starts of this index within its generation."""
+    state: Mapped[str] = mapped_column(server_default="Assigned")
+    """Assigned, Launched, Serving, Exited or Lost."""
+    removed: Mapped[bool] = mapped_column(server_default="false")
+    port: Mapped[int | None]
+    heartbeat_at: Mapped[datetime | None]
+    launched_at: Mapped[datetime | None]
+    serving_at: Mapped[datetime | None]
+    result: Mapped[dict[str, Any] | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

@@ -1,0 +1,52 @@
+"""Registered models."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, UniqueConstraint, func
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.kernel.orm import Base, Reconciled, Timestamped
+
+
+class Model(Timestamped, Base):
+    """A named model of a workspace."""
+
+    __tablename__ = "models"
+    __table_args__ = (UniqueConstraint("workspace_id", "name"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
+    name: Mapped[str]
+    latest_version: Mapped[int] = mapped_column(server_default="0")
+    """Number given last; counted under the row's lock, so numbers have no gaps."""
+
+
+class ModelVersion(Reconciled, Base):
+    """One immutable version: files, and where they came from."""
+
+    __tablename__ = "model_versions"
+    __table_args__ = (UniqueConstraint("model_id", "version"),)
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model_id: Mapped[str] = mapped_column(ForeignKey("models.id", ondelete="CASCADE"))
+    version: Mapped[int]
+    description: Mapped[str] = mapped_column(server_default="")
+    tags: Mapped[dict[str, str | None]] = mapped_column(server_default="{}")
+    properties: Mapped[dict[str, str]] = mapped_column(server_default="{}")
+    framework: Mapped[str]
+    framework_version: Mapped[str] = mapped_column(server_default="")
+    resource_configuration: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    kind: Mapped[str]
+    """What the files are: saved_model, keras, tf1_checkpoint, …"""
+    files: Mapped[list[dict[str, Any]]]
+    """``[{path, sha256, size_bytes}]``, sorted by path."""
+    size_bytes: Mapped[int]
+    run_id: Mapped[str | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"))
+    lineage: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    signature: Mapped[dict[str, Any] | None]
+    signature_state: Mapped[str] = mapped_column(server_default="Pending")
+    """Pending, Ready or Unavailable."""
+    signature_reason: Mapped[str] = mapped_column(server_default="")
+    created_by: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

@@ -1,0 +1,40 @@
+"""All tables, imported in one place so that the metadata is complete."""
+
+from app.kernel.orm import Base
+from app.tables import (
+    blob,
+    cluster,
+    dataset,
+    deployment,
+    environment,
+    experiment,
+    idempotency_key,
+    image,
+    log,
+    metric,
+    model,
+    run,
+    snapshot,
+    token,
+    workspace,
+)
+
+TABLE_MODULES = (
+    blob,
+    cluster,
+    dataset,
+    deployment,
+    environment,
+    experiment,
+    idempotency_key,
+    image,
+    log,
+    metric,
+    model,
+    run,
+    snapshot,
+    token,
+    workspace,
+)
+
+METADATA = Base.metadata

@@ -1,0 +1,16 @@
+"""Workspaces."""
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.kernel.orm import Base, Timestamped
+
+
+class Workspace(Timestamped, Base):
+    """The top of everything a team owns."""
+
+    __tablename__ = "workspaces"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    description: Mapped[str] = mapped_column(server_default="")
+    tags: Mapped[dict[str, str | None]] = mapped_column(server_default="{}")

@@ -1,0 +1,37 @@
+"""The workspace in the path, for callers who may enter it."""
+
+from typing import Annotated
+
+from fastapi import Depends, Path
+
+from app.auth.access import AnyAccess
+from app.auth.principal import Principal
+from app.kernel.db import SessionDep
+from app.kernel.errors import NotFound
+from app.kernel.names import WORKSPACE_PATTERN
+from app.tables.workspace import Workspace
+from app.workspaces import repository
+
+
+async def _workspace(
+    workspace: Annotated[str, Path(pattern=WORKSPACE_PATTERN)],
+    session: SessionDep,
+    principal: AnyAccess,
+) -> Workspace:
+    row = await repository.get(session, workspace)
+    check_workspace(principal, row)
+    return row
+
+
+def check_workspace(principal: Principal, workspace: Workspace) -> None:
+    """Let a run or node see its own workspace only.
+
+    Raises:
+        NotFound: it belongs to another workspace; it learns nothing more than that.
+    """
+    if principal.workspace_id and principal.workspace_id != workspace.id:
+        raise NotFound(f"There is no workspace {workspace.name!r}.")
+
+
+WorkspaceDep = Annotated[Workspace, Depends(_workspace, scope="function")]
+"""The row of ``{workspace}`` in the path; 404 when there is none."""

@@ -1,0 +1,138 @@
+"""Routes of workspaces."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+from sqlalchemy.exc import IntegrityError
+
+from app.auth.access import UserAccess
+from app.kernel.db import SessionDep
+from app.kernel.errors import Conflict
+from app.kernel.etags import check_preconditions, resource_etag
+from app.kernel.ids import new_id
+from app.kernel.names import WORKSPACE_PATTERN
+from app.kernel.pagination import Page, PageDep
+from app.kernel.urls import absolute_url, base_url
+from app.tables.workspace import Workspace
+from app.workspaces import repository
+from app.workspaces.access import WorkspaceDep
+from app.workspaces.schemas import ClientConfig, WorkspaceCreate, WorkspaceRead, WorkspaceUpdate
+
+router = APIRouter(prefix="/v1/workspaces", tags=["workspaces"])
+NameInPath = Annotated[str, Path(pattern=WORKSPACE_PATTERN)]
+
+
+@router.post("", status_code=201)
+async def create_workspace(
+    body: WorkspaceCreate,
+    session: SessionDep,
+    request: Request,
+    response: Response,
+    _: UserAccess,
+) -> WorkspaceRead:
+    """Create a workspace; 409 if the name is taken."""
+    row = Workspace(
+        id=new_id("ws"), name=body.name, description=body.description, tags=dict(body.tags)
+    )
+    session.add(row)
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        raise Conflict(f"A workspace {body.name!r} exists already.") from error
+    await session.refresh(row)
+    return _answer(row, request, response)
+
+
+@router.put("/{workspace}", responses={201: {"model": WorkspaceRead}})
+async def put_workspace(
+    workspace: NameInPath,
+    session: SessionDep,
+    request: Request,
+    response: Response,
+    _: UserAccess,
+    body: WorkspaceUpdate | None = None,
+) -> WorkspaceRead:
+    """Create a workspace (201) or replace its description and tags (200)."""
+    body = body or WorkspaceUpdate()
+    row = await repository.find(session, workspace)
+    check_preconditions(request, resource_etag(row.id, row.updated_at) if row else None)
+    if row is None:
+        row = Workspace(id=new_id("ws"), name=workspace)
+        session.add(row)
+        response.status_code = 201
+    row.description = body.description
+    row.tags = dict(body.tags)
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        raise Conflict(f"Workspace {workspace!r} is being created; repeat the call.") from error
+    await session.refresh(row)
+    return _answer(row, request, response)
+
+
+@router.get("")
+async def list_workspaces(session: SessionDep, page: PageDep, _: UserAccess) -> Page[WorkspaceRead]:
+    """Workspaces by name."""
+    rows, following = await repository.list_page(session, page)
+    return Page(
+        items=[WorkspaceRead.model_validate(row) for row in rows], next_page_token=following
+    )
+
+
+@router.get("/{workspace}")
+async def get_workspace(row: WorkspaceDep, request: Request, response: Response) -> WorkspaceRead:
+    """One workspace."""
+    return _answer(row, request, response)
+
+
+@router.get("/{workspace}/config")
+async def get_workspace_config(row: WorkspaceDep, request: Request) -> ClientConfig:
+    """The client file ``config.json`` of a workspace."""
+    return ClientConfig(
+        subscription_id=row.id,
+        resource_group="trainwright",
+        workspace_name=row.name,
+        endpoint=base_url(request),
+    )
+
+
+@router.patch("/{workspace}")
+async def update_workspace(
+    row: WorkspaceDep,
+    body: WorkspaceUpdate,
+    session: SessionDep,
+    request: Request,
+    response: Response,
+    _: UserAccess,
+) -> WorkspaceRead:
+    """Change what the body names and leave the rest."""
+    check_preconditions(request, resource_etag(row.id, row.updated_at))
+    for field in body.model_fields_set:
+        setattr(row, field, getattr(body, field))
+    await session.flush()
+    await session.refresh(row)
+    return _answer(row, request, response)
+
+
+@router.delete("/{workspace}", status_code=204)
+async def delete_workspace(
+    workspace: NameInPath, session: SessionDep, request: Request, _: UserAccess
+) -> None:
+    """Delete an empty workspace; 204 also when there is none."""
+    row = await repository.find(session, workspace)
+    if row is None:
+        return
+    check_preconditions(request, resource_etag(row.id, row.updated_at))
+    if await repository.holds_anything(session, row.id):
+        raise Conflict(
+            f"Workspace {workspace!r} is not empty: delete its clusters, deployments, models, "
+            "datasets and experiments first."
+        )
+    await session.delete(row)
+
+
+def _answer(row: Workspace, request: Request, response: Response) -> WorkspaceRead:
+    response.headers["ETag"] = resource_etag(row.id, row.updated_at)
+    if response.status_code == 201 or request.method == "POST":
+        response.headers["Location"] = absolute_url(request, f"/v1/workspaces/{row.name}")
+    return WorkspaceRead.model_validate(row)

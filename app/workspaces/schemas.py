@@ -1,0 +1,47 @@
+"""Workspaces as the API shows them."""
+
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.kernel.names import Tags, WorkspaceName
+
+
+class WorkspaceUpdate(BaseModel):
+    """What can be changed; absent fields stay as they are."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    description: str = Field(default="", max_length=5000)
+    tags: Tags = {}
+
+
+class WorkspaceCreate(WorkspaceUpdate):
+    """A new workspace."""
+
+    name: WorkspaceName
+
+
+class WorkspaceRead(BaseModel):
+    """A workspace."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    name: str
+    description: str
+    tags: dict[str, str | None]
+    created_at: datetime
+    updated_at: datetime
+
+
+class ClientConfig(BaseModel):
+    """``config.json``: what a client needs to find the workspace; never a secret.
+
+    The three Azure keys are there so that scripts that read them go on working.
+    """
+
+    subscription_id: str
+    resource_group: str
+    workspace_name: str
+    endpoint: str

@@ -1,0 +1,54 @@
+"""The Celery worker: it receives hints, and it polls for what no hint announced."""
+
+from celery import Celery
+from celery.signals import worker_init, worker_shutdown
+
+from app.kernel.broker import RECONCILE_TASK, broker_options
+from app.kernel.config import get_settings
+from app.kernel.logging import configure_logging
+from workers.loop import LoopThread
+from workers.process import WorkerProcess
+
+celery_app = Celery("trainwright", broker=get_settings().broker_url.get_secret_value())
+celery_app.conf.update(
+    accept_content=["json"],
+    task_serializer="json",
+    task_ignore_result=True,
+    task_acks_late=True,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    worker_pool="threads",
+    worker_concurrency=2,
+    broker_connection_retry=True,
+    broker_connection_retry_on_startup=True,
+    broker_connection_max_retries=None,
+    broker_transport_options=broker_options(),
+    task_default_queue="celery",
+)
+
+_loop: LoopThread | None = None
+_process: WorkerProcess | None = None
+
+
+@worker_init.connect
+def start_process(**_: object) -> None:
+    """Start the loop and the poller, before and independent of the broker's connection."""
+    global _loop, _process
+    configure_logging()
+    _loop = LoopThread()
+    _process = WorkerProcess(get_settings())
+    _loop.submit(_process.run())
+
+
+@worker_shutdown.connect
+def stop_process(**_: object) -> None:
+    """End the loop; leases run out or are taken over, rows say where to go on."""
+    if _loop is not None:
+        _loop.stop()
+
+
+@celery_app.task(name=RECONCILE_TASK)
+def reconcile(topic: str, row_id: str) -> None:
+    """Look at a row now; harmless when lost, doubled or late."""
+    if _loop is not None and _process is not None:
+        _loop.submit(_process.hint(topic, row_id))

@@ -1,0 +1,52 @@
+"""What a worker process runs in its loop: all reconcilers, and the poller."""
+
+from pathlib import Path
+
+from app.auth.signing import Signer
+from app.kernel.broker import BrokerHints
+from app.kernel.config import Settings
+from app.kernel.db import Database
+from app.kernel.signals import Signals
+from app.providers.process.provider import ProcessProvider
+from app.storage.objects import ObjectStore
+from workers.context import WorkerContext
+from workers.reconciler import Engine
+from workers.registry import make_reconcilers
+
+RUNNER = Path(__file__).parent / "runner" / "main.py"
+
+
+def make_context(settings: Settings) -> WorkerContext:
+    """The world of this worker process."""
+    signals = Signals()
+    return WorkerContext(
+        settings=settings,
+        database=Database(settings, BrokerHints(settings, signals)),
+        objects=ObjectStore(settings.data_dir / "objects"),
+        signals=signals,
+        signer=Signer.load(settings.data_dir),
+        provider=ProcessProvider(
+            settings.data_dir / "nodes", runner=RUNNER, overcommit=settings.node_overcommit
+        ),
+    )
+
+
+class WorkerProcess:
+    """Runs the engine; made in the process that uses it (engines do not survive a fork)."""
+
+    def __init__(self, settings: Settings) -> None:
+        context = make_context(settings)
+        self._engine = Engine(
+            context.database,
+            make_reconcilers(context),
+            lease_seconds=settings.lease_seconds,
+            poll_seconds=settings.poll_seconds,
+        )
+
+    async def run(self) -> None:
+        """Poll for ever."""
+        await self._engine.poll_forever()
+
+    async def hint(self, topic: str, row_id: str) -> None:
+        """Look at a row now."""
+        self._engine.hint(topic, row_id)

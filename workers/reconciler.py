@@ -1,0 +1,159 @@
+"""The engine of all reconcilers: due rows are leased, worked on, and given back.
+
+A reconciler does load → decide → act → apply for one row. Whatever ends it (an error, a kill)
+only ends the lease: the row is due again, and the next one goes on from what the rows say.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+from sqlalchemy import Table
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.kernel import leases
+from app.kernel.db import Database
+from app.kernel.leases import Lease
+
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 60.0
+_BATCH = 20
+_log = structlog.get_logger(__name__)
+
+
+class LeaseLost(Exception):
+    """Somebody newer owns the row: drop the result."""
+
+
+class Guard:
+    """A reconciler's hold on its row."""
+
+    def __init__(self, database: Database, table: Table, lease: Lease) -> None:
+        self._database = database
+        self._table = table
+        self.lease = lease
+
+    async def check(self, session: AsyncSession) -> None:
+        """Call first in every transaction that writes; locks the row.
+
+        Raises:
+            LeaseLost: the lease is somebody else's now.
+        """
+        if not await leases.holds(session, self._table, self.lease):
+            raise LeaseLost(self.lease.row_id)
+
+
+class Reconciler(Protocol):
+    """Moves the rows of one table towards their desired state."""
+
+    table: Table
+
+    async def reconcile(self, guard: Guard) -> float | None:
+        """Do what can be done now for the row ``guard.lease.row_id``.
+
+        No session is open during a call to the outside; every write begins with
+        ``guard.check(session)``.
+
+        Returns:
+            Seconds until the row should be looked at again; None: only when woken.
+        """
+
+
+class Engine:
+    """Runs the reconcilers of a process."""
+
+    def __init__(
+        self,
+        database: Database,
+        reconcilers: Sequence[Reconciler],
+        *,
+        lease_seconds: float,
+        poll_seconds: float,
+    ) -> None:
+        self._database = database
+        self._reconcilers = {r.table.name: r for r in reconcilers}
+        self._lease_seconds = lease_seconds
+        self._poll_seconds = poll_seconds
+        self._running: set[tuple[str, str]] = set()
+        self._failures: dict[tuple[str, str], int] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def hint(self, topic: str, row_id: str) -> None:
+        """Look at a row now; called in the loop."""
+        if topic in self._reconcilers:
+            self._start(self._reconcilers[topic], row_id)
+
+    async def poll_forever(self) -> None:
+        """Find the due rows that nobody announced."""
+        while True:
+            try:
+                for reconciler in self._reconcilers.values():
+                    async with self._database.session() as session:
+                        due = await leases.due_ids(session, reconciler.table, limit=_BATCH)
+                    for row_id in due:
+                        self._start(reconciler, row_id)
+            except DBAPIError as error:
+                _log.warning("poll_failed", error=str(error).splitlines()[0])
+            await asyncio.sleep(self._poll_seconds)
+
+    def _start(self, reconciler: Reconciler, row_id: str) -> None:
+        key = (reconciler.table.name, row_id)
+        if key in self._running:
+            return
+        self._running.add(key)
+        task = asyncio.create_task(self._work(reconciler, row_id))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, reconciler: Reconciler, row_id: str) -> None:
+        key = (reconciler.table.name, row_id)
+        try:
+            with structlog.contextvars.bound_contextvars(table=key[0], row_id=row_id):
+                while await self._once(reconciler, row_id):
+                    pass
+        except DBAPIError as error:
+            _log.warning("reconcile_interrupted", error=str(error).splitlines()[0])
+        finally:
+            self._running.discard(key)
+
+    async def _once(self, reconciler: Reconciler, row_id: str) -> bool:
+        table = reconciler.table
+        async with self._database.session() as session:
+            lease = await leases.acquire(session, table, row_id=row_id, seconds=self._lease_seconds)
+        if lease is None:
+            return False
+        guard = Guard(self._database, table, lease)
+        extender = asyncio.create_task(self._extend(table, lease))
+        try:
+            check_in = await reconciler.reconcile(guard)
+            self._failures.pop((table.name, row_id), None)
+        except LeaseLost:
+            return False
+        except Exception:
+            # A defect or an outage in one row must not end the loop that serves all others;
+            # it is reported in full, and the row is tried again, ever more seldom.
+            check_in = self._pause((table.name, row_id))
+            _log.exception("reconcile_failed", again_in_seconds=check_in)
+        finally:
+            extender.cancel()
+            with suppress(asyncio.CancelledError):
+                await extender
+        async with self._database.session() as session:
+            return await leases.release(session, table, lease, check_in_seconds=check_in)
+
+    def _pause(self, key: tuple[str, str]) -> float:
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        pause: float = min(_FIRST_PAUSE_SECONDS * 2 ** (failures - 1), _LONGEST_PAUSE_SECONDS)
+        return pause
+
+    async def _extend(self, table: Table, lease: Lease) -> None:
+        while True:
+            await asyncio.sleep(self._lease_seconds / 3)
+            try:
+                async with self._database.session() as session:
+                    await leases.extend(session, table, lease, seconds=self._lease_seconds)
+            except DBAPIError as error:
+                _log.warning("lease_not_extended", error=str(error).splitlines()[0])

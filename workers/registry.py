@@ -1,0 +1,9 @@
+"""The one list of reconcilers."""
+
+from workers.context import WorkerContext
+from workers.reconciler import Reconciler
+
+
+def make_reconcilers(context: WorkerContext) -> list[Reconciler]:
+    """All reconcilers of a worker process."""
+    return []
