@@ -26,7 +26,11 @@ def main() -> None:
     options = json.loads(sys.argv[1])
     argv = sys.argv[2:]
     if options["uid"] is not None:
-        _drop_root(options["uid"], options["gid"], keep_file_access=options["keep_file_access"])
+        try:
+            _drop_root(options["uid"], options["gid"], keep_file_access=options["keep_file_access"])
+        except OSError as error:
+            sys.stderr.write(_no_account(options, error))
+            os._exit(127)
     if sys.platform == "linux":
         # After the drop of root: a change of credentials clears the setting.
         _prctl(PR_SET_PDEATHSIG, int(options["death_signal"]))
@@ -37,6 +41,13 @@ def main() -> None:
     except OSError as error:
         sys.stderr.write(f"cannot execute {argv[0]}: {error.strerror}\n")
         os._exit(127)
+
+
+def _no_account(options: "dict[str, int]", error: OSError) -> str:
+    advice = "start as an ordinary user"
+    if options["keep_file_access"]:
+        advice += ", or put program and data where every folder above them may be entered by all"
+    return f"cannot run as user id {options['uid']} ({error}): {advice}.\n"
 
 
 def _drop_root(uid: int, gid: int, *, keep_file_access: bool) -> None:

@@ -4,7 +4,6 @@ import stat
 from pathlib import Path
 
 import psycopg
-import pytest
 import redis
 
 from app.embedded.postgres import PostgresServer

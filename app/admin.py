@@ -1,0 +1,172 @@
+"""Commands of the command line that talk to the database: migrations and tokens.
+
+They use TRAINWRIGHT_DATABASE_URL, or the running embedded stack of TRAINWRIGHT_DATA_DIR.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from alembic import command
+from alembic.config import Config
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.exc import OperationalError, ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from app.auth import repository, service
+from app.embedded.layout import Layout
+from app.kernel.config import get_settings
+from app.kernel.errors import NotFound
+from app.kernel.pagination import MAX_PAGE_SIZE, PageQuery
+
+MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
+_DAY_SECONDS = 86_400
+
+T = TypeVar("T")
+
+cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+tokens = typer.Typer(no_args_is_help=True, help="Create, list and revoke tokens of the API.")
+cli.add_typer(tokens, name="token")
+
+
+@cli.command()
+def migrate(
+    *,
+    first_token: Annotated[
+        bool,
+        typer.Option(
+            "--first-token",
+            help="Make a token if there never was one, and print it in a JSON object.",
+        ),
+    ] = False,
+) -> None:
+    """Bring the database to the newest version."""
+    command.upgrade(_alembic(), "head")
+    if first_token:
+        typer.echo(json.dumps({"first_token": _run(_create_first_token())}))
+
+
+@cli.command()
+def revision(message: Annotated[str, typer.Argument(help="What changes, in a few words.")]) -> None:
+    """Write a migration from the difference between the database and the tables."""
+    command.revision(_alembic(), message=message, autogenerate=True)
+
+
+@tokens.command("create")
+def create_token(
+    name: Annotated[str, typer.Argument(help="What it is for.")],
+    *,
+    days: Annotated[int | None, typer.Option(help="Days until it expires.", min=1)] = None,
+) -> None:
+    """Make a token and print it: it is stored hashed, so this is the only time."""
+    typer.echo(_run(_create_token(name, days=days)))
+
+
+@tokens.command("list")
+def list_tokens() -> None:
+    """List all tokens, without their secrets."""
+    table = Table("ID", "NAME", "CREATED", "EXPIRES", "REVOKED", box=None)
+    for row in _run(_all_tokens()):
+        table.add_row(
+            row.id,
+            row.name,
+            *(_shown(at) for at in (row.created_at, row.expires_at, row.revoked_at)),
+        )
+    Console(soft_wrap=True).print(table)
+
+
+@tokens.command("revoke")
+def revoke_token(token_id: Annotated[str, typer.Argument(help="Its id, from `list`.")]) -> None:
+    """Revoke a token: from now on it is refused."""
+    _run(_revoke_token(token_id))
+
+
+async def _create_first_token() -> str | None:
+    async with _session() as session:
+        return await service.create_first_token(session)
+
+
+async def _create_token(name: str, *, days: int | None) -> str:
+    async with _session() as session:
+        seconds = None if days is None else days * _DAY_SECONDS
+        _, secret = await service.create_token(session, name=name, expires_in_seconds=seconds)
+        return secret
+
+
+async def _all_tokens() -> list[Any]:
+    rows = []
+    page = PageQuery(page_size=MAX_PAGE_SIZE, page_token="")
+    async with _session() as session:
+        while True:
+            found, following = await repository.list_page(session, page)
+            rows += found
+            if not following:
+                return rows
+            page = PageQuery(page_size=MAX_PAGE_SIZE, page_token=following)
+
+
+async def _revoke_token(token_id: str) -> None:
+    async with _session() as session:
+        await repository.get(session, token_id)
+        await repository.revoke(session, token_id)
+
+
+@asynccontextmanager
+async def _session() -> AsyncIterator[AsyncSession]:
+    """One transaction on a connection of its own."""
+    engine = create_async_engine(_database_url(), poolclass=NullPool)
+    try:
+        async with AsyncSession(engine, expire_on_commit=False) as session, session.begin():
+            yield session
+    finally:
+        await engine.dispose()
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    """Run one command's work; what can go wrong outside of it becomes a line of text."""
+    try:
+        return asyncio.run(work)
+    except NotFound as error:
+        _fail(str(error))
+    except OperationalError as error:
+        _fail(f"the database does not answer: {error.orig}\nIs the stack running?")
+    except ProgrammingError as error:
+        _fail(f"the database is of another version ({error.orig}): run `trainwright migrate`.")
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(1)
+
+
+def _alembic() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.set_main_option(
+        "file_template",
+        "%%(year)d_%%(month).2d_%%(day).2d_%%(hour).2d%%(minute).2d_%%(rev)s_%%(slug)s",
+    )
+    config.attributes["url"] = _database_url()
+    return config
+
+
+def _database_url() -> str:
+    settings = get_settings()
+    given = settings.database_url.get_secret_value()
+    return given or Layout(settings.data_dir.expanduser().resolve()).postgres.url()
+
+
+def _shown(at: datetime | None) -> str:
+    return "" if at is None else at.isoformat(timespec="seconds")
+
+
+if __name__ == "__main__":
+    cli()

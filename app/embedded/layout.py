@@ -1,0 +1,49 @@
+"""Where the embedded stack keeps things in its data folder."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from app.embedded.broker import BrokerServer
+from app.embedded.postgres import PostgresServer
+from app.embedded.sockets import socket_folder
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths and addresses of the stack on `data_dir`, which has to be absolute."""
+
+    data_dir: Path
+
+    @property
+    def lock_path(self) -> Path:
+        """The file that the running supervisor holds locked."""
+        return self.data_dir / "lock"
+
+    @property
+    def log_dir(self) -> Path:
+        """The folder of the children's logs."""
+        return self.data_dir / "logs"
+
+    @cached_property
+    def postgres(self) -> PostgresServer:
+        """The database server."""
+        return PostgresServer(
+            data_dir=self.data_dir / "postgres", socket_dir=self._sockets / "postgres"
+        )
+
+    @cached_property
+    def broker(self) -> BrokerServer:
+        """The broker."""
+        return BrokerServer(socket_path=self._sockets / "broker.sock")
+
+    @cached_property
+    def _sockets(self) -> Path:
+        return socket_folder(self.data_dir)
+
+
+def data_folder(given: Path) -> Path:
+    """Make the data folder, closed to other users, and return its absolute path."""
+    folder = given.expanduser().resolve()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder

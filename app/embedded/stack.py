@@ -1,0 +1,181 @@
+"""The embedded stack: database and broker, migrations, API and worker, under one supervisor."""
+
+import asyncio
+import ipaddress
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.embedded.children import ChildSpec
+from app.embedded.claims import listen, locked
+from app.embedded.layout import Layout, data_folder
+from app.embedded.supervisor import Supervisor
+
+_PROBE_SECONDS = 5.0
+# -P: the working folder, which is the data folder, is no place to import from.
+_PYTHON = (sys.executable, "-P", "-m")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started:
+    """What the person at the terminal has to know once the stack is up."""
+
+    address: str
+    data_dir: Path
+    first_token: str | None
+
+
+def serve_until_stopped(
+    *,
+    data_dir: Path,
+    host: str,
+    port: int,
+    announce: Callable[[Started], None],
+    report: Callable[[str], None],
+) -> None:
+    """Run the stack until SIGINT, SIGTERM or SIGHUP; a second signal stops it the hard way.
+
+    Args:
+        data_dir: everything is kept below it; made when absent.
+        host: address to listen on.
+        port: port to listen on; 0: a free one.
+        announce: called once everything is ready.
+        report: told in a line what happens to the children.
+
+    Raises:
+        EmbeddedError: it cannot start.
+    """
+    layout = Layout(data_folder(data_dir))
+    with locked(layout.lock_path), listen(host, port) as listener:
+        asyncio.run(_serve(layout, host, listener, announce=announce, report=report))
+
+
+async def _serve(
+    layout: Layout,
+    host: str,
+    listener: socket.socket,
+    *,
+    announce: Callable[[Started], None],
+    report: Callable[[str], None],
+) -> None:
+    supervisor = Supervisor(layout.log_dir, report=report)
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            supervisor.hurry()
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+    stopping = asyncio.create_task(stop.wait())
+    starting = asyncio.create_task(_start(supervisor, layout, host, listener))
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            announce(starting.result())
+            await stopping
+            report("stopping")
+    finally:
+        starting.cancel()
+        stopping.cancel()
+        await supervisor.stop()
+
+
+async def _start(
+    supervisor: Supervisor, layout: Layout, host: str, listener: socket.socket
+) -> Started:
+    env = _environment(layout, host, listener)
+    await supervisor.start(layout.postgres.spec(), layout.broker.spec())
+    prepared = await supervisor.run_once(
+        ChildSpec(
+            name="migrate",
+            argv=(*_PYTHON, "app.cli", "migrate", "--first-token"),
+            env=env,
+            cwd=layout.data_dir,
+        )
+    )
+    await supervisor.start(*_services(env, layout, listener))
+    return Started(
+        address=_address(host, listener),
+        data_dir=layout.data_dir,
+        first_token=json.loads(prepared)["first_token"],
+    )
+
+
+def _services(env: dict[str, str], layout: Layout, listener: socket.socket) -> list[ChildSpec]:
+    async def answers() -> bool:
+        return await _answers(listener)
+
+    return [
+        ChildSpec(
+            name="api",
+            argv=(*_PYTHON, "app.cli", "api", "--fd", str(listener.fileno())),
+            env=env,
+            cwd=layout.data_dir,
+            pass_fds=(listener.fileno(),),
+            is_ready=answers,
+            stop_seconds=8.0,
+        ),
+        ChildSpec(
+            name="worker",
+            argv=(*_PYTHON, "app.cli", "worker"),
+            env=env,
+            cwd=layout.data_dir,
+            stop_seconds=10.0,
+        ),
+    ]
+
+
+def _environment(layout: Layout, host: str, listener: socket.socket) -> dict[str, str]:
+    """Return what the children are told; the operator's own settings stay."""
+    env = {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "TRAINWRIGHT_DATABASE_URL": layout.postgres.url(),
+        "TRAINWRIGHT_BROKER_URL": layout.broker.url,
+        "TRAINWRIGHT_DATA_DIR": str(layout.data_dir),
+        "TRAINWRIGHT_HOST": host,
+        "TRAINWRIGHT_PORT": str(listener.getsockname()[1]),
+    }
+    env.setdefault("TRAINWRIGHT_PUBLIC_URL", _address(host, listener))
+    return env
+
+
+def _address(host: str, listener: socket.socket) -> str:
+    return f"http://{_reachable(host)}:{listener.getsockname()[1]}"
+
+
+def _reachable(host: str) -> str:
+    """Return a host by which this machine reaches itself, as it stands in a URL."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if address.is_unspecified:
+        address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
+    return f"[{address}]" if address.version == 6 else str(address)
+
+
+async def _answers(listener: socket.socket) -> bool:
+    """Say whether the API answers that it can serve."""
+    host, port = listener.getsockname()[:2]
+    target = _reachable(host).strip("[]")
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            reader, writer = await asyncio.open_connection(target, port)
+            try:
+                request = f"GET /readyz HTTP/1.1\r\nHost: {_reachable(host)}\r\n"
+                writer.write(f"{request}Connection: close\r\n\r\n".encode())
+                status = (await reader.readline()).split()
+            finally:
+                writer.close()
+    except (OSError, TimeoutError):
+        return False
+    # Anything but a server error: which hosts are answered is the operator's to say.
+    return len(status) > 1 and status[1] < b"500"
