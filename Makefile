@@ -29,7 +29,7 @@ up: $(READY)  ## Start the whole stack on this machine; Ctrl-C stops it
 
 .PHONY: demo
 demo: $(READY)  ## Walk the main job over the HTTP API; DIGITS=folder uses the original archives
-	@exec .venv/bin/python examples/demo.py
+	@exec $(RUN) examples.demo
 
 .PHONY: test
 test: $(READY)  ## Lint, format check, types, imports and all tests; PYTEST_ARGS=… narrows the last
