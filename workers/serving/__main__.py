@@ -1,0 +1,124 @@
+"""Serve one model: `python -m serving --model-dir M --port-file P [--token-file T]`.
+
+Runs inside the replica's own environment, started by the runner. It listens on a port of the
+system's choice, says which in the port file, and is ready (`GET /v1/ready` answers 200) only
+after a real inference has worked. It ends with exit code 3 when the model cannot be served.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import List
+
+import tensorflow as tf
+import uvicorn
+
+from .batching import Limits
+from .inspect_model import UnreadableModelError
+from .model import UnservableModelError, describe_refusal, load_model
+from .web import Replica, create_app
+
+EXIT_UNSERVABLE = 3
+TOKEN_VARIABLE = "TRAINWRIGHT_SERVING_TOKEN"
+_log = logging.getLogger("serving")
+
+
+def main(arguments: List[str]) -> int:
+    """Serve until a signal comes; return the exit code."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    options = _parse(arguments)
+    replica = Replica(
+        token=_read_token(options.token_file),
+        max_body_bytes=options.max_body_bytes,
+        deadline_seconds=options.deadline_seconds,
+    )
+    listener = _listen()
+    config = uvicorn.Config(
+        create_app(replica), log_level="warning", access_log=False, timeout_graceful_shutdown=5
+    )
+    server = uvicorn.Server(config)
+    failures: List[str] = []
+
+    def load() -> None:
+        try:
+            _load(replica, options)
+        except (UnservableModelError, UnreadableModelError) as error:
+            failures.append(str(error))
+        except Exception as error:  # noqa: BLE001 - a loader runs a stranger's graph: any may come
+            _log.exception("the model could not be loaded")
+            failures.append(describe_refusal(error))
+        if failures:
+            server.should_exit = True
+
+    threading.Thread(target=load, name="load", daemon=True).start()
+    _write_port(options.port_file, listener.getsockname()[1])
+    server.run(sockets=[listener])
+    for failure in failures:
+        _log.error("cannot serve this model: %s", failure)
+    return EXIT_UNSERVABLE if failures else 0
+
+
+def _parse(arguments: List[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="serving")
+    parser.add_argument("--model-dir", type=Path, required=True)
+    parser.add_argument("--port-file", type=Path, required=True)
+    parser.add_argument("--token-file", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--max-body-bytes", type=int, default=32 * 1024 * 1024)
+    parser.add_argument("--deadline-seconds", type=float, default=30.0)
+    return parser.parse_args(arguments)
+
+
+def _read_token(path: "Path | None") -> str:
+    """Return the token from the file, else the variable; a random one (nobody gets in) without."""
+    given = os.environ.pop(TOKEN_VARIABLE, "")
+    if path is not None:
+        given = path.read_text().strip()
+    return given or secrets.token_urlsafe(32)
+
+
+def _listen() -> socket.socket:
+    # asyncio switches off Nagle's delay only for sockets that name their protocol.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.bind(("127.0.0.1", 0))
+    listener.set_inheritable(False)
+    return listener
+
+
+def _write_port(path: Path, port: int) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(f"{port}\n")
+    os.replace(partial, path)
+
+
+def _load(replica: Replica, options: argparse.Namespace) -> None:
+    started = time.monotonic()
+    model = load_model(options.model_dir)
+    signature = model.signatures[model.default]
+    _log.info(
+        "loaded %s with TensorFlow %s in %.1f s: %s → %s",
+        signature.name,
+        tf.__version__,
+        time.monotonic() - started,
+        "; ".join(f"{each.name} {each.describe()}" for each in signature.inputs),
+        "; ".join(f"{each.name} {each.describe()}" for each in signature.outputs),
+    )
+    started = time.monotonic()
+    model.warm_up()
+    _log.info("a first inference worked, in %.2f s", time.monotonic() - started)
+    replica.start(model, Limits(threads=options.threads))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
