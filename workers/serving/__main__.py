@@ -27,7 +27,7 @@ from .model import UnservableModelError, describe_refusal, load_model
 from .web import Replica, create_app
 
 EXIT_UNSERVABLE = 3
-TOKEN_VARIABLE = "TRAINWRIGHT_SERVING_TOKEN"
+TOKEN_VARIABLE = "TRAINWRIGHT_SERVING_TOKEN"  # noqa: S105 - a name, not a secret
 _log = logging.getLogger("serving")
 
 
@@ -54,7 +54,7 @@ def main(arguments: List[str]) -> int:
             _load(replica, options)
         except (UnservableModelError, UnreadableModelError) as error:
             failures.append(str(error))
-        except Exception as error:  # noqa: BLE001 - a loader runs a stranger's graph: any may come
+        except Exception as error:
             _log.exception("the model could not be loaded")
             failures.append(describe_refusal(error))
         if failures:
@@ -79,7 +79,7 @@ def _parse(arguments: List[str]) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def _read_token(path: "Path | None") -> str:
+def _read_token(path: Path | None) -> str:
     """Return the token from the file, else the variable; a random one (nobody gets in) without."""
     given = os.environ.pop(TOKEN_VARIABLE, "")
     if path is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 import numpy as np
@@ -32,7 +33,7 @@ class Limits:
 @dataclass
 class _Waiting:
     request: Request
-    answer: "asyncio.Future[Arrays]"
+    answer: asyncio.Future[Arrays]
 
 
 class Batcher:
@@ -73,7 +74,7 @@ class Batcher:
                 continue
             self._running += 1
             call = asyncio.get_running_loop().run_in_executor(self._pool, self._call, group)
-            call.add_done_callback(lambda done, group=group: self._finish(group, done))
+            call.add_done_callback(partial(self._finish, group))
 
     def _take(self) -> List[_Waiting]:
         """Remove and return the oldest request and those that can be joined to it."""
@@ -136,10 +137,10 @@ class Batcher:
         """Return outputs, or the exception as a value: it belongs to a request, not to the pool."""
         try:
             return self._run(signature, arrays)
-        except Exception as error:  # noqa: BLE001 - handed to the request it belongs to
+        except Exception as error:
             return error
 
-    def _finish(self, group: List[_Waiting], done: "asyncio.Future[List[Any]]") -> None:
+    def _finish(self, group: List[_Waiting], done: asyncio.Future[List[Any]]) -> None:
         self._running -= 1
         for each, result in zip(group, done.result()):
             if each.answer.done():

@@ -130,7 +130,9 @@ def _check_names(value: Any, signature: Signature, pointer: str) -> None:
         )
     for name in sorted(set(value) - set(expected)):
         raise invalid_field(
-            f"{pointer}/{_escape(name)}", "unknown_input", f"no such input; the model takes: {names}"
+            f"{pointer}/{_escape(name)}",
+            "unknown_input",
+            f"no such input; the model takes: {names}",
         )
 
 
@@ -148,7 +150,9 @@ def _array(value: Any, tensor: Tensor, pointer: str, *, suffix: str = "") -> Any
         limits = np.iinfo(tensor.dtype)
         if array.size and (array.min() < limits.min or array.max() > limits.max):
             raise invalid_field(
-                pointer, "out_of_range", f"a number does not fit {tensor.dtype} (input {tensor.name!r})"
+                pointer,
+                "out_of_range",
+                f"a number does not fit {tensor.dtype} (input {tensor.name!r})",
             )
     if tensor.dtype == "bfloat16":  # numpy has no such type; TensorFlow casts from float32
         return array.astype(np.float32)
@@ -199,7 +203,8 @@ def _flatten_strings(
 ) -> Tuple[Tuple[int, ...], List[bytes]]:
     if isinstance(value, list):
         parts = [
-            _flatten_strings(item, tensor, _inside(where, index)) for index, item in enumerate(value)
+            _flatten_strings(item, tensor, _inside(where, index))
+            for index, item in enumerate(value)
         ]
         shapes = {shape for shape, _ in parts}
         if len(shapes) > 1:
@@ -233,7 +238,7 @@ def _check_shape(found: Tuple[int, ...], tensor: Tensor, pointer: str) -> None:
 
 
 def _first_fault(value: Any, kind: str, tensor: Tensor, where: Tuple[str, str]) -> Problem:
-    """Return the problem of the first element that is not of the expected kind, else of the shape."""
+    """Return the problem of the first element of the wrong kind, else of the shape."""
     return _search(value, kind, tensor, where) or _ragged(tensor, where)
 
 

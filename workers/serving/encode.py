@@ -13,9 +13,9 @@ from .problems import Problem
 from .signature import Signature
 
 try:
-    import orjson
+    import orjson  # type: ignore[import-not-found]
 except ImportError:  # an era of Python that has no build of it: slower, same answers
-    orjson = None  # type: ignore[assignment]
+    orjson = None
 
 
 def encode_answer(form: str, signature: Signature, outputs: Dict[str, Any]) -> bytes:
@@ -100,9 +100,12 @@ def _strings(value: Any, *, as_base64: bool) -> Any:
 
 def _dump(document: Any) -> bytes:
     if orjson is not None and all(_is_finite(array) for array in _arrays(document)):
-        return orjson.dumps(
-            document, default=_shortest, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE
+        answer: bytes = orjson.dumps(
+            document,
+            default=_shortest,
+            option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE,
         )
+        return answer
     return json.dumps(document, default=_shortest, separators=(",", ":")).encode() + b"\n"
 
 

@@ -53,7 +53,9 @@ def read_signatures(folder: Path) -> Dict[str, Any]:
     """
     path = folder / "saved_model.pb"
     if not path.is_file():
-        raise UnreadableModelError("saved_model_missing", f"There is no saved_model.pb in {folder.name!r}.")
+        raise UnreadableModelError(
+            "saved_model_missing", f"There is no saved_model.pb in {folder.name!r}."
+        )
     if path.stat().st_size == 0:
         raise UnreadableModelError("saved_model_damaged", "saved_model.pb is empty.")
     try:
@@ -102,7 +104,8 @@ def _meta_graph(data: memoryview) -> Dict[str, Any]:
                     graph["tensorflow_version"] = _text(text) or None
         elif number == 5:
             name, body = _map_entry(value)
-            if not name.startswith("__"):  # e.g. __saved_model_init_op: for the loader, not for callers
+            # Such as __saved_model_init_op: for the loader, not for callers.
+            if not name.startswith("__"):
                 graph["signatures"][name] = _signature(body)
     return graph
 

@@ -19,6 +19,7 @@ _PIXEL = bytes.fromhex(
     "0000000c49444154789c63606060000000040001f61738550000000049454e44ae426082"
 )
 """A black 1×1 PNG, for models that decode images from strings."""
+_TRACE_LINES = ("Graph execution error", "Detected at")
 _GUESSED_STRINGS = (b"", _PIXEL)
 
 
@@ -104,7 +105,7 @@ def describe_refusal(error: Exception) -> str:
     """Return the first line of what TensorFlow said, without its node trace."""
     text = getattr(error, "message", None) or str(error)
     lines = [line.strip() for line in str(text).splitlines() if line.strip()]
-    useful = [line for line in lines if not line.startswith(("Graph execution error", "Detected at"))]
+    useful = [line for line in lines if not line.startswith(_TRACE_LINES)]
     return (useful or lines or [type(error).__name__])[0][:500]
 
 
@@ -130,7 +131,7 @@ def _load_keras(path: Path) -> Model:
         for tensor in inputs
     ]
 
-    @tf.function(input_signature=specs)  # type: ignore[misc]
+    @tf.function(input_signature=specs)  # type: ignore[untyped-decorator]
     def call(*values: Any) -> List[Any]:
         given = values[0] if len(values) == 1 else list(values)
         return tf.nest.flatten(model(given, training=False))  # type: ignore[no-any-return]

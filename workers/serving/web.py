@@ -54,7 +54,8 @@ class Replica:
     def check_token(self, request: Request) -> None:
         """Raise a 401 unless the request carries this replica's token."""
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.encode(), self._token.encode()):
+        is_ours = hmac.compare_digest(given.encode(), self._token.encode())
+        if scheme.lower() != "bearer" or not is_ours:
             raise Problem(401, "unauthorized", "This replica's token is needed.")
 
     async def predict(self, body: bytes) -> bytes:
@@ -86,7 +87,7 @@ class Replica:
             raise Problem(500, "inference_failed", describe_refusal(error)) from error
         return encode_answer(request.format, request.signature, outputs)
 
-    def _started(self) -> "tuple[Model, Batcher]":
+    def _started(self) -> tuple[Model, Batcher]:
         if self._model is None or self._batcher is None:
             raise Problem(
                 503, "model_loading", "The model is loading.", headers={"Retry-After": "1"}
