@@ -68,8 +68,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.signer = Signer.load(settings.data_dir)
     app.state.database = Database(settings, hints)
     app.state.objects = ObjectStore(settings.data_dir / "objects")
-    broker_url = settings.broker_url.get_secret_value()
-    listener = asyncio.create_task(app.state.signals.listen(broker_url))
+    listener = asyncio.create_task(app.state.signals.listen(settings.redis_url))
     try:
         yield
     finally:

@@ -42,7 +42,9 @@ class BrokerHints:
         url = settings.broker_url.get_secret_value()
         self._celery = Celery("trainwright", broker=url, set_as_current=False)
         self._celery.conf.broker_transport_options = broker_options()
-        self._redis = redis.Redis.from_url(url, socket_timeout=3, socket_connect_timeout=2)
+        self._redis = redis.Redis.from_url(
+            settings.redis_url, socket_timeout=3, socket_connect_timeout=2
+        )
         self._signals = signals
         self._queue: queue.Queue[list[Hint] | None] = queue.Queue(maxsize=_BACKLOG)
         self._thread = threading.Thread(target=self._run, name="hints", daemon=True)

@@ -2,7 +2,9 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated
 
+from fastapi import Depends, Request
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -58,8 +60,22 @@ class Settings(BaseSettings):
         """The address of the API without a trailing slash."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
+    @property
+    def redis_url(self) -> str:
+        """The broker's address as a Redis client writes it; Celery names unix sockets otherwise."""
+        return self.broker_url.get_secret_value().replace("redis+socket://", "unix://", 1)
+
 
 @lru_cache
 def get_settings() -> Settings:
     """The settings of this process, read once."""
     return Settings()
+
+
+def _request_settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+SettingsDep = Annotated[Settings, Depends(_request_settings)]
+"""The settings of the application that serves this request."""
