@@ -17,6 +17,7 @@ _STOP_SECONDS = 60.0
 _LOOK_SECONDS = 0.05
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 _TOKEN = re.compile(r"twt_[A-Za-z0-9_\-]+")
+_LAST_WORDS = "Ctrl-C"
 _KEPT_FILE = "first-token"
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,12 +53,10 @@ class Stack:
             StackError: it ended, or was not ready within two minutes.
         """
         self.data_dir.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, **self._settings, "TRAINWRIGHT_DATA_DIR": str(self.data_dir)}
-        environment["PYTHONUNBUFFERED"] = "1"
         self._child = subprocess.Popen(
             [sys.executable, "-m", "app.cli", "up", "--port", str(self._port)],
             cwd=_ROOT,
-            env=environment,
+            env=self._environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -119,28 +118,49 @@ class Stack:
             if child.poll() is not None:
                 raise StackError(f"the stack ended with code {child.returncode}\n{self.tail()}")
             if self._has_introduced_itself() and _is_ready(self.address):
-                self._keep_token()
+                self._find_token()
                 return
             time.sleep(_LOOK_SECONDS)
         raise StackError(f"the stack was not ready within {_START_SECONDS:.0f} s\n{self.tail()}")
 
     def _has_introduced_itself(self) -> bool:
         said = "".join(self._lines)
-        address, token = _ADDRESS.search(said), _TOKEN.search(said)
-        if address is None:
+        address = _ADDRESS.search(said)
+        if address is None or _LAST_WORDS not in said:
             return False
         self.address = address.group()
+        return True
+
+    def _find_token(self) -> None:
+        """The token shown, else the one kept by an earlier start, else a new one."""
         kept = self.data_dir / _KEPT_FILE
-        if token is not None:
-            self.token = token.group()
+        shown = _TOKEN.search("".join(self._lines))
+        if shown is not None:
+            self.token = shown.group()
         elif kept.exists():
             self.token = kept.read_text().strip()
-        return bool(self.token)
-
-    def _keep_token(self) -> None:
-        kept = self.data_dir / _KEPT_FILE
+        else:
+            self.token = self._new_token()
         kept.touch(mode=0o600)
         kept.write_text(self.token + "\n")
+
+    def _new_token(self) -> str:
+        made = subprocess.run(
+            [sys.executable, "-m", "app.cli", "token", "create", "walk"],
+            check=False,
+            cwd=_ROOT,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+        )
+        found = _TOKEN.search(made.stdout)
+        if found is None:
+            raise StackError(f"no token can be made: {made.stdout}{made.stderr}")
+        return found.group()
+
+    def _environment(self) -> dict[str, str]:
+        own = {"TRAINWRIGHT_DATA_DIR": str(self.data_dir), "PYTHONUNBUFFERED": "1"}
+        return {**os.environ, **self._settings, **own}
 
 
 def _is_ready(address: str) -> bool:
