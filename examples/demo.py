@@ -21,7 +21,7 @@ from examples.walk.stack import Stack, StackError
 from examples.walk.talk import StepError, Talk, require
 
 _ROOT = Path(__file__).resolve().parents[1]
-_TENSORFLOW = "2.21.0"
+TENSORFLOW = "2.21.0"
 _PORT_FILE = "digits-port"
 
 STEPS: tuple[tuple[str, str, Callable[[Walk], None]], ...] = (
@@ -117,7 +117,7 @@ def demo() -> None:
     files = data_dir.with_name(data_dir.name + "-files")
     files.mkdir(exist_ok=True)
     job = tensorflow_job(
-        version=os.environ.get("TENSORFLOW") or _TENSORFLOW,
+        version=os.environ.get("TENSORFLOW") or TENSORFLOW,
         epochs=int(os.environ.get("EPOCHS") or 5),
     )
     stack = Stack(data_dir, settings={"TRAINWRIGHT_FETCH_ALLOW": '["127.0.0.1"]'})

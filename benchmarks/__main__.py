@@ -1,0 +1,26 @@
+"""``make bench``: every figure is one JSON line; ``NAME=warm_start`` runs one benchmark."""
+
+import json
+import sys
+from collections.abc import Callable
+
+from benchmarks import warm_start
+from benchmarks.figure import Figure
+
+BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {"warm_start": warm_start.measure}
+
+
+def main(names: list[str]) -> int:
+    """Run the benchmarks named, or all; 2 for a name that there is not."""
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        sys.stderr.write(f"no benchmark {', '.join(unknown)}; there are {', '.join(BENCHMARKS)}\n")
+        return 2
+    for name in names or list(BENCHMARKS):
+        for figure in BENCHMARKS[name]():
+            print(json.dumps(figure.as_json()), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,43 @@
+"""A real stack, started as a user starts it, for tests that walk through all of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from examples.digits import serve_folder, write_digits
+from examples.walk.stack import Stack
+from examples.walk.talk import Talk
+
+
+@pytest.fixture(scope="session")
+def live_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A ``trainwright up`` child on a fresh data folder and a free port, with its first token."""
+    folder = tmp_path_factory.mktemp("live").resolve() / "data"
+    stack = Stack(folder, settings={"TRAINWRIGHT_FETCH_ALLOW": '["127.0.0.1"]'})
+    stack.start()
+    yield stack
+    assert stack.stop() == [], "the stack left processes behind"
+
+
+@pytest.fixture
+def talk(live_stack: Stack) -> Iterator[Talk]:
+    """A conversation with the live stack, with its first token."""
+    talk = Talk(live_stack.address, live_stack.token)
+    yield talk
+    talk.close()
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the four archives."""
+    folder = tmp_path_factory.mktemp("digits").resolve()
+    write_digits(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def digits_address(digits: Path) -> Iterator[str]:
+    """The address of a web server that offers the four archives."""
+    with serve_folder(digits) as address:
+        yield address
