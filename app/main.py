@@ -19,6 +19,7 @@ from app.kernel.problems import install_problem_handlers
 from app.kernel.signals import Signals
 from app.openapi import install_openapi
 from app.storage.objects import ObjectStore
+from app.storage.problems import install_storage_handler
 
 VERSION = "0.1.0"
 UPLOAD_PATHS = r"/(blobs/[0-9a-f]{64}|snapshots|archive|files/.+|logs)$"
@@ -48,6 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     install_problem_handlers(app)
+    install_storage_handler(app)
     install_openapi(app)
     app.add_middleware(Authentication)
     app.add_middleware(

@@ -30,7 +30,7 @@ _loop: LoopThread | None = None
 _process: WorkerProcess | None = None
 
 
-@worker_init.connect
+@worker_init.connect  # type: ignore[untyped-decorator]  # Celery has no types
 def start_process(**_: object) -> None:
     """Start the loop and the poller, before and independent of the broker's connection."""
     global _loop, _process
@@ -40,14 +40,14 @@ def start_process(**_: object) -> None:
     _loop.submit(_process.run())
 
 
-@worker_shutdown.connect
+@worker_shutdown.connect  # type: ignore[untyped-decorator]
 def stop_process(**_: object) -> None:
     """End the loop; leases run out or are taken over, rows say where to go on."""
     if _loop is not None:
         _loop.stop()
 
 
-@celery_app.task(name=RECONCILE_TASK)
+@celery_app.task(name=RECONCILE_TASK)  # type: ignore[untyped-decorator]
 def reconcile(topic: str, row_id: str) -> None:
     """Look at a row now; harmless when lost, doubled or late."""
     if _loop is not None and _process is not None:

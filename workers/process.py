@@ -25,9 +25,7 @@ def make_context(settings: Settings) -> WorkerContext:
         objects=ObjectStore(settings.data_dir / "objects"),
         signals=signals,
         signer=Signer.load(settings.data_dir),
-        provider=ProcessProvider(
-            settings.data_dir / "nodes", runner=RUNNER, overcommit=settings.node_overcommit
-        ),
+        provider=ProcessProvider(settings.data_dir / "nodes", runner=RUNNER),
     )
 
 

@@ -87,7 +87,8 @@ async def read_chunks(
         .order_by(place)
         .limit(limit)
     )
-    return [(offset, data) for offset, data in await session.execute(statement)]
+    rows = (await session.execute(statement)).tuples().all()
+    return [(offset or 0, data) for offset, data in rows]
 
 
 async def delete_chunks(session: AsyncSession, owner: str) -> None:

@@ -1,0 +1,24 @@
+"""Errors of clusters."""
+
+from app.kernel.errors import Conflict, NotFound
+
+
+class ClusterNotFound(NotFound):
+    """There is no such cluster."""
+
+    code = "cluster_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no cluster {name!r} in this workspace.")
+
+
+class ClusterBusy(Conflict):
+    """The cluster has runs, so it cannot go."""
+
+    code = "cluster_busy"
+
+
+class ClusterDeleting(Conflict):
+    """The cluster is being deleted."""
+
+    code = "cluster_deleting"

@@ -1,0 +1,111 @@
+"""Queries about clusters and nodes."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.clusters.errors import ClusterNotFound
+from app.kernel.pagination import PageQuery, fetch_page
+from app.tables.cluster import Cluster, ClusterNode
+from app.tables.run import Run
+
+UNFINISHED = (
+    "NotStarted",
+    "Starting",
+    "Provisioning",
+    "Preparing",
+    "Queued",
+    "Running",
+    "NotResponding",
+    "Finalizing",
+    "CancelRequested",
+)
+
+
+async def find(session: AsyncSession, workspace_id: str, name: str) -> Cluster | None:
+    """The cluster of this name, if there is one."""
+    statement = select(Cluster).where(Cluster.workspace_id == workspace_id, Cluster.name == name)
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def get(session: AsyncSession, workspace_id: str, name: str) -> Cluster:
+    """The cluster of this name.
+
+    Raises:
+        ClusterNotFound: there is none.
+    """
+    row = await find(session, workspace_id, name)
+    if row is None:
+        raise ClusterNotFound(name)
+    return row
+
+
+async def list_page(
+    session: AsyncSession, workspace_id: str, page: PageQuery
+) -> tuple[list[Cluster], str]:
+    """Clusters of a workspace by name."""
+    return await fetch_page(
+        session,
+        select(Cluster).where(Cluster.workspace_id == workspace_id),
+        keys=[Cluster.name],
+        page=page,
+        key_of=lambda row: [row.name],
+    )
+
+
+async def nodes(session: AsyncSession, cluster_id: str) -> Sequence[ClusterNode]:
+    """Nodes of a cluster by index."""
+    statement = (
+        select(ClusterNode)
+        .where(ClusterNode.cluster_id == cluster_id)
+        .order_by(ClusterNode.index)
+        .execution_options(populate_existing=True)
+    )
+    return (await session.execute(statement)).scalars().all()
+
+
+async def node_state_counts(session: AsyncSession, cluster_id: str) -> dict[str, int]:
+    """How many nodes are in which state."""
+    statement = (
+        select(ClusterNode.state, func.count())
+        .where(ClusterNode.cluster_id == cluster_id)
+        .group_by(ClusterNode.state)
+    )
+    return dict((await session.execute(statement)).tuples().all())
+
+
+async def handed_out(session: AsyncSession) -> tuple[float, int]:
+    """Cores and bytes of memory that all nodes of all clusters hold."""
+    statement = select(
+        func.coalesce(func.sum(ClusterNode.cores), 0.0),
+        func.coalesce(func.sum(ClusterNode.memory_bytes), 0),
+    )
+    cores, memory_bytes = (await session.execute(statement)).one()
+    return float(cores), int(memory_bytes)
+
+
+async def has_unfinished_runs(session: AsyncSession, cluster_id: str) -> bool:
+    """Whether a run waits for or runs on the cluster."""
+    statement = (
+        select(Run.id).where(Run.cluster_id == cluster_id, Run.status.in_(UNFINISHED)).limit(1)
+    )
+    return (await session.execute(statement)).first() is not None
+
+
+async def queued_runs(session: AsyncSession, cluster_id: str) -> Sequence[Run]:
+    """Runs that wait for nodes: queued, and without nodes in their current attempt."""
+    has_nodes = select(ClusterNode.id).where(ClusterNode.run_id == Run.id).exists()
+    statement = (
+        select(Run)
+        .where(Run.cluster_id == cluster_id, Run.status == "Queued", ~has_nodes)
+        .order_by(Run.queued_at, Run.id)
+        .execution_options(populate_existing=True)
+    )
+    return (await session.execute(statement)).scalars().all()
+
+
+async def database_now(session: AsyncSession) -> float:
+    """The database's time in seconds since the epoch."""
+    statement = select(func.extract("epoch", func.clock_timestamp()))
+    return float((await session.execute(statement)).scalar_one())

@@ -1,0 +1,136 @@
+"""Routes of clusters and sizes."""
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy.exc import IntegrityError
+
+from app.auth.access import UserAccess
+from app.clusters import repository, service
+from app.clusters.schemas import (
+    ClusterNodeRead,
+    ClusterPut,
+    ClusterRead,
+    ClusterUpdate,
+    VmSizeRead,
+)
+from app.clusters.vm_sizes import vm_sizes
+from app.kernel.config import SettingsDep
+from app.kernel.db import SessionDep
+from app.kernel.errors import Conflict
+from app.kernel.etags import check_preconditions, resource_etag
+from app.kernel.names import NamePath
+from app.kernel.pagination import Page, PageDep
+from app.kernel.urls import absolute_url
+from app.tables.cluster import Cluster
+from app.workspaces.access import WorkspaceDep
+
+router = APIRouter(prefix="/v1/workspaces/{workspace}/clusters", tags=["clusters"])
+sizes_router = APIRouter(prefix="/v1/vm-sizes", tags=["clusters"])
+
+
+@sizes_router.get("")
+async def list_vm_sizes(settings: SettingsDep, _: UserAccess) -> Page[VmSizeRead]:
+    """The sizes that nodes may have."""
+    sizes = vm_sizes(settings.vm_sizes_file)
+    return Page(items=[VmSizeRead(**sizes[name].model_dump()) for name in sorted(sizes)])
+
+
+@router.put("/{cluster}", responses={201: {"model": ClusterRead}})
+async def put_cluster(
+    workspace: WorkspaceDep,
+    cluster: NamePath,
+    body: ClusterPut,
+    session: SessionDep,
+    settings: SettingsDep,
+    request: Request,
+    response: Response,
+    _: UserAccess,
+) -> ClusterRead:
+    """Get or create: a new cluster (201), or the existing one with these settings (200)."""
+    found = await repository.find(session, workspace.id, cluster)
+    check_preconditions(request, _etag(found) if found else None)
+    try:
+        row, is_new = await service.put(
+            session, settings, workspace_id=workspace.id, name=cluster, body=body
+        )
+    except IntegrityError as error:
+        raise Conflict(f"Cluster {cluster!r} is being created; repeat the call.") from error
+    if is_new:
+        response.status_code = 201
+        response.headers["Location"] = absolute_url(request, request.url.path)
+    return await _answer(session, row, response)
+
+
+@router.get("")
+async def list_clusters(
+    workspace: WorkspaceDep, session: SessionDep, page: PageDep, _: UserAccess
+) -> Page[ClusterRead]:
+    """Clusters by name."""
+    rows, following = await repository.list_page(session, workspace.id, page)
+    return Page(items=[await service.read(session, row) for row in rows], next_page_token=following)
+
+
+@router.get("/{cluster}")
+async def get_cluster(
+    workspace: WorkspaceDep,
+    cluster: NamePath,
+    session: SessionDep,
+    response: Response,
+    _: UserAccess,
+) -> ClusterRead:
+    """One cluster with its state and its nodes counted by state."""
+    row = await repository.get(session, workspace.id, cluster)
+    return await _answer(session, row, response)
+
+
+@router.patch("/{cluster}")
+async def update_cluster(
+    workspace: WorkspaceDep,
+    cluster: NamePath,
+    body: ClusterUpdate,
+    session: SessionDep,
+    request: Request,
+    response: Response,
+    _: UserAccess,
+) -> ClusterRead:
+    """Change scale settings, description or tags."""
+    row = await repository.get(session, workspace.id, cluster)
+    check_preconditions(request, _etag(row))
+    await service.update(session, row, body)
+    return await _answer(session, row, response)
+
+
+@router.delete("/{cluster}", status_code=202, responses={204: {"description": "It is gone"}})
+async def delete_cluster(
+    workspace: WorkspaceDep, cluster: NamePath, session: SessionDep, _: UserAccess
+) -> Response:
+    """Delete a cluster that no run uses: 202 while it goes, 204 when there is none."""
+    row = await repository.find(session, workspace.id, cluster)
+    if row is None:
+        return Response(status_code=204)
+    await service.delete(session, row)
+    return Response(status_code=202, headers={"Retry-After": "1"})
+
+
+@router.get("/{cluster}/nodes")
+async def list_cluster_nodes(
+    workspace: WorkspaceDep, cluster: NamePath, session: SessionDep, _: UserAccess
+) -> Page[ClusterNodeRead]:
+    """The nodes that exist now."""
+    row = await repository.get(session, workspace.id, cluster)
+    nodes = await repository.nodes(session, row.id)
+    return Page(items=[ClusterNodeRead.model_validate(node) for node in nodes])
+
+
+async def _answer(session: SessionDep, row: Cluster, response: Response) -> ClusterRead:
+    await session.refresh(row)
+    response.headers["ETag"] = _etag(row)
+    return await service.read(session, row)
+
+
+def _etag(row: Cluster) -> str:
+    # The reconciler touches updated_at too; the ETag is about what users write.
+    written = (
+        f"{row.min_nodes}/{row.max_nodes}/{row.idle_seconds_before_scaledown}"
+        f"/{row.vm_priority}/{row.description}/{sorted(row.tags.items())}"
+    )
+    return resource_etag(f"{row.id}/{written}", row.created_at)

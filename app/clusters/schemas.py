@@ -1,0 +1,108 @@
+"""Clusters as the API shows them."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from app.kernel.names import Tags
+
+
+class ScaleSettings(BaseModel):
+    """How a cluster grows and shrinks."""
+
+    min_nodes: int
+    max_nodes: int
+    idle_seconds_before_scaledown: int
+
+
+class ClusterPut(BaseModel):
+    """A cluster as it should be."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    vm_size: str = Field(description="One of GET /v1/vm-sizes; upper and lower case are equal")
+    vm_priority: Literal["dedicated", "lowpriority"] = "dedicated"
+    min_nodes: int = Field(default=0, ge=0, le=1000)
+    max_nodes: int = Field(default=4, ge=1, le=1000)
+    idle_seconds_before_scaledown: int = Field(default=120, ge=0, le=7 * 24 * 3600)
+    description: str = Field(default="", max_length=5000)
+    tags: Tags = {}
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ClusterPut":
+        if self.min_nodes > self.max_nodes:
+            raise ValueError("min_nodes must not be larger than max_nodes")
+        return self
+
+
+class ClusterUpdate(BaseModel):
+    """Changes to a cluster; absent fields stay as they are."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    min_nodes: int | None = Field(default=None, ge=0, le=1000)
+    max_nodes: int | None = Field(default=None, ge=1, le=1000)
+    idle_seconds_before_scaledown: int | None = Field(default=None, ge=0, le=7 * 24 * 3600)
+    description: str | None = Field(default=None, max_length=5000)
+    tags: Tags | None = None
+
+
+class NodeStateCounts(BaseModel):
+    """Nodes by state."""
+
+    idle: int = 0
+    running: int = 0
+    preparing: int = 0
+    unusable: int = 0
+    leaving: int = 0
+    preempted: int = 0
+
+
+class ClusterRead(BaseModel):
+    """A cluster."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    name: str
+    description: str
+    tags: dict[str, str | None]
+    vm_size: str
+    vm_priority: str
+    provisioning_state: str = Field(description="Creating, Succeeded, Failed or Deleting")
+    provisioning_state_transition_time: datetime
+    allocation_state: str = Field(description="Steady or Resizing")
+    allocation_state_transition_time: datetime
+    current_node_count: int
+    target_node_count: int
+    node_state_counts: NodeStateCounts
+    scale_settings: ScaleSettings
+    errors: list[dict[str, Any]]
+    created_at: datetime
+    updated_at: datetime
+
+
+class ClusterNodeRead(BaseModel):
+    """A node of a cluster."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    index: int
+    state: str
+    run_id: str | None
+    cores: float
+    memory_bytes: int
+    gpus: int
+    created_at: datetime
+    idle_since: datetime | None
+
+
+class VmSizeRead(BaseModel):
+    """A size, nominally and as a node on this back end really gets it."""
+
+    name: str
+    cores: int
+    memory_gb: float
+    gpus: int

@@ -1,0 +1,149 @@
+"""Clusters: writing what is wanted, showing what is."""
+
+from datetime import datetime
+
+from sqlalchemy import func
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.clusters import repository
+from app.clusters.errors import ClusterBusy, ClusterDeleting
+from app.clusters.schemas import (
+    ClusterPut,
+    ClusterRead,
+    ClusterUpdate,
+    NodeStateCounts,
+    ScaleSettings,
+)
+from app.clusters.vm_sizes import VmSize, vm_sizes
+from app.kernel.config import Settings
+from app.kernel.errors import invalid_field
+from app.kernel.ids import new_id
+from app.kernel.wake import wake
+from app.tables.cluster import Cluster
+
+
+def find_size(settings: Settings, name: str) -> VmSize:
+    """The size of this name.
+
+    Raises:
+        Invalid: there is none; the message lists those there are.
+    """
+    sizes = vm_sizes(settings.vm_sizes_file)
+    size = sizes.get(name.upper())
+    if size is None:
+        known = ", ".join(sorted(sizes))
+        raise invalid_field(
+            "/vm_size", "unknown_vm_size", f"There is no vm_size {name!r}. There are: {known}."
+        )
+    return size
+
+
+async def put(
+    session: AsyncSession, settings: Settings, *, workspace_id: str, name: str, body: ClusterPut
+) -> tuple[Cluster, bool]:
+    """Create a cluster, or change an existing one to what ``body`` says.
+
+    Returns:
+        The row and whether it is new.
+
+    Raises:
+        Invalid: unknown size, or an attempt to change the size of an existing cluster.
+        ClusterDeleting: it is being deleted.
+    """
+    size = find_size(settings, body.vm_size)
+    row = await repository.find(session, workspace_id, name)
+    if row is None:
+        row = Cluster(id=new_id("cl"), workspace_id=workspace_id, name=name, vm_size=size.name)
+        _write(row, body)
+        session.add(row)
+        await session.flush()
+        await wake(session, Cluster, row.id)
+        return row, True
+    _refuse_deleting(row)
+    if row.vm_size != size.name:
+        message = f"The cluster has vm_size {row.vm_size}; delete it to have another size."
+        raise invalid_field("/vm_size", "vm_size_immutable", message)
+    _write(row, body)
+    await session.flush()
+    await wake(session, Cluster, row.id)
+    return row, False
+
+
+async def update(session: AsyncSession, row: Cluster, body: ClusterUpdate) -> None:
+    """Change what ``body`` names.
+
+    Raises:
+        Invalid: the minimum would be larger than the maximum.
+        ClusterDeleting: it is being deleted.
+    """
+    _refuse_deleting(row)
+    for field in body.model_fields_set:
+        value = getattr(body, field)
+        if value is not None:
+            setattr(row, field, value)
+    if row.min_nodes > row.max_nodes:
+        message = "min_nodes must not be larger than max_nodes."
+        raise invalid_field("/min_nodes", "min_over_max", message)
+    await session.flush()
+    await wake(session, Cluster, row.id)
+
+
+async def delete(session: AsyncSession, row: Cluster) -> None:
+    """Have the cluster removed; its reconciler does it.
+
+    Raises:
+        ClusterBusy: runs wait for it or run on it.
+    """
+    if await repository.has_unfinished_runs(session, row.id):
+        raise ClusterBusy(f"Runs use cluster {row.name!r}; cancel them or wait for their end.")
+    row.provisioning_state = "Deleting"
+    row.provisioning_state_at = _now()
+    await session.flush()
+    await wake(session, Cluster, row.id)
+
+
+async def read(session: AsyncSession, row: Cluster) -> ClusterRead:
+    """The cluster as the API shows it; counts are those of this moment."""
+    counts = await repository.node_state_counts(session, row.id)
+    return ClusterRead(
+        id=row.id,
+        name=row.name,
+        description=row.description,
+        tags=row.tags,
+        vm_size=row.vm_size,
+        vm_priority=row.vm_priority,
+        provisioning_state=row.provisioning_state,
+        provisioning_state_transition_time=row.provisioning_state_at,
+        allocation_state=row.allocation_state,
+        allocation_state_transition_time=row.allocation_state_at,
+        current_node_count=sum(counts.values()),
+        target_node_count=row.target_node_count,
+        node_state_counts=NodeStateCounts(**counts),
+        scale_settings=ScaleSettings(
+            min_nodes=row.min_nodes,
+            max_nodes=row.max_nodes,
+            idle_seconds_before_scaledown=row.idle_seconds_before_scaledown,
+        ),
+        errors=row.errors,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _write(row: Cluster, body: ClusterPut) -> None:
+    row.vm_priority = body.vm_priority
+    row.min_nodes = body.min_nodes
+    row.max_nodes = body.max_nodes
+    row.idle_seconds_before_scaledown = body.idle_seconds_before_scaledown
+    row.description = body.description
+    row.tags = dict(body.tags)
+
+
+def _refuse_deleting(row: Cluster) -> None:
+    if row.provisioning_state == "Deleting":
+        raise ClusterDeleting(f"Cluster {row.name!r} is being deleted; try again when it is gone.")
+
+
+def _now() -> datetime:
+    # A SQL expression: the database's time, not this host's.
+    return func.clock_timestamp()  # type: ignore[return-value]

@@ -1,0 +1,37 @@
+"""What the node routes need of the thing that a node works for: a run or a replica."""
+
+from typing import Any, Literal, Protocol
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.signing import Signer
+from app.kernel.config import Settings
+from app.nodes.schemas import Heartbeat, NodeEvent, Outputs, RecordBatch
+
+Command = Literal["continue", "start", "stop"]
+
+
+class NodeWork(Protocol):
+    """The work behind one node; made per request, by a lookup that fences old attempts."""
+
+    workspace_id: str
+    log_owner: str
+    """Id under which the node's log streams are kept."""
+    attempt: int
+
+    async def order(
+        self, session: AsyncSession, settings: Settings, signer: Signer
+    ) -> dict[str, Any]:
+        """The work order."""
+
+    async def on_heartbeat(self, session: AsyncSession, beat: Heartbeat) -> Command:
+        """Note that the node is alive; says what it should do."""
+
+    async def on_event(self, session: AsyncSession, event: NodeEvent) -> Command:
+        """Note what happened on the node; says what it should do."""
+
+    async def on_records(self, session: AsyncSession, batch: RecordBatch) -> int:
+        """Store records; returns the number that the next one must have."""
+
+    async def on_outputs(self, session: AsyncSession, outputs: Outputs) -> None:
+        """Note the manifest of what the node collected; its bytes are here already."""

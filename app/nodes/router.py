@@ -1,0 +1,123 @@
+"""Routes for runners: the node protocol."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from app.auth.signing import Signer
+from app.blobs import repository as blobs
+from app.blobs.errors import BlobNotFound
+from app.kernel.config import SettingsDep
+from app.kernel.db import DatabaseDep, SessionDep
+from app.logs import service as logs
+from app.nodes.schemas import (
+    Heartbeat,
+    LogAccepted,
+    MissingAnswer,
+    MissingQuery,
+    NodeCommand,
+    NodeEvent,
+    Outputs,
+    RecordBatch,
+    RecordsAccepted,
+)
+from app.nodes.work import WorkDep
+from app.storage.access import ObjectsDep
+from app.storage.serve import object_response
+
+router = APIRouter(prefix="/v1/node", tags=["node"], include_in_schema=False)
+
+Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+
+
+@router.get("/order")
+async def get_node_order(
+    work: WorkDep, session: SessionDep, settings: SettingsDep, request: Request
+) -> dict[str, Any]:
+    """The work order."""
+    signer: Signer = request.app.state.signer
+    return await work.order(session, settings, signer)
+
+
+@router.post("/heartbeat")
+async def send_node_heartbeat(work: WorkDep, body: Heartbeat, session: SessionDep) -> NodeCommand:
+    """The node is alive."""
+    return NodeCommand(command=await work.on_heartbeat(session, body))
+
+
+@router.post("/events")
+async def send_node_event(work: WorkDep, body: NodeEvent, session: SessionDep) -> NodeCommand:
+    """Something happened on the node."""
+    return NodeCommand(command=await work.on_event(session, body))
+
+
+@router.post("/records")
+async def send_node_records(
+    work: WorkDep, body: RecordBatch, session: SessionDep
+) -> RecordsAccepted:
+    """Metrics, tags and properties that the script logged."""
+    return RecordsAccepted(next_seq=await work.on_records(session, body))
+
+
+@router.post("/outputs")
+async def send_node_outputs(work: WorkDep, body: Outputs, session: SessionDep) -> NodeCommand:
+    """The manifest of what the node collected."""
+    await work.on_outputs(session, body)
+    return NodeCommand(command="continue")
+
+
+@router.post("/logs")
+async def send_node_logs(
+    work: WorkDep,
+    request: Request,
+    database: DatabaseDep,
+    stream: Annotated[str, Query(min_length=1, max_length=1000)],
+    offset: Annotated[int, Query(ge=0)],
+) -> LogAccepted:
+    """Bytes of a log stream; those that are here already are ignored."""
+    data = await request.body()
+    async with database.session() as session:
+        length = await logs.append(
+            session, work.log_owner, stream, data, attempt=work.attempt, offset=offset
+        )
+    return LogAccepted(length_bytes=length)
+
+
+@router.get("/blobs/{sha256}", response_class=Response)
+async def get_node_blob(
+    work: WorkDep, sha256: Digest, request: Request, session: SessionDep, objects: ObjectsDep
+) -> Response:
+    """Bytes of the workspace."""
+    sizes = await blobs.sizes(session, work.workspace_id, [sha256])
+    if sha256 not in sizes:
+        raise BlobNotFound(f"There is no blob {sha256}.")
+    return await object_response(
+        request, objects, sha256=sha256, size_bytes=sizes[sha256], filename=sha256
+    )
+
+
+@router.post("/blobs/missing")
+async def find_missing_node_blobs(
+    work: WorkDep, body: MissingQuery, session: SessionDep
+) -> MissingAnswer:
+    """Which of these have to be uploaded."""
+    known = await blobs.sizes(session, work.workspace_id, body.sha256)
+    return MissingAnswer(missing=[digest for digest in body.sha256 if digest not in known])
+
+
+@router.put("/blobs/{sha256}", status_code=201)
+async def put_node_blob(
+    work: WorkDep,
+    sha256: Digest,
+    request: Request,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    settings: SettingsDep,
+) -> Response:
+    """Upload bytes under their hash."""
+    stored = await objects.put(
+        request.stream(), expected_sha256=sha256, max_bytes=settings.max_upload_bytes
+    )
+    async with database.session() as session:
+        await blobs.add(session, work.workspace_id, [stored])
+    return Response(status_code=201)

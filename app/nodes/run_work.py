@@ -1,0 +1,194 @@
+"""A node that works for a run."""
+
+import signal
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.signing import Signer
+from app.kernel.config import Settings
+from app.kernel.errors import invalid_field
+from app.kernel.wake import wake
+from app.metrics import service as metrics
+from app.metrics.schemas import MetricRecord
+from app.nodes.base import Command
+from app.nodes.schemas import Heartbeat, NodeEvent, Outputs, RecordBatch
+from app.runs.errors import AttemptSuperseded, PropertyImmutable
+from app.runs.order import build_order
+from app.runs.service import apply_properties, apply_tags
+from app.runs.states import TERMINAL, Status
+from app.runs.transitions import add_event, lock_run, transition
+from app.storage.errors import PathRejected
+from app.storage.paths import check_path
+from app.tables.blob import Blob
+from app.tables.run import Run, RunNode
+
+_ENDED_NODE_STATES = frozenset({"Finished", "Failed", "Lost"})
+
+
+class RunWork:
+    """The work of one node of a run's current attempt."""
+
+    def __init__(self, node: RunNode, run: Run) -> None:
+        self._node_name = node.name
+        self._run_id = run.id
+        self.workspace_id = run.workspace_id
+        self.log_owner = run.id
+        self.attempt = node.attempt
+
+    @classmethod
+    async def find(cls, session: AsyncSession, node_name: str) -> "RunWork":
+        """The work of the node of this name.
+
+        Raises:
+            AttemptSuperseded: a newer attempt is current, or the run or the node is over.
+        """
+        node = await session.get(RunNode, node_name)
+        run = await session.get(Run, node.run_id) if node else None
+        _check_current(node, run)
+        assert node is not None
+        assert run is not None
+        return cls(node, run)
+
+    async def order(
+        self, session: AsyncSession, settings: Settings, signer: Signer
+    ) -> dict[str, Any]:
+        """The work order."""
+        node = await session.get_one(RunNode, self._node_name)
+        return await build_order(session, settings, signer, node=node)
+
+    async def on_heartbeat(self, session: AsyncSession, beat: Heartbeat) -> Command:
+        """Note the time; a run that did not respond responds again."""
+        run, node = await self._lock(session)
+        node.heartbeat_at = func.clock_timestamp()
+        if run.status == Status.NOT_RESPONDING:
+            back = Status.FINALIZING if node.state == "Exited" else Status.RUNNING
+            transition(session, run, back, actor=node.name, reason="the node reports again")
+        return _command(run, node)
+
+    async def on_event(self, session: AsyncSession, event: NodeEvent) -> Command:
+        """Move the node, and the run with it; an event that comes again changes nothing."""
+        run, node = await self._lock(session)
+        node.heartbeat_at = func.clock_timestamp()
+        details = event.model_extra or {}
+        if event.event == "ready" and node.state in ("Assigned", "Launched"):
+            node.state = "Ready"
+            add_event(session, run, kind="node_ready", actor=node.name)
+        elif event.event == "started" and node.state in ("Assigned", "Launched", "Ready"):
+            node.state = "Running"
+            if run.status in (Status.QUEUED, Status.NOT_RESPONDING):
+                transition(session, run, Status.RUNNING, actor=node.name)
+        elif event.event == "exited" and node.state not in {"Exited", *_ENDED_NODE_STATES}:
+            node.state = "Exited"
+            node.result = {
+                "processes": [_process(item) for item in details.get("processes", [])],
+                "reason": details.get("reason"),
+            }
+            self._finalize(session, run, node)
+        elif event.event == "failed" and node.state not in _ENDED_NODE_STATES:
+            node.state = "Failed"
+            code, message = str(details.get("code")), str(details.get("message"))
+            node.result = {"failed": {"code": code, "message": message}}
+            await wake(session, Run, run.id)
+        elif event.event == "finished" and node.state not in _ENDED_NODE_STATES:
+            node.state = "Finished"
+            await wake(session, Run, run.id)
+        return _command(run, node)
+
+    def _finalize(self, session: AsyncSession, run: Run, node: RunNode) -> None:
+        if run.status == Status.QUEUED:
+            # "started" and "exited" may come in one breath, or "started" may have been lost.
+            transition(session, run, Status.RUNNING, actor=node.name)
+        if run.status in (Status.RUNNING, Status.NOT_RESPONDING):
+            transition(session, run, Status.FINALIZING, actor=node.name)
+
+    async def on_records(self, session: AsyncSession, batch: RecordBatch) -> int:
+        """Store metrics, tags and properties; numbers that are known already are skipped."""
+        run, node = await self._lock(session)
+        expected = node.records_seq
+        if batch.first_seq > expected:
+            message = f"Records {expected} to {batch.first_seq - 1} have not come."
+            raise invalid_field("/first_seq", "records_gap", message)
+        fresh = list(enumerate(batch.records, start=batch.first_seq))[expected - batch.first_seq :]
+        values = []
+        for seq, record in fresh:
+            try:
+                if record.get("kind") == "metric":
+                    values.append((seq, MetricRecord.model_validate(record)))
+                else:
+                    _apply(run, record)
+            except (ValidationError, PropertyImmutable, KeyError, TypeError) as error:
+                # A bad record must not hold up those behind it; the user learns of it.
+                reason = str(error).splitlines()[0]
+                add_event(
+                    session, run, kind="record_refused", actor=node.name, reason=reason,
+                    data={"seq": seq, "kind": str(record.get("kind"))},
+                )  # fmt: skip
+        await metrics.store(
+            session, run_id=run.id, attempt=node.attempt, source=f"n{node.node_index}",
+            numbered=values,
+        )  # fmt: skip
+        node.records_seq = max(expected, batch.first_seq + len(batch.records))
+        return node.records_seq
+
+    async def on_outputs(self, session: AsyncSession, outputs: Outputs) -> None:
+        """Note the manifest; publishing it is the reconciler's last step."""
+        _, node = await self._lock(session)
+        wanted = {file.sha256 for file in outputs.files}
+        found = await session.execute(
+            select(Blob.sha256).where(
+                Blob.workspace_id == self.workspace_id, Blob.sha256.in_(wanted)
+            )
+        )
+        missing = wanted - set(found.scalars())
+        if missing:
+            message = f"{len(missing)} files of the manifest have not been uploaded."
+            raise invalid_field("/files", "blobs_missing", message)
+        for file in outputs.files:
+            try:
+                check_path(file.path)
+            except PathRejected as error:
+                raise invalid_field("/files", error.code, error.message) from error
+        node.outputs = [file.model_dump() for file in outputs.files]
+        node.outputs_partial = outputs.partial
+
+    async def _lock(self, session: AsyncSession) -> tuple[Run, RunNode]:
+        run = await lock_run(session, self._run_id)
+        node = await session.get(RunNode, self._node_name, populate_existing=True)
+        _check_current(node, run)
+        assert node is not None
+        return run, node
+
+
+def _check_current(node: RunNode | None, run: Run | None) -> None:
+    if node is None or run is None or run.attempt != node.attempt or run.status in TERMINAL:
+        raise AttemptSuperseded("This attempt is over; end yourself.")
+    if node.state == "Lost" or node.removed:
+        raise AttemptSuperseded("This node was given up; end yourself.")
+
+
+def _command(run: Run, node: RunNode) -> Command:
+    if run.status == Status.CANCEL_REQUESTED:
+        return "stop"
+    # One node is the whole gang as long as runs have a single node.
+    return "start" if node.state == "Ready" else "continue"
+
+
+def _process(item: dict[str, Any]) -> dict[str, Any]:
+    number = item.get("signal")
+    name = signal.Signals(number).name if isinstance(number, int) and number else None
+    return {**item, "signal": name}
+
+
+def _apply(run: Run, record: dict[str, Any]) -> None:
+    if record["kind"] == "tag":
+        value = record.get("value")
+        apply_tags(run, {str(record["key"]): "" if value is None else str(value)})
+    elif record["kind"] == "property":
+        apply_properties(run, {str(record["key"]): str(record["value"])})
+    elif record["kind"] == "remove_tags":
+        apply_tags(run, {str(key): None for key in record["keys"]})
+    else:
+        raise TypeError(f"There is no kind of record {record['kind']!r}.")

@@ -1,0 +1,73 @@
+"""What runners send. Unknown members are ignored: runners of other versions may be about."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Heartbeat(BaseModel):
+    """The node is alive."""
+
+    phase: str = "running"
+
+
+class NodeEvent(BaseModel):
+    """Something happened on the node."""
+
+    model_config = ConfigDict(extra="allow")
+
+    event: Literal["ready", "started", "serving", "exited", "finished", "failed"]
+
+
+class NodeCommand(BaseModel):
+    """What the node should do now."""
+
+    command: Literal["continue", "start", "stop"]
+
+
+class RecordBatch(BaseModel):
+    """Lines of the script's records file, numbered from 0."""
+
+    first_seq: int = Field(ge=0)
+    records: list[dict[str, Any]]
+
+
+class RecordsAccepted(BaseModel):
+    """How many are stored."""
+
+    next_seq: int
+
+
+class OutputFile(BaseModel):
+    """A collected file."""
+
+    path: Annotated[str, StringConstraints(min_length=1, max_length=5000)]
+    sha256: Sha256
+    size_bytes: int = Field(ge=0)
+
+
+class Outputs(BaseModel):
+    """The manifest of what the node collected."""
+
+    files: list[OutputFile]
+    partial: bool = False
+
+
+class LogAccepted(BaseModel):
+    """How long the stream is now."""
+
+    length_bytes: int
+
+
+class MissingQuery(BaseModel):
+    """Which of these are not here yet?"""
+
+    sha256: list[Sha256]
+
+
+class MissingAnswer(BaseModel):
+    """Those that have to be sent."""
+
+    missing: list[str]

@@ -1,0 +1,32 @@
+"""From a node's token to its work."""
+
+from typing import Annotated
+
+from fastapi import Depends
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.access import NodeAccess
+from app.auth.principal import Principal
+from app.kernel.db import DatabaseDep
+from app.nodes.base import NodeWork
+from app.nodes.run_work import RunWork
+
+RUN_NODE_PREFIX = "tw-run_"
+
+
+async def find_work(session: AsyncSession, principal: Principal) -> NodeWork:
+    """What the node that holds this token works for.
+
+    Raises:
+        AttemptSuperseded: its work is over.
+    """
+    return await RunWork.find(session, principal.id)
+
+
+async def _work(principal: NodeAccess, database: DatabaseDep) -> NodeWork:
+    async with database.session() as session:
+        return await find_work(session, principal)
+
+
+WorkDep = Annotated[NodeWork, Depends(_work)]
+"""The work of the calling node; 410 when it is over."""

@@ -1,0 +1,35 @@
+"""The run in the path, for callers who may see it."""
+
+from typing import Annotated
+
+from fastapi import Depends, Path
+
+from app.auth.access import UserOrRunAccess
+from app.kernel.db import DatabaseDep, SessionDep
+from app.runs import repository
+from app.tables.run import Run
+from app.workspaces.access import WorkspaceDep
+from app.workspaces.detached import DetachedWorkspaceDep
+
+RunId = Annotated[str, Path(pattern=r"^[A-Za-z0-9_-]{1,256}$")]
+
+
+async def _run(
+    workspace: WorkspaceDep, run_id: RunId, session: SessionDep, _: UserOrRunAccess
+) -> Run:
+    return await repository.get(session, workspace.id, run_id)
+
+
+RunDep = Annotated[Run, Depends(_run, scope="function")]
+"""The row of ``{run_id}`` in the path; 404 when the workspace has none such."""
+
+
+async def _detached_run(
+    workspace: DetachedWorkspaceDep, run_id: RunId, database: DatabaseDep, _: UserOrRunAccess
+) -> Run:
+    async with database.session() as session:
+        return await repository.get(session, workspace.id, run_id)
+
+
+DetachedRunDep = Annotated[Run, Depends(_detached_run)]
+"""The same for routes that wait or stream: no database session is held meanwhile."""

@@ -1,0 +1,141 @@
+"""Attempts: giving a run its nodes, and taking them back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.kernel.clock import utc_now
+from app.kernel.wake import wake
+from app.runs.states import BlockerCode, Status
+from app.runs.transitions import add_event, lock_run
+from app.scheduling.types import Reason, Waiting
+from app.tables.cluster import Cluster, ClusterNode
+from app.tables.run import Attempt, Run, RunNode
+
+_CLEARS = {
+    Reason.LARGER_THAN_CLUSTER: "max_nodes of the cluster is raised",
+    Reason.CLUSTER_GROWING: "the new nodes are ready",
+    Reason.NO_CAPACITY_NOW: "a running run ends, or capacity is added",
+    Reason.BEHIND_RUN: "the run ahead has got its nodes",
+}
+
+
+def node_name(run_id: str, attempt: int, node_index: int) -> str:
+    """The deterministic name of a node, so that a crashed creator's successor adopts it."""
+    return f"tw-{run_id}-a{attempt}-n{node_index}"
+
+
+async def begin(session: AsyncSession, *, run_id: str, cluster_node_ids: Sequence[str]) -> None:
+    """Give a queued run its nodes: the rows of the new attempt, before anything is started.
+
+    Drops the placement silently when the run is not queued any more (planned on a stale view).
+    """
+    run = await lock_run(session, run_id)
+    if run.status != Status.QUEUED:
+        return
+    run.attempt += 1
+    session.add(Attempt(run_id=run.id, number=run.attempt))
+    await session.flush()
+    for index, cluster_node_id in enumerate(cluster_node_ids):
+        session.add(
+            RunNode(
+                name=node_name(run.id, run.attempt, index),
+                run_id=run.id,
+                attempt=run.attempt,
+                node_index=index,
+                cluster_node_id=cluster_node_id,
+            )
+        )
+    await session.execute(
+        update(ClusterNode)
+        .where(ClusterNode.id.in_(cluster_node_ids))
+        .values(state="running", run_id=run.id, idle_since=None)
+    )
+    run.blockers = [blocker(BlockerCode.NODE_STARTING, f"attempt {run.attempt}", "it has started")]
+    add_event(
+        session,
+        run,
+        kind="attempt_started",
+        actor="scheduler",
+        data={"attempt": run.attempt, "nodes": len(cluster_node_ids)},
+    )
+    await session.flush()
+    await wake(session, Run, run.id)
+
+
+async def release_nodes(session: AsyncSession, run: Run) -> None:
+    """Give the cluster its nodes back, and have it planned anew."""
+    statement = (
+        update(ClusterNode)
+        .where(ClusterNode.run_id == run.id)
+        .values(state="idle", run_id=None, idle_since=func.clock_timestamp())
+        .returning(ClusterNode.id)
+    )
+    released = (await session.execute(statement)).all()
+    if released and run.cluster_id is not None:
+        await wake(session, Cluster, run.cluster_id)
+
+
+async def nodes_of(
+    session: AsyncSession, run_id: str, attempt: int | None = None
+) -> Sequence[RunNode]:
+    """Nodes of one attempt of a run, or of all of them, by attempt and index."""
+    statement = select(RunNode).where(RunNode.run_id == run_id)
+    if attempt is not None:
+        statement = statement.where(RunNode.attempt == attempt)
+    statement = statement.order_by(RunNode.attempt, RunNode.node_index)
+    statement = statement.execution_options(populate_existing=True)
+    return (await session.execute(statement)).scalars().all()
+
+
+async def end(
+    session: AsyncSession, run: Run, *, outcome: str, error: dict[str, Any] | None
+) -> None:
+    """Write how the current attempt ended."""
+    await session.execute(
+        update(Attempt)
+        .where(Attempt.run_id == run.id, Attempt.number == run.attempt)
+        .values(outcome=outcome, error=error, ended_at=func.clock_timestamp())
+    )
+
+
+async def explain_waiting(
+    session: AsyncSession, cluster: Cluster, waiting: Sequence[Waiting]
+) -> None:
+    """Write on every waiting run why it waits."""
+    for item in waiting:
+        run = await lock_run(session, item.run_id)
+        thing = f"run {item.behind_run_id}" if item.behind_run_id else f"cluster {cluster.name}"
+        code = BlockerCode(item.reason.value)
+        found = blocker(code, thing, _CLEARS[item.reason], position=item.position)
+        set_blockers(session, run, [found])
+
+
+def blocker(code: BlockerCode, thing: str, clears_when: str, **more: Any) -> dict[str, Any]:
+    """One reason why a run is not running.
+
+    Args:
+        code: from the closed list.
+        thing: what is in the way, e.g. ``cluster gpucluster``.
+        clears_when: what will clear it.
+        more: further facts.
+    """
+    since = utc_now().isoformat()
+    return {"code": str(code), "object": thing, "since": since, "clears_when": clears_when} | more
+
+
+def set_blockers(session: AsyncSession, run: Run, blockers: list[dict[str, Any]]) -> None:
+    """Replace the blockers of a locked run; one that stays keeps its ``since``."""
+    before = {(b["code"], b["object"]): b for b in run.blockers}
+    after = []
+    for found in blockers:
+        old = before.get((found["code"], found["object"]))
+        after.append(found | {"since": old["since"]} if old else found)
+    if after == run.blockers:
+        return
+    is_new = {(b["code"], b["object"]) for b in after} != set(before)
+    run.blockers = after
+    if is_new and after:
+        add_event(session, run, kind="blocked", actor="scheduler", data={"blockers": after})

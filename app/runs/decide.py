@@ -1,0 +1,120 @@
+"""Decisions about a run: pure functions of what was loaded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from app.runs.states import Status
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """What is known of a node of the current attempt.
+
+    Attributes:
+        index: its number, 0 first.
+        state: as in its row.
+        is_alive: whether the provider sees it; None when nobody asked.
+        heartbeat_age_seconds: since the last heartbeat; None before the first.
+        result: what the runner reported at the end.
+    """
+
+    index: int
+    state: str
+    is_alive: bool | None
+    heartbeat_age_seconds: float | None
+    result: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended.
+
+    Attributes:
+        status: terminal status of the run.
+        error: why, unless it completed.
+    """
+
+    status: Status
+    error: dict[str, Any] | None = None
+
+
+FINISHED_STATES = frozenset({"Finished", "Failed", "Lost"})
+
+
+def lost_nodes(nodes: Sequence[NodeView]) -> list[int]:
+    """Indices of nodes that went away without having finished."""
+    return [
+        node.index
+        for node in nodes
+        if node.is_alive is False and node.state not in FINISHED_STATES | {"Assigned"}
+    ]
+
+
+def is_silent(nodes: Sequence[NodeView], *, timeout_seconds: float) -> bool:
+    """Whether a node that should report has not done so for too long."""
+    return any(
+        node.state not in FINISHED_STATES
+        and node.heartbeat_age_seconds is not None
+        and node.heartbeat_age_seconds > timeout_seconds
+        for node in nodes
+    )
+
+
+def outcome(nodes: Sequence[NodeView], *, is_cancel_requested: bool) -> Outcome:
+    """How an attempt ended whose nodes have all finished.
+
+    The exit codes decide, whatever a client library said before. A cancel that was accepted
+    wins over everything that happened after it.
+
+    Args:
+        nodes: all nodes of the attempt, finished.
+        is_cancel_requested: whether the run is being canceled.
+    """
+    if is_cancel_requested:
+        return Outcome(Status.CANCELED)
+    failures = [found for node in nodes if (found := _failure(node)) is not None]
+    if not failures:
+        return Outcome(Status.COMPLETED)
+    first = min(failures, key=lambda f: f.pop("_at"))
+    status = Status.CANCELED if first["code"] == "max_run_duration_exceeded" else Status.FAILED
+    for other in failures:
+        other.pop("_at", None)
+    return Outcome(status, first)
+
+
+def _failure(node: NodeView) -> dict[str, Any] | None:
+    result = node.result or {}
+    if result.get("failed"):
+        failed = result["failed"]
+        return {"code": failed["code"], "message": failed["message"], "_at": 0.0}
+    reason = result.get("reason")
+    if reason == "max_duration":
+        message = "The run took longer than max_run_duration_seconds and was stopped."
+        return {"code": "max_run_duration_exceeded", "message": message, "_at": 0.0}
+    if reason == "stopped":
+        message = "The node was asked to stop from outside."
+        return {"code": "node_stopped", "message": message, "_at": 0.0}
+    bad = [p for p in result.get("processes", []) if p.get("exit_code") != 0]
+    if not bad:
+        return None
+    rank, process = min(enumerate(bad), key=lambda item: item[1].get("ended_at") or 0.0)
+    return _process_failure(node, rank, process)
+
+
+def _process_failure(node: NodeView, rank: int, process: dict[str, Any]) -> dict[str, Any]:
+    signal = process.get("signal")
+    how = f"was ended by {signal}" if signal else f"exited with code {process.get('exit_code')}"
+    lines = process.get("last_lines") or []
+    is_oom = bool(process.get("oom"))
+    return {
+        "code": "out_of_memory" if is_oom else "process_failed",
+        "message": f"The script {how}" + (f": {lines[-1]}" if lines else "."),
+        "rank": rank,
+        "role": "worker",
+        "node": f"node {node.index}",
+        "exit_code": process.get("exit_code"),
+        "signal": signal,
+        "last_lines": lines,
+        "_at": process.get("ended_at") or 0.0,
+    }

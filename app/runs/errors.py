@@ -1,0 +1,43 @@
+"""Errors of runs."""
+
+from app.kernel.errors import Conflict, Gone, NotFound
+
+
+class RunNotFound(NotFound):
+    """There is no such run."""
+
+    code = "run_not_found"
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"There is no run {run_id!r} in this workspace.")
+
+
+class RunFinished(Conflict):
+    """The run is over."""
+
+    code = "run_finished"
+
+
+class TransitionRefused(Conflict):
+    """The state table does not allow it."""
+
+    code = "transition_refused"
+
+
+class PropertyImmutable(Conflict):
+    """A property that is set never changes."""
+
+    code = "property_immutable"
+
+
+class FileImmutable(Conflict):
+    """A file of a run never gets other content."""
+
+    code = "file_immutable"
+
+
+class AttemptSuperseded(Gone):
+    """The attempt of this node is over: the node must end itself."""
+
+    code = "attempt_superseded"
+    title = "This attempt is over"

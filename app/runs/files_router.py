@@ -1,0 +1,109 @@
+"""Routes of a run's files."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from app.auth.access import UserOrRunAccess
+from app.kernel.config import SettingsDep
+from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.errors import NotFound
+from app.kernel.pagination import Page, PageDep
+from app.runs import repository, service
+from app.runs.access import DetachedRunDep, RunDep
+from app.runs.schemas import RunFileRead
+from app.storage.access import ObjectsDep
+from app.storage.paths import check_path
+from app.storage.serve import object_response
+from app.storage.tar_stream import TarEntry, tar_stream
+
+router = APIRouter(prefix="/v1/workspaces/{workspace}/runs/{run_id}", tags=["runs"])
+
+
+class RunFileNotFound(NotFound):
+    """The run has no such file."""
+
+    code = "file_not_found"
+
+
+@router.get("/files")
+async def list_run_files(
+    run: RunDep,
+    session: SessionDep,
+    page: PageDep,
+    prefix: Annotated[str, Query(max_length=5000, description="Only paths that begin so")] = "",
+) -> Page[RunFileRead]:
+    """Files by path: what was written to ./outputs, uploaded, and the sealed logs."""
+    rows, following = await repository.list_files(session, run.id, page, prefix=prefix)
+    return Page(items=[RunFileRead.model_validate(row) for row in rows], next_page_token=following)
+
+
+@router.get("/files/{path:path}", response_class=Response)
+@router.head("/files/{path:path}", include_in_schema=False)
+async def get_run_file(
+    run: RunDep, path: str, request: Request, session: SessionDep, objects: ObjectsDep
+) -> Response:
+    """Download one file; ranges and conditions work."""
+    row = await repository.find_file(session, run.id, path)
+    if row is None:
+        raise RunFileNotFound(f"The run has no file {path!r}; GET …/files lists them.")
+    return await object_response(
+        request,
+        objects,
+        sha256=row.sha256,
+        size_bytes=row.size_bytes,
+        filename=path.rpartition("/")[2],
+    )
+
+
+@router.put(
+    "/files/{path:path}",
+    status_code=201,
+    responses={200: {"model": RunFileRead}},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
+            },
+        }
+    },
+)
+async def upload_run_file(
+    run: DetachedRunDep,
+    path: str,
+    request: Request,
+    response: Response,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    settings: SettingsDep,
+    _: UserOrRunAccess,
+) -> RunFileRead:
+    """Add a file while the run goes on (201); the same content again is fine (200)."""
+    check_path(path)
+    stored = await objects.put(request.stream(), max_bytes=settings.max_upload_bytes)
+    async with database.session() as session:
+        row, is_new = await service.add_file(
+            session, run, path=path, stored=stored, origin="upload"
+        )
+        response.status_code = 201 if is_new else 200
+        return RunFileRead.model_validate(row)
+
+
+@router.get("/archive", response_class=Response)
+async def get_run_archive(
+    run: RunDep,
+    session: SessionDep,
+    objects: ObjectsDep,
+    prefix: Annotated[str, Query(max_length=5000)] = "outputs/",
+) -> Response:
+    """All files under a prefix as one tar.gz stream."""
+    rows = await repository.all_files(session, run.id, prefix=prefix)
+    entries = [
+        TarEntry(path=row.path, sha256=row.sha256, size_bytes=row.size_bytes) for row in rows
+    ]
+    headers = {"Content-Disposition": f'attachment; filename="{run.id}.tar.gz"'}
+    return StreamingResponse(
+        tar_stream(objects, entries), media_type="application/gzip", headers=headers
+    )

@@ -1,0 +1,142 @@
+"""The end of a run: outputs published, logs sealed, the terminal state written."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.blobs import repository as blobs
+from app.kernel.db import Database
+from app.logs import service as logs
+from app.runs import attempts
+from app.runs.decide import Outcome
+from app.runs.states import TERMINAL, Status
+from app.runs.transitions import lock_run, transition
+from app.storage.objects import ObjectStore
+from app.storage.writer import StoredObject
+from app.tables.log import LogStream
+from app.tables.run import Run, RunEvent, RunFile, RunNode
+
+_ACTOR = "worker"
+Check = Callable[[AsyncSession], Awaitable[None]]
+
+
+def gave_up(attempt: int) -> Outcome:
+    """The outcome when the last allowed attempt lost its node."""
+    message = f"The node was lost in attempt {attempt}, the last one allowed by max_attempts."
+    return Outcome(Status.FAILED, {"code": "node_lost", "message": message})
+
+
+def merge_outputs(manifests: Sequence[Sequence[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """One tree out of what all nodes collected.
+
+    Node 0 wins a name; the same name with other content from another node goes under
+    ``nodes/<index>/``, so that nothing is lost.
+
+    Args:
+        manifests: per node, in order: ``[{path, sha256, size_bytes}]``.
+    """
+    merged: dict[str, dict[str, Any]] = {}
+    for index, manifest in enumerate(manifests):
+        for file in manifest:
+            path = file["path"]
+            if path in merged and merged[path]["sha256"] != file["sha256"]:
+                path = f"nodes/{index}/{path}"
+            merged.setdefault(path, file)
+    return merged
+
+
+async def publish_and_end(
+    database: Database, objects: ObjectStore, check: Check, *, run_id: str, end: Outcome
+) -> None:
+    """Seal the logs, publish outputs and end the run, in an order that a crash cannot break.
+
+    Sealing may be repeated; publishing and the terminal state are one transaction, so readers
+    see all of the outputs or none, and Completed means that they are there.
+
+    Args:
+        database: for short transactions.
+        objects: where sealed logs go.
+        check: proves that the caller still owns the run.
+        run_id: the run, all of whose nodes have ended and are gone.
+        end: how.
+    """
+    sealed = await logs.seal(database, objects, run_id)
+    async with database.session() as session:
+        await check(session)
+        run = await lock_run(session, run_id)
+        if run.status in TERMINAL:
+            return
+        nodes = await attempts.nodes_of(session, run.id, run.attempt)
+        merged = merge_outputs([node.outputs or [] for node in nodes])
+        await _add_files(session, run, merged, origin="outputs")
+        await _add_files(session, run, _log_files(sealed, run.attempt), origin="log")
+        run.outputs_partial = bool(merged) and (
+            end.status != Status.COMPLETED or any(node.outputs_partial for node in nodes)
+        )
+        run.error = end.error
+        run.sealed_at = func.clock_timestamp()
+        status = end.status
+        if run.status == Status.CANCEL_REQUESTED:
+            # A cancel that came while the run was being finalized wins: it was accepted.
+            status, run.error = Status.CANCELED, None
+        if run.attempt:
+            await attempts.end(session, run, outcome=str(status), error=run.error)
+        reason = (run.error or {}).get("message", "")
+        _pass_through_finalizing(session, run, status)
+        transition(session, run, status, actor=_ACTOR, reason=reason)
+        await attempts.release_nodes(session, run)
+
+
+def _pass_through_finalizing(session: AsyncSession, run: Run, status: Status) -> None:
+    if run.status in (Status.RUNNING, Status.NOT_RESPONDING) and status != Status.FAILED:
+        transition(session, run, Status.FINALIZING, actor=_ACTOR)
+
+
+async def heartbeat_age_seconds(session: AsyncSession, node_name: str) -> float | None:
+    """Seconds since the node's last heartbeat, by database time; None before the first."""
+    age = func.extract("epoch", func.clock_timestamp() - RunNode.heartbeat_at)
+    statement = select(age).where(RunNode.name == node_name)
+    found = (await session.execute(statement)).scalar_one_or_none()
+    return None if found is None else float(found)
+
+
+async def seconds_in_state(session: AsyncSession, run_id: str) -> float:
+    """Seconds since the run's last change of state, by database time."""
+    age = func.extract("epoch", func.clock_timestamp() - func.max(RunEvent.created_at))
+    statement = select(age).where(RunEvent.run_id == run_id, RunEvent.type == "state_changed")
+    return float((await session.execute(statement)).scalar_one() or 0.0)
+
+
+async def _add_files(
+    session: AsyncSession, run: Run, files: dict[str, dict[str, Any]], *, origin: str
+) -> None:
+    rows = [
+        {
+            "run_id": run.id,
+            "path": path,
+            "sha256": file["sha256"],
+            "size_bytes": file["size_bytes"],
+            "origin": origin,
+            "attempt": run.attempt,
+        }
+        for path, file in files.items()
+    ]
+    stored = [StoredObject(sha256=f["sha256"], size_bytes=f["size_bytes"]) for f in files.values()]
+    await blobs.add(session, run.workspace_id, stored)
+    for start in range(0, len(rows), 1000):
+        batch = insert(RunFile).values(rows[start : start + 1000])
+        await session.execute(batch.on_conflict_do_nothing())
+
+
+def _log_files(sealed: Sequence[LogStream], attempt: int) -> dict[str, dict[str, Any]]:
+    files = {}
+    for stream in sealed:
+        if not stream.name or stream.sha256 is None:
+            continue
+        is_current = stream.attempt == max(1, attempt)
+        path = stream.name if is_current else f"attempts/{stream.attempt}/{stream.name}"
+        files[path] = {"sha256": stream.sha256, "size_bytes": stream.length_bytes}
+    return files

@@ -1,0 +1,64 @@
+"""Routes of a run's logs."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.pagination import Page
+from app.logs import repository as logs
+from app.logs.respond import log_response
+from app.runs.access import DetachedRunDep, RunDep
+from app.runs.schemas import LogStreamRead
+from app.storage.access import ObjectsDep
+
+router = APIRouter(prefix="/v1/workspaces/{workspace}/runs/{run_id}/logs", tags=["runs"])
+
+_TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+
+
+@router.get("", response_class=Response, responses={200: _TEXT, 206: _TEXT})
+@router.head("", include_in_schema=False)
+async def get_run_logs(
+    run: DetachedRunDep,
+    request: Request,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    stream: Annotated[
+        str, Query(max_length=1000, description="Name of one stream; absent: all, merged")
+    ] = "",
+    attempt: Annotated[
+        int | None, Query(ge=1, description="Attempt of the stream; absent: the latest")
+    ] = None,
+    offset: Annotated[int, Query(ge=0, description="First byte")] = 0,
+    follow: Annotated[bool, Query(description="Go on until the run has ended")] = False,
+) -> Response:
+    """The log as it is now, or followed with ``curl -N``; resumes at any byte."""
+    return await log_response(
+        request,
+        database,
+        objects,
+        owner=run.id,
+        name=stream,
+        attempt=attempt or max(1, run.attempt),
+        offset=offset,
+        follow=follow,
+    )
+
+
+@router.get("/streams")
+async def list_run_log_streams(run: RunDep, session: SessionDep) -> Page[LogStreamRead]:
+    """The byte streams of the run with their lengths; hashes once they are sealed."""
+    rows = await logs.list_streams(session, run.id)
+    return Page(
+        items=[
+            LogStreamRead(
+                name=row.name,
+                attempt=row.attempt,
+                length_bytes=row.length_bytes,
+                is_sealed=row.sha256 is not None,
+                sha256=row.sha256,
+            )
+            for row in rows
+        ]
+    )

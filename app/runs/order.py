@@ -1,0 +1,145 @@
+"""The work order of a node: all that its runner needs to know."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.principal import Principal
+from app.auth.signing import RUN_TOKEN_SECONDS, Signer
+from app.kernel.clock import utc_now
+from app.kernel.config import Settings
+from app.runs import repository
+from app.tables.experiment import Experiment
+from app.tables.image import Image
+from app.tables.run import Run, RunNode
+from app.tables.snapshot import Snapshot
+from app.tables.workspace import Workspace
+
+STDOUT_STREAM = "user_logs/std_log.txt"
+RESOURCE_GROUP = "trainwright"
+_GRACE_SECONDS = 10.0
+_DELIVER_SECONDS = 24 * 3600.0
+
+
+async def build_order(
+    session: AsyncSession, settings: Settings, signer: Signer, *, node: RunNode
+) -> dict[str, Any]:
+    """The order of one node of a run's attempt.
+
+    Args:
+        session: a transaction to read in.
+        settings: heartbeat interval, addresses, folders.
+        signer: makes the script's own token.
+        node: the node's row.
+    """
+    run = await session.get_one(Run, node.run_id)
+    workspace = await session.get_one(Workspace, run.workspace_id)
+    experiment = await session.get_one(Experiment, run.experiment_id)
+    image = await session.get_one(Image, run.image_id)
+    request = run.request
+    folder = settings.data_dir / "nodes" / node.name
+    return {
+        "name": node.name,
+        "kind": "run",
+        "run_id": run.id,
+        "attempt": node.attempt,
+        "node_index": node.node_index,
+        "heartbeat_seconds": settings.heartbeat_seconds,
+        "grace_seconds": _GRACE_SECONDS,
+        "max_duration_seconds": request.get("max_run_duration_seconds"),
+        "deliver_seconds": _DELIVER_SECONDS,
+        "source": await _source(session, run),
+        "inputs": await _inputs(session, request),
+        "processes": [{"stream": STDOUT_STREAM, "argv": request["argv"], "environment": {}}],
+        "environment": {
+            **request["environment"].get("environment_variables", {}),
+            **_tracking_limits(),
+            **request.get("environment_variables", {}),
+            **_contract_variables(settings, signer, run, workspace, experiment),
+            **_batch_variables(folder),
+        },
+        "path_prepend": [str(Path(image.python).parent)] if image.python else [],
+        "standin": "azureml-core" not in image.packages,
+        "objects_dir": str(settings.data_dir / "objects"),
+        "collect": ["outputs"],
+        "follow": ["logs"],
+    }
+
+
+async def _source(session: AsyncSession, run: Run) -> list[dict[str, Any]]:
+    if run.snapshot_id is None:
+        return []
+    snapshot = await session.get_one(Snapshot, run.snapshot_id)
+    return snapshot.files
+
+
+async def _inputs(session: AsyncSession, request: dict[str, Any]) -> list[dict[str, Any]]:
+    orders = []
+    for name, value in request["inputs"].items():
+        files = await repository.dataset_files(session, value["version_id"])
+        orders.append(
+            {
+                "name": name,
+                "mode": value["mode"],
+                "path_on_compute": value["path_on_compute"],
+                "files": [
+                    {"path": f.path, "sha256": f.sha256, "size_bytes": f.size_bytes} for f in files
+                ],
+            }
+        )
+    return orders
+
+
+def _contract_variables(
+    settings: Settings, signer: Signer, run: Run, workspace: Workspace, experiment: Experiment
+) -> dict[str, str]:
+    """The variables that a script of the v1 contract may read (contract, 2.5)."""
+    principal = Principal(
+        kind="run",
+        id=run.id,
+        name=f"run {run.id}",
+        workspace_id=workspace.id,
+        attempt=run.attempt,
+    )
+    token = signer.issue(principal)
+    expiry = int(utc_now().timestamp()) + RUN_TOKEN_SECONDS
+    return {
+        "AZUREML_RUN_ID": run.id,
+        "AZUREML_RUN_TOKEN": token,
+        "AZUREML_RUN_TOKEN_EXPIRY": str(expiry),
+        "AZUREML_SERVICE_ENDPOINT": settings.base_url,
+        "AZUREML_DISCOVERY_SERVICE_ENDPOINT": f"{settings.base_url}/discovery",
+        "AZUREML_ARM_SUBSCRIPTION": workspace.id,
+        "AZUREML_ARM_RESOURCEGROUP": RESOURCE_GROUP,
+        "AZUREML_ARM_WORKSPACE_NAME": workspace.name,
+        "AZUREML_ARM_PROJECT_NAME": experiment.name,
+        "AZUREML_WORKSPACE_ID": workspace.id,
+        "AZUREML_EXPERIMENT_ID": experiment.id,
+        "TRAINWRIGHT_API": f"{settings.base_url}/v1/workspaces/{workspace.name}",
+    }
+
+
+def _batch_variables(folder: Path) -> dict[str, str]:
+    """The variables that Batch gave every process (contract, 2.5), for a single node."""
+    return {
+        "AZ_BATCH_HOST_LIST": "127.0.0.1",
+        "AZ_BATCH_NODE_LIST": "127.0.0.1",
+        "AZ_BATCH_MASTER_NODE": "127.0.0.1:6000",
+        "AZ_BATCH_IS_CURRENT_NODE_MASTER": "true",
+        "AZ_BATCH_TASK_SHARED_DIR": os.fspath(folder / "work"),
+        "AZ_BATCHAI_MPI_MASTER_NODE": "127.0.0.1",
+        "AZ_BATCHAI_JOB_MASTER_NODE_IP": "127.0.0.1",
+        "AZ_BATCHAI_TASK_INDEX": "0",
+        "CCP_NODES": "1 127.0.0.1 1",
+    }
+
+
+def _tracking_limits() -> dict[str, str]:
+    """Keep a tracking library whose server is away from blocking training for minutes."""
+    return {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "WANDB_INIT_TIMEOUT": "30",
+    }

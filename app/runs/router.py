@@ -1,0 +1,116 @@
+"""Routes of runs: submit, list, show, change, cancel."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app.auth.access import UserAccess, UserOrRunAccess
+from app.auth.idempotency import IdempotencyDep
+from app.kernel.config import SettingsDep
+from app.kernel.db import SessionDep
+from app.kernel.etags import check_preconditions, resource_etag
+from app.kernel.pagination import Page, PageDep
+from app.kernel.urls import absolute_url
+from app.runs import repository, service, submission
+from app.runs.access import RunDep
+from app.runs.schemas import AttemptRead, RunCreate, RunRead, RunUpdate
+from app.runs.states import Status
+from app.tables.run import Run
+from app.workspaces.access import WorkspaceDep
+
+router = APIRouter(prefix="/v1/workspaces/{workspace}/runs", tags=["runs"])
+
+
+@router.post("", status_code=201, response_model=RunRead)
+async def create_run(
+    workspace: WorkspaceDep,
+    body: RunCreate,
+    session: SessionDep,
+    settings: SettingsDep,
+    idempotency: IdempotencyDep,
+    request: Request,
+    response: Response,
+    principal: UserAccess,
+) -> Response | RunRead:
+    """Submit a run; the answer comes at once and the run goes on by itself."""
+    if (replayed := await idempotency.replay()) is not None:
+        return replayed
+    run = await submission.submit(
+        session, settings, workspace=workspace, body=body, actor=principal.name
+    )
+    answer = await service.read(session, run)
+    location = absolute_url(request, f"/v1/workspaces/{workspace.name}/runs/{run.id}")
+    idempotency.store(answer, status=201, location=location)
+    response.headers["Location"] = location
+    response.headers["ETag"] = _etag(run)
+    return answer
+
+
+@router.get("")
+async def list_runs(
+    workspace: WorkspaceDep,
+    session: SessionDep,
+    page: PageDep,
+    _: UserAccess,
+    experiment_name: Annotated[str | None, Query(max_length=128)] = None,
+    cluster_name: Annotated[str | None, Query(max_length=128)] = None,
+    status: Annotated[list[Status], Query(description="May be given several times")] = [],  # noqa: B006
+    tag: Annotated[list[str], Query(description="KEY or KEY=VALUE; all must hold")] = [],  # noqa: B006
+) -> Page[RunRead]:
+    """Runs, newest first."""
+    pairs = [item.partition("=") for item in tag]
+    tags = {key: value if equals else None for key, equals, value in pairs}
+    rows, following = await repository.list_page(
+        session,
+        workspace.id,
+        page,
+        experiment_name=experiment_name,
+        statuses=status,
+        cluster_name=cluster_name,
+        tags=tags,
+    )
+    return Page(items=await service.read_all(session, rows), next_page_token=following)
+
+
+@router.get("/{run_id}")
+async def get_run(run: RunDep, session: SessionDep, response: Response) -> RunRead:
+    """One run: its state, why it is not running yet, why it failed."""
+    response.headers["ETag"] = _etag(run)
+    return await service.read(session, run)
+
+
+@router.patch("/{run_id}")
+async def update_run(
+    run: RunDep,
+    body: RunUpdate,
+    session: SessionDep,
+    request: Request,
+    response: Response,
+    principal: UserOrRunAccess,
+) -> RunRead:
+    """Change names and tags, add properties."""
+    check_preconditions(request, _etag(run))
+    run = await service.update(session, run, body, actor=principal.name)
+    response.headers["ETag"] = _etag(run)
+    return await service.read(session, run)
+
+
+@router.post("/{run_id}/cancel", status_code=202)
+async def cancel_run(
+    run: RunDep, session: SessionDep, response: Response, principal: UserOrRunAccess
+) -> RunRead:
+    """Ask for the end of a run; asking again changes nothing; 409 when it is over."""
+    run = await service.cancel(session, run, actor=principal.name)
+    response.headers["ETag"] = _etag(run)
+    return await service.read(session, run)
+
+
+@router.get("/{run_id}/attempts")
+async def list_run_attempts(run: RunDep, session: SessionDep) -> Page[AttemptRead]:
+    """The tries at executing the run, in order."""
+    rows = await repository.list_attempts(session, run.id)
+    return Page(items=[AttemptRead.model_validate(row) for row in rows])
+
+
+def _etag(run: Run) -> str:
+    return resource_etag(f"{run.id}/{run.event_seq}", run.updated_at)

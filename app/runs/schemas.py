@@ -1,0 +1,220 @@
+"""Runs as the API takes and shows them."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from app.environments.spec import EnvironmentSpec
+from app.kernel.names import NAME_PATTERN, Tags, TitleName
+
+InputName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
+VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$")]
+VariableValue = Annotated[str, StringConstraints(max_length=32_768, pattern=r"^[^\x00]*$")]
+Argument = Annotated[str, StringConstraints(max_length=32_768, pattern=r"^[^\x00]*$")]
+
+
+class DatasetInput(BaseModel):
+    """A dataset version as an input of a run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset: TitleName
+    version: int | Literal["latest"] = Field(
+        default="latest", description="A number, or latest: fixed when the run is submitted"
+    )
+    mode: Literal["mount", "download"] = "mount"
+    path_on_compute: str | None = Field(
+        default=None, max_length=1000, description="Folder on the node; absent: one is chosen"
+    )
+
+
+class DatasetArgument(DatasetInput):
+    """A dataset as the value of an argument: the script gets the folder's path."""
+
+    name: InputName | None = Field(default=None, description="Name of the input")
+
+
+ParameterValue = str | int | float | bool | DatasetArgument | None
+
+
+class RunCreate(BaseModel):
+    """A job to be run: an entry script with its parameters, or any command."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    experiment_name: TitleName
+    snapshot_id: str = Field(max_length=100)
+    cluster_name: Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+    entry_script: str | None = Field(
+        default=None, max_length=1000, description="Path of a Python file in the snapshot"
+    )
+    command: str | list[Argument] | None = Field(
+        default=None,
+        description="Instead of entry_script: a shell line or a list of words; "
+        "${{inputs.NAME}} becomes the folder of an input",
+    )
+    script_params: dict[Argument, ParameterValue] = Field(
+        default={}, description="Arguments by name; a value may be a dataset; null or '': a flag"
+    )
+    arguments: list[str | int | float | DatasetArgument] = []
+    inputs: dict[InputName, DatasetInput] = {}
+    environment: EnvironmentSpec | None = None
+    environment_name: Annotated[str, StringConstraints(pattern=NAME_PATTERN)] | None = None
+    use_gpu: bool | None = Field(default=None, description="Overrides the environment's use_gpu")
+    environment_variables: dict[VariableName, VariableValue] = {}
+    node_count: int = Field(default=1, ge=1, le=100)
+    process_count_per_node: int = Field(default=1, ge=1, le=64)
+    max_run_duration_seconds: int | None = Field(default=None, ge=1, le=30 * 24 * 3600)
+    max_attempts: int = Field(
+        default=3, ge=1, le=10, description="Attempts when nodes are lost; a failing script ends it"
+    )
+    display_name: str = Field(default="", max_length=256)
+    description: str = Field(default="", max_length=5000)
+    tags: Tags = Field(default={}, max_length=50)
+    properties: Tags = Field(default={}, max_length=50)
+
+    @model_validator(mode="after")
+    def _one_program(self) -> "RunCreate":
+        if (self.entry_script is None) == (self.command is None):
+            raise ValueError("give either entry_script or command")
+        if self.environment is not None and self.environment_name is not None:
+            raise ValueError("give either environment or environment_name")
+        if self.command is not None and not self.command:
+            raise ValueError("command must not be empty")
+        return self
+
+
+class RunUpdate(BaseModel):
+    """Changes to a run; a tag set to null is removed; properties can only be added."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    display_name: str | None = Field(default=None, max_length=256)
+    description: str | None = Field(default=None, max_length=5000)
+    tags: dict[Annotated[str, StringConstraints(min_length=1, max_length=100)],
+               Annotated[str, StringConstraints(max_length=1000)] | None] = {}  # fmt: skip
+    properties: Tags = {}
+
+
+class Blocker(BaseModel):
+    """One reason why a run is not running yet."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str = Field(description="From a closed list; see the user guide")
+    object: str
+    since: datetime
+    clears_when: str
+
+
+class RunError(BaseModel):
+    """Why a run failed or was canceled."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str
+    message: str
+    rank: int | None = None
+    role: str | None = None
+    node: str | None = None
+    exit_code: int | None = None
+    signal: str | None = None
+    last_lines: list[str] = []
+
+
+class AttemptRead(BaseModel):
+    """One try at executing the run."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    number: int
+    created_at: datetime
+    ended_at: datetime | None
+    outcome: str
+    error: RunError | None
+
+
+class InputDataset(BaseModel):
+    """A dataset version that a run reads."""
+
+    name: str
+    dataset: str
+    version: int
+    mode: str
+
+
+class RunRead(BaseModel):
+    """A run."""
+
+    id: str
+    status: str = Field(description="New values may appear")
+    experiment_name: str
+    cluster_name: str | None
+    display_name: str
+    description: str
+    tags: dict[str, str | None]
+    properties: dict[str, str]
+    blockers: list[Blocker]
+    queue_position: int | None = Field(description="1 is next; only while it waits for nodes")
+    warnings: list[dict[str, Any]]
+    error: RunError | None
+    attempt: int
+    max_attempts: int
+    node_count: int
+    snapshot_id: str | None
+    image_hash: str | None
+    input_datasets: list[InputDataset]
+    request: dict[str, Any] = Field(description="What was asked for, with versions resolved")
+    outputs_partial: bool
+    created_by: str
+    created_at: datetime
+    updated_at: datetime
+    queued_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    logs_sealed_at: datetime | None
+
+
+class RunEventRead(BaseModel):
+    """One change of a run."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    seq: int
+    type: str
+    status: str
+    actor: str
+    reason: str
+    data: dict[str, Any]
+    created_at: datetime
+
+
+class RunEventList(BaseModel):
+    """Events in order; ask again with ``after`` set to the last ``seq``."""
+
+    items: list[RunEventRead]
+
+
+class LogStreamRead(BaseModel):
+    """One byte stream of a run's log; the name '' is all of them merged."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    attempt: int
+    length_bytes: int
+    is_sealed: bool
+    sha256: str | None
+
+
+class RunFileRead(BaseModel):
+    """A file of a run."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    path: str
+    size_bytes: int
+    sha256: str
+    origin: str
+    created_at: datetime

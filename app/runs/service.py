@@ -1,0 +1,163 @@
+"""Runs: showing, changing, canceling, adding files."""
+
+from collections.abc import Sequence
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.blobs import repository as blobs
+from app.kernel.wake import wake
+from app.runs import repository
+from app.runs.errors import FileImmutable, PropertyImmutable, RunFinished
+from app.runs.schemas import Blocker, InputDataset, RunError, RunRead, RunUpdate
+from app.runs.states import TERMINAL, Status
+from app.runs.transitions import add_event, lock_run, transition
+from app.storage.writer import StoredObject
+from app.tables.run import Run, RunFile
+
+
+async def read_all(session: AsyncSession, runs: Sequence[Run]) -> list[RunRead]:
+    """Runs as the API shows them."""
+    experiments, clusters = await repository.names(session, runs)
+    return [_read(run, experiments, clusters) for run in runs]
+
+
+async def read(session: AsyncSession, run: Run) -> RunRead:
+    """A run as the API shows it."""
+    return (await read_all(session, [run]))[0]
+
+
+async def cancel(session: AsyncSession, run: Run, *, actor: str) -> Run:
+    """Ask for the end of a run; doing it again changes nothing.
+
+    Raises:
+        RunFinished: it has completed or failed, or its script is over.
+    """
+    run = await lock_run(session, run.id)
+    if run.status in (Status.CANCEL_REQUESTED, Status.CANCELED):
+        return run
+    if run.status in TERMINAL or run.status == Status.FINALIZING:
+        raise RunFinished(f"The run is {run.status}; there is nothing left to cancel.")
+    transition(session, run, Status.CANCEL_REQUESTED, actor=actor, reason="asked for by a client")
+    await session.flush()
+    await wake(session, Run, run.id)
+    await session.refresh(run)
+    return run
+
+
+async def update(session: AsyncSession, run: Run, body: RunUpdate, *, actor: str) -> Run:
+    """Change names, tags and properties.
+
+    Raises:
+        PropertyImmutable: a property that is set would change.
+    """
+    run = await lock_run(session, run.id)
+    if body.display_name is not None:
+        run.display_name = body.display_name
+    if body.description is not None:
+        run.description = body.description
+    apply_tags(run, body.tags)
+    apply_properties(run, body.properties)
+    changed = sorted(body.model_fields_set)
+    add_event(session, run, kind="updated", actor=actor, data={"fields": changed})
+    await session.flush()
+    await session.refresh(run)
+    return run
+
+
+def apply_tags(run: Run, tags: dict[str, str | None]) -> None:
+    """Set tags; one whose value is None is removed."""
+    merged = {**run.tags, **tags}
+    run.tags = {key: value for key, value in merged.items() if tags.get(key, value) is not None}
+
+
+def apply_properties(run: Run, properties: dict[str, str]) -> None:
+    """Add properties.
+
+    Raises:
+        PropertyImmutable: one that is set would change.
+    """
+    for key, value in properties.items():
+        if run.properties.get(key, value) != value:
+            raise PropertyImmutable(
+                f"Property {key!r} is {run.properties[key]!r}; properties never change."
+            )
+    run.properties = {**run.properties, **properties}
+
+
+async def add_file(
+    session: AsyncSession, run: Run, *, path: str, stored: StoredObject, origin: str
+) -> tuple[RunFile, bool]:
+    """Add a file to the run's history; the same content again changes nothing.
+
+    Returns:
+        The file's row and whether it is new.
+
+    Raises:
+        FileImmutable: the name has other content.
+        RunFinished: the run is over.
+    """
+    run = await lock_run(session, run.id)
+    found = await repository.find_file(session, run.id, path)
+    if found is not None:
+        if found.sha256 != stored.sha256:
+            raise FileImmutable(f"{path!r} exists with other content; files never change.")
+        return found, False
+    if run.status in TERMINAL:
+        raise RunFinished(f"The run is {run.status}; no file can be added.")
+    row = RunFile(
+        run_id=run.id,
+        path=path,
+        sha256=stored.sha256,
+        size_bytes=stored.size_bytes,
+        origin=origin,
+        attempt=run.attempt,
+    )
+    session.add(row)
+    await blobs.add(session, run.workspace_id, [stored])
+    await session.flush()
+    await session.refresh(row)
+    return row, True
+
+
+def _read(run: Run, experiments: dict[str, str], clusters: dict[str, str]) -> RunRead:
+    blockers = [Blocker.model_validate(b) for b in run.blockers]
+    positions = [b["position"] for b in run.blockers if "position" in b]
+    inputs = [
+        InputDataset(
+            name=name, dataset=value["dataset"], version=value["version"], mode=value["mode"]
+        )
+        for name, value in run.request["inputs"].items()
+    ]
+    return RunRead(
+        id=run.id,
+        status=run.status,
+        experiment_name=experiments[run.experiment_id],
+        cluster_name=clusters.get(run.cluster_id) if run.cluster_id else None,
+        display_name=run.display_name,
+        description=run.description,
+        tags=run.tags,
+        properties=run.properties,
+        blockers=blockers,
+        queue_position=positions[0] if positions else None,
+        warnings=run.warnings,
+        error=RunError.model_validate(run.error) if run.error else None,
+        attempt=run.attempt,
+        max_attempts=run.max_attempts,
+        node_count=run.node_count,
+        snapshot_id=run.snapshot_id,
+        image_hash=run.image_id,
+        input_datasets=inputs,
+        request=_shown_request(run),
+        outputs_partial=run.outputs_partial,
+        created_by=run.created_by,
+        created_at=run.created_at,
+        updated_at=run.updated_at,
+        queued_at=run.queued_at,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+        logs_sealed_at=run.sealed_at,
+    )
+
+
+def _shown_request(run: Run) -> dict[str, object]:
+    return {key: value for key, value in run.request.items() if key != "argv"}

@@ -1,0 +1,55 @@
+"""The states of a run and the one table of transitions."""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """States of a run, as scripts and clients of the v1 contract know them."""
+
+    NOT_STARTED = "NotStarted"
+    STARTING = "Starting"
+    PREPARING = "Preparing"
+    QUEUED = "Queued"
+    RUNNING = "Running"
+    FINALIZING = "Finalizing"
+    CANCEL_REQUESTED = "CancelRequested"
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELED = "Canceled"
+    NOT_RESPONDING = "NotResponding"
+
+
+TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELED})
+
+_ENDS = frozenset({Status.CANCEL_REQUESTED, Status.FAILED})
+
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    Status.NOT_STARTED: frozenset({Status.STARTING}),
+    Status.STARTING: _ENDS | {Status.PREPARING},
+    Status.PREPARING: _ENDS | {Status.QUEUED},
+    Status.QUEUED: _ENDS | {Status.RUNNING, Status.NOT_RESPONDING},
+    Status.RUNNING: _ENDS | {Status.FINALIZING, Status.NOT_RESPONDING},
+    Status.FINALIZING: frozenset(
+        {Status.COMPLETED, Status.FAILED, Status.CANCELED, Status.NOT_RESPONDING}
+    ),
+    # The one state from which a run may go back: its node may return, or a new attempt begin.
+    Status.NOT_RESPONDING: _ENDS | {Status.QUEUED, Status.RUNNING, Status.FINALIZING},
+    Status.CANCEL_REQUESTED: frozenset({Status.CANCELED}),
+    Status.COMPLETED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.CANCELED: frozenset(),
+}
+"""Status → statuses that may follow (contract: forward only, NotResponding excepted)."""
+
+
+class BlockerCode(StrEnum):
+    """Why a run is not running yet."""
+
+    IMAGE_BUILDING = "image_building"
+    DATA_UNREACHABLE = "data_unreachable"
+    LARGER_THAN_CLUSTER = "larger_than_cluster"
+    CLUSTER_GROWING = "cluster_growing"
+    NO_CAPACITY_NOW = "no_capacity_now"
+    BEHIND_RUN = "behind_run"
+    NODE_STARTING = "node_starting"
+    PROVIDER_UNAVAILABLE = "provider_unavailable"

@@ -1,0 +1,194 @@
+"""Accepting a run: everything that can be wrong is found before a row is written."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.clusters import repository as clusters
+from app.environments import service as environments
+from app.environments.spec import EnvironmentSpec
+from app.experiments import repository as experiments
+from app.kernel.config import Settings
+from app.kernel.errors import invalid_field
+from app.kernel.ids import new_id
+from app.kernel.wake import wake
+from app.runs import repository
+from app.runs.schemas import DatasetArgument, DatasetInput, RunCreate
+from app.runs.states import Status
+from app.runs.transitions import add_event, transition
+from app.tables.cluster import Cluster
+from app.tables.run import Run
+from app.tables.snapshot import Snapshot
+from app.tables.workspace import Workspace
+
+_SHOWN_FILES = 20
+
+
+async def submit(
+    session: AsyncSession,
+    settings: Settings,
+    *,
+    workspace: Workspace,
+    body: RunCreate,
+    actor: str,
+) -> Run:
+    """Check a run request and write the run.
+
+    Args:
+        session: the transaction.
+        settings: the operator's settings.
+        workspace: where it runs.
+        body: what is asked for.
+        actor: who asks.
+
+    Raises:
+        Invalid: something in it cannot be; the field and what to do are named.
+    """
+    cluster = await _cluster(session, workspace, body)
+    snapshot = await _snapshot(session, workspace, body)
+    inputs, argv = await _inputs_and_argv(session, workspace, body)
+    spec = await _environment(session, workspace, body)
+    image, warnings = await environments.ensure_image(session, settings, workspace, spec)
+    experiment, _ = await experiments.get_or_create(session, workspace.id, body.experiment_name)
+    request = body.model_dump(mode="json", exclude_unset=True) | {
+        "inputs": inputs,
+        "argv": argv,
+        "environment": spec.model_dump(mode="json"),
+    }
+    run = Run(
+        id=new_id("run"),
+        workspace_id=workspace.id,
+        experiment_id=experiment.id,
+        cluster_id=cluster.id,
+        snapshot_id=snapshot.id,
+        image_id=image.id,
+        created_by=actor,
+        display_name=body.display_name,
+        description=body.description,
+        tags=dict(body.tags),
+        properties=dict(body.properties),
+        request=request,
+        status=Status.NOT_STARTED,
+        event_seq=0,
+        blockers=[],
+        warnings=warnings,
+        max_attempts=body.max_attempts,
+        node_count=body.node_count,
+    )
+    session.add(run)
+    await session.flush()
+    add_event(session, run, kind="submitted", actor=actor)
+    transition(session, run, Status.STARTING, actor=actor)
+    await session.flush()
+    await wake(session, Run, run.id)
+    await session.refresh(run)
+    return run
+
+
+async def _cluster(session: AsyncSession, workspace: Workspace, body: RunCreate) -> Cluster:
+    cluster = await clusters.find(session, workspace.id, body.cluster_name)
+    if cluster is None or cluster.provisioning_state == "Deleting":
+        message = f"There is no cluster {body.cluster_name!r}; create it with PUT …/clusters/NAME."
+        raise invalid_field("/cluster_name", "unknown_cluster", message)
+    if body.node_count > 1:
+        message = "Runs on more than one node are not supported yet; node_count must be 1."
+        raise invalid_field("/node_count", "multi_node_unsupported", message)
+    if body.process_count_per_node > 1:
+        message = "More than one process per node is not supported yet."
+        raise invalid_field("/process_count_per_node", "multi_process_unsupported", message)
+    return cluster
+
+
+async def _snapshot(session: AsyncSession, workspace: Workspace, body: RunCreate) -> Snapshot:
+    snapshot = await repository.find_snapshot(session, workspace.id, body.snapshot_id)
+    if snapshot is None:
+        message = f"There is no snapshot {body.snapshot_id!r}; upload the source first."
+        raise invalid_field("/snapshot_id", "unknown_snapshot", message)
+    if body.entry_script is not None:
+        paths = [file["path"] for file in snapshot.files]
+        if body.entry_script not in paths:
+            shown = ", ".join(paths[:_SHOWN_FILES]) + (" …" if len(paths) > _SHOWN_FILES else "")
+            message = f"The snapshot has no file {body.entry_script!r}. It has: {shown}."
+            raise invalid_field("/entry_script", "entry_script_missing", message)
+    return snapshot
+
+
+async def _environment(
+    session: AsyncSession, workspace: Workspace, body: RunCreate
+) -> EnvironmentSpec:
+    spec = body.environment or EnvironmentSpec()
+    if body.environment_name is not None:
+        spec = await environments.spec_of(session, workspace, body.environment_name)
+    if body.use_gpu is not None:
+        spec = spec.model_copy(update={"use_gpu": body.use_gpu})
+    return spec
+
+
+async def _inputs_and_argv(
+    session: AsyncSession, workspace: Workspace, body: RunCreate
+) -> tuple[dict[str, Any], list[Any]]:
+    wanted: dict[str, tuple[str, DatasetInput]] = {
+        name: (f"/inputs/{name}", value) for name, value in body.inputs.items()
+    }
+    argv: list[Any] = []
+    for pointer, argument in _arguments(body):
+        if not isinstance(argument, DatasetArgument):
+            argv.append(argument)
+            continue
+        name = argument.name or f"input_{len(wanted)}"
+        before = wanted.get(name)
+        plain = DatasetInput.model_validate(argument.model_dump(exclude={"name"}))
+        if before is not None and before[1] != plain:
+            message = f"Two different inputs are named {name!r}."
+            raise invalid_field(f"{pointer}/name", "duplicate_input", message)
+        wanted[name] = (pointer, plain)
+        argv.append({"template": f"${{{{inputs.{name}}}}}"})
+    inputs = {
+        name: await _resolve_input(session, workspace, pointer, value)
+        for name, (pointer, value) in wanted.items()
+    }
+    return inputs, [*_program(body), *argv]
+
+
+def _program(body: RunCreate) -> list[Any]:
+    if body.entry_script is not None:
+        return ["python", body.entry_script]
+    if isinstance(body.command, str):
+        # A shell line; what follows it becomes "$@" of the line, quoted by the shell itself.
+        line = body.command
+        has_arguments = bool(body.script_params or body.arguments)
+        tail = ' "$@"' if has_arguments else ""
+        return ["/bin/sh", "-c", {"template": line + tail}, "sh"]
+    return [{"template": word} for word in body.command or []]
+
+
+def _arguments(body: RunCreate) -> Iterator[tuple[str, str | DatasetArgument]]:
+    for name, value in body.script_params.items():
+        pointer = f"/script_params/{name.replace('~', '~0').replace('/', '~1')}"
+        yield pointer, name
+        if isinstance(value, DatasetArgument):
+            yield pointer, value
+        elif value is not None and value != "":
+            yield pointer, str(value)
+    for index, item in enumerate(body.arguments):
+        pointer = f"/arguments/{index}"
+        yield pointer, item if isinstance(item, DatasetArgument) else str(item)
+
+
+async def _resolve_input(
+    session: AsyncSession, workspace: Workspace, pointer: str, value: DatasetInput
+) -> dict[str, Any]:
+    number = None if value.version == "latest" else value.version
+    version = await repository.find_dataset_version(session, workspace.id, value.dataset, number)
+    if version is None:
+        what = "no version" if number is None else f"no version {number}"
+        message = f"Dataset {value.dataset!r} has {what} in this workspace."
+        raise invalid_field(pointer, "unknown_dataset_version", message)
+    return {
+        "dataset": value.dataset,
+        "version": version.version,
+        "version_id": version.id,
+        "mode": value.mode,
+        "path_on_compute": value.path_on_compute,
+    }

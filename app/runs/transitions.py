@@ -1,0 +1,99 @@
+"""The one writer of a run's state, and of its events."""
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.kernel.wake import signal
+from app.runs.errors import RunNotFound, TransitionRefused
+from app.runs.states import TERMINAL, TRANSITIONS, Status
+from app.tables.run import Run, RunEvent
+
+RUN_TOPIC = "run"
+
+
+async def lock_run(session: AsyncSession, run_id: str) -> Run:
+    """The run, locked until the transaction ends, as it is now.
+
+    Raises:
+        RunNotFound: it is gone.
+    """
+    statement = (
+        select(Run)
+        .where(Run.id == run_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    run = (await session.execute(statement)).scalar_one_or_none()
+    if run is None:
+        raise RunNotFound(run_id)
+    return run
+
+
+def add_event(
+    session: AsyncSession,
+    run: Run,
+    *,
+    kind: str,
+    actor: str,
+    reason: str = "",
+    data: dict[str, Any] | None = None,
+) -> None:
+    """Write an event of a locked run; numbers have no gaps because the row is locked."""
+    run.event_seq += 1
+    event = RunEvent(
+        run_id=run.id,
+        seq=run.event_seq,
+        type=kind,
+        status=run.status,
+        actor=actor,
+        reason=reason,
+        data=data or {},
+    )
+    session.add(event)
+    signal(session, RUN_TOPIC, run.id)
+
+
+def transition(
+    session: AsyncSession,
+    run: Run,
+    to: Status,
+    *,
+    actor: str,
+    reason: str = "",
+    data: dict[str, Any] | None = None,
+) -> None:
+    """Change the state of a locked run, with its event.
+
+    Args:
+        session: the transaction that holds the lock.
+        run: from ``lock_run`` in the same transaction.
+        to: the new state.
+        actor: who did it.
+        reason: why, for a person.
+        data: further facts.
+
+    Raises:
+        TransitionRefused: the table does not allow it.
+    """
+    if to not in TRANSITIONS[Status(run.status)]:
+        raise TransitionRefused(f"A run that is {run.status} cannot become {to}.")
+    before = run.status
+    run.status = to
+    if to == Status.QUEUED:
+        run.queued_at = func.clock_timestamp()
+    if to == Status.RUNNING and run.started_at is None:
+        run.started_at = func.clock_timestamp()
+    if to in TERMINAL:
+        run.ended_at = func.clock_timestamp()
+    if to not in (Status.PREPARING, Status.QUEUED):
+        run.blockers = []
+    add_event(
+        session,
+        run,
+        kind="state_changed",
+        actor=actor,
+        reason=reason,
+        data={"from": before, "to": str(to), **(data or {})},
+    )

@@ -1,0 +1,30 @@
+"""Storage errors as answers, for routes that do not translate them themselves."""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+
+from app.kernel.errors import DomainError, FieldError, InternalError, Invalid, TooLarge
+from app.kernel.problems import problem_response
+from app.storage.errors import ObjectCorrupt, ObjectMissing, ObjectTooLarge, StorageError
+
+
+def install_storage_handler(app: FastAPI) -> None:
+    """Answer storage errors as problems: 413 for limits, 422 for what was sent, else 500."""
+
+    async def on_storage(request: Request, error: Exception) -> Response:
+        assert isinstance(error, StorageError)
+        return problem_response(_domain_error(error), request.scope)
+
+    app.add_exception_handler(StorageError, on_storage)
+
+
+def _domain_error(error: StorageError) -> DomainError:
+    code: dict[str, Any] = {"code": error.code}
+    if isinstance(error, ObjectTooLarge):
+        return TooLarge(f"The upload has {error.message}.", extensions=code)
+    if isinstance(error, ObjectMissing | ObjectCorrupt):
+        return InternalError(f"Stored bytes cannot be read: {error.message}.", extensions=code)
+    fields = [FieldError("", error.code, error.message)]
+    return Invalid(error.message, errors=fields, extensions=code)

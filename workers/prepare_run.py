@@ -1,0 +1,153 @@
+"""The Preparing phase: data at hand, environment built, then the queue."""
+
+from typing import Any
+
+import structlog
+
+from app.datasets.checks import ensure_available
+from app.datasets.errors import DatasetDrift, DatasetUnreachable
+from app.datasets.fetch import policy_from
+from app.environments import service as environments
+from app.kernel.wake import wake
+from app.logs import service as logs
+from app.logs.repository import find_stream
+from app.logs.service import LogReader
+from app.runs import finalizing
+from app.runs.attempts import blocker, set_blockers
+from app.runs.decide import Outcome
+from app.runs.states import BlockerCode, Status
+from app.runs.transitions import add_event, lock_run, transition
+from app.tables.cluster import Cluster
+from app.tables.image import Image
+from app.tables.run import Run
+from workers.context import WorkerContext
+from workers.reconciler import Guard
+
+BUILD_STREAM = "system_logs/image_build.txt"
+_BUILD_LOOK_SECONDS = 0.5
+_DATA_RETRY_SECONDS = 5.0
+_ACTOR = "worker"
+_log = structlog.get_logger(__name__)
+
+
+class Preparation:
+    """Prepares runs."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+        self._database = context.database
+
+    async def prepare(self, guard: Guard, run: Run) -> float | None:
+        """Check the data, follow the build, and queue the run when both are ready."""
+        if not run.data_checked:
+            pause = await self._check_data(guard, run)
+            if pause is not None:
+                return pause
+        async with self._database.session() as session:
+            image = await session.get_one(Image, run.image_id)
+        await self._copy_build_log(guard, run, image)
+        if image.state == "Failed":
+            return await self._fail(guard, run, self._image_error(image))
+        if image.state != "Ready":
+            return await self._await_image(guard, run, image)
+        async with self._database.session() as session:
+            await guard.check(session)
+            run = await lock_run(session, run.id)
+            if run.status != Status.PREPARING:
+                return 0.0
+            await environments.touch(session, image.id)
+            run.blockers = []
+            transition(session, run, Status.QUEUED, actor=_ACTOR)
+            await session.flush()
+            if run.cluster_id is not None:
+                await wake(session, Cluster, run.cluster_id)
+        return None
+
+    async def _check_data(self, guard: Guard, run: Run) -> float | None:
+        warnings: list[dict[str, Any]] = []
+        policy = policy_from(self._context.settings)
+        try:
+            for value in run.request["inputs"].values():
+                warnings += await ensure_available(
+                    self._database,
+                    self._context.objects,
+                    version_id=value["version_id"],
+                    policy=policy,
+                )
+        except DatasetDrift as error:
+            failure = {"code": error.code, "message": error.detail}
+            return await self._fail(guard, run, failure)
+        except DatasetUnreachable as error:
+            async with self._database.session() as session:
+                await guard.check(session)
+                run = await lock_run(session, run.id)
+                found = blocker(
+                    BlockerCode.DATA_UNREACHABLE, "inputs",
+                    "the source answers again", detail=error.detail,
+                )  # fmt: skip
+                set_blockers(session, run, [found])
+            return _DATA_RETRY_SECONDS
+        async with self._database.session() as session:
+            await guard.check(session)
+            run = await lock_run(session, run.id)
+            run.data_checked = True
+            run.warnings = [*run.warnings, *warnings]
+            if run.request["inputs"]:
+                add_event(
+                    session, run, kind="data_ready", actor=_ACTOR, data={"warnings": warnings}
+                )
+        return None
+
+    async def _await_image(self, guard: Guard, run: Run, image: Image) -> float:
+        async with self._database.session() as session:
+            await guard.check(session)
+            run = await lock_run(session, run.id)
+            if run.status == Status.PREPARING:
+                found = blocker(
+                    BlockerCode.IMAGE_BUILDING, f"image {image.id}", "the build has ended"
+                )
+                set_blockers(session, run, [found])
+        return _BUILD_LOOK_SECONDS
+
+    async def _copy_build_log(self, guard: Guard, run: Run, image: Image) -> None:
+        """Append to the run's log what the build has printed since the last look."""
+        reader = LogReader(
+            self._database,
+            self._context.objects,
+            owner=image.id,
+            attempt=max(1, image.build_number),
+            name=environments.BUILD_STREAM,
+        )
+        async with self._database.session() as session:
+            copied = await find_stream(session, run.id, 1, BUILD_STREAM)
+        if image.state == "Ready" and copied is None:
+            await self._note_reuse(guard, run, image)
+            return
+        position = copied.length_bytes if copied else 0
+        async for piece in reader.read(position):
+            async with self._database.session() as session:
+                await guard.check(session)
+                await logs.append(session, run.id, BUILD_STREAM, piece, offset=position)
+            position += len(piece)
+
+    async def _note_reuse(self, guard: Guard, run: Run, image: Image) -> None:
+        line = f"Environment {image.id[:12]} is built already; nothing to build.\n".encode()
+        async with self._database.session() as session:
+            await guard.check(session)
+            await logs.append(session, run.id, BUILD_STREAM, line, offset=0)
+
+    async def _fail(self, guard: Guard, run: Run, error: dict[str, Any]) -> float:
+        await finalizing.publish_and_end(
+            self._database,
+            self._context.objects,
+            guard.check,
+            run_id=run.id,
+            end=Outcome(Status.FAILED, error),
+        )
+        _log.info("run_failed_in_preparation", run_id=run.id, code=error["code"])
+        return 0.0
+
+    def _image_error(self, image: Image) -> dict[str, Any]:
+        error = image.error or {}
+        message = str(error.get("message", "The environment could not be built."))
+        return {**error, "code": "image_build_failed", "message": message, "image": image.id}

@@ -1,0 +1,152 @@
+"""Moves a cluster towards its desired state: places runs, grows, shrinks."""
+
+from typing import cast
+
+from sqlalchemy import Table, delete, func, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.clusters import repository
+from app.clusters.service import find_size
+from app.clusters.vm_sizes import GIB
+from app.kernel.ids import new_id
+from app.providers.base import Capacity
+from app.runs import attempts
+from app.scheduling.planner import plan
+from app.scheduling.types import Gang, Node, Plan, Snapshot
+from app.tables.cluster import Cluster, ClusterNode
+from app.tables.run import Run
+from workers.context import WorkerContext
+from workers.reconciler import Guard
+
+_HOST_LOCK = 0x7459
+_BUSY_CHECK_SECONDS = 10.0
+
+
+class ClusterReconciler:
+    """One step: plan with what there is, apply, and once more when nodes were added."""
+
+    table = cast("Table", Cluster.__table__)
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+
+    async def reconcile(self, guard: Guard) -> float | None:
+        """Plan and apply; says when the next idle node may have to go."""
+        capacity = await self._context.provider.capacity()
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            # One host is shared by all clusters: their growth is decided one after the other.
+            await session.execute(text(f"SELECT pg_advisory_xact_lock({_HOST_LOCK})"))
+            cluster = await session.get_one(Cluster, guard.lease.row_id)
+            if cluster.provisioning_state == "Deleting":
+                await session.execute(
+                    delete(ClusterNode).where(ClusterNode.cluster_id == cluster.id)
+                )
+                await session.delete(cluster)
+                return None
+            return await self._step(session, cluster, capacity)
+
+    async def _step(
+        self, session: AsyncSession, cluster: Cluster, capacity: Capacity
+    ) -> float | None:
+        snapshot = await self._snapshot(session, cluster, capacity)
+        decision = plan(snapshot)
+        if decision.add_node_count:
+            await self._add_nodes(session, cluster, capacity, count=decision.add_node_count)
+            snapshot = await self._snapshot(session, cluster, capacity)
+            decision = plan(snapshot)
+        for run_id, node_ids in decision.placed.items():
+            await attempts.begin(session, run_id=run_id, cluster_node_ids=node_ids)
+        if decision.remove_node_ids:
+            await session.execute(
+                delete(ClusterNode).where(ClusterNode.id.in_(decision.remove_node_ids))
+            )
+        await attempts.explain_waiting(session, cluster, decision.waiting)
+        node_count = len(snapshot.nodes) - len(decision.remove_node_ids)
+        _show(cluster, decision, node_count)
+        return _next_check(snapshot, decision)
+
+    async def _snapshot(
+        self, session: AsyncSession, cluster: Cluster, capacity: Capacity
+    ) -> Snapshot:
+        now = await repository.database_now(session)
+        nodes = await repository.nodes(session, cluster.id)
+        queue = await repository.queued_runs(session, cluster.id)
+        cores, memory_bytes = await repository.handed_out(session)
+        node_cores, node_memory = self._slice(cluster, capacity)
+        overcommit = self._context.settings.node_overcommit
+        addable = min(
+            int((capacity.cores * overcommit - cores) / node_cores + 1e-9),
+            int((capacity.memory_bytes - memory_bytes) / node_memory + 1e-9),
+        )
+        return Snapshot(
+            nodes=tuple(
+                Node(
+                    id=node.id,
+                    index=node.index,
+                    is_idle=node.state == "idle",
+                    idle_seconds=now - node.idle_since.timestamp() if node.idle_since else 0.0,
+                )
+                for node in nodes
+            ),
+            queue=tuple(_gang(run) for run in queue),
+            min_nodes=cluster.min_nodes,
+            max_nodes=cluster.max_nodes,
+            idle_seconds_before_scaledown=cluster.idle_seconds_before_scaledown,
+            addable_node_count=max(0, addable),
+        )
+
+    def _slice(self, cluster: Cluster, capacity: Capacity) -> tuple[float, int]:
+        # Nominal sizes larger than this machine are cut down to it, so that scripts written
+        # for large nodes still find a place (docs/decisions: virtual nodes).
+        size = find_size(self._context.settings, cluster.vm_size)
+        overcommit = self._context.settings.node_overcommit
+        cores = min(float(size.cores), capacity.cores)
+        memory_bytes = min(int(size.memory_gb * GIB), int(capacity.memory_bytes / overcommit))
+        return cores, memory_bytes
+
+    async def _add_nodes(
+        self, session: AsyncSession, cluster: Cluster, capacity: Capacity, *, count: int
+    ) -> None:
+        used = {node.index for node in await repository.nodes(session, cluster.id)}
+        free = (index for index in range(cluster.max_nodes + len(used)) if index not in used)
+        cores, memory_bytes = self._slice(cluster, capacity)
+        for index, _ in zip(free, range(count), strict=False):
+            session.add(
+                ClusterNode(
+                    id=new_id("node"),
+                    cluster_id=cluster.id,
+                    index=index,
+                    cores=cores,
+                    memory_bytes=memory_bytes,
+                    gpus=0,
+                )
+            )
+        await session.flush()
+
+
+def _gang(run: Run) -> Gang:
+    queued_at = run.queued_at.timestamp() if run.queued_at else 0.0
+    return Gang(run_id=run.id, node_count=run.node_count, queued_order=(queued_at, run.id))
+
+
+def _show(cluster: Cluster, decision: Plan, node_count: int) -> None:
+    if cluster.provisioning_state == "Creating":
+        cluster.provisioning_state = "Succeeded"
+        cluster.provisioning_state_at = func.clock_timestamp()
+    state = "Steady" if node_count == decision.target_node_count else "Resizing"
+    if cluster.allocation_state != state:
+        cluster.allocation_state = state
+        cluster.allocation_state_at = func.clock_timestamp()
+    cluster.target_node_count = decision.target_node_count
+
+
+def _next_check(snapshot: Snapshot, decision: Plan) -> float | None:
+    if decision.waiting:
+        return _BUSY_CHECK_SECONDS
+    placed = {node_id for ids in decision.placed.values() for node_id in ids}
+    going = placed | set(decision.remove_node_ids)
+    ages = [n.idle_seconds for n in snapshot.nodes if n.is_idle and n.id not in going]
+    if not ages or len(snapshot.nodes) - len(decision.remove_node_ids) <= snapshot.min_nodes:
+        return None
+    return max(0.1, snapshot.idle_seconds_before_scaledown - max(ages))

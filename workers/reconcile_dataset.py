@@ -1,0 +1,72 @@
+"""Works off dataset registrations: fetches the files, then makes a version of them."""
+
+import functools
+from typing import cast
+
+import anyio.to_thread
+import structlog
+from sqlalchemy import Table
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.datasets import service
+from app.datasets.checks import in_parallel
+from app.datasets.errors import SourceError
+from app.datasets.fetch import fetch_into, policy_from
+from app.datasets.fetched import FetchedFile
+from app.datasets.layout import PlacedSource
+from app.datasets.source import FetchPolicy
+from app.kernel.config import Settings
+from app.kernel.db import Database
+from app.storage.objects import ObjectStore
+from app.tables.dataset import DatasetRegistration
+from workers.reconciler import Guard
+
+_log = structlog.get_logger(__name__)
+
+
+class DatasetReconciler:
+    """Moves registrations from Pending to Succeeded or Failed."""
+
+    table = cast(Table, DatasetRegistration.__table__)
+
+    def __init__(self, database: Database, objects: ObjectStore, settings: Settings) -> None:
+        self._database = database
+        self._objects = objects
+        self._policy: FetchPolicy = policy_from(settings)
+
+    async def reconcile(self, guard: Guard) -> float | None:
+        """Fetch the files of one registration and make a version of them."""
+        async with self._database.session() as session:
+            row = await self._load(session, guard)
+        if row is None:
+            return None
+        try:
+            sources = service.placed_sources(row)
+            files = await in_parallel(self._fetch, sources)
+        except SourceError as error:
+            _log.info("dataset_registration_failed", code=error.code, url=error.url)
+            await self._apply(guard, error)
+            return None
+        await self._apply(guard, list(zip(sources, files, strict=True)))
+        return None
+
+    async def _fetch(self, source: PlacedSource) -> FetchedFile:
+        fetch = functools.partial(fetch_into, self._objects, source.url, policy=self._policy)
+        return await anyio.to_thread.run_sync(fetch)
+
+    async def _apply(
+        self, guard: Guard, outcome: SourceError | list[tuple[PlacedSource, FetchedFile]]
+    ) -> None:
+        async with self._database.session() as session:
+            await guard.check(session)
+            row = await self._load(session, guard)
+            if row is None:
+                return
+            if isinstance(outcome, SourceError):
+                service.fail(session, row, outcome)
+            else:
+                await service.succeed(session, row, outcome)
+
+    async def _load(self, session: AsyncSession, guard: Guard) -> DatasetRegistration | None:
+        row = await session.get(DatasetRegistration, guard.lease.row_id)
+        return row if row is not None and row.state == "Pending" else None

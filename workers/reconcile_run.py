@@ -1,0 +1,232 @@
+"""Moves a run towards its end: one class, one method per phase of its life."""
+
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import structlog
+from sqlalchemy import Table
+
+from app.auth.principal import Principal
+from app.providers.base import NodeSpec, NotYetRemoved, ProviderError
+from app.runs import attempts, finalizing
+from app.runs.attempts import blocker, set_blockers
+from app.runs.decide import NodeView, is_silent, lost_nodes, outcome
+from app.runs.states import TERMINAL, BlockerCode, Status
+from app.runs.transitions import lock_run, transition
+from app.tables.cluster import ClusterNode
+from app.tables.run import Run, RunNode
+from workers.context import WorkerContext
+from workers.prepare_run import Preparation
+from workers.reconciler import Guard
+
+ACTOR = "worker"
+_WATCH_SECONDS = 2.0
+_RETRY_SECONDS = 1.0
+_STOP_DEADLINE_SECONDS = 60.0
+_FINISHED = frozenset({"Finished", "Failed", "Lost"})
+_log = structlog.get_logger(__name__)
+
+Step = Callable[[Guard, Run], Awaitable[float | None]]
+
+
+class RunReconciler:
+    """Each step looks at the rows, acts, and writes what came of it."""
+
+    table = cast("Table", Run.__table__)
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+        self._database = context.database
+        self._provider = context.provider
+        self._preparation = Preparation(context)
+        self._steps: dict[Status, Step] = {
+            Status.STARTING: self._start,
+            Status.PREPARING: self._preparation.prepare,
+            Status.QUEUED: self._watch,
+            Status.RUNNING: self._watch,
+            Status.NOT_RESPONDING: self._watch,
+            Status.FINALIZING: self._watch,
+            Status.CANCEL_REQUESTED: self._cancel,
+        }
+
+    async def reconcile(self, guard: Guard) -> float | None:
+        """Take steps as long as they change the run's state."""
+        while True:
+            async with self._database.session() as session:
+                run = await session.get_one(Run, guard.lease.row_id)
+            if run.status in TERMINAL:
+                return await self._clean_up(guard, run)
+            again = await self._steps[Status(run.status)](guard, run)
+            if again != 0.0:
+                return again
+
+    async def _start(self, guard: Guard, run: Run) -> float | None:
+        async with self._database.session() as session:
+            await guard.check(session)
+            run = await lock_run(session, run.id)
+            if run.status == Status.STARTING:
+                transition(session, run, Status.PREPARING, actor=ACTOR)
+        return 0.0
+
+    async def _watch(self, guard: Guard, run: Run) -> float | None:
+        """See to it that the attempt's nodes run, and notice how they end."""
+        async with self._database.session() as session:
+            nodes = list(await attempts.nodes_of(session, run.id, run.attempt))
+        if not nodes or all(node.removed for node in nodes):
+            return None
+        if any(node.state == "Assigned" for node in nodes):
+            return await self._launch(guard, run, nodes)
+        views = [await self._view(node) for node in nodes]
+        if lost := lost_nodes(views):
+            return await self._lose(guard, run, nodes, lost)
+        if all(node.state in _FINISHED for node in nodes):
+            return await self._finish(guard, run, views)
+        if run.status == Status.RUNNING and is_silent(
+            views, timeout_seconds=self._context.settings.heartbeat_timeout_seconds
+        ):
+            await self._mark_silent(guard, run)
+        return _WATCH_SECONDS
+
+    async def _launch(self, guard: Guard, run: Run, nodes: list[RunNode]) -> float | None:
+        try:
+            for node in nodes:
+                await self._provider.ensure(await self._spec(run, node))
+        except ProviderError as error:
+            async with self._database.session() as session:
+                await guard.check(session)
+                run = await lock_run(session, run.id)
+                found = blocker(
+                    BlockerCode.PROVIDER_UNAVAILABLE, f"provider {self._provider.name}",
+                    "the provider works again", detail=str(error),
+                )  # fmt: skip
+                set_blockers(session, run, [found])
+            return _RETRY_SECONDS
+        async with self._database.session() as session:
+            await guard.check(session)
+            await lock_run(session, run.id)
+            for node in await attempts.nodes_of(session, run.id, run.attempt):
+                # The runner may have been faster than this transaction.
+                if node.state == "Assigned":
+                    node.state = "Launched"
+        return _WATCH_SECONDS
+
+    async def _spec(self, run: Run, node: RunNode) -> NodeSpec:
+        async with self._database.session() as session:
+            place = await session.get(ClusterNode, node.cluster_node_id)
+        principal = Principal(
+            kind="node",
+            id=node.name,
+            name=node.name,
+            workspace_id=run.workspace_id,
+            attempt=node.attempt,
+        )
+        return NodeSpec(
+            name=node.name,
+            endpoint=self._context.settings.base_url,
+            token=self._context.signer.issue(principal),
+            cores=place.cores if place else 1.0,
+            memory_bytes=place.memory_bytes if place else 0,
+        )
+
+    async def _view(self, node: RunNode) -> NodeView:
+        async with self._database.session() as session:
+            age = await finalizing.heartbeat_age_seconds(session, node.name)
+        needs_look = node.state not in _FINISHED
+        return NodeView(
+            index=node.node_index,
+            state=node.state,
+            is_alive=await self._provider.is_alive(node.name) if needs_look else None,
+            heartbeat_age_seconds=age,
+            result=node.result,
+        )
+
+    async def _lose(
+        self, guard: Guard, run: Run, nodes: list[RunNode], lost: list[int]
+    ) -> float | None:
+        """A node went away by itself: end what is left of the attempt, and begin another."""
+        names = ", ".join(node.name for node in nodes if node.node_index in lost)
+        async with self._database.session() as session:
+            await guard.check(session)
+            run = await lock_run(session, run.id)
+            for node in await attempts.nodes_of(session, run.id, run.attempt):
+                # It may have finished between the look and this lock.
+                if node.state not in _FINISHED and node.node_index in lost:
+                    node.state = "Lost"
+            if run.status in (Status.QUEUED, Status.RUNNING, Status.FINALIZING):
+                reason = f"the runner of {names} went away"
+                transition(session, run, Status.NOT_RESPONDING, actor=ACTOR, reason=reason)
+        _log.warning("node_lost", run_id=run.id, nodes=names)
+        return 0.0
+
+    async def _mark_silent(self, guard: Guard, run: Run) -> None:
+        async with self._database.session() as session:
+            await guard.check(session)
+            run = await lock_run(session, run.id)
+            if run.status == Status.RUNNING:
+                reason = "no heartbeat came for a while"
+                transition(session, run, Status.NOT_RESPONDING, actor=ACTOR, reason=reason)
+
+    async def _finish(self, guard: Guard, run: Run, views: list[NodeView]) -> float | None:
+        """All nodes of the attempt have ended: publish and seal, or try again."""
+        was_lost = any(view.state == "Lost" for view in views)
+        if not await self._remove_nodes(guard, run):
+            return _RETRY_SECONDS
+        is_canceled = run.status == Status.CANCEL_REQUESTED
+        if was_lost and not is_canceled and run.attempt < run.max_attempts:
+            await self._begin_again(guard, run)
+            return 0.0
+        end = outcome(views, is_cancel_requested=is_canceled)
+        if was_lost and not is_canceled:
+            end = finalizing.gave_up(run.attempt)
+        await finalizing.publish_and_end(
+            self._database, self._context.objects, guard.check, run_id=run.id, end=end
+        )
+        return 0.0
+
+    async def _begin_again(self, guard: Guard, run: Run) -> None:
+        async with self._database.session() as session:
+            await guard.check(session)
+            run = await lock_run(session, run.id)
+            await attempts.end(session, run, outcome="Lost", error=None)
+            if run.status == Status.NOT_RESPONDING:
+                reason = f"attempt {run.attempt} lost its node; another one begins"
+                transition(session, run, Status.QUEUED, actor=ACTOR, reason=reason)
+            await attempts.release_nodes(session, run)
+
+    async def _cancel(self, guard: Guard, run: Run) -> float | None:
+        """Stop what runs, wait for its partial outputs, and end the run."""
+        async with self._database.session() as session:
+            nodes = list(await attempts.nodes_of(session, run.id, run.attempt))
+            waiting_seconds = await finalizing.seconds_in_state(session, run.id)
+        views = [await self._view(node) for node in nodes if not node.removed]
+        is_over = all(v.state in _FINISHED or v.is_alive is False for v in views)
+        if not is_over and waiting_seconds < _STOP_DEADLINE_SECONDS:
+            for node in nodes:
+                if node.state not in _FINISHED:
+                    await self._provider.stop(node.name)
+            return _WATCH_SECONDS
+        return await self._finish(guard, run, views)
+
+    async def _remove_nodes(self, guard: Guard, run: Run) -> bool:
+        """Remove what is left at the provider; whether all of it is gone."""
+        async with self._database.session() as session:
+            nodes = [n for n in await attempts.nodes_of(session, run.id) if not n.removed]
+        for node in nodes:
+            try:
+                await self._provider.remove(node.name)
+            except NotYetRemoved:
+                return False
+            async with self._database.session() as session:
+                await guard.check(session)
+                row = await session.get_one(RunNode, node.name)
+                row.removed = True
+        return True
+
+    async def _clean_up(self, guard: Guard, run: Run) -> float | None:
+        """Leave nothing behind."""
+        if not await self._remove_nodes(guard, run):
+            return _RETRY_SECONDS
+        async with self._database.session() as session:
+            await guard.check(session)
+            await attempts.release_nodes(session, run)
+        return None
