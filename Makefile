@@ -82,7 +82,7 @@ clean:  ## Remove environments and caches; data folders stay
 
 # The environment is checked again whenever the project or the lock changed.
 $(READY): pyproject.toml uv.lock | $(UV)
-	$(UV) sync --frozen --quiet --no-python-downloads --python "$(PYTHON)"
+	$(UV) sync --frozen --quiet --no-python-downloads --compile-bytecode --python "$(PYTHON)"
 	@touch $@
 
 # A private copy of the installer. Debian splits venv from Python; pip alone does as well.

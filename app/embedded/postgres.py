@@ -119,7 +119,8 @@ class PostgresServer:
 
     def _pg_isready(self) -> list[str]:
         program = str(_binary("pg_isready"))
-        return [program, "-q", "-h", str(self.socket_dir), "-p", "5432", "-t", "2", "-d", DATABASE]
+        target = ("-h", str(self.socket_dir), "-p", "5432", "-U", SUPERUSER, "-d", DATABASE)
+        return [program, "-q", "-t", "2", *target]
 
     async def _prepare_in_thread(self) -> None:
         await asyncio.to_thread(self.prepare)

@@ -91,7 +91,23 @@ async def _start(
     supervisor: Supervisor, layout: Layout, host: str, listener: socket.socket
 ) -> Started:
     env = _environment(layout, host, listener)
-    await supervisor.start(layout.postgres.spec(), layout.broker.spec())
+    servers = (layout.postgres.spec(), layout.broker.spec())
+    services = _services(env, layout, listener)
+    first_token = None
+    if layout.is_migrated():
+        # The services load for seconds before they need a server, and outlive its restarts anyway.
+        await asyncio.gather(supervisor.start(*servers), supervisor.start(*services))
+    else:
+        await supervisor.start(*servers)
+        first_token = await _migrate(supervisor, layout, env)
+        await supervisor.start(*services)
+    return Started(
+        address=_address(host, listener), data_dir=layout.data_dir, first_token=first_token
+    )
+
+
+async def _migrate(supervisor: Supervisor, layout: Layout, env: dict[str, str]) -> str | None:
+    """Bring the database to the newest version; return the first token of a new installation."""
     prepared = await supervisor.run_once(
         ChildSpec(
             name="migrate",
@@ -100,12 +116,9 @@ async def _start(
             cwd=layout.data_dir,
         )
     )
-    await supervisor.start(*_services(env, layout, listener))
-    return Started(
-        address=_address(host, listener),
-        data_dir=layout.data_dir,
-        first_token=json.loads(prepared)["first_token"],
-    )
+    layout.remember_migrated()
+    first_token: str | None = json.loads(prepared)["first_token"]
+    return first_token
 
 
 def _services(env: dict[str, str], layout: Layout, listener: socket.socket) -> list[ChildSpec]:
