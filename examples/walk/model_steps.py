@@ -22,7 +22,7 @@ def register_model(walk: Walk) -> None:
     body = {
         "run_id": walk.run["id"],
         "path": "outputs/model",
-        "framework": "tensorflow",
+        "framework": walk.job.environment.get("framework") or "custom",
         "framework_version": walk.job.environment.get("framework_version"),
         "resource_configuration": {"cpu": 1, "memory_gb": 1, "gpu": 0},
     }
@@ -38,13 +38,15 @@ def show_signature(walk: Walk) -> None:
     poll(
         walk.talk,
         address,
-        until=lambda version: version["signature_state"] not in ("Pending", "Reading"),
+        until=lambda version: version["signature_state"] != "Pending",
         deadline_seconds=_SIGNATURE_SECONDS,
         words="the signature was read",
     )
     version = walk.talk.get(address)
     require(bool(version.get("signature")), f"the model has no signature: {version}")
-    require(version["run_id"] == walk.run["id"], "the model does not say which run made it")
+    require(
+        version["lineage"]["run_id"] == walk.run["id"], "the model does not say which run made it"
+    )
 
 
 def deploy(walk: Walk) -> None:
