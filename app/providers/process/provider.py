@@ -29,24 +29,22 @@ class ProcessProvider:
 
     name = "process"
 
-    def __init__(self, nodes_dir: Path, *, runner: Path, overcommit: float) -> None:
+    def __init__(self, nodes_dir: Path, *, runner: Path) -> None:
         """Make the provider.
 
         Args:
             nodes_dir: where the folders of the nodes lie.
             runner: the runner's program.
-            overcommit: how many times this machine's cores and memory may be handed out.
         """
         self._nodes_dir = nodes_dir
         self._runner = runner
-        self._overcommit = overcommit
 
     async def capacity(self) -> Capacity:
-        """This machine's cores and memory, times the overcommit."""
+        """This machine's cores and memory."""
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
         return Capacity(
-            cores=(cores or os.cpu_count() or 1) * self._overcommit,
-            memory_bytes=int(psutil.virtual_memory().total * 1.0),
+            cores=float(cores or os.cpu_count() or 1),
+            memory_bytes=psutil.virtual_memory().total,
             gpus=0,
         )
 
