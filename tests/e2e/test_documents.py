@@ -45,7 +45,7 @@ def test_the_commands_of_the_readme_and_the_guide_work_as_written(
         "CURL_HOME": str(tmp_path),
         "TRAINWRIGHT": live_stack.address,
         "TOKEN": live_stack.token,
-        "DIGITS": digits_address,
+        "DIGITS_URL": digits_address,
         "DIGITS_FOLDER": str(digits),
     }
 
