@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import resource
 import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Tuple
@@ -29,6 +30,8 @@ _DTYPES = {
     20: "resource", 21: "variant", 22: "uint32", 23: "uint64",
 }  # fmt: skip
 _MAX_DIMENSIONS = 254
+_CPU_SECONDS = 30
+_MEMORY_BYTES = 4 * 1024**3
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
@@ -206,12 +209,19 @@ def _text(data: memoryview) -> str:
 
 def main(arguments: List[str]) -> int:
     """Print the signatures of the folder named by the only argument; return the exit code."""
+    _limit_itself()
     try:
         document = read_signatures(Path(arguments[0]))
     except UnreadableModelError as error:
         document = {"error": {"code": error.code, "message": str(error)}}
     sys.stdout.write(json.dumps(document, sort_keys=True) + "\n")
     return EXIT_UNREADABLE if "error" in document else 0
+
+
+def _limit_itself() -> None:
+    """Bound what a hostile file can cost; graphs are mapped, so 4 GiB are plenty."""
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,45 @@
+"""What can be wrong with deployments."""
+
+from app.kernel.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
+
+
+class DeploymentNotFound(NotFound):
+    """The workspace has no such deployment."""
+
+    code = "deployment_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no deployment {name!r} in this workspace.")
+
+
+class DeploymentDeleting(Conflict):
+    """The deployment is being deleted."""
+
+    code = "deployment_deleting"
+
+
+class ModelNotServable(Invalid):
+    """This kind of model cannot be deployed without code; the detail says why."""
+
+    code = "model_not_servable"
+    title = "The model cannot be deployed without code"
+
+
+class SignatureUnknown(Conflict):
+    """The model has not been read yet, so there is no document of its interface."""
+
+    code = "signature_unknown"
+    title = "The signature is not known yet"
+
+
+class NotReady(Unavailable):
+    """No replica can answer now."""
+
+    code = "deployment_not_ready"
+    title = "The deployment cannot answer now"
+
+
+class KeyRefused(Forbidden):
+    """The key is not one of this deployment's."""
+
+    code = "key_refused"

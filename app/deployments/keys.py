@@ -1,0 +1,33 @@
+"""Keys of deployments and tokens of replicas: derived, never stored."""
+
+import hmac
+from typing import Literal
+
+from app.auth.service import DEPLOYMENT_KEY_PREFIX
+from app.auth.signing import Signer
+from app.tables.deployment import Deployment
+
+KeyName = Literal["primary", "secondary"]
+
+
+def deployment_keys(signer: Signer, row: Deployment) -> dict[KeyName, str]:
+    """Both keys of a deployment as they are now."""
+    return {
+        "primary": _key(signer, row.id, "primary", row.primary_key_number),
+        "secondary": _key(signer, row.id, "secondary", row.secondary_key_number),
+    }
+
+
+def is_key_of(signer: Signer, row: Deployment, key: str) -> bool:
+    """Whether ``key`` is one of the deployment's keys."""
+    found = [hmac.compare_digest(key, own) for own in deployment_keys(signer, row).values()]
+    return any(found)
+
+
+def replica_token(signer: Signer, replica_name: str) -> str:
+    """What a replica wants to see on every prediction request."""
+    return signer.derive("twr_", f"replica/{replica_name}")
+
+
+def _key(signer: Signer, deployment_id: str, name: KeyName, number: int) -> str:
+    return signer.derive(DEPLOYMENT_KEY_PREFIX, f"deployment/{deployment_id}/{name}/{number}")

@@ -1,0 +1,117 @@
+"""The work order of a replica: serve this model."""
+
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.signing import Signer
+from app.deployments.keys import replica_token
+from app.deployments.program import PACKAGE, program_files
+from app.kernel.config import Settings
+from app.models.kind import Kind, files_below, find_kind
+from app.tables.deployment import Deployment, Replica
+from app.tables.image import Image
+from app.tables.model import ModelVersion
+
+_GRACE_SECONDS = 5.0
+_DELIVER_SECONDS = 600.0
+_READY_SECONDS = 300.0
+_MODEL = "model"
+
+
+def replica_name(deployment_id: str, *, generation: int, index: int, start: int) -> str:
+    """The deterministic name of a replica, so that a crashed creator's successor adopts it."""
+    return f"tw-{deployment_id}-g{generation}-r{index}-{start}"
+
+
+def log_attempt(replica: Replica) -> int:
+    """The number under which a replica's log streams are kept: each start has its own."""
+    return replica.generation * 10**9 + replica.index * 10**6 + replica.start
+
+
+async def build_order(
+    session: AsyncSession, settings: Settings, signer: Signer, *, replica: Replica
+) -> dict[str, Any]:
+    """The order of one replica.
+
+    Args:
+        session: a transaction to read in.
+        settings: heartbeat interval, folders, limits.
+        signer: makes the token that the replica wants to see.
+        replica: its row.
+    """
+    deployment = await session.get_one(Deployment, replica.deployment_id)
+    version = await session.get_one(ModelVersion, deployment.model_version_id)
+    image = await session.get_one(Image, deployment.image_id)
+    python = image.python or "python"
+    return {
+        "name": replica.name,
+        "kind": "replica",
+        "run_id": "",
+        "attempt": replica.start,
+        "node_index": replica.index,
+        "heartbeat_seconds": settings.heartbeat_seconds,
+        "grace_seconds": _GRACE_SECONDS,
+        "max_duration_seconds": None,
+        "deliver_seconds": _DELIVER_SECONDS,
+        "source": [
+            {
+                "path": file.path,
+                "sha256": file.sha256,
+                "size_bytes": file.size_bytes,
+                "executable": False,
+            }
+            for file in program_files()
+        ],
+        "inputs": [
+            {"name": _MODEL, "mode": "mount", "path_on_compute": None, "files": _files(version)}
+        ],
+        "processes": [
+            {
+                "stream": f"replica_{replica.index}/g{replica.generation}_{replica.start}.txt",
+                "argv": _command(settings, python, version),
+                "environment": {"TRAINWRIGHT_SERVING_TOKEN": replica_token(signer, replica.name)},
+            }
+        ],
+        "environment": {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"},
+        "path_prepend": [str(Path(python).parent)] if image.python else [],
+        "standin": False,
+        "objects_dir": str(settings.data_dir / "objects"),
+        "collect": [],
+        "follow": [],
+        "readiness": {
+            "port_file": "port",
+            "path": "/v1/ready",
+            "timeout_seconds": _READY_SECONDS,
+        },
+    }
+
+
+def _command(settings: Settings, python: str, version: ModelVersion) -> list[Any]:
+    found = find_kind(file["path"] for file in version.files)
+    below = "" if found.kind == Kind.SAVED_MODEL else f"/{found.root.rpartition('/')[2]}"
+    return [
+        python,
+        "-m",
+        PACKAGE,
+        "--model-dir",
+        {"template": f"${{{{inputs.{_MODEL}}}}}{below}"},
+        "--port-file",
+        "port",
+        "--max-body-bytes",
+        str(settings.max_body_bytes),
+    ]
+
+
+def _files(version: ModelVersion) -> list[dict[str, Any]]:
+    by_path = {file["path"]: file for file in version.files}
+    chosen = files_below(by_path, find_kind(by_path))
+    return [
+        {
+            "path": relative,
+            "sha256": by_path[path]["sha256"],
+            "size_bytes": by_path[path]["size_bytes"],
+        }
+        for relative, path in chosen.items()
+    ]

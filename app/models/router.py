@@ -1,0 +1,244 @@
+"""Routes of models."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from app.auth.access import UserAccess, UserOrRunAccess
+from app.auth.principal import Principal
+from app.blobs import repository as blobs
+from app.kernel.config import SettingsDep
+from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.errors import Forbidden
+from app.kernel.names import NamePath
+from app.kernel.pagination import Page, PageDep
+from app.kernel.urls import absolute_url
+from app.models import repository, service
+from app.models.errors import ModelFileNotFound
+from app.models.schemas import (
+    Lineage,
+    ModelDescription,
+    ModelFile,
+    ModelRead,
+    ModelVersionCreate,
+    ModelVersionRead,
+    ModelVersionUpdate,
+)
+from app.models.upload import store_archive
+from app.storage.access import ObjectsDep
+from app.storage.serve import object_response
+from app.storage.tar_stream import TarEntry, tar_stream
+from app.storage.writer import StoredObject
+from app.tables.model import ModelVersion
+from app.workspaces.access import WorkspaceDep
+from app.workspaces.detached import DetachedWorkspaceDep
+
+router = APIRouter(prefix="/v1/workspaces/{workspace}/models", tags=["models"])
+VersionPath = Annotated[str, Path(pattern=r"^(latest|[1-9][0-9]{0,8})$")]
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_UPLOAD = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": _BINARY, "application/gzip": _BINARY},
+    }
+}
+
+
+async def _version(
+    workspace: WorkspaceDep,
+    model: NamePath,
+    version: VersionPath,
+    session: SessionDep,
+    _: UserOrRunAccess,
+) -> ModelVersion:
+    return (await repository.get_version(session, workspace.id, model, version))[1]
+
+
+VersionDep = Annotated[ModelVersion, Depends(_version, scope="function")]
+
+
+@router.get("")
+async def list_models(
+    workspace: WorkspaceDep, session: SessionDep, page: PageDep, _: UserOrRunAccess
+) -> Page[ModelRead]:
+    """Models by name."""
+    rows, following = await repository.list_page(session, workspace.id, page)
+    return Page(items=[ModelRead.model_validate(row) for row in rows], next_page_token=following)
+
+
+@router.get("/{model}")
+async def get_model(
+    workspace: WorkspaceDep, model: NamePath, session: SessionDep, _: UserOrRunAccess
+) -> ModelRead:
+    """One model."""
+    return ModelRead.model_validate(await repository.get(session, workspace.id, model))
+
+
+@router.delete("/{model}", status_code=204)
+async def delete_model(
+    workspace: WorkspaceDep, model: NamePath, session: SessionDep, _: UserAccess
+) -> None:
+    """Delete a model with all versions; 409 while a deployment serves one; 204 also when absent."""
+    row = await repository.find(session, workspace.id, model)
+    if row is not None:
+        await service.delete_model(session, row)
+
+
+@router.post("/{model}/versions", status_code=201)
+async def create_model_version(
+    workspace: WorkspaceDep,
+    model: NamePath,
+    body: ModelVersionCreate,
+    session: SessionDep,
+    request: Request,
+    response: Response,
+    principal: UserOrRunAccess,
+) -> ModelVersionRead:
+    """Register files of a run, or blobs that were sent, as the next version."""
+    if body.files is not None:
+        await service.check_files(session, workspace=workspace, files=body.files)
+        files, lineage = body.files, Lineage()
+    else:
+        files, lineage = await service.files_of_run(
+            session, workspace=workspace, run_id=_run_id(body, principal), path=body.path or ""
+        )
+    name, row = await service.add_version(
+        session,
+        workspace=workspace,
+        name=model,
+        about=body,
+        files=files,
+        lineage=lineage,
+        actor=principal.name,
+    )
+    return _created(name, row, request, response)
+
+
+@router.put("/{model}/archive", status_code=201, openapi_extra=_UPLOAD)
+async def upload_model_archive(
+    workspace: DetachedWorkspaceDep,
+    model: NamePath,
+    request: Request,
+    response: Response,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    settings: SettingsDep,
+    principal: UserAccess,
+    framework_version: Annotated[str, Query(max_length=50, pattern=r"^[A-Za-z0-9.+_-]*$")] = "",
+    description: Annotated[str, Query(max_length=5000)] = "",
+) -> ModelVersionRead:
+    """Register a tar, tar.gz or zip archive as the next version: `curl -T model.tar.gz`."""
+    files = await store_archive(objects, request.stream(), max_bytes=settings.max_upload_bytes)
+    about = ModelDescription(framework_version=framework_version, description=description)
+    stored = [StoredObject(sha256=file.sha256, size_bytes=file.size_bytes) for file in files]
+    async with database.session() as session:
+        await blobs.add(session, workspace.id, stored)
+        name, row = await service.add_version(
+            session,
+            workspace=workspace,
+            name=model,
+            about=about,
+            files=files,
+            lineage=Lineage(),
+            actor=principal.name,
+        )
+        return _created(name, row, request, response)
+
+
+@router.get("/{model}/versions")
+async def list_model_versions(
+    workspace: WorkspaceDep,
+    model: NamePath,
+    session: SessionDep,
+    page: PageDep,
+    _: UserOrRunAccess,
+    run_id: Annotated[str | None, Query(max_length=256, description="Only of this run")] = None,
+) -> Page[ModelVersionRead]:
+    """Versions of a model, the newest first."""
+    row = await repository.get(session, workspace.id, model)
+    rows, following = await repository.list_versions(session, row.id, page, run_id=run_id)
+    return Page(items=[service.read(row.name, item) for item in rows], next_page_token=following)
+
+
+@router.get("/{model}/versions/{version}")
+async def get_model_version(model: NamePath, row: VersionDep) -> ModelVersionRead:
+    """One version, by number or ``latest``: where it came from and what it takes and gives."""
+    return service.read(model, row)
+
+
+@router.patch("/{model}/versions/{version}")
+async def update_model_version(
+    model: NamePath, row: VersionDep, body: ModelVersionUpdate, session: SessionDep, _: UserAccess
+) -> ModelVersionRead:
+    """Change description and tags (null removes one), add properties."""
+    return service.read(model, await service.update(session, row, body))
+
+
+@router.delete("/{model}/versions/{version}", status_code=204)
+async def delete_model_version(
+    workspace: WorkspaceDep,
+    model: NamePath,
+    version: VersionPath,
+    session: SessionDep,
+    _: UserAccess,
+) -> None:
+    """Delete a version; 409 while a deployment serves it; its number is not given again."""
+    owner, row = await repository.get_version(session, workspace.id, model, version)
+    await service.delete_version(session, owner, row)
+
+
+@router.get("/{model}/versions/{version}/files")
+async def list_model_files(model: NamePath, row: VersionDep) -> Page[ModelFile]:
+    """All files of a version, by path, in one page."""
+    return Page(items=[ModelFile.model_validate(file) for file in row.files])
+
+
+@router.get("/{model}/versions/{version}/files/{path:path}", response_class=Response)
+@router.head("/{model}/versions/{version}/files/{path:path}", include_in_schema=False)
+async def get_model_file(
+    model: NamePath, row: VersionDep, path: str, request: Request, objects: ObjectsDep
+) -> Response:
+    """Download one file; ranges and conditions work."""
+    for file in row.files:
+        if file["path"] == path:
+            return await object_response(
+                request,
+                objects,
+                sha256=file["sha256"],
+                size_bytes=file["size_bytes"],
+                filename=path.rpartition("/")[2],
+            )
+    raise ModelFileNotFound(f"The version has no file {path!r}; GET …/files lists them.")
+
+
+@router.get("/{model}/versions/{version}/archive", response_class=Response)
+async def get_model_archive(model: NamePath, row: VersionDep, objects: ObjectsDep) -> Response:
+    """All files of a version as one tar.gz stream."""
+    entries = [
+        TarEntry(path=file["path"], sha256=file["sha256"], size_bytes=file["size_bytes"])
+        for file in row.files
+    ]
+    filename = f"{model}-{row.version}.tar.gz"
+    return StreamingResponse(
+        tar_stream(objects, entries),
+        media_type="application/gzip",
+        headers={"Content-Disposition": f'attachment; filename="{filename}"'},
+    )
+
+
+def _run_id(body: ModelVersionCreate, principal: Principal) -> str:
+    if principal.kind != "run":
+        return body.run_id or ""
+    if body.run_id not in (None, principal.id):
+        raise Forbidden("A run's token is good for its own run only.")
+    return principal.id
+
+
+def _created(
+    name: str, row: ModelVersion, request: Request, response: Response
+) -> ModelVersionRead:
+    models, _, _ = request.url.path.partition("/models/")
+    path = f"{models}/models/{name}/versions/{row.version}"
+    response.headers["Location"] = absolute_url(request, path)
+    return service.read(name, row)
