@@ -1,0 +1,167 @@
+"""Leases and the engine: one owner a row, nothing lost, nothing done by a stale owner."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+from sqlalchemy import Table, text
+
+from app.kernel import leases
+from app.kernel.ids import new_id
+from app.kernel.wake import wake
+from app.tables.cluster import Cluster
+from tests.live_api import LiveApi, live_api
+from workers.reconciler import Engine, Guard, LeaseLost
+
+pytestmark = pytest.mark.anyio
+TABLE = cast("Table", Cluster.__table__)
+
+
+@pytest.fixture
+async def api(tmp_path: Path, postgres_url: str) -> AsyncIterator[LiveApi]:
+    async with live_api(tmp_path, postgres_url) as api:
+        yield api
+
+
+async def make_row(api: LiveApi) -> str:
+    """A reconciled row that nothing else looks at."""
+    row_id = new_id("cl")
+    async with api.database.session() as session:
+        found = await session.execute(
+            text("SELECT id FROM workspaces WHERE name = :name"), {"name": api.workspace}
+        )
+        session.add(
+            Cluster(
+                id=row_id, workspace_id=found.scalar_one(), name=row_id, vm_size="SMALL",
+                vm_priority="dedicated", min_nodes=0, max_nodes=1, idle_seconds_before_scaledown=1,
+            )
+        )  # fmt: skip
+    return row_id
+
+
+class Recorder:
+    """A reconciler that runs a function of the test."""
+
+    table = TABLE
+
+    def __init__(self, work: Callable[[Guard], Awaitable[float | None]]) -> None:
+        self._work = work
+
+    async def reconcile(self, guard: Guard) -> float | None:
+        return await self._work(guard)
+
+
+async def test_a_lease_has_one_holder(api: LiveApi) -> None:
+    row_id = await make_row(api)
+
+    async def take() -> bool:
+        async with api.database.session() as session:
+            lease = await leases.acquire(session, TABLE, row_id=row_id, seconds=30)
+            return lease is not None
+
+    taken = await asyncio.gather(*(take() for _ in range(8)))
+    assert sum(taken) == 1
+
+
+async def test_a_stale_holder_cannot_write(api: LiveApi) -> None:
+    row_id = await make_row(api)
+    async with api.database.session() as session:
+        old = await leases.acquire(session, TABLE, row_id=row_id, seconds=-1)
+    async with api.database.session() as session:
+        new = await leases.acquire(session, TABLE, row_id=row_id, seconds=30)
+    assert old is not None
+    assert new is not None
+    with pytest.raises(LeaseLost):
+        async with api.database.session() as session:
+            await Guard(api.database, TABLE, old).check(session)
+    async with api.database.session() as session:
+        await Guard(api.database, TABLE, new).check(session)
+
+
+async def test_a_wake_during_the_work_is_not_lost(api: LiveApi) -> None:
+    row_id = await make_row(api)
+    rounds: list[int] = []
+    done = asyncio.Event()
+
+    async def work(guard: Guard) -> float | None:
+        if guard.lease.row_id != row_id:
+            return None
+        rounds.append(1)
+        if len(rounds) == 1:
+            async with api.database.session() as session:
+                await wake(session, Cluster, row_id)
+        else:
+            done.set()
+        return None
+
+    engine = Engine(api.database, [Recorder(work)], lease_seconds=10, poll_seconds=30)
+    engine.hint("clusters", row_id)
+    async with asyncio.timeout(10):
+        await done.wait()
+
+
+async def test_the_poller_finds_what_no_hint_announced(api: LiveApi) -> None:
+    row_id = await make_row(api)
+    seen = asyncio.Event()
+
+    async def work(guard: Guard) -> float | None:
+        if guard.lease.row_id == row_id:
+            seen.set()
+        return None
+
+    engine = Engine(api.database, [Recorder(work)], lease_seconds=10, poll_seconds=0.05)
+    polling = asyncio.create_task(engine.poll_forever())
+    async with asyncio.timeout(10):
+        await seen.wait()
+    polling.cancel()
+
+
+async def test_a_failing_row_is_tried_again_later(api: LiveApi) -> None:
+    row_id = await make_row(api)
+    tries: list[float] = []
+    done = asyncio.Event()
+
+    async def work(guard: Guard) -> float | None:
+        if guard.lease.row_id != row_id:
+            return None
+        tries.append(asyncio.get_running_loop().time())
+        if len(tries) == 1:
+            raise RuntimeError("first try fails")
+        done.set()
+        return None
+
+    engine = Engine(api.database, [Recorder(work)], lease_seconds=10, poll_seconds=0.05)
+    polling = asyncio.create_task(engine.poll_forever())
+    async with asyncio.timeout(10):
+        await done.wait()
+    polling.cancel()
+    assert tries[1] - tries[0] >= 0.9
+
+
+async def test_many_hints_at_once_run_a_row_one_at_a_time(api: LiveApi) -> None:
+    row_id = await make_row(api)
+    running = 0
+    most = 0
+    done = asyncio.Event()
+
+    async def work(guard: Guard) -> float | None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.05)
+        running -= 1
+        done.set()
+        return None
+
+    engines = [
+        Engine(api.database, [Recorder(work)], lease_seconds=10, poll_seconds=30) for _ in range(4)
+    ]
+    for engine in engines:
+        for _ in range(25):
+            engine.hint("clusters", row_id)
+    async with asyncio.timeout(10):
+        await done.wait()
+    await asyncio.sleep(0.2)
+    assert most == 1
