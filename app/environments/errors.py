@@ -1,0 +1,52 @@
+"""Errors of environments and images."""
+
+from app.kernel.errors import Conflict, Forbidden, Invalid, NotFound
+
+
+class EnvironmentNotFound(NotFound):
+    """There is no environment of this name."""
+
+    code = "environment_not_found"
+    title = "Environment not found"
+
+
+class EnvironmentNameReserved(Forbidden):
+    """Names that start so belong to the service (Azure ML keeps the same ones)."""
+
+    code = "environment_name_reserved"
+    title = "Reserved environment name"
+
+
+class ImageNotFound(NotFound):
+    """There is no image of this hash in the workspace."""
+
+    code = "image_not_found"
+    title = "Image not found"
+
+
+class ImageInUse(Conflict):
+    """The image cannot go while a run or deployment needs it."""
+
+    code = "image_in_use"
+    title = "Image in use"
+
+
+class FrameworkUnavailable(Invalid):
+    """No interpreter here can have the framework version."""
+
+    code = "framework_unavailable"
+    title = "Framework version not available here"
+
+
+class PythonUnavailable(Invalid):
+    """The Python version that was asked for is not here."""
+
+    code = "python_unavailable"
+    title = "Python version not available here"
+
+
+class CondaUnavailable(Invalid):
+    """conda packages were asked for and no tool to install them is here."""
+
+    code = "conda_unavailable"
+    title = "No conda here"

@@ -1,0 +1,318 @@
+"""From what a user asked for to what exactly is built, or an error that says what can be had."""
+
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from packaging.requirements import Requirement
+
+from app.environments.errors import CondaUnavailable, FrameworkUnavailable, PythonUnavailable
+from app.environments.frameworks import (
+    TENSORFLOW_NAMES,
+    Series,
+    known_series,
+    matching_series,
+    package_name,
+    series_allowed_by,
+    version_specifier,
+)
+from app.environments.interpreters import Interpreter
+from app.environments.spec import EnvironmentSpec
+from app.kernel.errors import FieldError, Invalid
+
+SPEC_FORMAT = 1
+VENV_KIND = "venv"
+DEFAULT_CONDA_CHANNEL = "conda-forge"
+_CONDA_PYTHON_MINOR = f"3.{sys.version_info.minor}"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the machine that builds and runs environments has.
+
+    Attributes:
+        interpreters: one for each Python minor version, the newest first.
+        has_gpu: whether there is an NVIDIA GPU.
+        conda_tool: micromamba, mamba or conda, if there is one.
+        platform_name: operating system and architecture.
+    """
+
+    interpreters: Sequence[Interpreter]
+    has_gpu: bool = False
+    conda_tool: Path | None = None
+    platform_name: str = f"{sys.platform}-{platform.machine()}"
+
+    def interpreter(self, minor_name: str) -> Interpreter | None:
+        """The interpreter of a minor version such as ``3.7``, if it is here."""
+        for interpreter in self.interpreters:
+            if interpreter.minor_name == minor_name:
+                return interpreter
+        return None
+
+
+@dataclass(frozen=True)
+class ResolvedSpec:
+    """What exactly is to be built; whatever asks for the same shares one image.
+
+    Attributes:
+        python_version: minor version, e.g. ``3.7``.
+        requirements: pip requirements, the framework's own included.
+        constraints: versions held back so that an old framework imports today.
+        framework: ``tensorflow`` or None.
+        framework_version: the series or exact version chosen.
+        use_gpu: whether the framework is installed with GPU support.
+        conda_packages: installed by conda before pip's.
+        conda_channels: in order of priority.
+        platform_name: operating system and architecture.
+        kind: of the back end that builds it.
+        warnings: what the user should know, ``{"code", "message"}``; no part of the image.
+    """
+
+    python_version: str
+    requirements: tuple[str, ...]
+    constraints: tuple[str, ...] = ()
+    framework: str | None = None
+    framework_version: str | None = None
+    use_gpu: bool = False
+    conda_packages: tuple[str, ...] = ()
+    conda_channels: tuple[str, ...] = ()
+    platform_name: str = f"{sys.platform}-{platform.machine()}"
+    kind: str = VENV_KIND
+    warnings: tuple[dict[str, Any], ...] = field(default=(), compare=False)
+
+    def canonical(self) -> dict[str, Any]:
+        """All inputs of the image as JSON; what the hash is taken over."""
+        return {
+            "format": SPEC_FORMAT,
+            "kind": self.kind,
+            "platform": self.platform_name,
+            "python_version": self.python_version,
+            "framework": self.framework,
+            "framework_version": self.framework_version,
+            "use_gpu": self.use_gpu,
+            "requirements": list(self.requirements),
+            "constraints": list(self.constraints),
+            "conda_packages": list(self.conda_packages),
+            "conda_channels": list(self.conda_channels),
+        }
+
+    @property
+    def spec_hash(self) -> str:
+        """SHA-256 of the canonical JSON; names and versions of environments have no part in it."""
+        text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @classmethod
+    def from_canonical(cls, inputs: dict[str, Any]) -> "ResolvedSpec":
+        """The inverse of :meth:`canonical`."""
+        return cls(
+            python_version=inputs["python_version"],
+            requirements=tuple(inputs["requirements"]),
+            constraints=tuple(inputs["constraints"]),
+            framework=inputs["framework"],
+            framework_version=inputs["framework_version"],
+            use_gpu=inputs["use_gpu"],
+            conda_packages=tuple(inputs["conda_packages"]),
+            conda_channels=tuple(inputs["conda_channels"]),
+            platform_name=inputs["platform"],
+            kind=inputs["kind"],
+        )
+
+
+def resolve(spec: EnvironmentSpec, machine: Machine, *, pointer: str = "") -> ResolvedSpec:
+    """Choose framework version, Python and requirements.
+
+    A TensorFlow named only among the pip packages counts as a framework for the choice of the
+    Python and of the versions held back, so ``tensorflow==1.13.1`` gets the Python of its era.
+
+    Args:
+        spec: what was asked for.
+        machine: what is here.
+        pointer: JSON pointer of the specification in the request, for errors.
+
+    Raises:
+        FrameworkUnavailable: no Python here can have the framework version.
+        PythonUnavailable: the Python version is not here.
+        CondaUnavailable: conda packages and no conda.
+    """
+    _check_conda(spec, machine, pointer)
+    named = [Requirement(line) for line in spec.pip_packages]
+    named = [requirement for requirement in named if requirement.name in TENSORFLOW_NAMES]
+    wanted = _wanted_series(spec, named)
+    if wanted is None:
+        return _plain(spec, machine, pointer)
+    series, python_version = _choose(spec, machine, wanted, pointer)
+    return _with_tensorflow(spec, machine, named, series, python_version)
+
+
+def _check_conda(spec: EnvironmentSpec, machine: Machine, pointer: str) -> None:
+    if spec.conda_packages and machine.conda_tool is None:
+        _refuse(
+            CondaUnavailable,
+            f"{pointer}/conda_packages",
+            "conda packages need micromamba, mamba or conda, and none is on this machine's PATH. "
+            "Install one, or name the packages in pip_packages: "
+            + ", ".join(spec.conda_packages)
+            + ".",
+        )
+
+
+def _wanted_series(spec: EnvironmentSpec, named: list[Requirement]) -> list[Series] | None:
+    """The series that may be taken, the newest first; None where TensorFlow is no part of it."""
+    if spec.framework is None and not named:
+        return None
+    series = matching_series(spec.framework_version)
+    for requirement in named:
+        allowed = {one.number for one in series_allowed_by(requirement.specifier)}
+        series = [one for one in series if one.number in allowed]
+    if not series and spec.framework is None:
+        return None  # a version that the table does not know; the installer decides
+    return series
+
+
+def _plain(spec: EnvironmentSpec, machine: Machine, pointer: str) -> ResolvedSpec:
+    python_version = spec.python_version
+    if not spec.conda_packages:
+        if python_version is None:
+            # The Python that runs this service is known to work here; a newer one may lack wheels.
+            own = machine.interpreter(_CONDA_PYTHON_MINOR)
+            chosen = own or (machine.interpreters[0] if machine.interpreters else None)
+            python_version = chosen.minor_name if chosen else None
+        _check_python(python_version, machine, pointer)
+    return ResolvedSpec(
+        python_version=python_version or _CONDA_PYTHON_MINOR,
+        requirements=tuple(spec.pip_packages),
+        conda_packages=tuple(spec.conda_packages),
+        conda_channels=_channels(spec),
+        platform_name=machine.platform_name,
+    )
+
+
+def _check_python(python_version: str | None, machine: Machine, pointer: str) -> None:
+    if python_version is None or machine.interpreter(python_version) is None:
+        _refuse(
+            PythonUnavailable,
+            f"{pointer}/python_version",
+            f"There is no Python {python_version or 'at all'} on this machine; here: "
+            f"{_here(machine)}. {_how_to_add(python_version or '3.11')}",
+        )
+
+
+def _choose(
+    spec: EnvironmentSpec, machine: Machine, wanted: list[Series], pointer: str
+) -> tuple[Series, str]:
+    """The newest wanted series that a Python here, the newest of them, can have."""
+    if not spec.conda_packages and spec.python_version is not None:
+        _check_python(spec.python_version, machine, pointer)
+    for series in wanted:
+        for python in _pythons(spec, machine, series):
+            if series.supports(python):
+                return series, f"{python[0]}.{python[1]}"
+    possible = _available(machine)
+    label = f"TensorFlow {spec.framework_version or ''}".strip()
+    if not wanted:
+        reason = f"{label} is not among the versions that this service knows."
+    elif spec.python_version is not None:
+        reason = f"{label} needs Python {_span(wanted)}; python_version is {spec.python_version}."
+    else:
+        reason = f"{label} needs Python {_span(wanted)}; here: {_here(machine)}."
+    hint = _how_to_add(f"{wanted[0].python_max[0]}.{wanted[0].python_max[1]}") if wanted else ""
+    listed = ", ".join(one.name for one in possible) or "none"
+    _refuse(
+        FrameworkUnavailable,
+        f"{pointer}/framework_version",
+        f"{reason} With the Pythons here you can have TensorFlow: {listed}. {hint}".strip(),
+        available=[one.name for one in possible],
+    )
+    raise AssertionError("unreachable")
+
+
+def _pythons(spec: EnvironmentSpec, machine: Machine, series: Series) -> list[tuple[int, int]]:
+    if spec.python_version is not None:
+        return [(3, int(spec.python_version.split(".")[1]))]
+    if spec.conda_packages:
+        return [series.python_max]
+    return [interpreter.minor for interpreter in machine.interpreters]
+
+
+def _with_tensorflow(
+    spec: EnvironmentSpec,
+    machine: Machine,
+    named: list[Requirement],
+    series: Series,
+    python_version: str,
+) -> ResolvedSpec:
+    use_gpu = spec.use_gpu and machine.has_gpu
+    warnings = []
+    if spec.use_gpu and not machine.has_gpu:
+        text = "use_gpu was asked for, but this machine has no NVIDIA GPU: TensorFlow for the CPU."
+        warnings.append({"code": "no_gpu", "message": text})
+    requirements = {*spec.pip_packages, *series.era.extra_requirements}
+    constraints = set(series.era.constraints)
+    version = version_specifier(series, spec.framework_version)
+    if named:
+        # The user chose the package; two of this family in one environment overwrite each other.
+        if spec.framework_version is not None:
+            constraints |= {f"{requirement.name}{version}" for requirement in named}
+    else:
+        name = package_name(series, use_gpu=use_gpu, platform_name=machine.platform_name)
+        requirements.add(f"{name}{version}")
+    return ResolvedSpec(
+        python_version=python_version,
+        requirements=tuple(sorted(requirements)),
+        constraints=tuple(sorted(constraints)),
+        framework="tensorflow",
+        framework_version=version.removeprefix("==").removesuffix(".*"),
+        use_gpu=use_gpu,
+        conda_packages=tuple(spec.conda_packages),
+        conda_channels=_channels(spec),
+        platform_name=machine.platform_name,
+        warnings=tuple(warnings),
+    )
+
+
+def _channels(spec: EnvironmentSpec) -> tuple[str, ...]:
+    if not spec.conda_packages:
+        return ()
+    return tuple(spec.conda_channels or [DEFAULT_CONDA_CHANNEL])
+
+
+def _available(machine: Machine) -> list[Series]:
+    return [
+        series
+        for series in reversed(known_series())
+        if any(series.supports(interpreter.minor) for interpreter in machine.interpreters)
+    ]
+
+
+def _span(series: list[Series]) -> str:
+    oldest = min(one.python_min for one in series)
+    newest = max(one.python_max for one in series)
+    return f"{oldest[0]}.{oldest[1]}–{newest[0]}.{newest[1]}"
+
+
+def _here(machine: Machine) -> str:
+    return ", ".join(one.minor_name for one in reversed(machine.interpreters)) or "none"
+
+
+def _how_to_add(minor_name: str) -> str:
+    return (
+        f"To add one: `uv python install {minor_name}`, or name its folder in "
+        "TRAINWRIGHT_PYTHON_SEARCH_PATHS."
+    )
+
+
+def _refuse(
+    error: type[Invalid], pointer: str, message: str, *, available: list[str] | None = None
+) -> None:
+    extensions = {} if available is None else {"available_framework_versions": available}
+    raise error(
+        message,
+        errors=[FieldError(pointer=pointer, code=error.code, message=message)],
+        extensions=extensions,
+    )

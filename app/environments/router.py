@@ -1,0 +1,90 @@
+"""Routes of environments."""
+
+from fastapi import APIRouter, Request, Response
+
+from app.auth.access import UserAccess, UserOrRunAccess
+from app.environments import repository
+from app.environments.errors import EnvironmentNameReserved
+from app.environments.schemas import EnvironmentPut, EnvironmentRead
+from app.kernel.db import SessionDep
+from app.kernel.etags import check_preconditions, resource_etag
+from app.kernel.names import NamePath
+from app.kernel.pagination import Page, PageDep
+from app.kernel.urls import absolute_url
+from app.workspaces.access import WorkspaceDep
+
+router = APIRouter(prefix="/v1/workspaces/{workspace}/environments", tags=["environments"])
+_RESERVED_PREFIXES = ("azureml", "microsoft")
+
+
+@router.put("/{environment}", responses={201: {"model": EnvironmentRead}})
+async def put_environment(
+    workspace: WorkspaceDep,
+    environment: NamePath,
+    body: EnvironmentPut,
+    session: SessionDep,
+    request: Request,
+    response: Response,
+    _: UserAccess,
+) -> EnvironmentRead:
+    """Create an environment (201) or replace it (200); images are built when runs need them."""
+    if environment.lower().startswith(_RESERVED_PREFIXES):
+        raise EnvironmentNameReserved(
+            "Names that start with AzureML or Microsoft are reserved; take another one."
+        )
+    found = await repository.find_environment(session, workspace.id, environment)
+    check_preconditions(request, resource_etag(found.id, found.updated_at) if found else None)
+    spec = body.model_dump(mode="json", exclude={"description"})
+    row, created = await repository.get_or_create_environment(
+        session, workspace.id, environment, spec
+    )
+    if created:
+        response.status_code = 201
+        response.headers["Location"] = absolute_url(request, request.url.path)
+    row.spec = spec
+    row.description = body.description
+    await session.flush()
+    await session.refresh(row)
+    response.headers["ETag"] = resource_etag(row.id, row.updated_at)
+    return EnvironmentRead.model_validate(row)
+
+
+@router.get("")
+async def list_environments(
+    workspace: WorkspaceDep, session: SessionDep, page: PageDep, _: UserAccess
+) -> Page[EnvironmentRead]:
+    """Environments by name."""
+    rows, following = await repository.list_environments(session, workspace.id, page)
+    return Page(
+        items=[EnvironmentRead.model_validate(row) for row in rows], next_page_token=following
+    )
+
+
+@router.get("/{environment}")
+async def get_environment(
+    workspace: WorkspaceDep,
+    environment: NamePath,
+    session: SessionDep,
+    response: Response,
+    _: UserOrRunAccess,
+) -> EnvironmentRead:
+    """One environment."""
+    row = await repository.get_environment(session, workspace.id, environment)
+    response.headers["ETag"] = resource_etag(row.id, row.updated_at)
+    return EnvironmentRead.model_validate(row)
+
+
+@router.delete("/{environment}", status_code=204)
+async def delete_environment(
+    workspace: WorkspaceDep,
+    environment: NamePath,
+    session: SessionDep,
+    request: Request,
+    _: UserAccess,
+) -> None:
+    """Delete an environment, not its images; 204 also when there is none."""
+    row = await repository.find_environment(session, workspace.id, environment)
+    if row is None:
+        return
+    check_preconditions(request, resource_etag(row.id, row.updated_at))
+    await session.delete(row)

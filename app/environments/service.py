@@ -1,0 +1,140 @@
+"""Images on demand: the door for runs and deployments."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.environments import repository
+from app.environments.errors import ImageInUse
+from app.environments.machine import this_machine
+from app.environments.resolve import ResolvedSpec, resolve
+from app.environments.spec import EnvironmentSpec
+from app.environments.states import ImageState
+from app.kernel.config import Settings
+from app.kernel.wake import wake
+from app.tables.image import Image
+from app.tables.workspace import Workspace
+
+BUILD_LOG = "system_logs/image_build.txt"
+
+
+async def resolve_here(
+    settings: Settings, spec: EnvironmentSpec, *, pointer: str = "/environment"
+) -> ResolvedSpec:
+    """What ``spec`` means on this machine.
+
+    Args:
+        settings: the operator's settings.
+        spec: what is asked for.
+        pointer: JSON pointer of the specification in the request, for errors.
+
+    Raises:
+        FrameworkUnavailable: no Python here can have the framework version.
+        PythonUnavailable: the Python version is not here.
+        CondaUnavailable: conda packages and no conda.
+    """
+    machine = await asyncio.to_thread(this_machine, settings)
+    return resolve(spec, machine, pointer=pointer)
+
+
+async def ensure_image(
+    session: AsyncSession,
+    settings: Settings,
+    workspace: Workspace,
+    spec: EnvironmentSpec,
+    *,
+    pointer: str = "/environment",
+) -> tuple[Image, list[dict[str, Any]]]:
+    """The image for a specification, with a build under way where there is none yet.
+
+    Identical specifications get the same row, so one build. A failed image is tried once more
+    for each new request; a removed one is built again from its lock.
+
+    Returns:
+        The image, locked until the transaction ends, and warnings ``{"code", "message"}``.
+
+    Raises:
+        DomainError: as :func:`resolve_here`.
+    """
+    resolved = await resolve_here(settings, spec, pointer=pointer)
+    image, is_new = await repository.add_image(
+        session, workspace.id, resolved.spec_hash, resolved.canonical()
+    )
+    if not is_new and _must_be_built_again(image):
+        image.state = ImageState.QUEUED
+        image.error = None
+        image.python = None
+        await session.flush()
+        is_new = True
+    await repository.touch(session, image.id)
+    if is_new:
+        await wake(session, Image, image.id)
+    await session.refresh(image)
+    return image, list(resolved.warnings)
+
+
+async def spec_of(session: AsyncSession, workspace: Workspace, name: str) -> EnvironmentSpec:
+    """The specification of a named environment.
+
+    Raises:
+        EnvironmentNotFound: there is none of this name.
+    """
+    row = await repository.get_environment(session, workspace.id, name)
+    return EnvironmentSpec.model_validate(row.spec)
+
+
+async def remove_image(session: AsyncSession, workspace: Workspace, image_id: str) -> None:
+    """Have an image's files removed; its row with lock and packages stays.
+
+    Raises:
+        ImageNotFound: the workspace has none of this hash.
+        ImageInUse: a run that has not ended or a deployment needs it.
+    """
+    image = await repository.get_image(session, workspace.id, image_id, lock=True)
+    if await repository.is_in_use(session, image_id):
+        raise ImageInUse(f"Image {image_id[:12]} is used by a run or a deployment.")
+    image.state = ImageState.DELETED
+    image.python = None
+    await session.flush()
+    await wake(session, Image, image_id)
+
+
+def serving_spec(
+    *,
+    framework_version: str | None,
+    python_version: str | None = None,
+    pip_packages: tuple[str, ...] = (),
+) -> EnvironmentSpec:
+    """The environment that serves a model of a TensorFlow version.
+
+    Args:
+        framework_version: of the model; None: the newest that can be had.
+        python_version: where the serving code needs a certain one.
+        pip_packages: what the serving program itself imports.
+    """
+    return EnvironmentSpec(
+        framework="tensorflow",
+        framework_version=framework_version or None,
+        python_version=python_version,
+        pip_packages=list(pip_packages),
+    )
+
+
+def current_build(image: Image) -> int:
+    """Number of the build that makes, or made, the image what a new request waits for."""
+    return image.build_number + 1 if image.state == ImageState.QUEUED else image.build_number
+
+
+def build_log_owner(image_id: str, build_number: int) -> str:
+    """Owner of the log of one build; every build has one of its own, sealed at its end."""
+    return f"{image_id}/{build_number}"
+
+
+def _must_be_built_again(image: Image) -> bool:
+    if image.state in (ImageState.FAILED, ImageState.DELETED):
+        return True
+    # Somebody emptied the images folder by hand: the row must not promise what is not there.
+    is_gone = image.python is None or not Path(image.python).exists()
+    return image.state == ImageState.READY and is_gone

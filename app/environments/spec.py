@@ -1,0 +1,121 @@
+"""What a user asks an environment to be."""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from app.environments.packages import (
+    canonical_conda_channel,
+    canonical_conda_package,
+    canonical_requirement,
+    conda_name,
+    merge_requirements,
+)
+
+MAX_PACKAGES = 500
+MAX_VARIABLES = 200
+MAX_VARIABLE_BYTES = 32 * 1024
+_PYTHON_VERSION = re.compile(r"^3\.(\d{1,2})(\.\d{1,2})?$")
+_CONDA_PYTHON = re.compile(r"^python(?:={1,2}|~=)(3\.\d{1,2})(\.[\d*]+)?$")
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _minor_version(value: str) -> str:
+    """Interpreters are told apart by minor version; Azure's scripts also write 3.6.2."""
+    match = _PYTHON_VERSION.match(value.strip())
+    if match is None:
+        raise PydanticCustomError(
+            "python_version_invalid", "Write the Python version as '3.7' or '3.11'."
+        )
+    return f"3.{int(match[1])}"
+
+
+def _variable_value(value: str) -> str:
+    if "\0" in value or len(value.encode()) > MAX_VARIABLE_BYTES:
+        raise PydanticCustomError(
+            "environment_variable_invalid",
+            "A value has no NUL character and at most {limit} bytes.",
+            {"limit": MAX_VARIABLE_BYTES},
+        )
+    return value
+
+
+FrameworkVersion = Annotated[
+    str, Field(pattern=r"^\d{1,2}(\.\d{1,3}){0,2}(\.post\d+)?$", examples=["2.15", "1.13.1"])
+]
+PythonVersion = Annotated[str, AfterValidator(_minor_version)]
+VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]
+VariableValue = Annotated[str, AfterValidator(_variable_value)]
+
+
+class EnvironmentSpec(BaseModel):
+    """A framework, a Python and packages; each field is in its canonical form once validated.
+
+    ``environment_variables`` are given to the run and have no part in the image.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    framework: Annotated[Literal["tensorflow"] | None, BeforeValidator(_lower)] = None
+    framework_version: FrameworkVersion | None = Field(
+        default=None, description="'2', '2.15' or '2.15.1'; absent: the newest that can be had"
+    )
+    python_version: PythonVersion | None = Field(
+        default=None,
+        description="'3.7'; absent: the newest here that the framework version supports",
+    )
+    use_gpu: bool = False
+    pip_packages: Annotated[
+        list[Annotated[str, AfterValidator(canonical_requirement)]],
+        Field(max_length=MAX_PACKAGES),
+        AfterValidator(merge_requirements),
+    ] = Field(default=[], examples=[["pillow>=9", "matplotlib"]])
+    conda_packages: Annotated[
+        list[Annotated[str, AfterValidator(canonical_conda_package)]],
+        Field(max_length=MAX_PACKAGES),
+        AfterValidator(lambda lines: sorted(set(lines))),
+    ] = []
+    conda_channels: Annotated[
+        list[Annotated[str, AfterValidator(canonical_conda_channel)]], Field(max_length=20)
+    ] = Field(default=[], description="in order of priority")
+    environment_variables: Annotated[
+        dict[VariableName, VariableValue], Field(max_length=MAX_VARIABLES)
+    ] = {}
+
+    @model_validator(mode="after")
+    def _framework_named(self) -> Self:
+        if self.framework is None and self.framework_version is not None:
+            raise PydanticCustomError(
+                "framework_missing", "framework_version needs a framework, e.g. 'tensorflow'."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _python_from_conda(self) -> Self:
+        """``python=3.7`` among the conda packages means python_version; pip is always there."""
+        rest = []
+        for line in self.conda_packages:
+            match = _CONDA_PYTHON.match(line)
+            if match is not None and self.python_version in (None, match[1]):
+                self.python_version = match[1]
+            elif match is not None:
+                raise PydanticCustomError(
+                    "python_version_conflict",
+                    "python_version is {one}, but conda_packages says {other}.",
+                    {"one": self.python_version, "other": line},
+                )
+            elif conda_name(line) == "python":
+                raise PydanticCustomError(
+                    "python_version_invalid",
+                    "Name one Python version, e.g. python_version '3.7', instead of '{line}'.",
+                    {"line": line},
+                )
+            elif line != "pip":
+                rest.append(line)
+        self.conda_packages = rest
+        return self
