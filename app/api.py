@@ -3,8 +3,21 @@
 from fastapi import APIRouter
 
 from app.auth import router as auth
+from app.blobs import router as blobs
+from app.clusters import router as clusters
+from app.datasets import router as datasets
+from app.datasets import versions_router as dataset_versions
+from app.environments import images_router as images
+from app.environments import router as environments
 from app.experiments import router as experiments
 from app.health import router as health
+from app.metrics import router as metrics
+from app.nodes import router as nodes
+from app.runs import events_router as run_events
+from app.runs import files_router as run_files
+from app.runs import logs_router as run_logs
+from app.runs import router as runs
+from app.snapshots import router as snapshots
 from app.workspaces import router as workspaces
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -12,4 +25,18 @@ ROUTERS: tuple[APIRouter, ...] = (
     auth.router,
     workspaces.router,
     experiments.router,
+    clusters.router,
+    clusters.sizes_router,
+    runs.router,
+    run_events.router,
+    run_logs.router,
+    metrics.router,
+    run_files.router,
+    nodes.router,
+    environments.router,
+    images.router,
+    blobs.router,
+    snapshots.router,
+    datasets.router,
+    dataset_versions.router,
 )

@@ -7,7 +7,9 @@ import structlog
 from app.datasets.checks import ensure_available
 from app.datasets.errors import DatasetDrift, DatasetUnreachable
 from app.datasets.fetch import policy_from
+from app.environments import repository as images
 from app.environments import service as environments
+from app.environments.spec import EnvironmentSpec
 from app.kernel.wake import wake
 from app.logs import service as logs
 from app.logs.repository import find_stream
@@ -20,6 +22,7 @@ from app.runs.transitions import add_event, lock_run, transition
 from app.tables.cluster import Cluster
 from app.tables.image import Image
 from app.tables.run import Run
+from app.tables.workspace import Workspace
 from workers.context import WorkerContext
 from workers.reconciler import Guard
 
@@ -48,6 +51,8 @@ class Preparation:
         await self._copy_build_log(guard, run, image)
         if image.state == "Failed":
             return await self._fail(guard, run, self._image_error(image))
+        if image.state == "Deleted":
+            await self._ask_for_image(guard, run)
         if image.state != "Ready":
             return await self._await_image(guard, run, image)
         async with self._database.session() as session:
@@ -55,7 +60,7 @@ class Preparation:
             run = await lock_run(session, run.id)
             if run.status != Status.PREPARING:
                 return 0.0
-            await environments.touch(session, image.id)
+            await images.touch(session, image.id)
             run.blockers = []
             transition(session, run, Status.QUEUED, actor=_ACTOR)
             await session.flush()
@@ -109,14 +114,22 @@ class Preparation:
                 set_blockers(session, run, [found])
         return _BUILD_LOOK_SECONDS
 
+    async def _ask_for_image(self, guard: Guard, run: Run) -> None:
+        """Have the image built again: it was collected between submission and now."""
+        spec = EnvironmentSpec.model_validate(run.request["environment"])
+        async with self._database.session() as session:
+            await guard.check(session)
+            workspace = await session.get_one(Workspace, run.workspace_id)
+            await environments.ensure_image(session, self._context.settings, workspace, spec)
+
     async def _copy_build_log(self, guard: Guard, run: Run, image: Image) -> None:
         """Append to the run's log what the build has printed since the last look."""
         reader = LogReader(
             self._database,
             self._context.objects,
-            owner=image.id,
-            attempt=max(1, image.build_number),
-            name=environments.BUILD_STREAM,
+            owner=environments.build_log_owner(image.id, environments.current_build(image)),
+            attempt=1,
+            name=environments.BUILD_LOG,
         )
         async with self._database.session() as session:
             copied = await find_stream(session, run.id, 1, BUILD_STREAM)

@@ -1,12 +1,18 @@
 """The one list of reconcilers."""
 
 from workers.context import WorkerContext
+from workers.reconcile_cluster import ClusterReconciler
 from workers.reconcile_dataset import DatasetReconciler
+from workers.reconcile_image import ImageReconciler
+from workers.reconcile_run import RunReconciler
 from workers.reconciler import Reconciler
 
 
 def make_reconcilers(context: WorkerContext) -> list[Reconciler]:
     """All reconcilers of a worker process."""
     return [
+        ImageReconciler(context.database, context.objects, context.settings),
         DatasetReconciler(context.database, context.objects, context.settings),
+        ClusterReconciler(context),
+        RunReconciler(context),
     ]
