@@ -63,8 +63,8 @@ def picture(pixels: Sequence[Sequence[int]]) -> list[str]:
 
 
 def _compact(body: object) -> str:
-    text = json.dumps(body)
-    return text if len(text) <= _LINE_CHARACTERS else json.dumps(body, indent=2)
+    text = json.dumps(body, ensure_ascii=False)
+    return text if len(text) <= _LINE_CHARACTERS else json.dumps(body, indent=2, ensure_ascii=False)
 
 
 def _shown(text: str) -> list[str]:
@@ -72,10 +72,10 @@ def _shown(text: str) -> list[str]:
         value = json.loads(text)
     except ValueError:
         return [line[:_TEXT_CHARACTERS] for line in text.splitlines()]
-    short = json.dumps(_short(value))
+    short = json.dumps(_short(value), ensure_ascii=False)
     if len(short) <= _LINE_CHARACTERS:
         return [short]
-    return json.dumps(_short(value), indent=2).splitlines()
+    return json.dumps(_short(value), indent=2, ensure_ascii=False).splitlines()
 
 
 def _short(value: Any) -> Any:
