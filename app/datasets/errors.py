@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from app.datasets.fetched import FetchedFile
 from app.kernel.errors import DomainError, Invalid, NotFound
 
 
@@ -95,10 +96,43 @@ class DatasetDrift(DomainError):
         self.drift = drift
 
 
+class ContentChanged(Exception):
+    """A source holds other bytes than those that were expected."""
+
+    def __init__(self, found: FetchedFile) -> None:
+        super().__init__(found.url)
+        self.found = found
+
+
 class DatasetUnreachable(DomainError):
-    """A file is neither in the cache nor to be had from its source now."""
+    """A file is neither in the cache nor to be had from its source now; later it may be."""
 
     status = 503
     code = "dataset_unreachable"
     title = "A dataset's source cannot be reached"
     retryable = True
+
+
+class DatasetSourceLost(DatasetUnreachable):
+    """A file is not in the cache and its source refuses it: trying again does not help."""
+
+    status = 409
+    code = "dataset_source_lost"
+    title = "A dataset's source is gone"
+    retryable = False
+
+
+SOURCE_ERRORS: dict[str, type[SourceError]] = {
+    kind.code: kind
+    for kind in (
+        SourceError,
+        SourceUrlInvalid,
+        SourceForbidden,
+        SourceRefused,
+        SourceTooLarge,
+        SourceRedirects,
+        SourceUnreachable,
+        SourceIncomplete,
+        SourceTimeout,
+    )
+}

@@ -8,12 +8,13 @@ import hashlib
 import tenacity
 
 from app.datasets.deadline import Deadline
-from app.datasets.errors import SourceError
+from app.datasets.errors import ContentChanged, SourceError
+from app.datasets.fetched import FetchedFile, Unchanged, Validators
 from app.datasets.guard import check_url, parse_openings
-from app.datasets.source import FetchedFile, FetchPolicy, Unchanged, Validators
+from app.datasets.source import FetchPolicy
 from app.datasets.transfer import S, Transfer
 from app.kernel.config import Settings
-from app.storage.errors import ObjectTooLarge
+from app.storage.errors import DigestMismatch, ObjectTooLarge
 from app.storage.objects import ObjectStore
 
 
@@ -38,7 +39,7 @@ def fetch_into(
 
     Raises:
         SourceError: of the kind that says what went wrong.
-        DigestMismatch: the bytes are not those of `expected_sha256`; they were not kept.
+        ContentChanged: the bytes are not those of `expected_sha256`; they were not kept.
     """
     url = check_url(url)
     with Deadline(policy.total_seconds) as deadline:
@@ -51,15 +52,11 @@ def fetch_into(
         try:
             _run(transfer, deadline=deadline, policy=policy)
             stored = transfer.sink.commit(expected_sha256=expected_sha256)
+        except DigestMismatch as error:
+            raise ContentChanged(_fetched(url, transfer, sha256=error.found_sha256)) from None
         finally:
             transfer.sink.discard()
-    return FetchedFile(
-        url=url,
-        size_bytes=stored.size_bytes,
-        sha256=stored.sha256,
-        etag=transfer.validators.etag,
-        last_modified=transfer.validators.last_modified,
-    )
+    return _fetched(url, transfer, sha256=stored.sha256)
 
 
 def revalidate(url: str, *, known: Validators, policy: FetchPolicy) -> FetchedFile | Unchanged:
@@ -82,13 +79,7 @@ def revalidate(url: str, *, known: Validators, policy: FetchPolicy) -> FetchedFi
         )
         if not _run(transfer, deadline=deadline, policy=policy):
             return Unchanged(url=url)
-    return FetchedFile(
-        url=url,
-        size_bytes=transfer.sink.size_bytes,
-        sha256=transfer.sink.hexdigest(),
-        etag=transfer.validators.etag,
-        last_modified=transfer.validators.last_modified,
-    )
+    return _fetched(url, transfer, sha256=transfer.sink.hexdigest())
 
 
 class _HashOnly:
@@ -110,6 +101,16 @@ class _HashOnly:
 
     def hexdigest(self) -> str:
         return self._digest.hexdigest()
+
+
+def _fetched(url: str, transfer: Transfer[S], *, sha256: str) -> FetchedFile:
+    return FetchedFile(
+        url=url,
+        size_bytes=transfer.sink.size_bytes,
+        sha256=sha256,
+        etag=transfer.validators.etag,
+        last_modified=transfer.validators.last_modified,
+    )
 
 
 def _run(transfer: Transfer[S], *, deadline: Deadline, policy: FetchPolicy) -> bool:

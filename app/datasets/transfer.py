@@ -11,10 +11,12 @@ from requests.exceptions import InvalidURL, RequestException
 from requests.exceptions import SSLError as RequestsSSLError
 from requests.exceptions import Timeout as RequestsTimeout
 from urllib3.exceptions import HTTPError as Urllib3Error
+from urllib3.exceptions import ProtocolError
 from urllib3.exceptions import TimeoutError as Urllib3Timeout
 
 from app.datasets.deadline import Deadline
 from app.datasets.errors import (
+    SourceError,
     SourceIncomplete,
     SourceRedirects,
     SourceRefused,
@@ -23,8 +25,9 @@ from app.datasets.errors import (
     SourceUnreachable,
     SourceUrlInvalid,
 )
+from app.datasets.fetched import Validators
 from app.datasets.guard import GuardedAdapter, check_url
-from app.datasets.source import FetchPolicy, Validators
+from app.datasets.source import FetchPolicy
 from app.storage.errors import ObjectTooLarge
 
 CHUNK_BYTES = 256 * 1024
@@ -202,6 +205,12 @@ class Transfer(Generic[S]):
             raise SourceTooLarge(
                 f"larger than the {self._policy.max_bytes} bytes allowed", url=self._url
             ) from None
+        except SourceError as error:
+            if error.url == self._url:
+                raise
+            raise type(error)(
+                f"it redirects to {error.url}: {error.detail}", url=self._url
+            ) from None
         except InvalidURL:
             raise SourceUrlInvalid("not a valid address", url=self._url) from None
         except (RequestException, Urllib3Error, OSError) as error:
@@ -215,7 +224,11 @@ class Transfer(Generic[S]):
                 raise SourceRefused(
                     "its TLS certificate could not be checked", url=self._url
                 ) from error
-            raise SourceUnreachable("the connection failed or broke off", url=self._url) from error
+            if isinstance(error, ProtocolError):
+                raise SourceIncomplete(
+                    f"the connection broke off after {self.sink.size_bytes} bytes", url=self._url
+                ) from error
+            raise SourceUnreachable("the connection failed", url=self._url) from error
 
     def _too_slow(self) -> SourceTimeout:
         return SourceTimeout(f"took longer than {self._policy.total_seconds:g} s", url=self._url)

@@ -9,7 +9,9 @@ import os
 import re
 import stat
 import time
+import uuid
 from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -17,7 +19,7 @@ import anyio.to_thread
 import obstore
 from obstore.store import LocalStore
 
-from app.storage.errors import ObjectCorrupt, ObjectMissing
+from app.storage.errors import ObjectCorrupt, ObjectMissing, ObjectTooLarge
 from app.storage.writer import CHUNK_BYTES, ObjectWriter, StoredObject, sha256_of
 
 SEALED_MODE = 0o444
@@ -85,6 +87,21 @@ class ObjectStore:
             yield data
 
         return await self.put(once(), expected_sha256=expected_sha256)
+
+    @asynccontextmanager
+    async def spool(self, stream: AsyncIterator[bytes], *, max_bytes: int) -> AsyncIterator[Path]:
+        """Keep a stream as a file for the length of the block, to read it more than once.
+
+        Raises:
+            ObjectTooLarge: more than `max_bytes` arrived.
+        """
+        path = self._root / "incoming" / f"spool-{uuid.uuid4().hex}"
+        try:
+            await _write_all(path, stream, max_bytes=max_bytes)
+            yield path
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(functools.partial(path.unlink, missing_ok=True))
 
     async def put_path(self, path: Path, *, expected_sha256: str | None = None) -> StoredObject:
         """Store a copy of the file at `path`."""
@@ -216,6 +233,16 @@ class ObjectStore:
         )
         async for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
             yield bytes(chunk)
+
+
+async def _write_all(path: Path, stream: AsyncIterator[bytes], *, max_bytes: int) -> None:
+    received_bytes = 0
+    async with await anyio.open_file(path, "xb") as target:
+        async for chunk in stream:
+            received_bytes += len(chunk)
+            if received_bytes > max_bytes:
+                raise ObjectTooLarge(max_bytes=max_bytes)
+            await target.write(chunk)
 
 
 def _key(sha256: str) -> str:

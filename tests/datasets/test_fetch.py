@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.datasets.errors import (
+    ContentChanged,
     SourceForbidden,
     SourceIncomplete,
     SourceRedirects,
@@ -19,9 +20,9 @@ from app.datasets.errors import (
     SourceUrlInvalid,
 )
 from app.datasets.fetch import fetch_into, revalidate
+from app.datasets.fetched import FetchedFile, Unchanged, Validators
 from app.datasets.guard import parse_openings
-from app.datasets.source import FetchedFile, FetchPolicy, Unchanged, Validators
-from app.storage.errors import DigestMismatch
+from app.datasets.source import FetchPolicy
 from app.storage.objects import ObjectStore
 from tests.datasets.web import Page, Web, web_server
 
@@ -229,8 +230,9 @@ def test_redirects_to_other_schemes_are_refused(web: Web, store: ObjectStore, ta
 
 def test_a_wrong_digest_is_noticed(web: Web, store: ObjectStore, tmp_path: Path) -> None:
     url = web.add("/f", DATA)
-    with pytest.raises(DigestMismatch):
+    with pytest.raises(ContentChanged) as caught:
         fetch_into(store, url, policy=OPEN, expected_sha256="0" * 64)
+    assert caught.value.found.sha256 == SHA256
     assert not incoming(tmp_path)
     assert not store.local_path(SHA256)
 

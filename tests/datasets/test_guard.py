@@ -34,7 +34,7 @@ def fetch(tmp_path: Path, url: str, *allow: str) -> None:
         "2130706433",
         "0x7f000001",
         "0",
-        "0.0.0.0",
+        "0.0.0.0",  # noqa: S104
         "localhost",
         "LOCALHOST.",
         "[::1]",

@@ -1,0 +1,88 @@
+"""Routes of source snapshots."""
+
+from fastapi import APIRouter, Request, Response
+
+from app.auth.access import UserAccess, UserOrRunAccess
+from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.pagination import Page
+from app.kernel.urls import absolute_url
+from app.snapshots import repository, service
+from app.snapshots.schemas import SnapshotCreate, SnapshotFile, SnapshotRead
+from app.storage.access import ObjectsDep
+from app.tables.snapshot import Snapshot
+from app.workspaces.access import WorkspaceDep
+from app.workspaces.detached import DetachedWorkspaceDep
+
+router = APIRouter(prefix="/v1/workspaces/{workspace}/snapshots", tags=["snapshots"])
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_UPLOAD = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/octet-stream": _BINARY,
+            "application/gzip": _BINARY,
+            "application/x-tar": _BINARY,
+            "application/zip": _BINARY,
+        },
+    }
+}
+
+
+@router.put("", status_code=201, openapi_extra=_UPLOAD)
+async def upload_snapshot(
+    workspace: DetachedWorkspaceDep,
+    request: Request,
+    response: Response,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    _: UserAccess,
+) -> SnapshotRead:
+    """Make a snapshot of a tar, tar.gz or zip archive: `curl -T source.tar.gz`.
+
+    A `.amlignore` or else a `.gitignore` at the top says what to leave out; `.git` always is.
+    """
+    row = await service.create_from_archive(
+        database, objects, workspace_id=workspace.id, stream=request.stream()
+    )
+    return _created(row, request, response)
+
+
+@router.post("", status_code=201)
+async def create_snapshot(
+    workspace: DetachedWorkspaceDep,
+    body: SnapshotCreate,
+    request: Request,
+    response: Response,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    _: UserAccess,
+) -> SnapshotRead:
+    """Make a snapshot of files whose bytes were sent as blobs; 422 names those missing."""
+    row = await service.create_from_blobs(
+        database, objects, workspace_id=workspace.id, files=body.files
+    )
+    return _created(row, request, response)
+
+
+@router.get("/{snapshot_id}")
+async def get_snapshot(
+    workspace: WorkspaceDep, snapshot_id: str, session: SessionDep, _: UserOrRunAccess
+) -> SnapshotRead:
+    """One snapshot."""
+    row = await repository.get(session, workspace.id, snapshot_id)
+    return SnapshotRead.model_validate(row)
+
+
+@router.get("/{snapshot_id}/files")
+async def list_snapshot_files(
+    workspace: WorkspaceDep, snapshot_id: str, session: SessionDep, _: UserOrRunAccess
+) -> Page[SnapshotFile]:
+    """All files of a snapshot, by path, in one page."""
+    row = await repository.get(session, workspace.id, snapshot_id)
+    return Page(items=[SnapshotFile.model_validate(file) for file in row.files])
+
+
+def _created(row: Snapshot, request: Request, response: Response) -> SnapshotRead:
+    path = request.url.path.rstrip("/")
+    response.headers["Location"] = absolute_url(request, f"{path}/{row.id}")
+    return SnapshotRead.model_validate(row)

@@ -1,0 +1,15 @@
+"""The object store as a dependency of routes."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from app.storage.objects import ObjectStore
+
+
+def _objects(request: Request) -> ObjectStore:
+    objects: ObjectStore = request.app.state.objects
+    return objects
+
+
+ObjectsDep = Annotated[ObjectStore, Depends(_objects)]
