@@ -17,6 +17,7 @@ celery_app.conf.update(
     task_acks_late=True,
     worker_prefetch_multiplier=1,
     worker_hijack_root_logger=False,
+    worker_redirect_stdouts=False,
     worker_pool="threads",
     worker_concurrency=2,
     broker_connection_retry=True,

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import app.tables.registry  # noqa: F401  (foreign keys need every table to be known)
 from app.auth.signing import Signer
 from app.kernel.broker import BrokerHints
 from app.kernel.config import Settings

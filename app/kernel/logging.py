@@ -30,3 +30,6 @@ def configure_logging() -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
+    # A line for every hint is noise.
+    logging.getLogger("celery").setLevel(logging.WARNING)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)

@@ -158,33 +158,52 @@ class LogReader:
                         yield keep_alive
 
 
-async def seal(database: Database, objects: ObjectStore, owner: str) -> list[LogStream]:
-    """Seal all streams of an owner: move them into the object store, with length and hash.
+Hashes = dict[tuple[int, str], str]
+"""(attempt, stream name) → SHA-256 of the object that holds the stream's bytes."""
 
-    May be repeated after a crash at any point. Nothing may be appended any more when it is
-    called (the caller has ended the work that writes).
 
-    Returns:
-        All streams, sealed.
+async def store_streams(database: Database, objects: ObjectStore, owner: str) -> Hashes:
+    """Copy all streams of an owner into the object store; changes no row, may be repeated.
+
+    Nothing may be appended any more when it is called: the caller has ended what writes.
     """
     async with database.session() as session:
         streams = list(await repository.list_streams(session, owner))
         if MERGED not in {stream.name for stream in streams}:
             streams.append(await repository.lock_stream(session, owner, 0, MERGED))
-    hashes: dict[tuple[int, str], str] = {}
+    hashes: Hashes = {}
     for stream in streams:
-        if stream.sha256 is None:
-            reader = LogReader(
-                database, objects, owner=owner, attempt=stream.attempt, name=stream.name
-            )
-            stored = await objects.put(reader.read(0, stream.length_bytes))
-            hashes[(stream.attempt, stream.name)] = stored.sha256
-    async with database.session() as session:
-        sealed = list(await repository.list_streams(session, owner))
-        for stream in sealed:
-            if stream.sha256 is None:
-                stream.sha256 = hashes[(stream.attempt, stream.name)]
-        await session.flush()
-        await repository.delete_chunks(session, owner)
-        signal(session, LOG_TOPIC, owner)
+        key = (stream.attempt, stream.name)
+        if stream.sha256 is not None:
+            hashes[key] = stream.sha256
+            continue
+        reader = LogReader(database, objects, owner=owner, attempt=stream.attempt, name=stream.name)
+        hashes[key] = (await objects.put(reader.read(0, stream.length_bytes))).sha256
+    return hashes
+
+
+async def mark_sealed(session: AsyncSession, owner: str, hashes: Hashes) -> list[LogStream]:
+    """Seal all streams of an owner in this transaction: their followers end after its commit.
+
+    Args:
+        session: the transaction.
+        owner: id of the run, build or deployment.
+        hashes: from ``store_streams``.
+
+    Returns:
+        All streams, sealed.
+    """
+    sealed = list(await repository.list_streams(session, owner))
+    for stream in sealed:
+        stream.sha256 = hashes[(stream.attempt, stream.name)]
+    await session.flush()
+    await repository.delete_chunks(session, owner)
+    signal(session, LOG_TOPIC, owner)
     return sealed
+
+
+async def seal(database: Database, objects: ObjectStore, owner: str) -> list[LogStream]:
+    """Store and seal all streams of an owner; may be repeated after a crash at any point."""
+    hashes = await store_streams(database, objects, owner)
+    async with database.session() as session:
+        return await mark_sealed(session, owner, hashes)
