@@ -20,8 +20,6 @@ from app.storage.objects import ObjectStore
 from workers.reconcile_dataset import DatasetReconciler
 from workers.reconciler import Engine, Reconciler
 
-NO_BROKER = "redis+socket:///nowhere/broker.sock"
-
 
 @dataclass(frozen=True)
 class LiveApi:
@@ -55,6 +53,7 @@ class LiveApi:
 async def live_api(
     data_dir: Path,
     postgres_url: str,
+    broker_url: str,
     *,
     reconcilers: Callable[[FastAPI], Sequence[Reconciler]] = lambda app: [],
     **settings: Any,
@@ -64,7 +63,7 @@ async def live_api(
         Settings(
             data_dir=data_dir,
             database_url=SecretStr(postgres_url),
-            broker_url=SecretStr(NO_BROKER),
+            broker_url=SecretStr(broker_url),
             allowed_hosts=["*"],
             **settings,
         )

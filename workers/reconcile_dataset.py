@@ -3,7 +3,6 @@
 import functools
 from typing import cast
 
-import anyio.to_thread
 import structlog
 from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,6 +14,7 @@ from app.datasets.fetch import fetch_into, policy_from
 from app.datasets.fetched import FetchedFile
 from app.datasets.layout import PlacedSource
 from app.datasets.source import FetchPolicy
+from app.datasets.threads import in_fetch_thread
 from app.kernel.config import Settings
 from app.kernel.db import Database
 from app.storage.objects import ObjectStore
@@ -52,7 +52,7 @@ class DatasetReconciler:
 
     async def _fetch(self, source: PlacedSource) -> FetchedFile:
         fetch = functools.partial(fetch_into, self._objects, source.url, policy=self._policy)
-        return await anyio.to_thread.run_sync(fetch)
+        return await in_fetch_thread(fetch)
 
     async def _apply(
         self, guard: Guard, outcome: SourceError | list[tuple[PlacedSource, FetchedFile]]

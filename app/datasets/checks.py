@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import anyio
-import anyio.to_thread
 
 from app.datasets import repository
 from app.datasets.errors import (
@@ -23,6 +22,7 @@ from app.datasets.errors import (
 from app.datasets.fetch import fetch_into, revalidate
 from app.datasets.fetched import FetchedFile, Unchanged, Validators
 from app.datasets.source import FetchPolicy
+from app.datasets.threads import in_fetch_thread
 from app.kernel.db import Database
 from app.storage.objects import ObjectStore
 from app.tables.dataset import DatasetFile
@@ -127,7 +127,7 @@ async def check_file(objects: ObjectStore, file: DatasetFile, *, policy: FetchPo
             fetch_into, objects, file.url, policy=policy, expected_sha256=file.sha256
         )
     try:
-        found = await anyio.to_thread.run_sync(ask)
+        found = await in_fetch_thread(ask)
     except ContentChanged as change:
         return FileCheck(file=file, state="changed", is_cached=is_cached, found=change.found)
     except SourceError as error:

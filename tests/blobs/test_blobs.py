@@ -16,8 +16,8 @@ ABSENT = "0" * 64
 
 
 @pytest.fixture
-async def api(tmp_path: Path, postgres_url: str) -> AsyncIterator[LiveApi]:
-    async with live_api(tmp_path, postgres_url, max_upload_bytes=1_000_000) as api:
+async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
+    async with live_api(tmp_path, postgres_url, broker_url, max_upload_bytes=1_000_000) as api:
         yield api
 
 

@@ -29,10 +29,11 @@ def web() -> Iterator[Web]:
 
 
 @pytest.fixture
-async def api(tmp_path: Path, postgres_url: str) -> AsyncIterator[LiveApi]:
+async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
     async with live_api(
         tmp_path,
         postgres_url,
+        broker_url,
         reconcilers=dataset_reconcilers,
         fetch_allow=["127.0.0.1"],
         fetch_timeout_seconds=20,
@@ -134,7 +135,7 @@ async def test_without_patience_the_answer_is_an_address_to_ask(api: LiveApi, we
     location = answer.headers["location"]
     gate.set()
     async with asyncio.timeout(20):
-        while (found := (await api.client.get(location)).json())["state"] == "Pending":  # noqa: ASYNC110
+        while (found := (await api.client.get(location)).json())["state"] == "Pending":
             await asyncio.sleep(0.02)
     assert (found["state"], found["version"], found["created_version"]) == ("Succeeded", 1, True)
 

@@ -26,8 +26,8 @@ KEPT = {path: data for path, data in FILES.items() if path != "notes.log"}
 
 
 @pytest.fixture
-async def api(tmp_path: Path, postgres_url: str) -> AsyncIterator[LiveApi]:
-    async with live_api(tmp_path, postgres_url) as api:
+async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
+    async with live_api(tmp_path, postgres_url, broker_url) as api:
         yield api
 
 
