@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.environments import repository
 from app.environments.machine import this_machine
-from app.environments.resolve import Machine, ResolvedSpec
+from app.environments.resolved import Machine, ResolvedSpec
 from app.environments.service import BUILD_LOG, build_log_owner
 from app.environments.states import ImageState
 from app.environments.venv_builder import BuildFailed, BuiltImage, VenvBuilder

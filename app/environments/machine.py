@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from app.environments.interpreters import discover_interpreters
-from app.environments.resolve import Machine
+from app.environments.resolved import Machine
 from app.kernel.config import Settings
 
 _CONDA_TOOLS = ("micromamba", "mamba", "conda")

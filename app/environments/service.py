@@ -9,7 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.environments import repository
 from app.environments.errors import ImageInUse
 from app.environments.machine import this_machine
-from app.environments.resolve import ResolvedSpec, resolve
+from app.environments.resolve import resolve
+from app.environments.resolved import ResolvedSpec
 from app.environments.spec import EnvironmentSpec
 from app.environments.states import ImageState
 from app.kernel.config import Settings

@@ -23,7 +23,7 @@ import uv
 
 from app.environments.commands import CommandFailed, Output, run_command, tool_environment
 from app.environments.interpreters import Interpreter
-from app.environments.resolve import ResolvedSpec
+from app.environments.resolved import ResolvedSpec
 
 MARKER = "image.json"
 DEFAULT_TIMEOUT_SECONDS = 3600.0

@@ -1,0 +1,108 @@
+"""What this machine has, and what exactly an environment is made of."""
+
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from app.environments.interpreters import Interpreter
+
+SPEC_FORMAT = 1
+VENV_KIND = "venv"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What the machine that builds and runs environments has.
+
+    Attributes:
+        interpreters: one for each Python minor version, the newest first.
+        has_gpu: whether there is an NVIDIA GPU.
+        conda_tool: micromamba, mamba or conda, if there is one.
+        platform_name: operating system and architecture.
+    """
+
+    interpreters: Sequence[Interpreter]
+    has_gpu: bool = False
+    conda_tool: Path | None = None
+    platform_name: str = f"{sys.platform}-{platform.machine()}"
+
+    def interpreter(self, minor_name: str) -> Interpreter | None:
+        """The interpreter of a minor version such as ``3.7``, if it is here."""
+        for interpreter in self.interpreters:
+            if interpreter.minor_name == minor_name:
+                return interpreter
+        return None
+
+
+@dataclass(frozen=True)
+class ResolvedSpec:
+    """What exactly is to be built; whatever asks for the same shares one image.
+
+    Attributes:
+        python_version: minor version, e.g. ``3.7``.
+        requirements: pip requirements, the framework's own included.
+        constraints: versions held back so that an old framework imports today.
+        framework: ``tensorflow`` or None.
+        framework_version: the series or exact version chosen.
+        use_gpu: whether the framework is installed with GPU support.
+        conda_packages: installed by conda before pip's.
+        conda_channels: in order of priority.
+        platform_name: operating system and architecture.
+        kind: of the back end that builds it.
+        warnings: what the user should know, ``{"code", "message"}``; no part of the image.
+    """
+
+    python_version: str
+    requirements: tuple[str, ...]
+    constraints: tuple[str, ...] = ()
+    framework: str | None = None
+    framework_version: str | None = None
+    use_gpu: bool = False
+    conda_packages: tuple[str, ...] = ()
+    conda_channels: tuple[str, ...] = ()
+    platform_name: str = f"{sys.platform}-{platform.machine()}"
+    kind: str = VENV_KIND
+    warnings: tuple[dict[str, Any], ...] = field(default=(), compare=False)
+
+    def canonical(self) -> dict[str, Any]:
+        """All inputs of the image as JSON; what the hash is taken over."""
+        return {
+            "format": SPEC_FORMAT,
+            "kind": self.kind,
+            "platform": self.platform_name,
+            "python_version": self.python_version,
+            "framework": self.framework,
+            "framework_version": self.framework_version,
+            "use_gpu": self.use_gpu,
+            "requirements": list(self.requirements),
+            "constraints": list(self.constraints),
+            "conda_packages": list(self.conda_packages),
+            "conda_channels": list(self.conda_channels),
+        }
+
+    @property
+    def spec_hash(self) -> str:
+        """SHA-256 of the canonical JSON; names and versions of environments have no part in it."""
+        text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @classmethod
+    def from_canonical(cls, inputs: dict[str, Any]) -> "ResolvedSpec":
+        """The inverse of :meth:`canonical`."""
+        return cls(
+            python_version=inputs["python_version"],
+            requirements=tuple(inputs["requirements"]),
+            constraints=tuple(inputs["constraints"]),
+            framework=inputs["framework"],
+            framework_version=inputs["framework_version"],
+            use_gpu=inputs["use_gpu"],
+            conda_packages=tuple(inputs["conda_packages"]),
+            conda_channels=tuple(inputs["conda_channels"]),
+            platform_name=inputs["platform"],
+            kind=inputs["kind"],
+        )
