@@ -101,13 +101,26 @@ class Stack:
                 self._reader.join(timeout=5)
         return left
 
+    def crash(self) -> None:
+        """Kill the supervisor as a crash would; what it ran follows, running runs go on."""
+        child, self._child = self._child, None
+        if child is not None:
+            children = psutil.Process(child.pid).children(recursive=True)
+            child.kill()
+            child.wait()
+            psutil.wait_procs(children, timeout=10)
+            if self._reader is not None:
+                self._reader.join(timeout=5)
+        self._lines.clear()
+
     def tail(self) -> str:
         """The last lines of its output."""
         return "".join(self._lines[-30:])
 
     def _read(self, child: subprocess.Popen[str]) -> None:
-        with self.log_path.open("a") as log:
-            for line in child.stdout or ():
+        assert child.stdout is not None
+        with child.stdout as output, self.log_path.open("a") as log:
+            for line in output:
                 self._lines.append(line)
                 log.write(_TOKEN.sub("twt_…", line))
                 log.flush()

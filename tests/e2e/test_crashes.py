@@ -1,0 +1,260 @@
+"""``kill -9`` of every part in the middle of a run: it completes, nothing twice, nothing lost."""
+
+import hashlib
+import io
+import os
+import signal
+import socket
+import tarfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+import pytest
+
+from examples.walk.stack import Stack
+from examples.walk.talk import Talk
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+LINES = 40
+COUNTING = f"""
+import time
+for number in range({LINES}):
+    print("line", number, flush=True)
+    time.sleep(0.1)
+open("outputs/done.txt", "w").write("done")
+"""
+STUBBORN = """
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+open("outputs/part.txt", "w").write("part")
+print("started", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack of its own on a port that stays the same over restarts."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    stack = Stack(
+        tmp_path_factory.mktemp("crash").resolve() / "data",
+        port=port,
+        settings={"TRAINWRIGHT_HEARTBEAT_SECONDS": "0.5"},
+    )
+    stack.start()
+    yield stack
+    assert stack.stop() == [], "the stack left processes behind"
+
+
+@pytest.fixture
+def talk(stack: Stack) -> Iterator[Talk]:
+    talk = Talk(stack.address, stack.token, is_silent=True)
+    talk.ask("PUT", "/v1/workspaces/crash", expect=(200, 201))
+    body = {"vm_size": "SMALL", "max_nodes": 2}
+    talk.ask("PUT", "/v1/workspaces/crash/clusters/cpu", body=body, expect=(200, 201))
+    yield talk
+    talk.close()
+
+
+def submit(talk: Talk, script: str, **more: Any) -> str:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        info = tarfile.TarInfo("script.py")
+        info.size = len(script.encode())
+        archive.addfile(info, io.BytesIO(script.encode()))
+    answer = talk.client.put(
+        "/v1/workspaces/crash/snapshots", content=packed.getvalue(), headers=talk.authorization()
+    )
+    body = {
+        "experiment_name": "crash",
+        "snapshot_id": answer.json()["id"],
+        "cluster_name": "cpu",
+        "entry_script": "script.py",
+        **more,
+    }
+    created = talk.ask("POST", "/v1/workspaces/crash/runs", body=body, expect=(201,))
+    return str(created.json()["id"])
+
+
+def run_of(talk: Talk, run_id: str) -> dict[str, Any]:
+    """The run; a control plane that is away for a moment is asked again."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            answer = talk.client.get(
+                f"/v1/workspaces/crash/runs/{run_id}", headers=talk.authorization()
+            )
+            if answer.status_code == 200:
+                return dict(answer.json())
+        except httpx2.TransportError:
+            pass
+        assert time.monotonic() < deadline, "the API did not come back"
+        time.sleep(0.1)
+
+
+def await_status(talk: Talk, run_id: str, *statuses: str, seconds: float = 90) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
+    while (run := run_of(talk, run_id))["status"] not in statuses:
+        assert time.monotonic() < deadline, f"still {run['status']}: {run}"
+        assert run["status"] not in {"Completed", "Failed", "Canceled"}, run
+        time.sleep(0.1)
+    return run
+
+
+def log_of(talk: Talk, run_id: str) -> bytes:
+    path = f"/v1/workspaces/crash/runs/{run_id}/logs?stream=user_logs/std_log.txt"
+    return talk.client.get(path, headers=talk.authorization()).content
+
+
+def processes(stack: Stack, word: str) -> list[psutil.Process]:
+    """Processes of this stack whose command line holds a word."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+            folder = process.environ().get("TRAINWRIGHT_DATA_DIR", "")
+            is_ours = folder == str(stack.data_dir) or str(stack.data_dir) in process.cwd()
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+        if is_ours and any(word in item for item in words):
+            found.append(process)
+    return found
+
+
+def kill(stack: Stack, word: str) -> None:
+    found = processes(stack, word)
+    assert found, f"no process with {word!r}"
+    for process in found:
+        os.kill(process.pid, signal.SIGKILL)
+
+
+def assert_whole(talk: Talk, run_id: str) -> None:
+    """Completed once, with all lines once, readable outputs, gapless events, no leftover."""
+    run = await_status(talk, run_id, "Completed")
+    assert run["error"] is None
+    log = log_of(talk, run_id)
+    assert log.decode().splitlines() == [f"line {n}" for n in range(LINES)]
+    streams = talk.get(f"/v1/workspaces/crash/runs/{run_id}/logs/streams")["items"]
+    sealed = next(
+        s
+        for s in streams
+        if s["name"] == "user_logs/std_log.txt" and s["attempt"] == run["attempt"]
+    )
+    assert sealed["sha256"] == hashlib.sha256(log).hexdigest()
+    done = talk.client.get(
+        f"/v1/workspaces/crash/runs/{run_id}/files/outputs/done.txt", headers=talk.authorization()
+    )
+    assert done.text == "done"
+    events = talk.get(f"/v1/workspaces/crash/runs/{run_id}/events")["items"]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+
+
+@pytest.mark.parametrize("part", ["app.cli api", "celery", "postgres", "valkey"])
+def test_a_killed_part_of_the_control_plane_loses_nothing(
+    stack: Stack, talk: Talk, part: str
+) -> None:
+    run_id = submit(talk, COUNTING)
+    await_status(talk, run_id, "Running")
+    if part == "app.cli api":
+        pids = [p for p in processes(stack, "app.cli") if "api" in p.cmdline()]
+        assert pids
+        for process in pids:
+            process.kill()
+    else:
+        kill(stack, part)
+    assert_whole(talk, run_id)
+    assert run_of(talk, run_id)["attempt"] == 1
+
+
+def test_a_killed_runner_means_a_new_attempt(stack: Stack, talk: Talk) -> None:
+    run_id = submit(talk, COUNTING)
+    await_status(talk, run_id, "Running")
+    kill(stack, "runner/main.py")
+    assert_whole(talk, run_id)
+    run = run_of(talk, run_id)
+    assert run["attempt"] == 2
+    attempts = talk.get(f"/v1/workspaces/crash/runs/{run_id}/attempts")["items"]
+    assert [item["outcome"] for item in attempts] == ["Lost", "Completed"]
+    assert not processes(stack, "script.py"), "the first attempt's script lives on"
+
+
+def test_a_runner_that_dies_every_time_fails_the_run(stack: Stack, talk: Talk) -> None:
+    run_id = submit(talk, COUNTING, max_attempts=1)
+    await_status(talk, run_id, "Running")
+    kill(stack, "runner/main.py")
+    run = await_status(talk, run_id, "Failed")
+    assert run["error"]["code"] == "node_lost"
+
+
+def test_training_goes_on_while_the_whole_control_plane_is_down(stack: Stack, talk: Talk) -> None:
+    run_id = submit(talk, COUNTING)
+    await_status(talk, run_id, "Running")
+    stack.crash()
+    stack.start()
+    assert_whole(talk, run_id)
+    assert run_of(talk, run_id)["attempt"] == 1
+
+
+def test_progress_without_the_broker(stack: Stack, talk: Talk) -> None:
+    brokers = processes(stack, "valkey")
+    for broker in brokers:
+        broker.suspend()
+    try:
+        run_id = submit(talk, COUNTING)
+        assert_whole(talk, run_id)
+    finally:
+        for broker in brokers:
+            broker.resume()
+
+
+def test_cancel_kills_what_ignores_it_and_keeps_partial_outputs(stack: Stack, talk: Talk) -> None:
+    run_id = submit(talk, STUBBORN)
+    deadline = time.monotonic() + 30
+    while b"started" not in log_of(talk, run_id):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    for _ in range(2):
+        path = f"/v1/workspaces/crash/runs/{run_id}/cancel"
+        assert talk.ask("POST", path, expect=(202,)).json()["status"] == "CancelRequested"
+    run = await_status(talk, run_id, "Canceled")
+    assert run["outputs_partial"] is True
+    part = talk.client.get(
+        f"/v1/workspaces/crash/runs/{run_id}/files/outputs/part.txt", headers=talk.authorization()
+    )
+    assert part.text == "part"
+    assert not processes(stack, "script.py")
+    assert not processes(stack, "time.sleep(600)")
+
+
+def test_too_long_is_stopped_and_says_why(stack: Stack, talk: Talk) -> None:
+    script = "import time\ntime.sleep(600)\n"
+    run_id = submit(talk, script, max_run_duration_seconds=1)
+    run = await_status(talk, run_id, "Canceled")
+    assert run["error"]["code"] == "max_run_duration_exceeded"
+
+
+def test_the_exit_code_decides(stack: Stack, talk: Talk) -> None:
+    script = "import sys\nprint('about to fail')\nopen('outputs/x', 'w').write('x')\nsys.exit(3)\n"
+    run_id = submit(talk, script)
+    run = await_status(talk, run_id, "Failed")
+    assert (run["error"]["code"], run["error"]["exit_code"]) == ("process_failed", 3)
+    assert run["error"]["last_lines"] == ["about to fail"]
+    assert run["outputs_partial"] is True
+
+
+def test_nothing_is_left_of_the_runs(stack: Stack, talk: Talk) -> None:
+    deadline = time.monotonic() + 30
+    nodes = stack.data_dir / "nodes"
+    while list(nodes.iterdir()):
+        assert time.monotonic() < deadline, list(nodes.iterdir())
+        time.sleep(0.1)
+    assert not processes(stack, "runner/main.py")
+    cluster = talk.get("/v1/workspaces/crash/clusters/cpu")
+    assert cluster["node_state_counts"]["running"] == 0
