@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 
+from workers.runner.names import readable_name
 from workers.runner.notes import Notes
 from workers.runner.shipping import LogShipper
 from workers.runner.streams import Stream
@@ -102,11 +103,6 @@ class Follower(threading.Thread):
             return
         except OSError as error:
             self._notes.write_once(f"{tail.stream.name}: cannot be read: {error.strerror}")
-
-
-def readable_name(path: str) -> str:
-    """Return a file's path as text, with bytes that are not UTF-8 written as escapes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _regular_files(folder: str) -> Iterator[str]:

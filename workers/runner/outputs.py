@@ -11,12 +11,14 @@ from typing import NamedTuple
 
 from workers.runner.api import READ_BYTES, Channel, Endpoint, persist
 from workers.runner.errors import Refused
-from workers.runner.follow import readable_name
+from workers.runner.names import readable_name
 from workers.runner.notes import Notes
 from workers.runner.order import inside
 from workers.runner.parallel import for_each
 
 ASKED_AT_ONCE = 1000
+# What the control plane takes (app/storage/paths.py); escapes can make a name longer than that.
+LONGEST_PART_BYTES = 255
 
 
 class OutputFile(NamedTuple):
@@ -59,12 +61,12 @@ def publish_outputs(
             notes.write(f"{file.path}: vanished while it was collected")
 
     for_each(endpoint, [first_with[digest] for digest in missing], upload)
-    listed = [
-        {"path": file.path, "sha256": file.sha256, "size_bytes": file.size_bytes}
+    listed = {
+        file.path: {"path": file.path, "sha256": file.sha256, "size_bytes": file.size_bytes}
         for file in files
         if file.sha256 not in lost
-    ]
-    body = {"files": listed, "partial": is_partial}
+    }
+    body = {"files": list(listed.values()), "partial": is_partial}
     persist(lambda: channel.post_json("/outputs", body, timeout_seconds=120), endpoint.control)
     channel.close()
 
@@ -112,6 +114,9 @@ def _walk_folder(
 
 def _hashed(location: str, work_dir: str, notes: Notes) -> OutputFile | None:
     path = readable_name(os.path.relpath(location, work_dir))
+    if any(len(part.encode()) > LONGEST_PART_BYTES for part in path.split("/")):
+        notes.write(f"{path}: not collected: the name is too long")
+        return None
     digest = hashlib.sha256()
     size_bytes = 0
     try:

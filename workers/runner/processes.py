@@ -18,6 +18,8 @@ from workers.runner.streams import TAIL_LINES, Stream
 
 PIPE_BYTES = 1 << 20
 POLL_MILLISECONDS = 200
+# Unbuffered Python writes a line and its end apart; they travel better together.
+LINE_END_MILLISECONDS = 2
 DRAIN_SECONDS = 5.0
 _F_SETPIPE_SZ = 1031
 _PR_SET_PDEATHSIG = 1
@@ -156,6 +158,8 @@ class NodeProcess:
                 chunk = os.read(descriptor, PIPE_BYTES)
                 if not chunk:
                     return
+                if not chunk.endswith(b"\n") and poller.poll(LINE_END_MILLISECONDS):
+                    chunk += os.read(descriptor, PIPE_BYTES)
                 self._stream.append(chunk)
         finally:
             os.close(descriptor)

@@ -114,7 +114,7 @@ class RecordShipper(threading.Thread):
         except ValueError:
             record = None
         if isinstance(record, dict):
-            return record
+            return _clean(record) if b"\\u" in text else record
         self._notes.write(f"a line of the records file is not a record: {text[:80]!r}")
         return None
 
@@ -138,3 +138,14 @@ class RecordShipper(threading.Thread):
         self._offset = max(self._offset, offset)
         with open(self._path + ACKED_SUFFIX, "r+b", buffering=0) as file:
             file.write(b"%20d" % self._offset)
+
+
+def _clean(value: Any) -> Any:
+    """Replace characters that no database takes as text: NUL and halves of surrogate pairs."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
+    if isinstance(value, list):
+        return [_clean(item) for item in value]
+    if isinstance(value, dict):
+        return {_clean(key): _clean(item) for key, item in value.items()}
+    return value
