@@ -18,7 +18,6 @@ from app.embedded.errors import EmbeddedError
 from app.embedded.stack import Started, serve_until_stopped
 
 _GRACEFUL_SECONDS = 3
-_WORKER_THREADS = 8
 
 cli = typer.Typer(
     name="trainwright", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
@@ -90,18 +89,21 @@ def api(
     uvicorn.Server(config).run(sockets=sockets)
 
 
-@cli.command()
-def worker() -> None:
-    """Run the worker alone; database and broker come from the environment."""
+_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
+
+
+@cli.command(context_settings=_PASSED_ON)
+def worker(context: typer.Context) -> None:
+    """Run the worker alone; database and broker come from the environment.
+
+    Further options are Celery's.
+    """
     _execute(
         "celery",
-        *("--app", "workers.celery_app", "worker", "--pool", "threads"),
-        *("--concurrency", str(_WORKER_THREADS), "--loglevel", "INFO"),
+        *("--app", "workers.celery_app", "worker", "--loglevel", "INFO"),
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
+        *context.args,
     )
-
-
-_PASSED_ON = {"ignore_unknown_options": True, "allow_extra_args": True}
 
 
 @cli.command(context_settings=_PASSED_ON, add_help_option=False)

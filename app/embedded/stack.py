@@ -122,8 +122,17 @@ async def _migrate(supervisor: Supervisor, layout: Layout, env: dict[str, str]) 
 
 
 def _services(env: dict[str, str], layout: Layout, listener: socket.socket) -> list[ChildSpec]:
+    # Celery writes it once the worker is set up, before it looks for the broker.
+    pidfile = layout.data_dir / "worker.pid"
+
     async def answers() -> bool:
         return await _answers(listener)
+
+    async def has_pidfile() -> bool:
+        return pidfile.exists()
+
+    async def remove_pidfile() -> None:
+        pidfile.unlink(missing_ok=True)
 
     return [
         ChildSpec(
@@ -137,9 +146,11 @@ def _services(env: dict[str, str], layout: Layout, listener: socket.socket) -> l
         ),
         ChildSpec(
             name="worker",
-            argv=(*_PYTHON, "app.cli", "worker"),
+            argv=(*_PYTHON, "app.cli", "worker", "--pidfile", str(pidfile)),
             env=env,
             cwd=layout.data_dir,
+            prepare=remove_pidfile,
+            is_ready=has_pidfile,
             stop_seconds=10.0,
         ),
     ]
