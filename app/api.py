@@ -7,11 +7,14 @@ from app.blobs import router as blobs
 from app.clusters import router as clusters
 from app.datasets import router as datasets
 from app.datasets import versions_router as dataset_versions
+from app.deployments import router as deployments
+from app.deployments import scoring_router as scoring
 from app.environments import images_router as images
 from app.environments import router as environments
 from app.experiments import router as experiments
 from app.health import router as health
 from app.metrics import router as metrics
+from app.models import router as models
 from app.nodes import router as nodes
 from app.runs import events_router as run_events
 from app.runs import files_router as run_files
@@ -39,4 +42,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     snapshots.router,
     datasets.router,
     dataset_versions.router,
+    models.router,
+    deployments.router,
+    scoring.router,
 )

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
 from app.api import ROUTERS
 from app.auth.middleware import Authentication
 from app.auth.signing import Signer
+from app.deployments.scoring import scoring_client
 from app.kernel.broker import BrokerHints
 from app.kernel.config import Settings, get_settings
 from app.kernel.db import Database
@@ -70,6 +71,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.signer = Signer.load(settings.data_dir)
     app.state.database = Database(settings, hints)
     app.state.objects = ObjectStore(settings.data_dir / "objects")
+    scoring = AsyncExitStack()
+    app.state.scoring_client = await scoring.enter_async_context(scoring_client())
     listener = asyncio.create_task(app.state.signals.listen(settings.redis_url))
     try:
         yield
@@ -77,5 +80,6 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         listener.cancel()
         with suppress(asyncio.CancelledError):
             await listener
+        await scoring.aclose()
         hints.close()
         await app.state.database.close()

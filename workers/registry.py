@@ -3,7 +3,9 @@
 from workers.context import WorkerContext
 from workers.reconcile_cluster import ClusterReconciler
 from workers.reconcile_dataset import DatasetReconciler
+from workers.reconcile_deployment import DeploymentReconciler
 from workers.reconcile_image import ImageReconciler
+from workers.reconcile_model import ModelReconciler
 from workers.reconcile_run import RunReconciler
 from workers.reconciler import Reconciler
 
@@ -15,4 +17,6 @@ def make_reconcilers(context: WorkerContext) -> list[Reconciler]:
         DatasetReconciler(context.database, context.objects, context.settings),
         ClusterReconciler(context),
         RunReconciler(context),
+        ModelReconciler(context),
+        DeploymentReconciler(context),
     ]

@@ -9,6 +9,7 @@ from app.auth.access import NodeAccess
 from app.auth.principal import Principal
 from app.kernel.db import DatabaseDep
 from app.nodes.base import NodeWork
+from app.nodes.replica_work import ReplicaWork
 from app.nodes.run_work import RunWork
 
 RUN_NODE_PREFIX = "tw-run_"
@@ -20,7 +21,9 @@ async def find_work(session: AsyncSession, principal: Principal) -> NodeWork:
     Raises:
         AttemptSuperseded: its work is over.
     """
-    return await RunWork.find(session, principal.id)
+    if principal.id.startswith(RUN_NODE_PREFIX):
+        return await RunWork.find(session, principal.id)
+    return await ReplicaWork.find(session, principal.id)
 
 
 async def _work(principal: NodeAccess, database: DatabaseDep) -> NodeWork:

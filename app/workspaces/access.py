@@ -7,7 +7,7 @@ from fastapi import Depends, Path
 from app.auth.access import AnyAccess
 from app.auth.principal import Principal
 from app.kernel.db import SessionDep
-from app.kernel.errors import NotFound
+from app.kernel.errors import Forbidden, NotFound
 from app.kernel.names import WORKSPACE_PATTERN
 from app.tables.workspace import Workspace
 from app.workspaces import repository
@@ -24,11 +24,16 @@ async def _workspace(
 
 
 def check_workspace(principal: Principal, workspace: Workspace) -> None:
-    """Let a run or node see its own workspace only.
+    """Let a run or node see its own workspace only, and a deployment key none.
+
+    A deployment key has not been checked here; the routes that take one check it themselves.
 
     Raises:
+        Forbidden: it is a deployment key.
         NotFound: it belongs to another workspace; it learns nothing more than that.
     """
+    if principal.kind == "deployment":
+        raise Forbidden("A deployment key is good for scoring only; use an API token.")
     if principal.workspace_id and principal.workspace_id != workspace.id:
         raise NotFound(f"There is no workspace {workspace.name!r}.")
 

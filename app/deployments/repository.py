@@ -1,0 +1,141 @@
+"""Queries about deployments and replicas."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import and_, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.deployments.errors import DeploymentNotFound
+from app.kernel.pagination import PageQuery, fetch_page
+from app.tables.deployment import Deployment, Replica
+from app.tables.model import Model, ModelVersion
+from app.tables.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Target:
+    """A deployment with the replicas that can answer now.
+
+    Attributes:
+        deployment: its row.
+        replicas: name and port of each, those of the newest generation first.
+    """
+
+    deployment: Deployment
+    replicas: tuple[tuple[str, int], ...]
+
+
+async def find(session: AsyncSession, workspace_id: str, name: str) -> Deployment | None:
+    """The deployment of this name, if there is one."""
+    statement = select(Deployment).where(
+        Deployment.workspace_id == workspace_id, Deployment.name == name
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def get(session: AsyncSession, workspace_id: str, name: str) -> Deployment:
+    """The deployment of this name.
+
+    Raises:
+        DeploymentNotFound: there is none.
+    """
+    row = await find(session, workspace_id, name)
+    if row is None:
+        raise DeploymentNotFound(name)
+    return row
+
+
+async def lock(session: AsyncSession, deployment_id: str) -> Deployment:
+    """The deployment as it is now, locked until the transaction ends."""
+    statement = (
+        select(Deployment)
+        .where(Deployment.id == deployment_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return (await session.execute(statement)).scalar_one()
+
+
+async def list_page(
+    session: AsyncSession, workspace_id: str, page: PageQuery
+) -> tuple[list[Deployment], str]:
+    """Deployments of a workspace by name."""
+    return await fetch_page(
+        session,
+        select(Deployment).where(Deployment.workspace_id == workspace_id),
+        keys=[Deployment.name],
+        page=page,
+        key_of=lambda row: [row.name],
+    )
+
+
+async def model_names(
+    session: AsyncSession, version_ids: Sequence[str]
+) -> dict[str, tuple[str, int]]:
+    """Name and number of model versions, by id."""
+    statement = (
+        select(ModelVersion.id, Model.name, ModelVersion.version)
+        .join(Model, Model.id == ModelVersion.model_id)
+        .where(ModelVersion.id.in_(version_ids))
+    )
+    rows = await session.execute(statement)
+    return {version_id: (name, version) for version_id, name, version in rows}
+
+
+async def present_replicas(
+    session: AsyncSession, deployment_ids: Sequence[str]
+) -> dict[str, list[Replica]]:
+    """Replicas that are not removed, by deployment."""
+    statement = (
+        select(Replica)
+        .where(Replica.deployment_id.in_(deployment_ids), Replica.removed.is_(False))
+        .order_by(Replica.generation, Replica.index, Replica.start)
+        .execution_options(populate_existing=True)
+    )
+    found: dict[str, list[Replica]] = defaultdict(list)
+    for row in (await session.execute(statement)).scalars():
+        found[row.deployment_id].append(row)
+    return found
+
+
+async def replicas_to_judge(session: AsyncSession, row: Deployment) -> Sequence[Replica]:
+    """Replicas that are not removed, and all starts of the current generation."""
+    statement = (
+        select(Replica)
+        .where(
+            Replica.deployment_id == row.id,
+            Replica.removed.is_(False) | (Replica.generation == row.generation),
+        )
+        .order_by(Replica.generation, Replica.index, Replica.start)
+        .execution_options(populate_existing=True)
+    )
+    return (await session.execute(statement)).scalars().all()
+
+
+async def find_target(session: AsyncSession, workspace: str, name: str) -> Target | None:
+    """What a prediction needs, in one query.
+
+    Args:
+        session: a transaction to read in.
+        workspace: name of the workspace.
+        name: of the deployment.
+    """
+    can_answer = and_(
+        Replica.deployment_id == Deployment.id,
+        Replica.state == "Serving",
+        Replica.removed.is_(False),
+        Replica.port.is_not(None),
+    )
+    statement = (
+        select(Deployment, Replica.name, Replica.port)
+        .join(Workspace, Workspace.id == Deployment.workspace_id)
+        .outerjoin(Replica, can_answer)
+        .where(Workspace.name == workspace, Deployment.name == name)
+        .order_by(Replica.generation.desc(), Replica.index)
+    )
+    rows = (await session.execute(statement)).all()
+    if not rows:
+        return None
+    return Target(rows[0][0], tuple((name, port) for _, name, port in rows if name and port))

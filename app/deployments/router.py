@@ -1,0 +1,183 @@
+"""Routes of deployments."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from sqlalchemy.exc import IntegrityError
+
+from app.auth.access import UserAccess
+from app.auth.signing import Signer
+from app.deployments import repository, service
+from app.deployments.keys import deployment_keys
+from app.deployments.schemas import (
+    DeploymentKeys,
+    DeploymentPath,
+    DeploymentPut,
+    DeploymentRead,
+    KeyRegenerate,
+)
+from app.kernel.config import SettingsDep
+from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.errors import Conflict
+from app.kernel.etags import check_preconditions, resource_etag
+from app.kernel.pagination import Page, PageDep
+from app.kernel.urls import absolute_url
+from app.logs.respond import log_response
+from app.logs.service import LogReader
+from app.storage.access import ObjectsDep
+from app.tables.deployment import Deployment
+from app.workspaces.access import WorkspaceDep
+from app.workspaces.detached import DetachedWorkspaceDep
+
+router = APIRouter(prefix="/v1/workspaces/{workspace}/deployments", tags=["deployments"])
+_TEXT: dict[str, Any] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+_TAIL_BYTES = 1024 * 1024
+
+
+async def _deployment(
+    workspace: WorkspaceDep, deployment: DeploymentPath, session: SessionDep, _: UserAccess
+) -> Deployment:
+    return await repository.get(session, workspace.id, deployment)
+
+
+DeploymentDep = Annotated[Deployment, Depends(_deployment, scope="function")]
+
+
+@router.put("/{deployment}", responses={201: {"model": DeploymentRead}})
+async def put_deployment(
+    workspace: WorkspaceDep,
+    deployment: DeploymentPath,
+    body: DeploymentPut,
+    session: SessionDep,
+    settings: SettingsDep,
+    request: Request,
+    response: Response,
+    _: UserAccess,
+) -> DeploymentRead:
+    """Deploy a model version without code (201), or change a deployment (200).
+
+    It is Healthy once every replica has answered a real inference; until a change is healthy the
+    replicas before it go on answering.
+    """
+    found = await repository.find(session, workspace.id, deployment)
+    check_preconditions(request, _etag(found) if found else None)
+    try:
+        row, is_new = await service.put(
+            session, settings, workspace=workspace, name=deployment, body=body
+        )
+    except IntegrityError as error:
+        raise Conflict(
+            f"Deployment {deployment!r} is being created, or its model is being deleted; repeat"
+            " the call."
+        ) from error
+    if is_new:
+        response.status_code = 201
+        response.headers["Location"] = absolute_url(request, request.url.path)
+    return await _answer(session, row, request, response)
+
+
+@router.get("")
+async def list_deployments(
+    workspace: WorkspaceDep, session: SessionDep, page: PageDep, request: Request, _: UserAccess
+) -> Page[DeploymentRead]:
+    """Deployments by name."""
+    rows, following = await repository.list_page(session, workspace.id, page)
+    items = await service.read_all(session, rows, request)
+    return Page(items=items, next_page_token=following)
+
+
+@router.get("/{deployment}")
+async def get_deployment(
+    row: DeploymentDep, session: SessionDep, request: Request, response: Response
+) -> DeploymentRead:
+    """One deployment with its state and addresses."""
+    return await _answer(session, row, request, response)
+
+
+@router.delete("/{deployment}", status_code=202, responses={204: {"description": "It is gone"}})
+async def delete_deployment(
+    workspace: WorkspaceDep, deployment: DeploymentPath, session: SessionDep, _: UserAccess
+) -> Response:
+    """Take a deployment down: 202 while it goes, 204 when there is none."""
+    row = await repository.find(session, workspace.id, deployment)
+    if row is None:
+        return Response(status_code=204)
+    await service.delete(session, row)
+    return Response(status_code=202, headers={"Retry-After": "1"})
+
+
+@router.get("/{deployment}/keys")
+async def get_deployment_keys(row: DeploymentDep, request: Request) -> DeploymentKeys:
+    """Both keys of the scoring address."""
+    return _keys(row, request)
+
+
+@router.post("/{deployment}/keys/regenerate")
+async def regenerate_deployment_key(
+    row: DeploymentDep, body: KeyRegenerate, session: SessionDep, request: Request
+) -> DeploymentKeys:
+    """Replace one key; the old one is refused from now on."""
+    return _keys(await service.regenerate_key(session, row, body.key), request)
+
+
+@router.get("/{deployment}/logs", response_class=Response, responses={200: _TEXT, 206: _TEXT})
+@router.head("/{deployment}/logs", include_in_schema=False)
+async def get_deployment_logs(
+    workspace: DetachedWorkspaceDep,
+    deployment: DeploymentPath,
+    request: Request,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    _: UserAccess,
+    offset: Annotated[int, Query(ge=0, description="First byte")] = 0,
+    tail: Annotated[
+        int | None, Query(ge=0, le=100_000, description="Only so many last lines")
+    ] = None,
+    follow: Annotated[bool, Query(description="Go on until the deployment is gone")] = False,
+) -> Response:
+    """What all replicas printed, as it is now or followed with ``curl -N``."""
+    async with database.session() as session:
+        row = await repository.get(session, workspace.id, deployment)
+    if tail is not None:
+        reader = LogReader(database, objects, owner=row.id)
+        offset = max(offset, await _tail_offset(reader, tail))
+    return await log_response(
+        request,
+        database,
+        objects,
+        owner=row.id,
+        name="",
+        attempt=0,
+        offset=offset,
+        follow=follow,
+    )
+
+
+async def _tail_offset(reader: LogReader, lines: int) -> int:
+    stream = await reader.stream()
+    length = stream.length_bytes if stream else 0
+    start = max(0, length - _TAIL_BYTES)
+    data = b"".join([piece async for piece in reader.read(start, length)])
+    kept = b"".join(data.splitlines(keepends=True)[-lines:] if lines else [])
+    return start + len(data) - len(kept)
+
+
+async def _answer(
+    session: SessionDep, row: Deployment, request: Request, response: Response
+) -> DeploymentRead:
+    response.headers["ETag"] = _etag(row)
+    return (await service.read_all(session, [row], request))[0]
+
+
+def _keys(row: Deployment, request: Request) -> DeploymentKeys:
+    signer: Signer = request.app.state.signer
+    return DeploymentKeys(**deployment_keys(signer, row))
+
+
+def _etag(row: Deployment) -> str:
+    # The reconciler touches updated_at too; the ETag is about what users write.
+    written = (
+        f"{row.model_version_id}/{row.replica_count}/{sorted(row.resource_configuration.items())}"
+        f"/{row.description}/{sorted(row.tags.items())}"
+    )
+    return resource_etag(f"{row.id}/{written}", row.created_at)

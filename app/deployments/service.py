@@ -1,0 +1,210 @@
+"""Making, changing, showing and deleting deployments."""
+
+from collections.abc import Sequence
+
+from fastapi import Request
+from sqlalchemy import func
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.deployments import repository
+from app.deployments.decide import State
+from app.deployments.environment import serving_specs
+from app.deployments.errors import DeploymentDeleting, ModelNotServable
+from app.deployments.keys import KeyName
+from app.deployments.schemas import DeploymentPut, DeploymentRead, ReplicaRead
+from app.environments import service as environments
+from app.environments.errors import FrameworkUnavailable, PythonUnavailable
+from app.kernel.config import Settings
+from app.kernel.errors import FieldError, invalid_field
+from app.kernel.ids import new_id
+from app.kernel.urls import absolute_url
+from app.kernel.wake import wake
+from app.models import repository as models
+from app.models import service as model_service
+from app.models.errors import ModelNotFound, ModelVersionNotFound
+from app.models.schemas import ResourceConfiguration, parse_signature
+from app.tables.deployment import Deployment, Replica
+from app.tables.image import Image
+from app.tables.model import ModelVersion
+from app.tables.workspace import Workspace
+
+
+async def put(
+    session: AsyncSession,
+    settings: Settings,
+    *,
+    workspace: Workspace,
+    name: str,
+    body: DeploymentPut,
+) -> tuple[Deployment, bool]:
+    """Make a deployment, or change one; what needs new processes makes a new generation.
+
+    A repeated call changes nothing, except that it tries a failed deployment once more.
+
+    Returns:
+        The row, and whether it is new.
+
+    Raises:
+        ModelNotServable: this kind of model cannot be served.
+        Invalid: there is no such model version, or the environment cannot be had here.
+        DeploymentDeleting: it is going away.
+    """
+    version = await _servable_version(session, workspace, body)
+    wanted = body.resource_configuration or ResourceConfiguration.model_validate(
+        version.resource_configuration
+    )
+    row = await repository.find(session, workspace.id, name)
+    if row is not None:
+        row = await repository.lock(session, row.id)
+        if row.deleting:
+            raise DeploymentDeleting(f"Deployment {name!r} is being deleted; try again later.")
+    image = await _serving_image(session, settings, workspace, version, use_gpu=wanted.gpu > 0)
+    is_new = row is None
+    if row is None:
+        row = Deployment(
+            id=new_id("dep"),
+            workspace_id=workspace.id,
+            name=name,
+            generation=1,
+            state=State.TRANSITIONING,
+        )
+        session.add(row)
+    elif _needs_new_processes(row, version, image, wanted):
+        row.generation += 1
+        row.state = State.TRANSITIONING
+        row.state_at = func.clock_timestamp()
+        row.error = None
+    row.model_version_id = version.id
+    row.image_id = image.id
+    row.replica_count = body.replicas
+    row.resource_configuration = wanted.model_dump()
+    row.description = body.description
+    row.tags = dict(body.tags)
+    if is_new or row.signature is None:
+        row.signature = version.signature
+    await session.flush()
+    await wake(session, Deployment, row.id)
+    await session.refresh(row)
+    return row, is_new
+
+
+async def delete(session: AsyncSession, row: Deployment) -> None:
+    """Have the deployment taken down; its reconciler does it."""
+    row = await repository.lock(session, row.id)
+    row.deleting = True
+    await session.flush()
+    await wake(session, Deployment, row.id)
+
+
+async def regenerate_key(session: AsyncSession, row: Deployment, key: KeyName) -> Deployment:
+    """Replace one key; the old one is refused from now on."""
+    row = await repository.lock(session, row.id)
+    if key == "primary":
+        row.primary_key_number += 1
+    else:
+        row.secondary_key_number += 1
+    await session.flush()
+    return row
+
+
+async def read_all(
+    session: AsyncSession, rows: Sequence[Deployment], request: Request
+) -> list[DeploymentRead]:
+    """Deployments as the API shows them."""
+    models_by_id = await repository.model_names(session, [row.model_version_id for row in rows])
+    replicas = await repository.present_replicas(session, [row.id for row in rows])
+    prefix, _, _ = request.url.path.partition("/deployments")
+    base = absolute_url(request, f"{prefix}/deployments")
+    return [
+        _read(row, models_by_id[row.model_version_id], replicas.get(row.id, []), base)
+        for row in rows
+    ]
+
+
+def _read(
+    row: Deployment, model: tuple[str, int], replicas: list[Replica], base: str
+) -> DeploymentRead:
+    model_name, model_version = model
+    serving = [
+        replica
+        for replica in replicas
+        if replica.state == "Serving" and replica.generation == row.generation
+    ]
+    return DeploymentRead(
+        id=row.id,
+        name=row.name,
+        description=row.description,
+        tags=row.tags,
+        model_name=model_name,
+        model_version=model_version,
+        replicas=row.replica_count,
+        ready_replicas=len(serving),
+        resource_configuration=ResourceConfiguration.model_validate(row.resource_configuration),
+        generation=row.generation,
+        state=row.state,
+        state_at=row.state_at,
+        error=row.error,
+        is_deleting=row.deleting,
+        scoring_uri=f"{base}/{row.name}/score",
+        swagger_uri=f"{base}/{row.name}/swagger.json",
+        image_hash=row.image_id,
+        signature=parse_signature(row.signature),
+        replica_states=[ReplicaRead.model_validate(replica) for replica in replicas],
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+async def _servable_version(
+    session: AsyncSession, workspace: Workspace, body: DeploymentPut
+) -> ModelVersion:
+    try:
+        _, version = await models.get_version(
+            session, workspace.id, body.model_name, str(body.model_version)
+        )
+    except ModelNotFound as error:
+        raise invalid_field("/model_name", "unknown_model", error.detail) from error
+    except ModelVersionNotFound as error:
+        raise invalid_field("/model_version", "unknown_model_version", error.detail) from error
+    reason = model_service.not_servable_reason(version)
+    if reason:
+        what = f"Version {version.version} of model {body.model_name!r} cannot be deployed"
+        raise ModelNotServable(
+            f"{what} without code. {reason}",
+            errors=[FieldError("/model_version", "model_not_servable", reason)],
+        )
+    return version
+
+
+async def _serving_image(
+    session: AsyncSession,
+    settings: Settings,
+    workspace: Workspace,
+    version: ModelVersion,
+    *,
+    use_gpu: bool,
+) -> Image:
+    first, *others = serving_specs(version.framework_version, use_gpu=use_gpu)
+    pointer = "/model_version"
+    try:
+        image, _ = await environments.ensure_image(
+            session, settings, workspace, first, pointer=pointer
+        )
+    except (FrameworkUnavailable, PythonUnavailable):
+        if not others:
+            raise
+        image, _ = await environments.ensure_image(
+            session, settings, workspace, others[0], pointer=pointer
+        )
+    return image
+
+
+def _needs_new_processes(
+    row: Deployment, version: ModelVersion, image: Image, wanted: ResourceConfiguration
+) -> bool:
+    return (
+        row.model_version_id != version.id
+        or row.image_id != image.id
+        or row.resource_configuration != wanted.model_dump()
+        or row.state == State.FAILED
+    )

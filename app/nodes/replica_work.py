@@ -1,0 +1,107 @@
+"""A node that works for a replica of a deployment."""
+
+from typing import Any
+
+from sqlalchemy import func
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.signing import Signer
+from app.deployments.order import build_order, log_attempt
+from app.kernel.clock import utc_now
+from app.kernel.config import Settings
+from app.kernel.errors import invalid_field
+from app.kernel.wake import wake
+from app.models.schemas import SignatureRead
+from app.nodes.base import Command
+from app.nodes.schemas import Heartbeat, NodeEvent, Outputs, RecordBatch
+from app.runs.errors import AttemptSuperseded
+from app.tables.deployment import Deployment, Replica
+
+_ENDED = frozenset({"Exited", "Lost"})
+
+
+class ReplicaWork:
+    """The work of one replica."""
+
+    def __init__(self, replica: Replica, deployment: Deployment) -> None:
+        self._name = replica.name
+        self.workspace_id = deployment.workspace_id
+        self.log_owner = deployment.id
+        self.attempt = log_attempt(replica)
+
+    @classmethod
+    async def find(cls, session: AsyncSession, node_name: str) -> "ReplicaWork":
+        """The work of the replica of this name.
+
+        Raises:
+            AttemptSuperseded: it was given up, or its deployment is gone.
+        """
+        replica = await session.get(Replica, node_name)
+        deployment = await session.get(Deployment, replica.deployment_id) if replica else None
+        if replica is None or deployment is None or replica.removed or replica.state == "Lost":
+            raise AttemptSuperseded("This replica was given up; end yourself.")
+        return cls(replica, deployment)
+
+    async def order(
+        self, session: AsyncSession, settings: Settings, signer: Signer
+    ) -> dict[str, Any]:
+        """The work order."""
+        replica = await session.get_one(Replica, self._name)
+        return await build_order(session, settings, signer, replica=replica)
+
+    async def on_heartbeat(self, session: AsyncSession, beat: Heartbeat) -> Command:
+        """Note the time."""
+        replica = await self._lock(session)
+        replica.heartbeat_at = func.clock_timestamp()
+        return "start" if beat.phase == "ready" else "continue"
+
+    async def on_event(self, session: AsyncSession, event: NodeEvent) -> Command:
+        """Move the replica; an event that comes again changes nothing."""
+        replica = await self._lock(session)
+        replica.heartbeat_at = func.clock_timestamp()
+        details = event.model_extra or {}
+        if event.event == "serving" and replica.state not in _ENDED | {"Serving"}:
+            await self._serving(session, replica, details)
+        elif event.event == "exited":
+            await self._ended(session, replica, {"processes": details.get("processes", [])})
+        elif event.event == "failed":
+            failed = {key: str(details.get(key)) for key in ("code", "message")}
+            await self._ended(session, replica, {"failed": failed})
+        return "start" if event.event == "ready" else "continue"
+
+    async def on_records(self, session: AsyncSession, batch: RecordBatch) -> int:
+        """Take and drop records: a replica logs no metrics."""
+        return batch.first_seq + len(batch.records)
+
+    async def on_outputs(self, session: AsyncSession, outputs: Outputs) -> None:
+        """Take and drop the manifest: a replica has no outputs."""
+
+    async def _serving(
+        self, session: AsyncSession, replica: Replica, details: dict[str, Any]
+    ) -> None:
+        port = details.get("port")
+        if not isinstance(port, int) or not 0 < port < 65536:
+            raise invalid_field("/port", "port_invalid", "A port is a number up to 65535.")
+        replica.state = "Serving"
+        replica.port = port
+        replica.serving_at = func.clock_timestamp()
+        signature = (details.get("body") or {}).get("signature")
+        if signature is not None:
+            deployment = await session.get_one(Deployment, replica.deployment_id)
+            deployment.signature = SignatureRead.model_validate(signature).model_dump()
+        await wake(session, Deployment, replica.deployment_id)
+
+    async def _ended(self, session: AsyncSession, replica: Replica, result: dict[str, Any]) -> None:
+        if replica.state in _ENDED:
+            return
+        replica.state = "Exited"
+        replica.result = {**result, "ended_at": utc_now().timestamp()}
+        await wake(session, Deployment, replica.deployment_id)
+
+    async def _lock(self, session: AsyncSession) -> Replica:
+        replica = await session.get(
+            Replica, self._name, with_for_update=True, populate_existing=True
+        )
+        if replica is None or replica.removed or replica.state == "Lost":
+            raise AttemptSuperseded("This replica was given up; end yourself.")
+        return replica

@@ -1,0 +1,212 @@
+"""Moves a deployment towards its desired state: replicas up, crashed ones again, old ones away."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import Table, func, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.principal import Principal
+from app.blobs import repository as blobs
+from app.deployments import repository
+from app.deployments.decide import LIVE_STATES, Plan, ReplicaView, State, View, decide
+from app.deployments.order import replica_name
+from app.deployments.program import publish_program
+from app.kernel.clock import utc_now
+from app.logs import service as logs
+from app.providers.base import Capacity, NodeSpec, NotYetRemoved
+from app.tables.deployment import Deployment, Replica
+from app.tables.image import Image
+from workers.context import WorkerContext
+from workers.reconciler import Guard
+
+_GIB = 1024**3
+_NOT_YET_SECONDS = 1.0
+
+
+class DeploymentReconciler:
+    """One step: look, decide, write the rows, then start and remove what they say."""
+
+    table = cast("Table", Deployment.__table__)
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+
+    async def reconcile(self, guard: Guard) -> float | None:
+        """Do what can be done now; says when to look again."""
+        async with self._context.database.session() as session:
+            row = await session.get(Deployment, guard.lease.row_id)
+            if row is None:
+                return None
+            image = await session.get_one(Image, row.image_id)
+            replicas = await repository.replicas_to_judge(session, row)
+        plan = await self._plan(row, image, replicas)
+        if plan.is_gone:
+            await self._forget(guard)
+            return None
+        if plan.launch:
+            stored = await publish_program(self._context.objects)
+            async with self._context.database.session() as session:
+                await blobs.add(session, row.workspace_id, stored)
+        to_start = await self._write(guard, row.generation, plan)
+        if to_start is None:
+            return 0.0  # the wish changed while it was looked at
+        for replica in to_start:
+            await self._start(guard, row, replica)
+        is_clean = await self._remove(guard, plan.remove)
+        return plan.check_in_seconds if is_clean else _NOT_YET_SECONDS
+
+    async def _plan(self, row: Deployment, image: Image, replicas: Sequence[Replica]) -> Plan:
+        present = [replica for replica in replicas if not replica.removed]
+        alive = {
+            replica.name: await self._context.provider.is_alive(replica.name) for replica in present
+        }
+        view = View(
+            generation=row.generation,
+            replica_count=row.replica_count,
+            is_deleting=row.deleting,
+            state=row.state,
+            image_state=image.state,
+            image_error=image.error,
+            fits=self._fits(row, await self._context.provider.capacity()),
+            replicas=[_view(replica, alive.get(replica.name, False)) for replica in replicas],
+        )
+        return decide(view, [replica.name for replica in present])
+
+    def _fits(self, row: Deployment, capacity: Capacity) -> bool:
+        wanted = row.resource_configuration
+        overcommit = self._context.settings.node_overcommit
+        return bool(
+            wanted["cpu"] <= capacity.cores * overcommit
+            and wanted["memory_gb"] * _GIB <= capacity.memory_bytes
+            and wanted["gpu"] <= capacity.gpus
+        )
+
+    async def _write(self, guard: Guard, generation: int, plan: Plan) -> list[Replica] | None:
+        """Write state and new rows; returns the replicas whose processes must be there."""
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            row = await repository.lock(session, guard.lease.row_id)
+            if row.generation != generation:
+                return None
+            _show(row, plan)
+            for launch in plan.launch:
+                name = replica_name(
+                    row.id, generation=generation, index=launch.index, start=launch.start
+                )
+                session.add(
+                    Replica(
+                        name=name,
+                        deployment_id=row.id,
+                        generation=generation,
+                        index=launch.index,
+                        start=launch.start,
+                    )
+                )
+            await session.flush()
+            present = await repository.present_replicas(session, [row.id])
+            await self._mark_lost(session, present[row.id])
+            return [
+                replica
+                for replica in present[row.id]
+                if replica.state == "Assigned" and replica.name not in plan.remove
+            ]
+
+    async def _mark_lost(self, session: AsyncSession, present: Sequence[Replica]) -> None:
+        """Write down what went away without a word; what did report an end keeps its report."""
+        for replica in present:
+            if replica.state not in ("Launched", "Serving"):
+                continue
+            if not await self._context.provider.is_alive(replica.name):
+                replica.state = "Lost"
+                replica.result = {"ended_at": utc_now().timestamp()}
+        await session.flush()
+
+    async def _start(self, guard: Guard, row: Deployment, replica: Replica) -> None:
+        wanted = row.resource_configuration
+        token = self._context.signer.issue(
+            Principal(
+                kind="node",
+                id=replica.name,
+                name=f"node {replica.name}",
+                workspace_id=row.workspace_id,
+                attempt=replica.start,
+            )
+        )
+        await self._context.provider.ensure(
+            NodeSpec(
+                name=replica.name,
+                endpoint=self._context.settings.base_url,
+                token=token,
+                cores=wanted["cpu"],
+                memory_bytes=int(wanted["memory_gb"] * _GIB),
+            )
+        )
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            await session.execute(
+                update(Replica)
+                .where(Replica.name == replica.name, Replica.state == "Assigned")
+                .values(state="Launched", launched_at=func.clock_timestamp())
+            )
+
+    async def _remove(self, guard: Guard, names: Sequence[str]) -> bool:
+        """Take replicas away; says whether nothing of them is left."""
+        gone = []
+        for name in names:
+            try:
+                await self._context.provider.remove(name)
+                gone.append(name)
+            except NotYetRemoved:
+                continue
+        if gone:
+            async with self._context.database.session() as session:
+                await guard.check(session)
+                await session.execute(
+                    update(Replica).where(Replica.name.in_(gone)).values(removed=True)
+                )
+        return len(gone) == len(names)
+
+    async def _forget(self, guard: Guard) -> None:
+        """Seal the log, so that its followers end, and remove the row."""
+        await logs.seal(self._context.database, self._context.objects, guard.lease.row_id)
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            await session.delete(await session.get_one(Deployment, guard.lease.row_id))
+
+
+def _show(row: Deployment, plan: Plan) -> None:
+    if row.state != plan.state:
+        row.state = plan.state
+        row.state_at = func.clock_timestamp()
+    if plan.state != State.FAILED or plan.error is not None:
+        row.error = plan.error
+
+
+def _view(replica: Replica, is_alive: bool) -> ReplicaView:
+    now = utc_now().timestamp()
+    state = replica.state
+    if state in ("Launched", "Serving") and not is_alive:
+        state = "Lost"
+    result: dict[str, Any] = replica.result or {}
+    ended_at: float | None = None
+    if state not in LIVE_STATES:
+        ended_at = result.get("ended_at", now)
+    view = ReplicaView(
+        name=replica.name,
+        generation=replica.generation,
+        index=replica.index,
+        start=replica.start,
+        state=state,
+        is_alive=is_alive,
+        ended_seconds_ago=None if ended_at is None else max(0.0, now - ended_at),
+        result=replica.result,
+    )
+    served = _served_seconds(replica.serving_at, ended_at or now)
+    return replace(view, served_seconds=served)
+
+
+def _served_seconds(serving_at: datetime | None, until: float) -> float | None:
+    return None if serving_at is None else max(0.0, until - serving_at.timestamp())
