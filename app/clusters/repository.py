@@ -72,7 +72,8 @@ async def node_state_counts(session: AsyncSession, cluster_id: str) -> dict[str,
         .where(ClusterNode.cluster_id == cluster_id)
         .group_by(ClusterNode.state)
     )
-    return dict((await session.execute(statement)).tuples().all())
+    counts = await session.execute(statement)
+    return {state: count for state, count in counts}  # noqa: C416  (a row is no tuple to mypy)
 
 
 async def handed_out(session: AsyncSession) -> tuple[float, int]:

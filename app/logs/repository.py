@@ -87,7 +87,7 @@ async def read_chunks(
         .order_by(place)
         .limit(limit)
     )
-    rows = (await session.execute(statement)).tuples().all()
+    rows = (await session.execute(statement)).all()
     return [(offset or 0, data) for offset, data in rows]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import Result, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.pagination import PageQuery, fetch_page
@@ -77,7 +77,11 @@ async def names(
     clusters = await session.execute(
         select(Cluster.id, Cluster.name).where(Cluster.id.in_(cluster_ids))
     )
-    return dict(experiments.tuples().all()), dict(clusters.tuples().all())
+    return _pairs(experiments), _pairs(clusters)
+
+
+def _pairs(rows: Result[str, str]) -> dict[str, str]:
+    return {key: value for key, value in rows}  # noqa: C416  (a row is no tuple to mypy)
 
 
 async def events_after(

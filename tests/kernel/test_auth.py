@@ -16,8 +16,8 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 @pytest.fixture
-async def api(tmp_path: Path, postgres_url: str) -> AsyncIterator[LiveApi]:
-    async with live_api(tmp_path, postgres_url) as api:
+async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
+    async with live_api(tmp_path, postgres_url, broker_url) as api:
         yield api
 
 
@@ -91,8 +91,10 @@ async def test_runs_and_nodes_cannot_use_the_routes_of_users(api: LiveApi) -> No
             assert own.status_code == 404
 
 
-async def test_foreign_hosts_and_origins_are_refused(tmp_path: Path, postgres_url: str) -> None:
-    async with live_api(tmp_path, postgres_url) as api:
+async def test_foreign_hosts_and_origins_are_refused(
+    tmp_path: Path, postgres_url: str, broker_url: str
+) -> None:
+    async with live_api(tmp_path, postgres_url, broker_url) as api:
         headers = {"Origin": "http://evil.example"}
         assert (await api.client.get("http://api/v1/me", headers=headers)).status_code == 403
         own = {"Origin": "http://api"}

@@ -20,8 +20,8 @@ TABLE = cast("Table", Cluster.__table__)
 
 
 @pytest.fixture
-async def api(tmp_path: Path, postgres_url: str) -> AsyncIterator[LiveApi]:
-    async with live_api(tmp_path, postgres_url) as api:
+async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
+    async with live_api(tmp_path, postgres_url, broker_url) as api:
         yield api
 
 

@@ -1,0 +1,192 @@
+"""Submitting runs: what is wrong is said, with its place, and changes nothing."""
+
+import asyncio
+import io
+import tarfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.live_api import LiveApi, live_api
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
+    async with live_api(tmp_path, postgres_url, broker_url) as api:
+        yield api
+
+
+def packed(**files: str) -> bytes:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w:gz") as archive:
+        for name, text in files.items():
+            info = tarfile.TarInfo(name.replace("__", "."))
+            info.size = len(text.encode())
+            archive.addfile(info, io.BytesIO(text.encode()))
+    return target.getvalue()
+
+
+@pytest.fixture
+async def request_body(api: LiveApi) -> dict[str, Any]:
+    """A run request that is accepted."""
+    made = await api.client.put("clusters/cpu", json={"vm_size": "small"})
+    assert made.status_code == 201, made.text
+    snapshot = await api.client.put("snapshots", content=packed(train__py="print(1)"))
+    return {
+        "experiment_name": "first",
+        "snapshot_id": snapshot.json()["id"],
+        "cluster_name": "cpu",
+        "entry_script": "train.py",
+    }
+
+
+async def test_a_run_is_accepted_at_once(api: LiveApi, request_body: dict[str, Any]) -> None:
+    answer = await api.client.post("runs", json=request_body)
+    run = answer.json()
+    assert answer.status_code == 201
+    assert answer.headers["location"].endswith(f"/runs/{run['id']}")
+    assert run["status"] == "Starting"
+    events = (await api.client.get(f"runs/{run['id']}/events")).json()["items"]
+    assert [event["seq"] for event in events] == [1, 2]
+    listed = (await api.client.get("runs", params={"experiment_name": "first"})).json()
+    assert [item["id"] for item in listed["items"]] == [run["id"]]
+
+
+@pytest.mark.parametrize(
+    ("change", "pointer"),
+    [
+        ({"entry_script": "missing.py"}, "/entry_script"),
+        ({"cluster_name": "nowhere"}, "/cluster_name"),
+        ({"snapshot_id": "snap_nothing"}, "/snapshot_id"),
+        ({"entry_script": None}, "/"),
+        ({"command": "python train.py"}, "/"),
+        ({"script_params": {"--data": {"dataset": "none"}}}, "/script_params/--data"),
+        ({"inputs": {"x": {"dataset": "none", "version": 3}}}, "/inputs/x"),
+        ({"inputs": {"bad name": {"dataset": "none"}}}, "/inputs/bad name"),
+        ({"node_count": 2}, "/node_count"),
+        ({"node_count": 0}, "/node_count"),
+        ({"max_run_duration_seconds": 0}, "/max_run_duration_seconds"),
+        ({"environment": {"framework": "tensorflow", "framework_version": "1.2"}},
+         "/environment/framework_version"),
+        ({"environment": {"pip_packages": ["--index-url http://evil"]}},
+         "/environment/pip_packages/0"),
+        ({"environment": {"python_version": "2.7"}}, "/environment/python_version"),
+        ({"environment_variables": {"A=B": "x"}}, "/environment_variables/A=B"),
+        ({"colour": "blue"}, "/colour"),
+    ],
+)  # fmt: skip
+async def test_what_is_wrong_is_named_and_nothing_is_written(
+    api: LiveApi, request_body: dict[str, Any], change: dict[str, Any], pointer: str
+) -> None:
+    answer = await api.client.post("runs", json={**request_body, **change})
+    assert answer.status_code == 422, answer.text
+    problem = answer.json()
+    pointers = [field["pointer"] for field in problem["errors"]]
+    assert any(found.startswith(pointer) for found in pointers), pointers
+    assert (await api.client.get("runs")).json()["items"] == []
+    assert (await api.client.get("experiments")).json()["items"] == []
+
+
+async def test_an_idempotency_key_makes_one_run_of_many_requests(
+    api: LiveApi, request_body: dict[str, Any]
+) -> None:
+    headers = {"Idempotency-Key": "once"}
+
+    async def submit() -> tuple[int, str]:
+        answer = await api.client.post("runs", json=request_body, headers=headers)
+        return answer.status_code, str(answer.json().get("id"))
+
+    answers = await asyncio.gather(*(submit() for _ in range(10)))
+    assert {status for status, _ in answers} == {201}
+    assert len({run_id for _, run_id in answers}) == 1
+    assert len((await api.client.get("runs")).json()["items"]) == 1
+    other = await api.client.post(
+        "runs", json={**request_body, "display_name": "other"}, headers=headers
+    )
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_tags_change_and_properties_do_not(
+    api: LiveApi, request_body: dict[str, Any]
+) -> None:
+    run = (await api.client.post("runs", json=request_body)).json()
+    path = f"runs/{run['id']}"
+    changed = await api.client.patch(path, json={"tags": {"a": "1"}, "properties": {"p": "x"}})
+    assert changed.json()["tags"] == {"a": "1"}
+    removed = await api.client.patch(path, json={"tags": {"a": None}})
+    assert removed.json()["tags"] == {}
+    refused = await api.client.patch(path, json={"properties": {"p": "y"}})
+    assert (refused.status_code, refused.json()["code"]) == (409, "property_immutable")
+    again = await api.client.patch(path, json={"properties": {"p": "x", "q": "z"}})
+    assert again.json()["properties"] == {"p": "x", "q": "z"}
+
+
+async def test_a_write_with_an_old_etag_is_refused(
+    api: LiveApi, request_body: dict[str, Any]
+) -> None:
+    run = await api.client.post("runs", json=request_body)
+    path, etag = f"runs/{run.json()['id']}", run.headers["etag"]
+    body = {"display_name": "mine"}
+    first = await api.client.patch(path, json=body, headers={"If-Match": etag})
+    second = await api.client.patch(path, json=body, headers={"If-Match": etag})
+    assert (first.status_code, second.status_code) == (200, 412)
+
+
+async def test_files_are_uploaded_once_and_never_change(
+    api: LiveApi, request_body: dict[str, Any]
+) -> None:
+    run = (await api.client.post("runs", json=request_body)).json()
+    path = f"runs/{run['id']}/files/outputs/a.bin"
+    assert (await api.client.put(path, content=b"0123456789")).status_code == 201
+    assert (await api.client.put(path, content=b"0123456789")).status_code == 200
+    changed = await api.client.put(path, content=b"other")
+    assert (changed.status_code, changed.json()["code"]) == (409, "file_immutable")
+    part = await api.client.get(path, headers={"Range": "bytes=2-4"})
+    assert (part.status_code, part.content) == (206, b"234")
+    assert part.headers["content-range"] == "bytes 2-4/10"
+    for bad in ("../x", "a//b", "%2e%2e/x"):
+        answer = await api.client.put(f"runs/{run['id']}/files/{bad}", content=b"x")
+        assert answer.status_code in (404, 405, 422), (bad, answer.text)
+
+
+async def test_metrics_sent_twice_count_once(api: LiveApi, request_body: dict[str, Any]) -> None:
+    run = (await api.client.post("runs", json=request_body)).json()
+    path = f"runs/{run['id']}/metrics"
+    values = [{"name": "loss", "value": 1.0 / (n + 1), "step": 0} for n in range(20)]
+    for _ in range(2):
+        body = {"source": "me", "first_seq": 0, "values": values}
+        assert (await api.client.post(path, json=body)).status_code == 201
+    text = '{"source":"me","first_seq":20,"values":[{"name":"loss","value":"NaN","type":"string"}]}'
+    headers = {"content-type": "application/json"}
+    assert (await api.client.post(path, content=text, headers=headers)).status_code == 201
+    (metric,) = (await api.client.get(path)).json()["items"]
+    assert len(metric["points"]) == 21
+    assert (metric["max"], metric["min"]) == (1.0, 0.05)
+    assert metric["last"] == "NaN"
+
+
+async def test_runs_of_another_workspace_are_not_found(
+    api: LiveApi, request_body: dict[str, Any]
+) -> None:
+    run = (await api.client.post("runs", json=request_body)).json()
+    await api.client.put("http://api/v1/workspaces/other")
+    answer = await api.client.get(f"http://api/v1/workspaces/other/runs/{run['id']}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "run_not_found")
+
+
+async def test_events_wait_and_stream(api: LiveApi, request_body: dict[str, Any]) -> None:
+    run = (await api.client.post("runs", json=request_body)).json()
+    path = f"runs/{run['id']}/events"
+    waiting = asyncio.create_task(api.client.get(path, params={"after": 2, "wait": 10}))
+    await api.client.patch(f"runs/{run['id']}", json={"display_name": "x"})
+    async with asyncio.timeout(5):
+        events = (await waiting).json()["items"]
+    assert [event["type"] for event in events] == ["updated"]
+    bad = await api.client.get(
+        path, headers={"Accept": "text/event-stream", "Last-Event-ID": "zero"}
+    )
+    assert bad.status_code == 422
