@@ -17,6 +17,7 @@ from app.kernel.http import BodyLimit, HostAndOrigin, RequestIds
 from app.kernel.json import NewlineJSONResponse
 from app.kernel.logging import configure_logging
 from app.kernel.problems import install_problem_handlers
+from app.kernel.request_metrics import RequestMetrics
 from app.kernel.signals import Signals
 from app.openapi import install_openapi
 from app.storage.objects import ObjectStore
@@ -61,6 +62,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(HostAndOrigin, allowed_hosts=settings.allowed_hosts)
     app.add_middleware(RequestIds)
+    app.add_middleware(RequestMetrics)
     return app
 
 

@@ -1,5 +1,7 @@
 """What a worker process runs in its loop: all reconcilers, and the poller."""
 
+import asyncio
+from functools import partial
 from pathlib import Path
 
 import app.tables.registry  # noqa: F401  (foreign keys need every table to be known)
@@ -14,6 +16,7 @@ from workers.context import WorkerContext
 from workers.reconciler import Engine
 from workers.registry import make_reconcilers
 
+_ABANDONED_SECONDS = 24 * 3600.0
 RUNNER = Path(__file__).parent / "runner" / "main.py"
 
 
@@ -35,6 +38,7 @@ class WorkerProcess:
 
     def __init__(self, settings: Settings) -> None:
         context = make_context(settings)
+        self._objects = context.objects
         self._engine = Engine(
             context.database,
             make_reconcilers(context),
@@ -43,7 +47,9 @@ class WorkerProcess:
         )
 
     async def run(self) -> None:
-        """Poll for ever."""
+        """Throw away what crashed uploads left, then poll for ever."""
+        clean = partial(self._objects.clean_incoming, older_than_seconds=_ABANDONED_SECONDS)
+        await asyncio.to_thread(clean)
         await self._engine.poll_forever()
 
     async def hint(self, topic: str, row_id: str) -> None:

@@ -1,10 +1,14 @@
 """Health, open to all: alive, and able to serve."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from sqlalchemy import text
 
-from app.kernel.db import DatabaseDep
+from app.auth.access import UserAccess
+from app.health import repository
+from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.request_metrics import REGISTRY
 
 router = APIRouter(tags=["health"])
 
@@ -20,6 +24,19 @@ class Health(BaseModel):
 async def get_health(request: Request) -> Health:
     """The process is alive."""
     return Health(status="ok", version=request.app.version)
+
+
+@router.get("/metrics", response_class=Response)
+async def get_metrics(session: SessionDep, _: UserAccess) -> Response:
+    """Figures for Prometheus: requests of this process, runs by state, overdue work."""
+    lines = [generate_latest(REGISTRY).decode()]
+    lines.append("# TYPE trainwright_runs gauge\n")
+    for status, count in await repository.runs_by_status(session):
+        lines.append(f'trainwright_runs{{status="{status}"}} {count}\n')
+    lines.append("# TYPE trainwright_reconcile_lag_seconds gauge\n")
+    for table, seconds in await repository.reconcile_lag_seconds(session):
+        lines.append(f'trainwright_reconcile_lag_seconds{{table="{table}"}} {seconds:.3f}\n')
+    return Response("".join(lines), media_type=CONTENT_TYPE_LATEST)
 
 
 @router.get("/readyz")
