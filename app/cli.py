@@ -6,6 +6,7 @@ The supervisor lives in this process for as long as the stack runs, so what it d
 
 import ipaddress
 import os
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ import uvicorn
 from app.embedded.errors import EmbeddedError
 from app.embedded.stack import Started, serve_until_stopped
 
+DEFAULT_DATA_DIR = "~/.trainwright"
 _GRACEFUL_SECONDS = 3
 
 cli = typer.Typer(
@@ -40,7 +42,7 @@ def up(
     data_dir: Annotated[
         Path,
         typer.Option(envvar="TRAINWRIGHT_DATA_DIR", help="Folder that everything is kept in."),
-    ] = Path("~/.trainwright"),
+    ] = Path(DEFAULT_DATA_DIR),
     host: Host = "127.0.0.1",
     port: Port = 8470,
 ) -> None:
@@ -143,7 +145,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _announce(started: Started) -> None:
-    create = f"{Path(sys.argv[0]).with_name('trainwright').name} token create NAME"
+    create = _token_command(started.data_dir)
     lines = [
         f"Trainwright is ready at {started.address}",
         f"  data folder  {started.data_dir}",
@@ -157,6 +159,17 @@ def _announce(started: Started) -> None:
     lines.append("Ctrl-C stops it.")
     typer.echo("\n".join(lines))
     sys.stdout.flush()
+
+
+def _token_command(data_dir: Path) -> str:
+    """Return what to type, in this folder, for another token of this stack."""
+    program = Path(sys.executable).with_name("trainwright")
+    if program.is_relative_to(Path.cwd()):
+        program = program.relative_to(Path.cwd())
+    command = f"{shlex.quote(str(program))} token create NAME"
+    if data_dir == Path(DEFAULT_DATA_DIR).expanduser().resolve():
+        return command
+    return f"TRAINWRIGHT_DATA_DIR={shlex.quote(str(data_dir))} {command}"
 
 
 def _report(line: str) -> None:
