@@ -9,6 +9,7 @@ from app.auth.signing import Signer
 from app.kernel.broker import BrokerHints
 from app.kernel.config import Settings
 from app.kernel.db import Database
+from app.kernel.hints import Hint
 from app.kernel.signals import Signals
 from app.providers.process.provider import ProcessProvider
 from app.storage.objects import ObjectStore
@@ -20,12 +21,29 @@ _ABANDONED_SECONDS = 24 * 3600.0
 RUNNER = Path(__file__).parent / "runner" / "main.py"
 
 
-def make_context(settings: Settings) -> WorkerContext:
+class WorkerHints:
+    """Hints of a worker: rows go straight to its own engine, signals over the broker."""
+
+    def __init__(self, broker: BrokerHints) -> None:
+        self._broker = broker
+        self.engine: Engine | None = None
+
+    def send(self, hints: list[Hint]) -> None:
+        """Send these; called in the loop."""
+        signals = []
+        for hint in hints:
+            if hint.kind == "reconcile" and self.engine is not None:
+                self.engine.hint(hint.topic, hint.id)
+            else:
+                signals.append(hint)
+        self._broker.send(signals)
+
+
+def make_context(settings: Settings, signals: Signals, hints: WorkerHints) -> WorkerContext:
     """The world of this worker process."""
-    signals = Signals()
     return WorkerContext(
         settings=settings,
-        database=Database(settings, BrokerHints(settings, signals)),
+        database=Database(settings, hints),
         objects=ObjectStore(settings.data_dir / "objects"),
         signals=signals,
         signer=Signer.load(settings.data_dir),
@@ -37,7 +55,9 @@ class WorkerProcess:
     """Runs the engine; made in the process that uses it (engines do not survive a fork)."""
 
     def __init__(self, settings: Settings) -> None:
-        context = make_context(settings)
+        signals = Signals()
+        hints = WorkerHints(BrokerHints(settings, signals))
+        context = make_context(settings, signals, hints)
         self._objects = context.objects
         self._engine = Engine(
             context.database,
@@ -45,6 +65,7 @@ class WorkerProcess:
             lease_seconds=settings.lease_seconds,
             poll_seconds=settings.poll_seconds,
         )
+        hints.engine = self._engine
 
     async def run(self) -> None:
         """Throw away what crashed uploads left, then poll for ever."""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import structlog
 from sqlalchemy import Table
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel import leases
@@ -78,6 +78,7 @@ class Engine:
         self._lease_seconds = lease_seconds
         self._poll_seconds = poll_seconds
         self._running: set[tuple[str, str]] = set()
+        self._hinted_again: set[tuple[str, str]] = set()
         self._failures: dict[tuple[str, str], int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -95,13 +96,14 @@ class Engine:
                         due = await leases.due_ids(session, reconciler.table, limit=_BATCH)
                     for row_id in due:
                         self._start(reconciler, row_id)
-            except DBAPIError as error:
+            except SQLAlchemyError as error:
                 _log.warning("poll_failed", error=str(error).splitlines()[0])
             await asyncio.sleep(self._poll_seconds)
 
     def _start(self, reconciler: Reconciler, row_id: str) -> None:
         key = (reconciler.table.name, row_id)
         if key in self._running:
+            self._hinted_again.add(key)
             return
         self._running.add(key)
         task = asyncio.create_task(self._work(reconciler, row_id))
@@ -112,12 +114,13 @@ class Engine:
         key = (reconciler.table.name, row_id)
         try:
             with structlog.contextvars.bound_contextvars(table=key[0], row_id=row_id):
-                while await self._once(reconciler, row_id):
-                    pass
-        except DBAPIError as error:
+                while await self._once(reconciler, row_id) or key in self._hinted_again:
+                    self._hinted_again.discard(key)
+        except SQLAlchemyError as error:
             _log.warning("reconcile_interrupted", error=str(error).splitlines()[0])
         finally:
             self._running.discard(key)
+            self._hinted_again.discard(key)
 
     async def _once(self, reconciler: Reconciler, row_id: str) -> bool:
         table = reconciler.table
@@ -155,5 +158,5 @@ class Engine:
             try:
                 async with self._database.session() as session:
                     await leases.extend(session, table, lease, seconds=self._lease_seconds)
-            except DBAPIError as error:
+            except SQLAlchemyError as error:
                 _log.warning("lease_not_extended", error=str(error).splitlines()[0])
