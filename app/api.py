@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from app.auth import router as auth
+from app.azureml import router as azureml
 from app.blobs import router as blobs
 from app.clusters import router as clusters
 from app.datasets import router as datasets
@@ -36,6 +37,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     metrics.router,
     run_files.router,
     nodes.router,
+    azureml.router,
     environments.router,
     images.router,
     blobs.router,

@@ -1,7 +1,7 @@
 """Blobs: what is missing is asked for, what arrives is checked, and workspaces are apart."""
 
 import hashlib
-import os
+import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 from tests.live_api import LiveApi, live_api
 
 pytestmark = pytest.mark.anyio
-DATA = os.urandom(300_000)
+DATA = random.Random(300_000).randbytes(300_000)
 SHA256 = hashlib.sha256(DATA).hexdigest()
 ABSENT = "0" * 64
 

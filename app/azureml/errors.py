@@ -1,0 +1,21 @@
+"""Errors of the calls of the ``azureml-core`` package."""
+
+from app.kernel.errors import NotFound
+
+
+class WorkspaceNotFound(NotFound):
+    """The parts of the path do not name a workspace."""
+
+    code = "workspace_not_found"
+
+
+class ExperimentNotFound(NotFound):
+    """The run does not belong to the experiment in the path."""
+
+    code = "experiment_not_found"
+
+
+class CallNotServed(NotFound):
+    """The package asks for something that has no counterpart here."""
+
+    code = "azureml_call_not_served"

@@ -1,0 +1,289 @@
+"""Images over the API: one build for many requests, logs, failures, crashes, removal."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import func, update
+
+from app.environments import service
+from app.environments.spec import EnvironmentSpec
+from app.experiments import repository as experiments
+from app.kernel.ids import new_id
+from app.tables.run import Run
+from app.workspaces import repository as workspaces
+from tests.environments.index import PackageIndex
+from tests.live_api import LiveApi, live_api
+from workers.reconcile_image import ImageReconciler
+from workers.reconciler import Reconciler
+
+pytestmark = pytest.mark.anyio
+REPOSITORY = Path(__file__).parent.parent.parent
+OWN = f"3.{sys.version_info.minor}"
+
+
+def image_reconcilers(app: FastAPI) -> Sequence[Reconciler]:
+    state = app.state
+    return [ImageReconciler(state.database, state.objects, state.settings)]
+
+
+@pytest.fixture
+async def api(
+    tmp_path: Path, postgres_url: str, broker_url: str, index: PackageIndex
+) -> AsyncIterator[LiveApi]:
+    async with live_api(tmp_path, postgres_url, broker_url, reconcilers=image_reconcilers) as api:
+        yield api
+
+
+@pytest.fixture
+def package(index: PackageIndex) -> str:
+    """A package that no other test of this session has an image of."""
+    name = "p" + os.urandom(4).hex()
+    index.add(name, "1.0")
+    return name
+
+
+async def ask_for(api: LiveApi, *lines: str) -> str:
+    """Hash of the image for these packages, asked for as a run's submission does."""
+    async with api.database.session() as session:
+        workspace = await workspaces.get(session, api.workspace)
+        spec = EnvironmentSpec(pip_packages=list(lines))
+        image, _ = await service.ensure_image(session, api.settings, workspace, spec)
+        return image.id
+
+
+async def wait_for(
+    api: LiveApi, image_hash: str, condition: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
+    async with asyncio.timeout(45):
+        while True:
+            image = (await api.client.get(f"/images/{image_hash}")).json()
+            if condition(image):
+                return dict(image)
+            await asyncio.sleep(0.05)
+
+
+async def ended(api: LiveApi, image_hash: str) -> dict[str, Any]:
+    return await wait_for(api, image_hash, lambda one: one["state"] in ("Ready", "Failed"))
+
+
+async def test_many_requests_at_once_share_one_build(
+    api: LiveApi, index: PackageIndex, package: str
+) -> None:
+    hashes = await asyncio.gather(*(ask_for(api, package) for _ in range(8)))
+    assert len(set(hashes)) == 1
+    image = await ended(api, hashes[0])
+    assert (image["state"], image["build_number"]) == ("Ready", 1)
+    assert image["packages"] == {package: "1.0"}
+    assert f"{package}==1.0" in image["lock"]
+    downloads = [path for path in index.requests if path.startswith(f"/files/{package}-")]
+    requests_before = len(index.requests)
+    assert downloads
+    assert await ask_for(api, package.upper()) == hashes[0]
+    assert (await ended(api, hashes[0]))["build_number"] == 1
+    assert len(index.requests) == requests_before, "a second request builds nothing"
+
+
+async def test_the_log_is_followed_while_it_is_made_and_sealed_at_the_end(
+    api: LiveApi, index: PackageIndex, package: str
+) -> None:
+    index.open.clear()
+    image_hash = await ask_for(api, package)
+    following = asyncio.create_task(
+        api.client.get(f"/images/{image_hash}/logs", params={"follow": True})
+    )
+    await wait_for(api, image_hash, lambda one: bool(one["state"] == "Building"))
+    assert await asyncio.to_thread(index.asked_while_closed.wait, 20)
+    index.open.set()
+    async with asyncio.timeout(30):
+        followed = await following
+    assert f"Resolving {package}" in followed.text
+    assert f" + {package}==1.0" in followed.text
+    await ended(api, image_hash)
+    whole = await api.client.get(f"/images/{image_hash}/logs")
+    assert whole.text == followed.text
+    assert whole.headers["log-sealed"] == "true"
+    later = await api.client.get(f"/images/{image_hash}/logs", params={"offset": 10})
+    assert later.text == whole.text[10:]
+
+
+async def test_a_failure_is_explained_and_the_next_request_tries_again(
+    api: LiveApi, index: PackageIndex, package: str
+) -> None:
+    image_hash = await ask_for(api, f"{package}==2.0")
+    image = await ended(api, image_hash)
+    assert image["state"] == "Failed"
+    assert image["error"]["code"] == "resolution_failed"
+    assert f"there is no version of {package}==2.0" in image["error"]["message"]
+    assert "no version of" in (await api.client.get(f"/images/{image_hash}/logs")).text
+    index.add(package, "2.0")
+    # uv holds an index page for ten minutes; a user's next try comes later than that.
+    os.environ["UV_NO_CACHE"] = "1"
+    try:
+        assert await ask_for(api, f"{package}==2.0") == image_hash
+        image = await wait_for(api, image_hash, lambda one: bool(one["state"] == "Ready"))
+    finally:
+        del os.environ["UV_NO_CACHE"]
+    assert (image["error"], image["build_number"]) == (None, 2)
+    first = await api.client.get(f"/images/{image_hash}/logs", params={"build": 1})
+    assert "no version of" in first.text
+
+
+async def test_an_image_says_what_differs_from_the_nearest_earlier_one(
+    api: LiveApi, package: str
+) -> None:
+    first = await ask_for(api, package)
+    assert (await ended(api, first))["built_because"] is None
+    second = await ask_for(api, package, "fish")
+    because = (await ended(api, second))["built_because"]
+    assert because == {
+        "nearest_hash": first,
+        "differences": [{"input": "requirements", "added": ["fish"], "removed": []}],
+    }
+    listed = (await api.client.get("/images")).json()["items"]
+    assert {one["hash"] for one in listed} == {first, second}
+
+
+async def test_another_workspace_does_not_see_the_image(
+    api: LiveApi, postgres_url: str, broker_url: str, package: str, tmp_path: Path
+) -> None:
+    image_hash = await ask_for(api, package)
+    await ended(api, image_hash)
+    async with live_api(tmp_path, postgres_url, broker_url) as other:
+        answer = await other.client.get(f"/images/{image_hash}")
+    assert (answer.status_code, answer.json()["code"]) == (404, "image_not_found")
+
+
+@contextmanager
+def worker(
+    data_dir: Path, postgres_url: str, broker_url: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A worker process of its own."""
+    settings = {
+        "TRAINWRIGHT_DATA_DIR": str(data_dir),
+        "TRAINWRIGHT_DATABASE_URL": postgres_url,
+        "TRAINWRIGHT_BROKER_URL": broker_url,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.environments.image_worker"],
+        cwd=REPOSITORY,
+        env={**os.environ, **settings},
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_worker_killed_in_the_middle_of_a_build(
+    tmp_path: Path, postgres_url: str, broker_url: str, index: PackageIndex, package: str
+) -> None:
+    async with live_api(tmp_path, postgres_url, broker_url) as api:
+        index.open.clear()
+        image_hash = await ask_for(api, package)
+        with worker(tmp_path, postgres_url, broker_url) as process:
+            assert await asyncio.to_thread(index.asked_while_closed.wait, 40)
+            tools = psutil.Process(process.pid).children(recursive=True)
+            assert tools
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        _, alive = await asyncio.to_thread(psutil.wait_procs, tools, timeout=10)
+        assert not alive, "uv ends with its worker"
+        assert (await api.client.get(f"/images/{image_hash}")).json()["state"] == "Building"
+        left_behind = list((tmp_path / "images" / image_hash).iterdir())
+        index.open.set()
+        with worker(tmp_path, postgres_url, broker_url):
+            image = await ended(api, image_hash)
+        assert (image["state"], image["build_number"]) == ("Ready", 2)
+        folders = list((tmp_path / "images" / image_hash).iterdir())
+        assert len(left_behind) == len(folders) == 1
+        assert folders != left_behind
+        for build in (1, 2):
+            log = await api.client.get(f"/images/{image_hash}/logs", params={"build": build})
+            assert log.headers["log-sealed"] == "true"
+
+
+async def test_an_image_in_use_stays_and_a_removed_one_comes_back_the_same(
+    api: LiveApi, index: PackageIndex, package: str
+) -> None:
+    image_hash = await ask_for(api, package)
+    await ended(api, image_hash)
+    run_id = await add_run(api, image_hash)
+    refused = await api.client.delete(f"/images/{image_hash}")
+    assert (refused.status_code, refused.json()["code"]) == (409, "image_in_use")
+    await end_run(api, run_id)
+    assert (await api.client.delete(f"/images/{image_hash}")).status_code == 204
+    folder = api.settings.data_dir / "images" / image_hash
+    async with asyncio.timeout(20):
+        while folder.exists():
+            await asyncio.sleep(0.05)
+    index.add(package, "1.1")
+    assert await ask_for(api, package) == image_hash
+    image = await wait_for(api, image_hash, lambda one: bool(one["state"] == "Ready"))
+    assert image["packages"] == {package: "1.0"}, "unpinned packages stay as first built"
+
+
+async def test_unused_images_are_removed_after_the_days_to_keep_them(
+    tmp_path: Path, postgres_url: str, broker_url: str, index: PackageIndex, package: str
+) -> None:
+    two_seconds = 2 / 86400
+    async with live_api(
+        tmp_path,
+        postgres_url,
+        broker_url,
+        reconcilers=image_reconcilers,
+        image_keep_days=two_seconds,
+    ) as api:
+        used, unused = await ask_for(api, package), await ask_for(api, package, "fish")
+        run_id = await add_run(api, used)
+        await wait_for(api, unused, lambda one: bool(one["state"] == "Deleted"))
+        async with asyncio.timeout(20):
+            while (tmp_path / "images" / unused).exists():
+                await asyncio.sleep(0.05)
+        assert (await ended(api, used))["state"] == "Ready"
+        await end_run(api, run_id)
+        await wait_for(api, used, lambda one: bool(one["state"] == "Deleted"))
+
+
+async def test_an_images_folder_emptied_by_hand_is_noticed(api: LiveApi, package: str) -> None:
+    image_hash = await ask_for(api, package)
+    await ended(api, image_hash)
+    (api.settings.data_dir / "images" / image_hash).rename(api.settings.data_dir / "elsewhere")
+    await ask_for(api, package)
+    image = await wait_for(api, image_hash, lambda one: bool(one["state"] == "Ready"))
+    assert image["build_number"] == 2
+
+
+async def add_run(api: LiveApi, image_hash: str) -> str:
+    """A run with this image that has not ended."""
+    async with api.database.session() as session:
+        workspace = await workspaces.get(session, api.workspace)
+        experiment, _ = await experiments.get_or_create(session, workspace.id, "digits")
+        run = Run(
+            id=new_id("run"),
+            workspace_id=workspace.id,
+            experiment_id=experiment.id,
+            image_id=image_hash,
+            created_by="test",
+            request={},
+            max_attempts=1,
+            node_count=1,
+        )
+        session.add(run)
+        return run.id
+
+
+async def end_run(api: LiveApi, run_id: str) -> None:
+    async with api.database.session() as session:
+        statement = update(Run).where(Run.id == run_id).values(ended_at=func.clock_timestamp())
+        await session.execute(statement)

@@ -1,0 +1,221 @@
+"""Log bytes: whole, in order, once, whatever they are and whatever happens on the way."""
+
+import hashlib
+import time
+
+from tests.runner.conftest import Bench
+from tests.runner.node_api import Refusal
+
+STDOUT = "user_logs/std_log.txt"
+TICKS = "import time\nfor i in range(40):\n    print('tick', i)\n    time.sleep(0.02)\n"
+ALL_TICKS = "".join(f"tick {index}\n" for index in range(40))
+
+
+def assert_sealed(bench: Bench) -> None:
+    sealed = bench.api.event("finished")["streams"]
+    assert {name: end for name, end in sealed.items() if end["length_bytes"]} == {
+        name: {"length_bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in bench.api.streams.items()
+    }
+
+
+def test_nothing_is_lost_or_doubled_while_the_api_is_away(bench: Bench) -> None:
+    bench.script(TICKS)
+    bench.start()
+    bench.api.wait_for(lambda: bench.api.streams.get(STDOUT))
+    bench.api.is_away = True
+    asked = bench.api.requests
+    bench.api.wait_for(lambda: bench.api.requests > asked + 3)
+    bench.api.is_away = False
+
+    assert bench.wait() == 0
+
+    assert bench.api.text() == ALL_TICKS
+    assert_sealed(bench)
+
+
+def test_the_script_ends_while_the_api_is_away_and_all_is_delivered_after(bench: Bench) -> None:
+    bench.script(
+        "import pathlib, time\n"
+        "while not pathlib.Path('go').exists():\n    time.sleep(0.01)\n"
+        "print('late words')\n"
+        "open('outputs/late.txt', 'w').write('late')\n"
+        "pathlib.Path('ended').touch()\n"
+    )
+    bench.start()
+    bench.api.event("started")
+    bench.api.is_away = True
+    (bench.work / "go").touch()
+    ends_at = time.monotonic() + 20
+    while not (bench.work / "ended").exists():
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)
+    asked = bench.api.requests
+    bench.api.wait_for(lambda: bench.api.requests > asked + 2)
+    assert bench.runner is not None
+    assert bench.runner.poll() is None
+    bench.api.is_away = False
+
+    assert bench.wait() == 0
+
+    assert bench.api.text() == "late words\n"
+    assert bench.api.output("outputs/late.txt") == b"late"
+    assert_sealed(bench)
+
+
+def test_undelivered_work_is_given_up_in_the_end(bench: Bench) -> None:
+    bench.api.order["deliver_seconds"] = 1
+    bench.script("import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)\n")
+    bench.start()
+    bench.api.event("started")
+    bench.api.is_away = True
+    (bench.work / "go").touch()
+
+    assert bench.wait() == 4
+
+
+def test_bytes_whose_answer_was_lost_are_not_doubled(bench: Bench) -> None:
+    bench.api.lose_answers = 3
+    bench.script(TICKS)
+
+    assert bench.run() == 0
+
+    assert bench.api.text() == ALL_TICKS
+    assert_sealed(bench)
+
+
+def test_bytes_that_the_control_plane_lost_are_sent_again(bench: Bench) -> None:
+    bench.api.forget_after = 10
+    bench.script(TICKS)
+
+    assert bench.run() == 0
+
+    assert bench.api.text() == ALL_TICKS
+    assert_sealed(bench)
+
+
+def test_a_chunk_that_is_too_large_is_sent_in_smaller_ones(bench: Bench) -> None:
+    bench.script("import sys; sys.stdout.write('x' * 3_000_000)")
+    sizes: list[int] = []
+
+    def too_large(method: str, path: str) -> Refusal | None:
+        if path.endswith("/logs") and len(sizes) < 3:
+            sizes.append(1)
+            return Refusal(413, "too_large")
+        return None
+
+    bench.api.refuse = too_large
+    assert bench.run() == 0
+    assert len(bench.api.text()) == 3_000_000
+    assert_sealed(bench)
+
+
+def test_odd_bytes_come_through_as_they_are(bench: Bench) -> None:
+    bench.script(
+        "import os\n"
+        r"os.write(1, b'\xff\xfe\x00 not text\n')" + "\n"
+        r"[os.write(1, b'\r%3d%%' % i) for i in (10, 50, 100)]; os.write(1, b'\n')" + "\n"
+        "os.write(2, 'naïve – 数字\\n'.encode())\n"
+        "os.write(1, b'no newline at the end')\n"
+    )
+
+    assert bench.run() == 0
+
+    assert bytes(bench.api.streams[STDOUT]) == (
+        b"\xff\xfe\x00 not text\n\r 10%\r 50%\r100%\n"
+        + "naïve – 数字\n".encode()
+        + b"no newline at the end"
+    )
+    assert bench.exited()["last_lines"][1:] == ["100%", "naïve – 数字", "no newline at the end"]
+    assert_sealed(bench)
+
+
+def test_lines_of_megabytes_and_a_hundred_thousand_lines(bench: Bench) -> None:
+    bench.script(
+        "import sys\n"
+        "sys.stdout.write('y' * 5_000_000 + '\\n')\n"
+        "sys.stdout.flush()\n"
+        "for i in range(100_000):\n    sys.stdout.write('line %d\\n' % i)\n"
+    )
+
+    assert bench.run() == 0
+
+    expected = "y" * 5_000_000 + "\n" + "".join(f"line {i}\n" for i in range(100_000))
+    assert bench.api.text() == expected
+    assert len(bench.exited()["last_lines"]) == 20
+    assert bench.exited()["last_lines"][-1] == "line 99999"
+    # They gathered while earlier ones were on their way.
+    assert len(bench.api.log_posts) < 5000
+    assert_sealed(bench)
+
+
+def test_a_line_is_posted_at_once_when_idle(bench: Bench) -> None:
+    bench.script(
+        "import sys, time\n"
+        "for i in range(10):\n    time.sleep(0.15)\n    print(repr(time.time()))\n"
+    )
+
+    assert bench.run() == 0
+
+    printed = [float(line) for line in bench.api.text().split()]
+    delays = sorted(
+        next(at for at, _, start, size in bench.api.log_posts if start + size > offset) - moment
+        for moment, offset in zip(printed, _offsets(bench.api.text()), strict=True)
+    )
+    # The middle one: a busy machine may hold up a few.
+    assert delays[len(delays) // 2] < 0.02
+
+
+def test_a_script_that_prints_nothing_has_an_empty_stream(bench: Bench) -> None:
+    bench.script("")
+
+    assert bench.run() == 0
+
+    assert bench.api.event("finished")["streams"][STDOUT] == {
+        "length_bytes": 0,
+        "sha256": hashlib.sha256().hexdigest(),
+    }
+
+
+def test_files_under_logs_are_followed_while_they_grow(bench: Bench) -> None:
+    bench.script(
+        "import pathlib, time\n"
+        "pathlib.Path('logs/train').mkdir()\n"
+        "with open('logs/train/events.bin', 'ab', buffering=0) as file:\n"
+        r"    file.write(b'\x00\x01first')" + "\n"
+        "    while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+        r"    file.write(b'\xffsecond')" + "\n"
+    )
+    bench.start()
+    bench.api.wait_for(lambda: bench.api.streams.get("logs/train/events.bin") == b"\x00\x01first")
+    (bench.work / "go").touch()
+
+    assert bench.wait() == 0
+
+    assert bytes(bench.api.streams["logs/train/events.bin"]) == b"\x00\x01first\xffsecond"
+    assert_sealed(bench)
+
+
+def test_what_a_log_file_held_before_it_was_rewritten_stays(bench: Bench) -> None:
+    bench.script(
+        "import pathlib, time\n"
+        "log = pathlib.Path('logs/a.log')\n"
+        "log.write_text('old content')\n"
+        "while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+        "log.write_text('a new and longer content')\n"
+    )
+    bench.start()
+    bench.api.wait_for(lambda: bench.api.text("logs/a.log") == "old content")
+    (bench.work / "go").touch()
+
+    assert bench.wait() == 0
+
+    assert bench.api.text("logs/a.log") == "old contenta new and longer content"
+    assert_sealed(bench)
+
+
+def _offsets(text: str) -> list[int]:
+    offsets = [0]
+    for line in text.splitlines(keepends=True)[:-1]:
+        offsets.append(offsets[-1] + len(line))
+    return offsets
