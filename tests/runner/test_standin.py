@@ -115,7 +115,8 @@ def test_numpy_values_become_plain_ones(run: Bench) -> None:
         "import numpy as np\n"
         "run.log('f32', np.float32(0.5))\nrun.log('i64', np.int64(7))\n"
         "run.log('zero-dimensional', np.array(2.0))\nrun.log('one', np.array([3.0]))\n"
-        "run.log_list('array', np.arange(3))\nrun.log_row('row', a=np.float64(1), b=np.bool_(True))\n"
+        "run.log_list('array', np.arange(3))\n"
+        "run.log_row('row', a=np.float64(1), b=np.bool_(True))\n"
         "run.log_table('t', {'m': np.ones((2, 2))})\n",
     )
     assert metrics(run) == [
@@ -212,7 +213,8 @@ def test_files_go_up_and_come_back(run: Bench) -> None:
         "print(sorted(run.get_file_names()))\n"
         "run.download_file('tree/-1.index', 'back/here.txt')\n"
         "print(pathlib.Path('back/here.txt').read_text())\n"
-        "run.download_files('tree/', 'all')\nprint(pathlib.Path('all/tree/-1.index').read_text())\n",
+        "run.download_files('tree/', 'all')\n"
+        "print(pathlib.Path('all/tree/-1.index').read_text())\n",
     )
     names = ["from-stream", "outputs/a%20b%3F.txt", "tree/-1.index", "tree/sub/empty", "x", "y"]
     assert printed == f"409\n{names}\none\none\n"
@@ -338,5 +340,5 @@ def test_a_record_that_cannot_be_written_is_a_warning(run: Bench) -> None:
         "import os\nos.environ['TRAINWRIGHT_RECORDS'] = '/dev/full'\n"
         "run = Run.get_context()\nrun.log('n', 1)\nrun.log('n', 2)\nprint('went on')\n",
     )
-    assert printed.count("could not be recorded") == 1
+    assert printed.count("UserWarning") == 1
     assert printed.endswith("went on\n")

@@ -187,7 +187,9 @@ def test_files_under_logs_are_followed_while_they_grow(bench: Bench) -> None:
         r"    file.write(b'\xffsecond')" + "\n"
     )
     bench.start()
-    bench.api.wait_for(lambda: bench.api.streams.get("logs/train/events.bin") == b"\x00\x01first")
+    bench.api.wait_for(
+        lambda: bytes(bench.api.streams.get("logs/train/events.bin", b"")) == b"\x00\x01first"
+    )
     (bench.work / "go").touch()
 
     assert bench.wait() == 0
