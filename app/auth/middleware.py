@@ -17,6 +17,8 @@ from app.kernel.problems import send_problem
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json"})
 """All that answers without a credential."""
+DISCOVERY_PREFIX = "/discovery/"
+"""The azureml-core package asks there without a header: the credential stands in the address."""
 
 
 class Authentication:
@@ -41,7 +43,11 @@ class Authentication:
         await self._app(scope, receive, send)
 
     async def _identify(self, scope: Scope) -> Principal:
-        credential = _credential(Headers(scope=scope).get("authorization", ""))
+        path: str = scope["path"]
+        if path.startswith(DISCOVERY_PREFIX):
+            credential = path.removeprefix(DISCOVERY_PREFIX)
+        else:
+            credential = _credential(Headers(scope=scope).get("authorization", ""))
         state = scope["app"].state
         database: Database = state.database
         signer: Signer = state.signer

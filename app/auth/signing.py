@@ -49,7 +49,7 @@ class Signer:
         """A token (JWT, HS256) for a run or a node.
 
         Args:
-            principal: whom it stands for; of kind ``run`` or ``node``.
+            principal: whom it stands for; of kind ``run``, ``node`` or ``discovery``.
             seconds: how long it is valid.
         """
         now = int(time.time())
@@ -74,7 +74,7 @@ class Signer:
             jwt.JWTClaimsRegistry(exp={"essential": True}).validate(claims)
         except (JoseError, ValueError) as error:
             raise Unauthorized("This token is not valid, or it has expired.") from error
-        kind: Literal["run", "node"] = "node" if claims["kind"] == "node" else "run"
+        kind: Literal["run", "node", "discovery"] = claims["kind"]
         return Principal(
             kind=kind,
             id=claims["sub"],

@@ -22,6 +22,13 @@ from app.tables.workspace import Workspace
 router = APIRouter(tags=["azureml"], include_in_schema=False)
 
 _SERVICES = (
+    "hyperdrive",
+    "studio",
+    "pipelines",
+    "mlflow",
+    "notebooks",
+    "credential",
+    "run",
     "api",
     "history",
     "metric",
@@ -38,10 +45,9 @@ _EXPERIMENTS = (
 _METRIC = f"/metric/v2.0{SCOPE}/runs/{{run_id}}"
 
 
-@router.get("/discovery")
-@router.get("/discovery/{rest:path}")
-async def discover_azureml_services(request: Request, _: UserOrRunAccess) -> dict[str, str]:
-    """Where the services are: all of them here."""
+@router.get("/discovery/{token}")
+async def discover_azureml_services(token: str, request: Request, _: AnyAccess) -> dict[str, str]:
+    """Where the services are: all of them here. The token was checked with the address."""
     return dict.fromkeys(_SERVICES, base_url(request))
 
 

@@ -110,7 +110,7 @@ def _contract_variables(
         "AZUREML_RUN_TOKEN": token,
         "AZUREML_RUN_TOKEN_EXPIRY": str(expiry),
         "AZUREML_SERVICE_ENDPOINT": settings.base_url,
-        "AZUREML_DISCOVERY_SERVICE_ENDPOINT": f"{settings.base_url}/discovery",
+        "AZUREML_DISCOVERY_SERVICE_ENDPOINT": f"{settings.base_url}/discovery/{_discovery_token(signer, run)}",
         "AZUREML_ARM_SUBSCRIPTION": workspace.id,
         "AZUREML_ARM_RESOURCEGROUP": RESOURCE_GROUP,
         "AZUREML_ARM_WORKSPACE_NAME": workspace.name,
@@ -119,6 +119,11 @@ def _contract_variables(
         "AZUREML_EXPERIMENT_ID": experiment.id,
         "TRAINWRIGHT_API": f"{settings.base_url}/v1/workspaces/{workspace.name}",
     }
+
+
+def _discovery_token(signer: Signer, run: Run) -> str:
+    principal = Principal(kind="discovery", id=run.id, name="discovery", workspace_id="")
+    return signer.issue(principal)
 
 
 def _batch_variables(folder: Path) -> dict[str, str]:

@@ -29,11 +29,11 @@ def check_workspace(principal: Principal, workspace: Workspace) -> None:
     A deployment key has not been checked here; the routes that take one check it themselves.
 
     Raises:
-        Forbidden: it is a deployment key.
+        Forbidden: it is a deployment key, or a token for discovery.
         NotFound: it belongs to another workspace; it learns nothing more than that.
     """
-    if principal.kind == "deployment":
-        raise Forbidden("A deployment key is good for scoring only; use an API token.")
+    if principal.kind not in ("user", "run", "node"):
+        raise Forbidden(f"A {principal.kind} key may not do this; use an API token.")
     if principal.workspace_id and principal.workspace_id != workspace.id:
         raise NotFound(f"There is no workspace {workspace.name!r}.")
 

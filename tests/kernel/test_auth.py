@@ -91,6 +91,20 @@ async def test_runs_and_nodes_cannot_use_the_routes_of_users(api: LiveApi) -> No
             assert own.status_code == 404
 
 
+async def test_a_deployment_key_or_a_discovery_token_opens_no_other_route(api: LiveApi) -> None:
+    principal = Principal(kind="discovery", id="run_x", name="discovery")
+    paths = {getattr(route, "path", "/") for route in api.app.routes} - OPEN
+    async with anonymous(api) as client:
+        for token in ("twk_made_up", api.app.state.signer.issue(principal)):
+            headers = {"Authorization": f"Bearer {token}"}
+            for path in sorted(paths - {"/v1/me"}):
+                address = path.replace("{workspace}", api.workspace)
+                address = address.replace("{", "").replace("}", "").replace(":path", "")
+                for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+                    answer = await client.request(method, address, headers=headers)
+                    assert 400 <= answer.status_code < 500, (method, path, answer.text)
+
+
 async def test_foreign_hosts_and_origins_are_refused(
     tmp_path: Path, postgres_url: str, broker_url: str
 ) -> None:
