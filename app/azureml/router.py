@@ -116,7 +116,8 @@ async def send_azureml_metrics(
 
 @router.get(f"{_METRIC}/metricsingest/wait")
 @router.post(f"{_METRIC}/metricsingest/wait")
-@router.get(f"{_HISTORY}/experimentids/{{experiment_id}}/runs/{{run_id}}/metricsingest/wait")
+@router.get(f"{_EXPERIMENTS[0]}/metricsingest/wait")
+@router.get(f"{_EXPERIMENTS[1]}/metricsingest/wait")
 async def wait_for_azureml_metrics(run: AzureRunDep) -> dict[str, str]:
     """Metrics are stored when their batch is answered: there is nothing to wait for."""
     return {}

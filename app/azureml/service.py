@@ -81,17 +81,18 @@ async def store_batch(
     for index, value in enumerate(values):
         try:
             sent = MetricSent.model_validate(value)
-            rows = [(row, _record(sent, row)) for row in sent.value]
+            records = [_record(sent, row) for row in sent.value]
         except ValidationError as error:
             refused.append({"index": index, "message": str(error).splitlines()[0]})
             continue
-        for row, record in rows:
+        if records:
+            # The id of the first row stands for the call; rows keep their order within it.
             await metrics.store(
                 session,
                 run_id=run.id,
                 attempt=run.attempt,
-                source=f"azureml-{row.metric_id}",
-                numbered=[(0, record)],
+                source=f"azureml-{sent.value[0].metric_id}",
+                numbered=list(enumerate(records)),
             )
     return refused
 

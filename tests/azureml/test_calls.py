@@ -1,0 +1,135 @@
+"""The calls of the real azureml-core package, with bodies as it sends them."""
+
+import io
+import tarfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from app.auth.principal import Principal
+from tests.live_api import LiveApi, live_api
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass(frozen=True)
+class Script:
+    """What a script inside a run knows: addresses made of its environment, and its token."""
+
+    api: LiveApi
+    client: httpx2.AsyncClient
+    run_id: str
+    history: str
+    metric: str
+    discovery: str
+
+
+@pytest.fixture
+async def script(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[Script]:
+    async with live_api(tmp_path, postgres_url, broker_url) as api:
+        await api.client.put("clusters/cpu", json={"vm_size": "small"})
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+            archive.addfile(tarfile.TarInfo("train.py"))
+        snapshot = (await api.client.put("snapshots", content=packed.getvalue())).json()
+        body = {
+            "experiment_name": "first", "snapshot_id": snapshot["id"],
+            "cluster_name": "cpu", "entry_script": "train.py",
+        }  # fmt: skip
+        run = (await api.client.post("runs", json=body)).json()
+        experiment = (await api.client.get("experiments/first")).json()
+        config = (await api.client.get("config")).json()
+        signer, workspace_id = api.app.state.signer, config["subscription_id"]
+        scope = (
+            f"/subscriptions/{workspace_id}/resourceGroups/{config['resource_group']}"
+            f"/providers/Microsoft.MachineLearningServices/workspaces/{api.workspace}"
+        )
+        token = signer.issue(
+            Principal(kind="run", id=run["id"], name="run", workspace_id=workspace_id)
+        )
+        discovery = signer.issue(Principal(kind="discovery", id=run["id"], name="discovery"))
+        transport = httpx2.ASGITransport(api.app, raise_app_exceptions=False)
+        async with httpx2.AsyncClient(
+            transport=transport, base_url="http://api", headers={"Authorization": f"Bearer {token}"}
+        ) as client:
+            yield Script(
+                api=api,
+                client=client,
+                run_id=run["id"],
+                history=f"/history/v1.0{scope}/experimentids/{experiment['id']}/runs/{run['id']}",
+                metric=f"/metric/v2.0{scope}/runs/{run['id']}",
+                discovery=f"/discovery/{discovery}",
+            )
+
+
+def scalar(metric_id: str, value: Any) -> dict[str, Any]:
+    """One scalar as the package sends it."""
+    return {
+        "name": "acc",
+        "columns": {"acc": "double"},
+        "value": [
+            {
+                "metricId": metric_id,
+                "createdUtc": "2026-11-24T05:00:00+00:00",
+                "data": {"acc": value},
+            }
+        ],
+        "properties": {"uxMetricType": "azureml.v1.scalar"},
+    }
+
+
+async def test_discovery_needs_no_header_but_its_own_credential(script: Script) -> None:
+    transport = httpx2.ASGITransport(script.api.app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as anonymous:
+        found = await anonymous.get(script.discovery)
+        assert found.json()["history"] == "http://api"
+        assert (await anonymous.get("/discovery/made-up")).status_code == 401
+        stolen = {"Authorization": f"Bearer {script.discovery.rpartition('/')[2]}"}
+        assert (await anonymous.get(script.history, headers=stolen)).status_code == 403
+
+
+async def test_a_batch_sent_again_doubles_nothing(script: Script) -> None:
+    values = [scalar(f"id-{number}", number / 20) for number in range(20)]
+    for _ in range(2):
+        answer = await script.client.post(f"{script.metric}/batch", json={"values": values})
+        assert answer.status_code == 200, answer.text
+    # The run has no attempt yet: its metrics are those of attempt 0.
+    (metric,) = (await script.api.client.get(f"runs/{script.run_id}/metrics")).json()["items"]
+    assert sorted(point["value"] for point in metric["points"]) == [n / 20 for n in range(20)]
+
+
+async def test_a_bad_value_holds_up_no_other(script: Script) -> None:
+    values = [{"name": ""}, scalar("good", 0.5)]
+    answer = await script.client.post(f"{script.metric}/batch", json={"values": values})
+    assert [refused["index"] for refused in answer.json()["errors"]] == [0]
+
+
+async def test_tags_and_properties_arrive_and_a_state_does_not(script: Script) -> None:
+    body = {"tags": {"k": "v", "bare": None}, "properties": {"p": "q"}, "status": "Completed"}
+    changed = await script.client.patch(script.history, json=body)
+    assert changed.status_code == 200, changed.text
+    run = (await script.api.client.get(f"runs/{script.run_id}")).json()
+    assert run["tags"] == {"k": "v", "bare": ""}
+    assert run["properties"] == {"p": "q"}
+    assert run["status"] == "Starting"
+    event = {"name": "Microsoft.MachineLearning.Run.Completed"}
+    assert (await script.client.post(f"{script.history}/events", json=event)).status_code == 200
+    assert (await script.client.get(script.history)).json()["status"] == "Starting"
+
+
+async def test_flushing_waits_for_nothing(script: Script) -> None:
+    assert (await script.client.get(f"{script.history}/metricsingest/wait")).status_code == 200
+
+
+async def test_another_run_is_not_there(script: Script) -> None:
+    other = script.history.replace(script.run_id, "run_" + "0" * 26)
+    assert (await script.client.get(other)).status_code == 404
+
+
+async def test_what_is_not_served_says_so(script: Script) -> None:
+    answer = await script.client.get(f"{script.history}/nothing")
+    assert (answer.status_code, answer.json()["code"]) == (404, "azureml_call_not_served")
