@@ -32,6 +32,7 @@ STEPS: tuple[tuple[str, str, Callable[[Walk], None]], ...] = (
     ("5", "the source folder", run_steps.upload_source),
     ("5", "a run", run_steps.submit_run),
     ("6–8", "build log, queue and live log", run_steps.follow_run),
+    ("8", "sealed logs", run_steps.show_streams),
     ("13", "metrics", run_steps.show_metrics),
     ("9", "outputs", run_steps.list_outputs),
     ("2", "the experiment's runs, newest first", run_steps.list_runs),

@@ -78,6 +78,14 @@ def follow_run(walk: Walk) -> None:
     require(places == sorted(places), f"the run went back: {walk.states}")
 
 
+def show_streams(walk: Walk) -> None:
+    """8: the streams of the log, each sealed with its length and SHA-256."""
+    streams = walk.talk.get(f"{walk.run_path}/logs/streams")["items"]
+    require(all(stream["is_sealed"] for stream in streams), f"a log is not sealed: {streams}")
+    files = [stream["name"] for stream in streams if stream["name"].startswith("logs/")]
+    require(len(files) > 0, f"nothing of ./logs was kept: {streams}")
+
+
 def show_metrics(walk: Walk) -> None:
     """13: what the script logged."""
     metrics = walk.talk.get(f"{walk.run_path}/metrics")["items"]

@@ -47,13 +47,15 @@ def test_a_command_job_goes_the_whole_way(
     run_steps.upload_source(walk)
     run_steps.submit_run(walk)
     run_steps.follow_run(walk)
+    run_steps.show_streams(walk)
     run_steps.show_metrics(walk)
     run_steps.list_outputs(walk)
     run_steps.list_runs(walk)
     model_steps.register_model(walk)
 
     assert any("archives 4" in line for line in walk.log)
-    assert any("seen while it runs" in line for line in walk.log)
+    notes = talk.ask("GET", f"{walk.run_path}/logs?stream=logs/notes.txt").text
+    assert notes == "seen while it runs\n"
     assert walk.run["error"] is None
     assert walk.model_version == 1
 
