@@ -3,7 +3,14 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from app.blobs.schemas import Sha256
@@ -15,6 +22,18 @@ TagUpdates = dict[
     Annotated[str, StringConstraints(max_length=1000)] | None,
 ]
 VersionText = Annotated[str, StringConstraints(max_length=50, pattern=r"^[A-Za-z0-9.+_-]*$")]
+
+
+def _plain_name(value: object) -> object:
+    """The v1 client's names ("TensorFlow", "ScikitLearn") mean the same as the plain ones."""
+    if not isinstance(value, str):
+        return value
+    return {"scikitlearn": "scikit-learn"}.get(value.lower(), value.lower())
+
+
+Framework = Annotated[
+    Literal["tensorflow", "onnx", "scikit-learn", "custom"], BeforeValidator(_plain_name)
+]
 
 
 class ResourceConfiguration(BaseModel):
@@ -42,7 +61,7 @@ class ModelDescription(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    framework: Literal["tensorflow", "onnx", "scikit-learn", "custom"] = "tensorflow"
+    framework: Framework = "tensorflow"
     framework_version: VersionText = Field(default="", examples=["2.15.1"])
     description: str = Field(default="", max_length=5000)
     tags: Tags = {}
