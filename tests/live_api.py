@@ -87,6 +87,7 @@ async def live_api(
             polling.cancel()
             with suppress(asyncio.CancelledError):
                 await polling
+            await engine.close()
 
 
 def dataset_reconcilers(app: FastAPI) -> Sequence[Reconciler]:

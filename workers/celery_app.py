@@ -27,6 +27,7 @@ celery_app.conf.update(
     task_default_queue="celery",
 )
 
+_CLOSE_SECONDS = 3.0
 _loop: LoopThread | None = None
 _process: WorkerProcess | None = None
 
@@ -44,7 +45,8 @@ def start_process(**_: object) -> None:
 @worker_shutdown.connect  # type: ignore[untyped-decorator]
 def stop_process(**_: object) -> None:
     """End the loop; leases run out or are taken over, rows say where to go on."""
-    if _loop is not None:
+    if _loop is not None and _process is not None:
+        _loop.run(_process.close(), timeout_seconds=_CLOSE_SECONDS)
         _loop.stop()
 
 

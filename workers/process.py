@@ -59,6 +59,7 @@ class WorkerProcess:
         hints = WorkerHints(BrokerHints(settings, signals))
         context = make_context(settings, signals, hints)
         self._objects = context.objects
+        self._database = context.database
         self._engine = Engine(
             context.database,
             make_reconcilers(context),
@@ -72,6 +73,11 @@ class WorkerProcess:
         clean = partial(self._objects.clean_incoming, older_than_seconds=_ABANDONED_SECONDS)
         await asyncio.to_thread(clean)
         await self._engine.poll_forever()
+
+    async def close(self) -> None:
+        """End the work in hand and close the connections."""
+        await self._engine.close()
+        await self._database.close()
 
     async def hint(self, topic: str, row_id: str) -> None:
         """Look at a row now."""

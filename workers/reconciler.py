@@ -100,6 +100,13 @@ class Engine:
                 _log.warning("poll_failed", error=str(error).splitlines()[0])
             await asyncio.sleep(self._poll_seconds)
 
+    async def close(self) -> None:
+        """End the work in hand; its leases run out and others go on from what the rows say."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     def _start(self, reconciler: Reconciler, row_id: str) -> None:
         key = (reconciler.table.name, row_id)
         if key in self._running:

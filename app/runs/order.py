@@ -105,12 +105,13 @@ def _contract_variables(
     )
     token = signer.issue(principal)
     expiry = int(utc_now().timestamp()) + RUN_TOKEN_SECONDS
+    discovery = f"{settings.base_url}/discovery/{_discovery_token(signer, run)}"
     return {
         "AZUREML_RUN_ID": run.id,
         "AZUREML_RUN_TOKEN": token,
         "AZUREML_RUN_TOKEN_EXPIRY": str(expiry),
         "AZUREML_SERVICE_ENDPOINT": settings.base_url,
-        "AZUREML_DISCOVERY_SERVICE_ENDPOINT": f"{settings.base_url}/discovery/{_discovery_token(signer, run)}",
+        "AZUREML_DISCOVERY_SERVICE_ENDPOINT": discovery,
         "AZUREML_ARM_SUBSCRIPTION": workspace.id,
         "AZUREML_ARM_RESOURCEGROUP": RESOURCE_GROUP,
         "AZUREML_ARM_WORKSPACE_NAME": workspace.name,

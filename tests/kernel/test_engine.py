@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -39,6 +40,19 @@ async def make_row(api: LiveApi) -> str:
             )
         )  # fmt: skip
     return row_id
+
+
+@asynccontextmanager
+async def polling(engine: Engine) -> AsyncIterator[None]:
+    """Let an engine poll for the block, and leave nothing of it running."""
+    task = asyncio.create_task(engine.poll_forever())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        await engine.close()
 
 
 class Recorder:
@@ -100,6 +114,7 @@ async def test_a_wake_during_the_work_is_not_lost(api: LiveApi) -> None:
     engine.hint("clusters", row_id)
     async with asyncio.timeout(10):
         await done.wait()
+    await engine.close()
 
 
 async def test_the_poller_finds_what_no_hint_announced(api: LiveApi) -> None:
@@ -112,10 +127,8 @@ async def test_the_poller_finds_what_no_hint_announced(api: LiveApi) -> None:
         return None
 
     engine = Engine(api.database, [Recorder(work)], lease_seconds=10, poll_seconds=0.05)
-    polling = asyncio.create_task(engine.poll_forever())
-    async with asyncio.timeout(10):
+    async with polling(engine), asyncio.timeout(10):
         await seen.wait()
-    polling.cancel()
 
 
 async def test_a_failing_row_is_tried_again_later(api: LiveApi) -> None:
@@ -133,10 +146,8 @@ async def test_a_failing_row_is_tried_again_later(api: LiveApi) -> None:
         return None
 
     engine = Engine(api.database, [Recorder(work)], lease_seconds=10, poll_seconds=0.05)
-    polling = asyncio.create_task(engine.poll_forever())
-    async with asyncio.timeout(10):
+    async with polling(engine), asyncio.timeout(10):
         await done.wait()
-    polling.cancel()
     assert tries[1] - tries[0] >= 0.9
 
 
@@ -163,5 +174,6 @@ async def test_many_hints_at_once_run_a_row_one_at_a_time(api: LiveApi) -> None:
             engine.hint("clusters", row_id)
     async with asyncio.timeout(10):
         await done.wait()
-    await asyncio.sleep(0.2)
+    for engine in engines:
+        await engine.close()
     assert most == 1
