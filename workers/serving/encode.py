@@ -124,7 +124,6 @@ def _is_finite(array: Any) -> bool:
 def _shortest(array: Any) -> Any:
     """Return lists of numbers with no more digits than the array's type carries."""
     if array.dtype.kind == "f" and array.dtype.itemsize < 8:
-        digits = 9 if array.dtype.itemsize == 4 else 5
-        flat = [float(f"{value:.{digits}g}") for value in array.ravel().tolist()]
+        flat = [float(str(value)) for value in array.ravel()]
         return np.array(flat, dtype=np.float64).reshape(array.shape).tolist()
     return array.tolist()
