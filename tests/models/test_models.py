@@ -1,157 +1,281 @@
-"""Registered models: versions, kinds, what is refused, and why."""
+"""The registry through its API: versions, sources, lineage, files, refusals."""
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
-from pathlib import Path
+import io
+import tarfile
 from typing import Any
 
+import httpx2
 import pytest
+from sqlalchemy import select
 
-from app.models.kind import Kind, find_kind
-from tests.live_api import LiveApi, live_api
+from app.kernel.ids import new_id
+from app.tables.deployment import Deployment
+from app.tables.experiment import Experiment
+from app.tables.model import ModelVersion
+from app.tables.run import Run, RunFile
+from app.tables.workspace import Workspace
+from tests.live_api import LiveApi
+from tests.serving import wire
 
 pytestmark = pytest.mark.anyio
 
-
-@pytest.fixture
-async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
-    async with live_api(tmp_path, postgres_url, broker_url) as api:
-        yield api
+MODEL = {"saved_model.pb": wire.digits_model(), "variables/variables.index": b"index"}
 
 
-async def uploaded(api: LiveApi, **files: bytes) -> list[dict[str, Any]]:
-    """Upload bytes and return their manifest; ``__`` in a name is a dot, ``___`` a slash."""
-    manifest = []
-    for name, data in files.items():
+def packed(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as archive:
+        for path, data in files.items():
+            info = tarfile.TarInfo(path)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+async def upload(api: LiveApi, name: str, files: dict[str, bytes]) -> dict[str, Any]:
+    response = await api.client.put(f"/models/{name}/archive", content=packed(files))
+    assert response.status_code == 201, response.text
+    return dict(response.json())
+
+
+async def send_blobs(api: LiveApi, files: dict[str, bytes]) -> list[dict[str, Any]]:
+    listed = []
+    for path, data in files.items():
         digest = hashlib.sha256(data).hexdigest()
-        assert (await api.client.put(f"blobs/{digest}", content=data)).status_code in (200, 201)
-        path = name.replace("___", "/").replace("__", ".")
-        manifest.append({"path": path, "sha256": digest, "size_bytes": len(data)})
-    return manifest
+        (await api.client.put(f"/blobs/{digest}", content=data)).raise_for_status()
+        listed.append({"path": path, "sha256": digest, "size_bytes": len(data)})
+    return listed
 
 
-async def register(api: LiveApi, name: str, files: list[dict[str, Any]], **more: Any) -> Any:
-    body = {"files": files, "framework": "tensorflow", **more}
-    return await api.client.post(f"models/{name}/versions", json=body)
-
-
-async def test_versions_count_up_without_gaps_however_many_come_at_once(api: LiveApi) -> None:
-    files = await uploaded(api, saved_model__pb=b"model")
-    answers = await asyncio.gather(*(register(api, "m", files) for _ in range(8)))
-    assert {answer.status_code for answer in answers} == {201}, answers[0].text
-    assert sorted(answer.json()["version"] for answer in answers) == list(range(1, 9))
-    latest = (await api.client.get("models/m/versions/latest")).json()
-    assert (latest["version"], latest["kind"]) == (8, "saved_model")
-
-
-async def test_files_and_archive_are_downloaded_as_they_were(api: LiveApi) -> None:
-    files = await uploaded(api, saved_model__pb=b"model", variables___variables__index=b"index")
-    await register(api, "m", files)
-    listed = (await api.client.get("models/m/versions/1/files")).json()["items"]
-    assert {item["path"] for item in listed} == {"saved_model.pb", "variables/variables.index"}
-    one = await api.client.get("models/m/versions/1/files/saved_model.pb")
-    assert one.content == b"model"
-    assert one.headers["etag"].strip('"') == hashlib.sha256(b"model").hexdigest()
-    archive = await api.client.get("models/m/versions/1/archive")
-    assert archive.content[:2] == b"\x1f\x8b"
-
-
-async def test_properties_are_added_and_never_changed(api: LiveApi) -> None:
-    await register(api, "m", await uploaded(api, saved_model__pb=b"m"), properties={"p": "x"})
-    path = "models/m/versions/1"
-    added = await api.client.patch(path, json={"tags": {"t": "1"}, "properties": {"q": "y"}})
-    assert added.json()["properties"] == {"p": "x", "q": "y"}
-    refused = await api.client.patch(path, json={"properties": {"p": "z"}})
-    assert (refused.status_code, refused.json()["code"]) == (409, "property_immutable")
-
-
-async def test_bytes_that_were_never_uploaded_are_named_and_nothing_is_written(
-    api: LiveApi,
-) -> None:
-    digest = "0" * 64
-    answer = await register(
-        api, "m", [{"path": "saved_model.pb", "sha256": digest, "size_bytes": 1}]
-    )
-    assert answer.status_code == 422
-    assert digest in answer.text
-    assert (await api.client.get("models")).json()["items"] == []
-
-
-@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a//b", "a/../../b", "x\x00y"])
-async def test_paths_that_lead_out_are_refused(api: LiveApi, path: str) -> None:
-    (file,) = await uploaded(api, saved_model__pb=b"m")
-    assert (await register(api, "m", [{**file, "path": path}])).status_code == 422
-
-
-async def test_a_version_that_serves_is_not_deleted(api: LiveApi) -> None:
-    await register(api, "m", await uploaded(api, saved_model__pb=b"m"))
-    made = await api.client.put("deployments/svc", json={"model_name": "m"})
-    assert made.status_code == 201, made.text
-    refused = await api.client.delete("models/m/versions/1")
-    assert (refused.status_code, "svc" in refused.text) == (409, True)
-
-
-async def test_a_tensorflow_1_checkpoint_is_refused_in_words(api: LiveApi) -> None:
-    files = await uploaded(
-        api,
-        checkpoint=b"c",
-        mnist__model__meta=b"m",
-        mnist__model__index=b"i",
-        **{"mnist__model__data-00000-of-00001": b"d"},
-    )
-    await register(api, "old", files, framework_version="1.13")
-    answer = await api.client.put("deployments/svc", json={"model_name": "old"})
-    assert answer.status_code == 422
-    assert "SavedModel" in answer.json()["detail"]
-
-
-@pytest.mark.parametrize("name", ["ab", "Upper", "1st", "a_b", "x" * 33])
-async def test_names_of_services_follow_the_contract(api: LiveApi, name: str) -> None:
-    await register(api, "m", await uploaded(api, saved_model__pb=b"m"))
-    answer = await api.client.put(f"deployments/{name}", json={"model_name": "m"})
-    assert answer.status_code == 422
-
-
-async def test_a_service_that_is_not_ready_says_when_to_come_back(api: LiveApi) -> None:
-    await register(api, "m", await uploaded(api, saved_model__pb=b"m"))
-    await api.client.put("deployments/svc", json={"model_name": "m"})
-    answer = await api.client.post("deployments/svc/score", json={"instances": [[1]]})
-    assert answer.status_code == 503
-    assert int(answer.headers["retry-after"]) > 0
-
-
-async def test_keys_differ_and_a_new_one_replaces_the_old(api: LiveApi) -> None:
-    await register(api, "m", await uploaded(api, saved_model__pb=b"m"))
-    await api.client.put("deployments/svc", json={"model_name": "m"})
-    before = (await api.client.get("deployments/svc/keys")).json()
-    assert before["primary"] != before["secondary"]
-    await api.client.post("deployments/svc/keys/regenerate", json={"key": "primary"})
-    after = (await api.client.get("deployments/svc/keys")).json()
-    assert after["primary"] != before["primary"]
-    assert after["secondary"] == before["secondary"]
-    for key, refused in ((before["primary"], True), (after["primary"], False)):
-        headers = {"Authorization": f"Bearer {key}"}
-        answer = await api.client.post(
-            "deployments/svc/score", json={"instances": []}, headers=headers
+async def make_run(api: LiveApi, files: list[dict[str, Any]]) -> str:
+    """A run as its reconciler leaves it, with these files in its history."""
+    run_id = new_id("run")
+    async with api.database.session() as session:
+        statement = select(Workspace.id).where(Workspace.name == api.workspace)
+        workspace_id = (await session.execute(statement)).scalar_one()
+        experiment = Experiment(id=new_id("exp"), workspace_id=workspace_id, name="digits")
+        session.add(experiment)
+        await session.flush()
+        inputs = {"mnist": {"dataset": "digits", "version": 3, "mode": "mount"}}
+        run = Run(
+            id=run_id,
+            workspace_id=workspace_id,
+            experiment_id=experiment.id,
+            created_by="test",
+            request={"inputs": inputs},
+            status="Completed",
+            max_attempts=1,
+            node_count=1,
+            next_check_at=None,
         )
-        assert (answer.status_code in (401, 403)) is refused, answer.text
+        session.add(run)
+        await session.flush()
+        for file in files:
+            session.add(RunFile(run_id=run_id, origin="outputs", attempt=1, **file))
+    return run_id
+
+
+async def version_when_read(api: LiveApi, name: str) -> dict[str, Any]:
+    async with asyncio.timeout(30):
+        while True:
+            version = (await api.client.get(f"/models/{name}/versions/latest")).json()
+            if version["signature_state"] != "Pending":
+                return dict(version)
+            await asyncio.sleep(0.05)
+
+
+def problem(response: httpx2.Response, status: int) -> dict[str, Any]:
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
+    return dict(response.json())
+
+
+async def test_a_version_from_a_run_knows_where_it_came_from(api: LiveApi) -> None:
+    blobs = await send_blobs(api, MODEL)
+    files = [{**blob, "path": f"outputs/model/{blob['path']}"} for blob in blobs]
+    other = {**blobs[0], "path": "outputs/model2/saved_model.pb"}
+    run_id = await make_run(api, [*files, other])
+
+    created = await api.client.post(
+        "/models/digits/versions",
+        json={
+            "run_id": run_id,
+            "path": "outputs/model",
+            "framework_version": "2.15.1",
+            "resource_configuration": {"cpu": 0.5, "memory_gb": 1, "gpu": 0},
+            "tags": {"stage": "test"},
+        },
+    )
+
+    assert created.status_code == 201, created.text
+    assert created.headers["location"].endswith("/models/digits/versions/1")
+    body = created.json()
+    assert (body["version"], body["kind"], body["files_count"]) == (1, "saved_model", 2)
+    assert body["is_deployable"] is True
+    assert body["lineage"] == {
+        "run_id": run_id,
+        "experiment_name": "digits",
+        "path": "outputs/model",
+        "snapshot_id": None,
+        "image_hash": None,
+        "dataset_versions": [{"name": "mnist", "dataset": "digits", "version": 3}],
+    }
+    listed = (await api.client.get("/models/digits/versions/1/files")).json()["items"]
+    assert [file["path"] for file in listed] == sorted(MODEL)
+
+
+async def test_the_signature_is_read_without_tensorflow(api: LiveApi) -> None:
+    await upload(api, "digits", {f"export/1/{path}": data for path, data in MODEL.items()})
+
+    version = await version_when_read(api, "digits")
+
+    assert version["signature_state"] == "Ready"
+    assert version["signature"] == {
+        "signature_name": "serving_default",
+        "inputs": [{"name": "pixels", "dtype": "float32", "shape": [-1, 784]}],
+        "outputs": [{"name": "output_0", "dtype": "float32", "shape": [-1, 10]}],
+    }
 
 
 @pytest.mark.parametrize(
-    ("paths", "kind", "is_servable"),
+    ("files", "word"),
     [
-        (["saved_model.pb", "variables/variables.index"], Kind.SAVED_MODEL, True),
-        (["export/1/saved_model.pb"], Kind.SAVED_MODEL, True),
-        (["model.keras"], Kind.KERAS, True),
-        (["model.onnx"], Kind.ONNX, False),
-        (["m.meta", "m.index", "m.data-00000-of-00001"], Kind.TF1_CHECKPOINT, False),
-        (["ckpt.index", "ckpt.data-00000-of-00001"], Kind.TF2_CHECKPOINT, False),
-        (["readme.txt"], Kind.UNKNOWN, False),
+        ({"saved_model.pb": b"\xff\xff broken"}, "not a SavedModel"),
+        ({"saved_model.pb": wire.saved_model({})}, "no signature"),
+        ({"m.meta": b"x", "m.index": b"x"}, "Saver checkpoint"),
+        ({"model.keras": b"x"}, "once it is deployed"),
     ],
 )
-async def test_kinds_are_told_by_their_files(
-    paths: list[str], kind: Kind, is_servable: bool
+async def test_why_there_is_no_signature_is_said(
+    api: LiveApi, files: dict[str, bytes], word: str
 ) -> None:
-    found = find_kind(paths)
-    assert (found.kind, found.is_servable) == (kind, is_servable)
+    await upload(api, "odd", files)
+
+    version = await version_when_read(api, "odd")
+
+    assert version["signature_state"] == "Unavailable"
+    assert word in version["signature_reason"]
+    assert version["is_deployable"] is ("model.keras" in files)
+
+
+async def test_numbers_have_no_gaps_when_many_register_at_once(api: LiveApi) -> None:
+    files = await send_blobs(api, MODEL)
+    body = {"files": files}
+    bad = {"files": [{**files[0], "sha256": "0" * 64}]}
+
+    calls = [
+        api.client.post("/models/busy/versions", json=bad if n % 3 == 0 else body)
+        for n in range(12)
+    ]
+    answers = await asyncio.gather(*calls)
+
+    given = sorted(a.json()["version"] for a in answers if a.status_code == 201)
+    assert given == list(range(1, 9))
+    model = (await api.client.get("/models/busy")).json()
+    assert model["latest_version"] == 8
+    page = (await api.client.get("/models/busy/versions", params={"page_size": 3})).json()
+    assert [item["version"] for item in page["items"]] == [8, 7, 6]
+    assert page["next_page_token"]
+
+
+async def test_files_and_archive_come_back_as_they_went_in(api: LiveApi) -> None:
+    await upload(api, "digits", MODEL)
+    base = "/models/digits/versions/1"
+
+    whole = await api.client.get(f"{base}/files/saved_model.pb")
+    part = await api.client.get(f"{base}/files/saved_model.pb", headers={"Range": "bytes=2-5"})
+    same = await api.client.get(
+        f"{base}/files/saved_model.pb", headers={"If-None-Match": whole.headers["etag"]}
+    )
+    archive = await api.client.get(f"{base}/archive")
+
+    assert whole.content == MODEL["saved_model.pb"]
+    assert (part.status_code, part.content) == (206, whole.content[2:6])
+    assert same.status_code == 304
+    with tarfile.open(fileobj=io.BytesIO(archive.content)) as packed_again:
+        assert sorted(packed_again.getnames()) == sorted(MODEL)
+    problem(await api.client.get(f"{base}/files/none"), 404)
+
+
+async def test_tags_change_and_properties_are_only_added(api: LiveApi) -> None:
+    await upload(api, "digits", MODEL)
+    base = "/models/digits/versions/1"
+
+    first = await api.client.patch(
+        base, json={"tags": {"a": "1", "b": "2"}, "properties": {"p": "1"}, "description": "d"}
+    )
+    second = await api.client.patch(base, json={"tags": {"a": None}, "properties": {"q": "2"}})
+    refused = await api.client.patch(base, json={"properties": {"p": "other"}})
+    unknown = await api.client.patch(base, json={"version": 7})
+
+    assert first.json()["tags"] == {"a": "1", "b": "2"}
+    assert second.json()["tags"] == {"b": "2"}
+    assert second.json()["properties"] == {"p": "1", "q": "2"}
+    assert second.json()["description"] == "d"
+    assert problem(refused, 409)["code"] == "property_immutable"
+    problem(unknown, 422)
+
+
+async def test_a_model_in_use_stays(api: LiveApi) -> None:
+    version = await upload(api, "digits", MODEL)
+    await upload(api, "digits", MODEL)
+    async with api.database.session() as session:
+        row = await session.get_one(ModelVersion, version["id"])
+        statement = select(Workspace.id).where(Workspace.name == api.workspace)
+        deployment = Deployment(
+            id=new_id("dep"),
+            workspace_id=(await session.execute(statement)).scalar_one(),
+            name="svc",
+            model_version_id=row.id,
+            replica_count=1,
+            next_check_at=None,
+        )
+        session.add(deployment)
+
+    in_use = problem(await api.client.delete("/models/digits/versions/1"), 409)
+    whole = problem(await api.client.delete("/models/digits"), 409)
+    other = await api.client.delete("/models/digits/versions/2")
+
+    assert in_use["code"] == whole["code"] == "model_in_use"
+    assert "svc" in in_use["detail"]
+    assert other.status_code == 204
+    assert (await upload(api, "digits", MODEL))["version"] == 3
+
+
+async def test_an_unused_model_goes(api: LiveApi) -> None:
+    await upload(api, "digits", MODEL)
+
+    assert (await api.client.delete("/models/digits")).status_code == 204
+    assert (await api.client.delete("/models/digits")).status_code == 204
+    assert problem(await api.client.get("/models/digits"), 404)["code"] == "model_not_found"
+
+
+async def test_what_is_wrong_with_a_request_is_named(api: LiveApi) -> None:
+    run_id = await make_run(api, [])
+    post = api.client.post
+    address = "/models/digits/versions"
+    cases = [
+        ({}, "", "model_source"),
+        ({"path": "outputs", "run_id": "run_none"}, "/run_id", "unknown_run"),
+        ({"path": "outputs/model", "run_id": run_id}, "/path", "path_not_found"),
+        (
+            {"files": [{"path": "../x", "sha256": "0" * 64, "size_bytes": 1}]},
+            "/files",
+            "path_traversal",
+        ),
+        (
+            {"files": [{"path": "x", "sha256": "0" * 64, "size_bytes": 1}]},
+            "/files/0",
+            "blob_missing",
+        ),
+        ({"path": "p", "run_id": run_id, "framework": "pytorch"}, "/framework", "literal_error"),
+    ]
+
+    for body, pointer, code in cases:
+        found = problem(await post(address, json=body), 422)["errors"][0]
+        assert (found["pointer"].rstrip("/"), found["code"]) == (pointer, code)
+    problem(await api.client.put("/models/digits/archive", content=b"no archive"), 422)
+    problem(await api.client.get("/models/digits/versions/0"), 422)
+    assert (await api.client.get("/models")).json()["items"] == []
