@@ -1,0 +1,111 @@
+"""A deployed model: ``kill -9`` of its serving process heals, and its answers stay right."""
+
+import io
+import tarfile
+import time
+from typing import Any
+
+import psutil
+import pytest
+
+from examples.demo import TENSORFLOW
+from examples.walk.stack import Stack
+from examples.walk.talk import Talk
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+
+WS = "/v1/workspaces/serving"
+SCRIPT = """
+import tensorflow as tf
+
+class Doubler(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")])
+    def __call__(self, x):
+        return {"y": x * 2.0}
+
+tf.saved_model.save(Doubler(), "outputs/model")
+"""
+
+
+def snapshot(talk: Talk) -> str:
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        info = tarfile.TarInfo("make.py")
+        info.size = len(SCRIPT)
+        archive.addfile(info, io.BytesIO(SCRIPT.encode()))
+    answer = talk.client.put(
+        f"{WS}/snapshots", content=packed.getvalue(), headers=talk.authorization()
+    )
+    return str(answer.json()["id"])
+
+
+def until(talk: Talk, path: str, key: str, *wanted: str, seconds: float) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
+    while (found := talk.get(path, quiet=True))[key] not in wanted:
+        assert time.monotonic() < deadline, found
+        assert found[key] not in {"Failed", "Canceled"}, found
+        time.sleep(0.2)
+    return dict(found)
+
+
+def doubled(talk: Talk) -> Any:
+    body = {"instances": [[1.0, 2.0], [3.0, 4.0]]}
+    answer = talk.client.post(
+        f"{WS}/deployments/doubler/score", json=body, headers=talk.authorization()
+    )
+    return answer.json() if answer.status_code == 200 else answer.status_code
+
+
+def serving_processes(stack: Stack) -> list[psutil.Process]:
+    """The serving processes of this stack."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+            if "--port-file" in words and any(str(stack.data_dir) in word for word in words):
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def test_a_killed_serving_process_comes_back(live_stack: Stack, talk: Talk) -> None:
+    environment = {"framework": "tensorflow", "framework_version": TENSORFLOW}
+    talk.ask("PUT", WS, expect=(200, 201))
+    talk.ask("PUT", f"{WS}/clusters/cpu", body={"vm_size": "MEDIUM"}, expect=(200, 201))
+    body = {
+        "experiment_name": "serving",
+        "snapshot_id": snapshot(talk),
+        "cluster_name": "cpu",
+        "entry_script": "make.py",
+        "environment": environment,
+    }
+    run_id = talk.ask("POST", f"{WS}/runs", body=body, expect=(201,)).json()["id"]
+    until(talk, f"{WS}/runs/{run_id}", "status", "Completed", seconds=400)
+    version = {
+        "run_id": run_id,
+        "path": "outputs/model",
+        "framework": "TensorFlow",
+        "framework_version": TENSORFLOW,
+    }
+    talk.ask("POST", f"{WS}/models/doubler/versions", body=version, expect=(201,))
+    talk.ask("PUT", f"{WS}/deployments/doubler", body={"model_name": "doubler"}, expect=(200, 201))
+    until(talk, f"{WS}/deployments/doubler", "state", "Healthy", seconds=400)
+    right = {"predictions": [[2.0, 4.0], [6.0, 8.0]]}
+    assert doubled(talk) == right
+
+    (before,) = serving_processes(live_stack)
+    before.kill()
+    deadline = time.monotonic() + 120
+    while (answer := doubled(talk)) != right:
+        assert answer in (502, 503), answer
+        assert time.monotonic() < deadline, "it did not come back"
+        time.sleep(0.2)
+    (after,) = serving_processes(live_stack)
+    assert after.pid != before.pid
+
+    talk.ask("DELETE", f"{WS}/deployments/doubler", expect=(200, 202, 204))
+    deadline = time.monotonic() + 60
+    while serving_processes(live_stack):
+        assert time.monotonic() < deadline, "the serving process was left behind"
+        time.sleep(0.2)
