@@ -113,7 +113,7 @@ def _problem(text: str) -> dict[str, Any]:
 def _schemas(signature: SignatureRead) -> dict[str, Any]:
     schemas: dict[str, Any] = {"Problem": _problem_schema()}
     requests, answers = [], []
-    if all(_has_rows(tensor) for tensor in signature.inputs):
+    if signature.inputs and all(_has_rows(tensor) for tensor in signature.inputs):
         schemas["Instance"] = _values(signature.inputs, skip=1, needs_bare=True)
         schemas["RowRequest"] = _request("instances", _many("Instance", signature.inputs))
         requests.append("RowRequest")
@@ -167,7 +167,8 @@ def _request(field: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "required": sorted(properties), "properties": dict(properties)}
+    schema = {"type": "object", "properties": dict(properties)}
+    return schema | {"required": sorted(properties)} if properties else schema
 
 
 def _element(dtype: str) -> dict[str, Any]:
@@ -193,9 +194,9 @@ def _examples(signature: SignatureRead) -> dict[str, Any]:
     if any(_example_size(tensor) > _MAX_EXAMPLE_ELEMENTS for tensor in signature.inputs):
         return {}
     values = {tensor.name: _example(tensor, tensor.shape or [1]) for tensor in signature.inputs}
-    columns = values if len(values) > 1 else next(iter(values.values()))
+    columns = values if len(values) != 1 else next(iter(values.values()))
     examples = {"columns": {"value": {"inputs": columns}}, "data": {"value": {"data": columns}}}
-    is_row = all(tensor.shape and tensor.shape[0] in (-1, 1) for tensor in signature.inputs)
+    is_row = bool(values) and all(tensor.shape and tensor.shape[0] in (-1, 1) for tensor in signature.inputs)
     if is_row:
         row = {name: value[0] for name, value in values.items()}
         instance = row if len(row) > 1 else next(iter(row.values()))

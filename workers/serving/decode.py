@@ -35,8 +35,8 @@ class Request:
     @property
     def rows(self) -> int:
         """Return the size of the first dimension, 0 for scalars."""
-        first = next(iter(self.arrays.values()))
-        return int(first.shape[0]) if first.ndim else 0
+        first = next(iter(self.arrays.values()), None)
+        return int(first.shape[0]) if first is not None and first.ndim else 0
 
 
 def decode_request(body: Any, signatures: Mapping[str, Signature], default: str) -> Request:
