@@ -102,27 +102,6 @@ async def remove_image(session: AsyncSession, workspace: Workspace, image_id: st
     await wake(session, Image, image_id)
 
 
-def serving_spec(
-    *,
-    framework_version: str | None,
-    python_version: str | None = None,
-    pip_packages: tuple[str, ...] = (),
-) -> EnvironmentSpec:
-    """The environment that serves a model of a TensorFlow version.
-
-    Args:
-        framework_version: of the model; None: the newest that can be had.
-        python_version: where the serving code needs a certain one.
-        pip_packages: what the serving program itself imports.
-    """
-    return EnvironmentSpec(
-        framework="tensorflow",
-        framework_version=framework_version or None,
-        python_version=python_version,
-        pip_packages=list(pip_packages),
-    )
-
-
 def current_build(image: Image) -> int:
     """Number of the build that makes, or made, the image what a new request waits for."""
     return image.build_number + 1 if image.state == ImageState.QUEUED else image.build_number
