@@ -196,7 +196,9 @@ def _examples(signature: SignatureRead) -> dict[str, Any]:
     values = {tensor.name: _example(tensor, tensor.shape or [1]) for tensor in signature.inputs}
     columns = values if len(values) != 1 else next(iter(values.values()))
     examples = {"columns": {"value": {"inputs": columns}}, "data": {"value": {"data": columns}}}
-    is_row = bool(values) and all(tensor.shape and tensor.shape[0] in (-1, 1) for tensor in signature.inputs)
+    is_row = bool(values) and all(
+        tensor.shape and tensor.shape[0] in (-1, 1) for tensor in signature.inputs
+    )
     if is_row:
         row = {name: value[0] for name, value in values.items()}
         instance = row if len(row) > 1 else next(iter(row.values()))
