@@ -92,6 +92,7 @@ def _listen() -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     listener.bind(("127.0.0.1", 0))
+    listener.listen(1024)  # before the port is told: who reads it can connect
     listener.set_inheritable(False)
     return listener
 
