@@ -1,23 +1,25 @@
 """``kill -9`` of every part in the middle of a run: it completes, nothing twice, nothing lost."""
 
 import hashlib
-import io
 import os
 import signal
 import socket
-import tarfile
 import time
 from collections.abc import Iterator
-from typing import Any
+from functools import partial
 
-import httpx2
 import psutil
 import pytest
 
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
+from tests.e2e import scripts
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
+
+submit = partial(scripts.submit, workspace="crash")
+run_of = partial(scripts.run_of, workspace="crash")
+await_status = partial(scripts.await_status, workspace="crash")
 
 LINES = 40
 COUNTING = f"""
@@ -60,51 +62,6 @@ def talk(stack: Stack) -> Iterator[Talk]:
     talk.ask("PUT", "/v1/workspaces/crash/clusters/cpu", body=body, expect=(200, 201))
     yield talk
     talk.close()
-
-
-def submit(talk: Talk, script: str, **more: Any) -> str:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        info = tarfile.TarInfo("script.py")
-        info.size = len(script.encode())
-        archive.addfile(info, io.BytesIO(script.encode()))
-    answer = talk.client.put(
-        "/v1/workspaces/crash/snapshots", content=packed.getvalue(), headers=talk.authorization()
-    )
-    body = {
-        "experiment_name": "crash",
-        "snapshot_id": answer.json()["id"],
-        "cluster_name": "cpu",
-        "entry_script": "script.py",
-        **more,
-    }
-    created = talk.ask("POST", "/v1/workspaces/crash/runs", body=body, expect=(201,))
-    return str(created.json()["id"])
-
-
-def run_of(talk: Talk, run_id: str) -> dict[str, Any]:
-    """The run; a control plane that is away for a moment is asked again."""
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            answer = talk.client.get(
-                f"/v1/workspaces/crash/runs/{run_id}", headers=talk.authorization()
-            )
-            if answer.status_code == 200:
-                return dict(answer.json())
-        except httpx2.TransportError:
-            pass
-        assert time.monotonic() < deadline, "the API did not come back"
-        time.sleep(0.1)
-
-
-def await_status(talk: Talk, run_id: str, *statuses: str, seconds: float = 90) -> dict[str, Any]:
-    deadline = time.monotonic() + seconds
-    while (run := run_of(talk, run_id))["status"] not in statuses:
-        assert time.monotonic() < deadline, f"still {run['status']}: {run}"
-        assert run["status"] not in {"Completed", "Failed", "Canceled"}, run
-        time.sleep(0.1)
-    return run
 
 
 def log_of(talk: Talk, run_id: str) -> bytes:

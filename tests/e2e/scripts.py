@@ -1,0 +1,63 @@
+"""Submitting one-file scripts to a whole stack, and waiting for what becomes of them."""
+
+import io
+import tarfile
+import time
+from typing import Any
+
+import httpx2
+
+from examples.walk.talk import Talk
+
+_ENDS = frozenset({"Completed", "Failed", "Canceled"})
+
+
+def submit(talk: Talk, script: str, *, workspace: str, **more: Any) -> str:
+    """Submit a script as ``script.py`` to the cluster ``cpu``; returns the run's id."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        info = tarfile.TarInfo("script.py")
+        info.size = len(script.encode())
+        archive.addfile(info, io.BytesIO(script.encode()))
+    answer = talk.client.put(
+        f"/v1/workspaces/{workspace}/snapshots",
+        content=packed.getvalue(),
+        headers=talk.authorization(),
+    )
+    body = {
+        "experiment_name": workspace,
+        "snapshot_id": answer.json()["id"],
+        "cluster_name": "cpu",
+        "entry_script": "script.py",
+        **more,
+    }
+    created = talk.ask("POST", f"/v1/workspaces/{workspace}/runs", body=body, expect=(201,))
+    return str(created.json()["id"])
+
+
+def run_of(talk: Talk, run_id: str, *, workspace: str) -> dict[str, Any]:
+    """The run; a control plane that is away for a moment is asked again."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            answer = talk.client.get(
+                f"/v1/workspaces/{workspace}/runs/{run_id}", headers=talk.authorization()
+            )
+            if answer.status_code == 200:
+                return dict(answer.json())
+        except httpx2.TransportError:
+            pass
+        assert time.monotonic() < deadline, "the API did not come back"
+        time.sleep(0.1)
+
+
+def await_status(
+    talk: Talk, run_id: str, *statuses: str, workspace: str, seconds: float = 90
+) -> dict[str, Any]:
+    """Wait for one of the statuses; another end, or none in time, fails the test."""
+    deadline = time.monotonic() + seconds
+    while (run := run_of(talk, run_id, workspace=workspace))["status"] not in statuses:
+        assert time.monotonic() < deadline, f"still {run['status']}: {run}"
+        assert run["status"] not in _ENDS, run
+        time.sleep(0.1)
+    return run
