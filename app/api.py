@@ -48,3 +48,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     deployments.router,
     scoring.router,
 )
+
+FROM_SCRIPTS: tuple[APIRouter, ...] = (nodes.router, azureml.router)
+"""Where programs of ours, and the azureml-core package, send what a script said."""

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 
-from app.api import ROUTERS
+from app.api import FROM_SCRIPTS, ROUTERS
 from app.auth.middleware import Authentication
 from app.auth.signing import Signer
 from app.deployments.scoring import scoring_client
@@ -16,6 +16,7 @@ from app.kernel.db import Database
 from app.kernel.http import BodyLimit, HostAndOrigin, RequestIds
 from app.kernel.json import NewlineJSONResponse
 from app.kernel.logging import configure_logging
+from app.kernel.plain_text import refuse_unkeepable_addresses, refuse_unkeepable_bodies
 from app.kernel.problems import install_problem_handlers
 from app.kernel.request_metrics import RequestMetrics
 from app.kernel.signals import Signals
@@ -43,13 +44,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         default_response_class=NewlineJSONResponse,
         generate_unique_id_function=lambda route: route.name,
         redirect_slashes=False,
+        dependencies=[Depends(refuse_unkeepable_addresses)],
         docs_url=None,
         redoc_url=None,
     )
     app.state.settings = settings
     app.state.signals = Signals()
     for router in ROUTERS:
-        app.include_router(router)
+        # What scripts log is mended where it is stored: refusing a batch would lose the rest.
+        checks = [] if router in FROM_SCRIPTS else [Depends(refuse_unkeepable_bodies)]
+        app.include_router(router, dependencies=checks)
     install_problem_handlers(app)
     install_storage_handler(app)
     install_openapi(app)

@@ -10,6 +10,7 @@ from app.environments import repository, service
 from app.environments.explain import nearest
 from app.environments.schemas import BuildReason, ImageRead, ImageSummary, InputDifference
 from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.orm import MAX_INTEGER
 from app.kernel.pagination import Page, PageDep
 from app.logs.respond import log_response
 from app.workspaces.access import WorkspaceDep
@@ -53,7 +54,8 @@ async def get_image_logs(
     request: Request,
     _: UserOrRunAccess,
     build: Annotated[
-        int | None, Query(ge=1, description="Number of the build; absent: the current one")
+        int | None,
+        Query(ge=1, le=MAX_INTEGER, description="Number of the build; absent: the current one"),
     ] = None,
     offset: Annotated[int, Query(ge=0, description="First byte")] = 0,
     follow: Annotated[bool, Query(description="Go on until the build has ended")] = False,

@@ -16,6 +16,10 @@ NAMING_CONVENTION = {
 }
 
 
+MAX_INTEGER = 2**63 - 1
+"""The largest number that an integer column holds."""
+
+
 class Base(DeclarativeBase):
     """Declarative base with a fixed naming of constraints."""
 

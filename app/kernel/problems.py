@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
@@ -23,6 +23,7 @@ from app.kernel.errors import (
     NotFound,
     Unavailable,
     UnsupportedMedia,
+    invalid_field,
 )
 from app.kernel.json import json_bytes
 
@@ -103,6 +104,13 @@ def install_problem_handlers(app: FastAPI) -> None:
         unavailable = Unavailable("The database cannot be reached now; try again shortly.")
         return problem_response(unavailable, request.scope)
 
+    async def on_value(request: Request, error: Exception) -> Response:
+        # The last line of defence: a schema let something pass that no column can hold.
+        _log.warning("value_not_storable", error=str(error).splitlines()[0])
+        message = "A value in this request is out of range or cannot be stored."
+        refusal = invalid_field("/", "value_not_storable", message)
+        return problem_response(refusal, request.scope)
+
     async def on_defect(request: Request, error: Exception) -> Response:
         detail = "Something went wrong here; the log has the details under this request_id."
         return problem_response(InternalError(detail), request.scope)
@@ -110,6 +118,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(DomainError, on_domain)
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(DataError, on_value)
     app.add_exception_handler(OperationalError, on_database)
     app.add_exception_handler(InterfaceError, on_database)
     app.add_exception_handler(PoolTimeoutError, on_database)

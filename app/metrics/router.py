@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 
 from app.auth.access import UserOrRunAccess
 from app.kernel.db import SessionDep
+from app.kernel.orm import MAX_INTEGER
 from app.metrics import service
 from app.metrics.schemas import MetricBatch, MetricBatchAccepted, MetricList
 from app.runs.access import RunDep
@@ -20,7 +21,9 @@ async def list_run_metrics(
     run: RunDep,
     session: SessionDep,
     name: Annotated[str | None, Query(max_length=255)] = None,
-    attempt: Annotated[int | None, Query(ge=1, description="Absent: the latest")] = None,
+    attempt: Annotated[
+        int | None, Query(ge=1, le=MAX_INTEGER, description="Absent: the latest")
+    ] = None,
 ) -> MetricList:
     """Everything that the script logged, by name."""
     return await service.read(session, run_id=run.id, attempt=attempt or run.attempt, name=name)

@@ -5,6 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.kernel.orm import MAX_INTEGER
+
+_YEAR_9999 = 253_370_764_800
 MetricType = Literal["scalar", "string", "list", "row", "table", "image", "json"]
 
 
@@ -13,12 +16,14 @@ class MetricRecord(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    name: str = Field(min_length=1, max_length=255)
+    name: str = Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")
     type: MetricType = "scalar"
     value: Any = None
-    step: int | None = None
-    epoch: int | None = None
-    time: float | None = Field(default=None, description="Seconds since 1970; absent: now")
+    step: int | None = Field(default=None, ge=-MAX_INTEGER, le=MAX_INTEGER)
+    epoch: int | None = Field(default=None, ge=-MAX_INTEGER, le=MAX_INTEGER)
+    time: float | None = Field(
+        default=None, ge=0, le=_YEAR_9999, description="Seconds since 1970; absent: now"
+    )
 
 
 class MetricBatch(BaseModel):
@@ -29,7 +34,9 @@ class MetricBatch(BaseModel):
     source: str = Field(
         pattern=r"^[A-Za-z0-9._-]{1,100}$", description="Who sends; chosen by the client"
     )
-    first_seq: int = Field(ge=0, description="Number of the first value; count up over batches")
+    first_seq: int = Field(
+        ge=0, le=2**53, description="Number of the first value; count up over batches"
+    )
     values: Annotated[list[MetricRecord], Field(min_length=1, max_length=1000)]
 
 

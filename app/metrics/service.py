@@ -10,8 +10,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.clock import utc_now
+from app.kernel.plain_text import mended
 from app.metrics.schemas import MetricList, MetricPoint, MetricRead, MetricRecord
 from app.tables.metric import Metric
+
+_DEEPEST = 50
 
 
 async def store(
@@ -97,14 +100,16 @@ def _columns(record: MetricRecord) -> dict[str, Any]:
     return {"value": None, "data": {"value": _storable(value)}}
 
 
-def _storable(value: Any) -> Any:
-    # JSON has no NaN and no infinity; the database takes no NUL.
+def _storable(value: Any, depth: int = 0) -> Any:
+    # JSON has no NaN and no infinity; the database takes no NUL and no half a surrogate pair.
+    if depth > _DEEPEST:
+        return "…"
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, str):
-        return value.replace("\x00", "\ufffd")
+        return mended(value)
     if isinstance(value, list):
-        return [_storable(item) for item in value]
+        return [_storable(item, depth + 1) for item in value]
     if isinstance(value, dict):
-        return {_storable(key): _storable(item) for key, item in value.items()}
+        return {_storable(key): _storable(item, depth + 1) for key, item in value.items()}
     return value

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth.signing import Signer
 from app.kernel.config import Settings
 from app.kernel.errors import invalid_field
+from app.kernel.plain_text import mended
 from app.kernel.wake import wake
 from app.metrics import service as metrics
 from app.metrics.schemas import MetricRecord
@@ -185,9 +186,9 @@ def _process(item: dict[str, Any]) -> dict[str, Any]:
 def _apply(run: Run, record: dict[str, Any]) -> None:
     if record["kind"] == "tag":
         value = record.get("value")
-        apply_tags(run, {str(record["key"]): "" if value is None else str(value)})
+        apply_tags(run, {mended(str(record["key"])): "" if value is None else mended(str(value))})
     elif record["kind"] == "property":
-        apply_properties(run, {str(record["key"]): str(record["value"])})
+        apply_properties(run, {mended(str(record["key"])): mended(str(record["value"]))})
     elif record["kind"] == "remove_tags":
         apply_tags(run, {str(key): None for key in record["keys"]})
     else:

@@ -10,6 +10,7 @@ from fastapi.responses import StreamingResponse
 from app.kernel.db import Database, DatabaseDep
 from app.kernel.errors import FieldError, Invalid
 from app.kernel.json import json_bytes
+from app.kernel.orm import MAX_INTEGER
 from app.kernel.signals import Signals
 from app.runs import repository
 from app.runs.access import DetachedRunDep
@@ -33,7 +34,9 @@ async def list_run_events(
     run: DetachedRunDep,
     request: Request,
     database: DatabaseDep,
-    after: Annotated[int, Query(ge=0, description="Number of the last event you have")] = 0,
+    after: Annotated[
+        int, Query(ge=0, le=MAX_INTEGER, description="Number of the last event you have")
+    ] = 0,
     wait: Annotated[
         float, Query(ge=0, le=60, description="Seconds to wait for an event if there is none")
     ] = 0,
@@ -59,7 +62,7 @@ async def list_run_events(
 def _last_event_id(header: str | None, after: int) -> int:
     if header is None:
         return after
-    if not header.isdigit():
+    if not (header.isascii() and header.isdigit() and int(header) <= MAX_INTEGER):
         message = "Last-Event-ID must be the number of an event."
         raise Invalid(message, errors=[FieldError("header/Last-Event-ID", "bad_event_id", message)])
     return int(header)

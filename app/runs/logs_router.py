@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.orm import MAX_INTEGER
 from app.kernel.pagination import Page
 from app.logs import repository as logs
 from app.logs.respond import log_response
@@ -28,7 +29,8 @@ async def get_run_logs(
         str, Query(max_length=1000, description="Name of one stream; absent: all, merged")
     ] = "",
     attempt: Annotated[
-        int | None, Query(ge=1, description="Attempt of the stream; absent: the latest")
+        int | None,
+        Query(ge=1, le=MAX_INTEGER, description="Attempt of the stream; absent: the latest"),
     ] = None,
     offset: Annotated[int, Query(ge=0, description="First byte")] = 0,
     follow: Annotated[bool, Query(description="Go on until the run has ended")] = False,

@@ -1,0 +1,85 @@
+"""Text that cannot be kept is refused before anything is done with it.
+
+PostgreSQL keeps no NUL, and half a surrogate pair has no UTF-8 form, though JSON can spell both.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import Request
+from fastapi.routing import APIRoute
+
+from app.kernel.errors import invalid_field
+
+_UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
+_DEEPEST = 100
+_MESSAGE = "A text may hold neither the NUL character nor half a surrogate pair."
+
+
+def mended(text: str) -> str:
+    """The text with a sign in the place of what cannot be kept."""
+    return _UNKEEPABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+async def refuse_unkeepable_addresses(request: Request) -> None:
+    """Refuse such text in path and query, naming the place.
+
+    Raises:
+        Invalid: there is such text.
+    """
+    for name, value in request.path_params.items():
+        _check(f"path/{name}", str(value))
+    for name, text in request.query_params.multi_items():
+        _check(f"query/{_spoken(name)}", name + text)
+
+
+async def refuse_unkeepable_bodies(request: Request) -> None:
+    """Refuse such text, and nesting that no document here needs, in a JSON body.
+
+    Raises:
+        Invalid: there is something of the kind.
+    """
+    route = request.scope.get("route")
+    if not isinstance(route, APIRoute) or route.body_field is None or not _is_json(request):
+        return
+    body = await request.body()
+    brackets = body.count(b"[") + body.count(b"{")
+    if b"\\u" not in body and brackets <= _DEEPEST:
+        # Raw control characters are no JSON; so there is nothing to be found.
+        return
+    for pointer, depth, text in _texts(await request.json()):
+        if depth > _DEEPEST:
+            message = f"The document is nested over {_DEEPEST} levels deep."
+            raise invalid_field(pointer, "nested_too_deep", message)
+        _check(pointer, text)
+
+
+def _check(pointer: str, text: str) -> None:
+    if _UNKEEPABLE.search(text):
+        raise invalid_field(pointer, "text_invalid", f"{pointer}: {_MESSAGE}")
+
+
+def _is_json(request: Request) -> bool:
+    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    return media_type == "application/json" or media_type.endswith("+json")
+
+
+def _texts(document: Any) -> Iterator[tuple[str, int, str]]:
+    """Every text and key of a document with pointer and depth; containers count as empty texts."""
+    waiting: list[tuple[str, int, Any]] = [("", 0, document)]
+    while waiting:
+        pointer, depth, value = waiting.pop()
+        yield pointer or "/", depth, value if isinstance(value, str) else ""
+        if isinstance(value, list):
+            inside = ((str(index), item) for index, item in enumerate(value))
+        elif isinstance(value, dict):
+            yield from ((f"{pointer}/{_spoken(key)}", depth, key) for key in value)
+            inside = ((_spoken(key), item) for key, item in value.items())
+        else:
+            continue
+        waiting.extend((f"{pointer}/{name}", depth + 1, item) for name, item in inside)
+
+
+def _spoken(name: str) -> str:
+    return mended(name).replace("~", "~0").replace("/", "~1")

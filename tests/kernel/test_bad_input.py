@@ -1,0 +1,129 @@
+"""Whatever is sent, the answer is a problem with a code and a place, never a defect of ours."""
+
+import base64
+import io
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.live_api import LiveApi, live_api
+
+pytestmark = pytest.mark.anyio
+
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
+    async with live_api(tmp_path, postgres_url, broker_url) as api:
+        yield api
+
+
+def problem(answer: httpx2.Response, status: int, pointer: str = "") -> dict[str, Any]:
+    """Check the form of a problem and return it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    found: dict[str, Any] = answer.json()
+    assert found["code"]
+    assert found["detail"]
+    if pointer:
+        assert [field["pointer"] for field in found["errors"]] == [pointer]
+    return found
+
+
+@pytest.mark.parametrize("credential", [b"\xff\xfe", base64.b64encode(b":\xff\xfe"), b"a", b"===="])
+async def test_basic_credentials_of_no_text_are_refused(api: LiveApi, credential: bytes) -> None:
+    headers = {b"Authorization": b"Basic " + credential}
+    problem(await api.client.get("http://api/v1/me", headers=headers), 401)
+
+
+@pytest.mark.parametrize(
+    ("path", "pointer"),
+    [
+        ("runs/%00", "path/run_id"),
+        ("runs/x/files/a%00b", "path/path"),
+        ("snapshots/a%00b", "path/snapshot_id"),
+        ("datasets/x/registrations/%00", "path/registration_id"),
+        ("runs?experiment_name=a%00b", "query/experiment_name"),
+        ("runs?tag=%00", "query/tag"),
+    ],
+)
+async def test_nul_in_an_address_is_refused(api: LiveApi, path: str, pointer: str) -> None:
+    problem(await api.client.get(path), 422, pointer)
+
+
+@pytest.mark.parametrize("text", [r"\u0000", r"a\u0000b", r"\ud800"])
+async def test_text_that_cannot_be_kept_is_refused_with_its_place(api: LiveApi, text: str) -> None:
+    for body, pointer in (
+        (f'{{"description":"{text}"}}', "/description"),
+        (f'{{"tags":{{"k":"{text}"}}}}', "/tags/k"),
+        (f'{{"tags":{{"{text}":"v"}}}}', None),
+    ):
+        answer = await api.client.put("clusters/c", content=body, headers=JSON)
+        assert problem(answer, 422, pointer or "")["errors"][0]["code"] == "text_invalid"
+    assert (await api.client.get("clusters")).json()["items"] == []
+
+
+async def test_escaped_text_is_kept(api: LiveApi) -> None:
+    body = r'{"vm_size":"small","description":"\u00e9 \ud83d\ude00"}'
+    made = await api.client.put("clusters/c", content=body, headers=JSON)
+    assert made.json()["description"] == "é 😀"
+
+
+@pytest.mark.parametrize("depth", [150, 900, 100_000])
+async def test_deep_documents_are_refused(api: LiveApi, depth: int) -> None:
+    body = '{"tags":' * depth + "1" + "}" * depth
+    answer = await api.client.put("clusters/c", content=body, headers=JSON)
+    assert answer.status_code in (400, 422)
+    problem(answer, answer.status_code)
+
+
+@pytest.fixture
+async def run_path(api: LiveApi) -> str:
+    """The path of a run."""
+    await api.client.put("clusters/cpu", json={"vm_size": "small"})
+    source = io.BytesIO()
+    with zipfile.ZipFile(source, "w") as archive:
+        archive.writestr("train.py", "print(1)")
+    snapshot = await api.client.put("snapshots", content=source.getvalue())
+    body = {"experiment_name": "e", "snapshot_id": snapshot.json()["id"], "cluster_name": "cpu"}
+    made = await api.client.post("runs", json=body | {"command": "true"})
+    assert made.status_code == 201, made.text
+    return f"runs/{made.json()['id']}"
+
+
+@pytest.mark.parametrize("number", [str(2**63), "9" * 500])
+async def test_numbers_beyond_a_column_are_refused(
+    api: LiveApi, run_path: str, number: str
+) -> None:
+    for query in ("events?after", "metrics?attempt", "logs?attempt"):
+        name = query.partition("?")[2]
+        problem(await api.client.get(f"{run_path}/{query}={number}"), 422, f"query/{name}")
+    for header in (number, "²", "-1"):
+        headers = {b"Accept": b"text/event-stream", b"Last-Event-ID": header.encode()}
+        answer = await api.client.get(f"{run_path}/events", headers=headers)
+        problem(answer, 422, "header/Last-Event-ID")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"step": 2**63},
+        {"epoch": -(2**64)},
+        {"time": 1e300},
+        {"time": -1},
+        {"name": "a\0b"},
+    ],
+)
+async def test_metrics_that_no_column_holds_are_refused(
+    api: LiveApi, run_path: str, value: dict[str, Any]
+) -> None:
+    batch = {"source": "me", "first_seq": 0, "values": [{"name": "loss", "value": 1} | value]}
+    (name,) = value
+    pointer = f"/values/0/{name}"
+    problem(await api.client.post(f"{run_path}/metrics", json=batch), 422, pointer)
+    assert (await api.client.get(f"{run_path}/metrics")).json()["items"] == []
