@@ -7,11 +7,12 @@ from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.environments import repository
+from app.environments.builders import ImageBuilder, make_builder
 from app.environments.machine import this_machine
 from app.environments.resolved import Machine, ResolvedSpec
 from app.environments.service import BUILD_LOG, build_log_owner
 from app.environments.states import ImageState
-from app.environments.venv_builder import BuildFailed, BuiltImage, VenvBuilder
+from app.environments.venv_builder import BuildFailed, BuiltImage
 from app.kernel.config import Settings
 from app.kernel.db import Database
 from app.kernel.wake import wake
@@ -42,7 +43,7 @@ class ImageReconciler:
         async with self._database.session() as session:
             image = await session.get_one(Image, guard.lease.row_id)
         machine = await asyncio.to_thread(this_machine, self._settings)
-        builder = VenvBuilder(self._settings.data_dir / "images", conda_tool=machine.conda_tool)
+        builder = make_builder(self._settings, machine)
         if image.state in (ImageState.QUEUED, ImageState.BUILDING):
             await self._build(guard, image, machine, builder)
             return self._keep_seconds()
@@ -53,7 +54,7 @@ class ImageReconciler:
         return None
 
     async def _build(
-        self, guard: Guard, image: Image, machine: Machine, builder: VenvBuilder
+        self, guard: Guard, image: Image, machine: Machine, builder: ImageBuilder
     ) -> None:
         number = await self._begin(guard)
         owner = build_log_owner(image.id, number)
@@ -92,6 +93,7 @@ class ImageReconciler:
                 image.state = ImageState.READY
                 image.error = None
                 image.python = str(built.python)
+                image.reference = built.reference
                 image.lock = built.lock
                 image.packages = built.packages
                 image.size_bytes = built.size_bytes
@@ -122,6 +124,7 @@ class ImageReconciler:
                 return self._keep_seconds()
             image.state = ImageState.DELETED
             image.python = None
+            image.reference = None
         return 0.0
 
     def _keep_seconds(self) -> float:
@@ -171,7 +174,7 @@ class _BuildLog:
 
 
 def _make(
-    builder: VenvBuilder, spec: ResolvedSpec, machine: Machine, lock: str | None, log: _BuildLog
+    builder: ImageBuilder, spec: ResolvedSpec, machine: Machine, lock: str | None, log: _BuildLog
 ) -> "asyncio.Task[BuiltImage]":
     async def find_or_build() -> BuiltImage:
         finished = await asyncio.to_thread(builder.find, spec.spec_hash)

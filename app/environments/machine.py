@@ -1,11 +1,13 @@
 """What this machine has for environments."""
 
 import os
+import platform
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from app.environments.interpreters import discover_interpreters
+from app.environments.base_images import BaseImages
+from app.environments.interpreters import Interpreter, discover_interpreters
 from app.environments.resolved import Machine
 from app.kernel.config import Settings
 
@@ -20,10 +22,26 @@ def this_machine(settings: Settings, *, environ: Mapping[str, str] = os.environ)
         settings: for ``python_search_paths``.
         environ: where ``PATH`` and the folders of pyenv and uv are read.
     """
+    if settings.provider == "docker":
+        return _image_machine(settings)
     return Machine(
         interpreters=discover_interpreters(settings.python_search_paths, environ=environ),
         has_gpu=any(Path(device).exists() for device in _GPU_DEVICES),
         conda_tool=find_conda_tool(environ),
+    )
+
+
+def _image_machine(settings: Settings) -> Machine:
+    """What can be had where environments are images: what the operator's base images bring."""
+    bases = BaseImages(settings.base_images)
+    return Machine(
+        interpreters=[
+            Interpreter(path=Path(f"python{minor}"), version=f"{minor}.0")
+            for minor in bases.python_versions()
+        ],
+        has_gpu=any(Path(device).exists() for device in _GPU_DEVICES),
+        platform_name=f"linux-{platform.machine()}",
+        bases=bases,
     )
 
 

@@ -1,6 +1,7 @@
 """From what a user asked for to what exactly is built, or an error that says what can be had."""
 
 import sys
+from dataclasses import replace
 
 from packaging.requirements import Requirement
 
@@ -14,7 +15,7 @@ from app.environments.frameworks import (
     series_allowed_by,
     version_specifier,
 )
-from app.environments.resolved import Machine, ResolvedSpec
+from app.environments.resolved import IMAGE_KIND, Machine, ResolvedSpec
 from app.environments.spec import EnvironmentSpec
 from app.kernel.errors import FieldError, Invalid
 
@@ -38,6 +39,19 @@ def resolve(spec: EnvironmentSpec, machine: Machine, *, pointer: str = "") -> Re
         PythonUnavailable: the Python version is not here.
         CondaUnavailable: conda packages and no conda.
     """
+    resolved = _resolve(spec, machine, pointer)
+    if machine.bases is None:
+        return resolved
+    base = machine.bases.base_of(
+        python_version=resolved.python_version,
+        framework=resolved.framework,
+        framework_version=resolved.framework_version,
+        use_gpu=resolved.use_gpu,
+    )
+    return replace(resolved, kind=IMAGE_KIND, base=base)
+
+
+def _resolve(spec: EnvironmentSpec, machine: Machine, pointer: str) -> ResolvedSpec:
     _check_conda(spec, machine, pointer)
     named = [Requirement(line) for line in spec.pip_packages]
     named = [requirement for requirement in named if requirement.name in TENSORFLOW_NAMES]
@@ -97,7 +111,7 @@ def _check_python(python_version: str | None, machine: Machine, pointer: str) ->
             PythonUnavailable,
             f"{pointer}/python_version",
             f"There is no Python {python_version or 'at all'} on this machine; here: "
-            f"{_here(machine)}. {_how_to_add(python_version or '3.11')}",
+            f"{_here(machine)}. {_how_to_add(machine, python_version or '3.11')}",
         )
 
 
@@ -119,7 +133,9 @@ def _choose(
         reason = f"{label} needs Python {_span(wanted)}; python_version is {spec.python_version}."
     else:
         reason = f"{label} needs Python {_span(wanted)}; here: {_here(machine)}."
-    hint = _how_to_add(f"{wanted[0].python_max[0]}.{wanted[0].python_max[1]}") if wanted else ""
+    hint = ""
+    if wanted:
+        hint = _how_to_add(machine, f"{wanted[0].python_max[0]}.{wanted[0].python_max[1]}")
     listed = ", ".join(one.name for one in possible) or "none"
     _refuse(
         FrameworkUnavailable,
@@ -198,7 +214,9 @@ def _here(machine: Machine) -> str:
     return ", ".join(one.minor_name for one in reversed(machine.interpreters)) or "none"
 
 
-def _how_to_add(minor_name: str) -> str:
+def _how_to_add(machine: Machine, minor_name: str) -> str:
+    if machine.bases is not None:
+        return f"To add one: name a base image for {minor_name} in TRAINWRIGHT_BASE_IMAGES."
     return (
         f"To add one: `uv python install {minor_name}`, or name its folder in "
         "TRAINWRIGHT_PYTHON_SEARCH_PATHS."

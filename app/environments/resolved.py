@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from app.environments.base_images import BaseImages
 from app.environments.interpreters import Interpreter
 
 SPEC_FORMAT = 1
 VENV_KIND = "venv"
+IMAGE_KIND = "docker"
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,14 @@ class Machine:
         has_gpu: whether there is an NVIDIA GPU.
         conda_tool: micromamba, mamba or conda, if there is one.
         platform_name: operating system and architecture.
+        bases: where environments are images: what they start from.
     """
 
     interpreters: Sequence[Interpreter]
     has_gpu: bool = False
     conda_tool: Path | None = None
     platform_name: str = f"{sys.platform}-{platform.machine()}"
+    bases: BaseImages | None = None
 
     def interpreter(self, minor_name: str) -> Interpreter | None:
         """The interpreter of a minor version such as ``3.7``, if it is here."""
@@ -54,6 +58,7 @@ class ResolvedSpec:
         conda_channels: in order of priority.
         platform_name: operating system and architecture.
         kind: of the back end that builds it.
+        base: the image it starts from, where it is an image.
         warnings: what the user should know, ``{"code", "message"}``; no part of the image.
     """
 
@@ -67,11 +72,12 @@ class ResolvedSpec:
     conda_channels: tuple[str, ...] = ()
     platform_name: str = f"{sys.platform}-{platform.machine()}"
     kind: str = VENV_KIND
+    base: str | None = None
     warnings: tuple[dict[str, Any], ...] = field(default=(), compare=False)
 
     def canonical(self) -> dict[str, Any]:
         """All inputs of the image as JSON; what the hash is taken over."""
-        return {
+        inputs = {
             "format": SPEC_FORMAT,
             "kind": self.kind,
             "platform": self.platform_name,
@@ -84,6 +90,8 @@ class ResolvedSpec:
             "conda_packages": list(self.conda_packages),
             "conda_channels": list(self.conda_channels),
         }
+        # Only where there is one, so that the hashes of virtual environments stay what they were.
+        return inputs if self.base is None else inputs | {"base": self.base}
 
     @property
     def spec_hash(self) -> str:
@@ -105,4 +113,5 @@ class ResolvedSpec:
             conda_channels=tuple(inputs["conda_channels"]),
             platform_name=inputs["platform"],
             kind=inputs["kind"],
+            base=inputs.get("base"),
         )

@@ -73,6 +73,9 @@ class ImageRead(ImageSummary):
     inputs: dict[str, Any] = Field(
         validation_alias="spec", description="What the hash is taken over"
     )
+    reference: str | None = Field(
+        description="The container image: repository@digest in a registry, else the engine's id"
+    )
     lock: str | None = Field(description="Pinned requirements with hashes")
     packages: dict[str, str] = Field(description="What is installed: name and version")
     built_because: BuildReason | None = Field(

@@ -67,6 +67,7 @@ async def ensure_image(
         image.state = ImageState.QUEUED
         image.error = None
         image.python = None
+        image.reference = None
         await session.flush()
         is_new = True
     await repository.touch(session, image.id)
@@ -98,6 +99,7 @@ async def remove_image(session: AsyncSession, workspace: Workspace, image_id: st
         raise ImageInUse(f"Image {image_id[:12]} is used by a run or a deployment.")
     image.state = ImageState.DELETED
     image.python = None
+    image.reference = None
     await session.flush()
     await wake(session, Image, image_id)
 
@@ -115,6 +117,8 @@ def build_log_owner(image_id: str, build_number: int) -> str:
 def _must_be_built_again(image: Image) -> bool:
     if image.state in (ImageState.FAILED, ImageState.DELETED):
         return True
+    if image.reference is not None:
+        return False  # only workers have the engine at hand
     # Somebody emptied the images folder by hand: the row must not promise what is not there.
     is_gone = image.python is None or not Path(image.python).exists()
     return image.state == ImageState.READY and is_gone

@@ -57,6 +57,7 @@ class BuiltImage:
         packages: what is in it, name to version.
         size_bytes: of all its files, those shared with uv's cache included.
         build_seconds: how long it took.
+        reference: the container image, where it is one.
     """
 
     python: Path
@@ -65,6 +66,7 @@ class BuiltImage:
     packages: dict[str, str]
     size_bytes: int
     build_seconds: float
+    reference: str | None = None
 
 
 class VenvBuilder:

@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Depends, Request
 from pydantic import Field, SecretStr
@@ -40,6 +40,18 @@ class Settings(BaseSettings):
     """An unused image is removed after so many days."""
     vm_sizes_file: Path | None = None
     """JSON file with sizes that replace or extend the built-in table."""
+    provider: Literal["process", "docker"] = "process"
+    """Where nodes live: as processes of this machine, or as containers of an engine."""
+    docker_url: str = "unix:///var/run/docker.sock"
+    """Address of the Docker engine; only workers speak to it."""
+    base_images: dict[str, str] = {"default": "python:{python_version}-slim-bookworm"}
+    """What images start from, by framework, GPU and Python: see docs/images.md."""
+    image_registry: str = ""
+    """host:port/repository where images are pushed; empty: they stay in the engine."""
+    registry_credentials_file: Path | None = None
+    """Credentials of registries, in the form of Docker's own config.json."""
+    build_ca_file: Path | None = None
+    """Certificates that image builds trust, e.g. a company proxy's; never part of an image."""
     node_overcommit: float = 4.0
     """How many times the cores and memory of this machine may be handed out to virtual nodes."""
 

@@ -21,7 +21,9 @@ class Image(Reconciled, Timestamped, Base):
     """Queued, Building, Ready, Failed or Deleted."""
     error: Mapped[dict[str, Any] | None]
     python: Mapped[str | None]
-    """Path of the interpreter on the embedded back end."""
+    """Path of the interpreter: on this machine, or within the container image."""
+    reference: Mapped[str | None]
+    """The container image: repository@digest in a registry, else its id in the engine."""
     lock: Mapped[str | None]
     """The resolved requirements, pinned."""
     packages: Mapped[dict[str, str]] = mapped_column(server_default="{}")

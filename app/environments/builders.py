@@ -1,0 +1,46 @@
+"""What builds environments: virtual environments here, or container images in an engine."""
+
+from typing import Protocol
+
+from app.environments.commands import Output
+from app.environments.docker_builder import DockerImageBuilder
+from app.environments.image_engine import ImageEngine
+from app.environments.interpreters import Interpreter
+from app.environments.resolved import Machine, ResolvedSpec
+from app.environments.venv_builder import BuiltImage, VenvBuilder
+from app.kernel.config import Settings
+
+
+class ImageBuilder(Protocol):
+    """Makes, finds and removes environments by the hash of their specification."""
+
+    def find(self, spec_hash: str) -> BuiltImage | None:
+        """A finished one, if it is there; blocks."""
+        ...
+
+    async def build(
+        self,
+        spec: ResolvedSpec,
+        interpreter: Interpreter | None,
+        *,
+        on_output: Output,
+        lock: str | None = None,
+    ) -> BuiltImage:
+        """Build one; cancelling ends it; raises BuildFailed with what the tool said."""
+        ...
+
+    def remove(self, spec_hash: str) -> None:
+        """Remove all of a hash; blocks."""
+        ...
+
+
+def make_builder(settings: Settings, machine: Machine) -> ImageBuilder:
+    """The builder of the provider that the operator chose."""
+    if settings.provider == "docker":
+        engine = ImageEngine(
+            settings.docker_url, credentials_file=settings.registry_credentials_file
+        )
+        return DockerImageBuilder(
+            engine, registry=settings.image_registry, ca_file=settings.build_ca_file
+        )
+    return VenvBuilder(settings.data_dir / "images", conda_tool=machine.conda_tool)

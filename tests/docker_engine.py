@@ -1,0 +1,79 @@
+"""The Docker engine of this machine, for tests that need one, and an image to make nodes of."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import DockerException, ImageNotFound
+
+DOCKER_URL = os.environ.get("TRAINWRIGHT_DOCKER_URL", "unix:///var/run/docker.sock")
+BASE_IMAGE = "trainwright-test/node:bookworm"
+_BUILD = Path(__file__).parents[1] / "build"
+_TAR = _BUILD / "node-bookworm.tar"
+_PACKAGES = "python3,ca-certificates"
+
+
+class NoBaseImage(Exception):
+    """The base image cannot be made on this machine; the message says what is missing."""
+
+
+def client() -> Any:
+    """A client of the engine; close it."""
+    return docker.APIClient(base_url=DOCKER_URL, version="auto", timeout=60)
+
+
+def answers() -> bool:
+    """Whether an engine is there."""
+    try:
+        with closing(client()) as engine:
+            return bool(engine.ping())
+    except DockerException:
+        return False
+
+
+def base_image() -> str:
+    """The id of a small image with Python, made without any registry.
+
+    Made once a machine: the file of it is kept in the `build` folder.
+
+    Raises:
+        NoBaseImage: `debootstrap` is missing, or the caller is not root.
+    """
+    _BUILD.mkdir(exist_ok=True)
+    with (_BUILD / ".node-image.lock").open("w") as lock, closing(client()) as engine:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            return str(engine.inspect_image(BASE_IMAGE)["Id"])
+        except ImageNotFound:
+            pass
+        if not _TAR.exists():
+            _bootstrap()
+        repository, _, tag = BASE_IMAGE.partition(":")
+        engine.import_image_from_file(str(_TAR), repository=repository, tag=tag)
+        return str(engine.inspect_image(BASE_IMAGE)["Id"])
+
+
+def _bootstrap() -> None:
+    if shutil.which("debootstrap") is None or os.geteuid() != 0:
+        raise NoBaseImage("debootstrap, as root, has to make the base image")
+    with tempfile.TemporaryDirectory(prefix="tw-base-") as folder:
+        root = Path(folder) / "root"
+        subprocess.run(
+            ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", "bookworm", str(root)],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            timeout=600,
+        )
+        partial = _TAR.with_suffix(".partial")
+        subprocess.run(
+            ["tar", "-C", str(root), "--exclude=./var/cache/apt/*", "-cf", str(partial), "."],
+            check=True,
+            timeout=120,
+        )
+        partial.replace(_TAR)

@@ -1,0 +1,182 @@
+"""Images in a real Docker engine, asked for over the API."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.environments import service
+from app.environments.docker_builder import REPOSITORY, DockerImageBuilder
+from app.environments.dockerfile import STAGE_LABEL
+from app.environments.image_engine import ImageEngine
+from app.environments.resolved import ResolvedSpec
+from app.environments.spec import EnvironmentSpec
+from app.workspaces import repository as workspaces
+from tests import docker_engine
+from tests.environments.test_images import ended, image_reconcilers, wait_for
+from tests.live_api import LiveApi, live_api
+
+pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.slow]
+NAME = "trainwright-test/python:for-images"
+
+
+@pytest.fixture(scope="module")
+def base() -> Iterator[str]:
+    """A base image with a Python, made without any registry."""
+    if not docker_engine.answers():
+        pytest.skip("no Docker engine answers: images were NOT tested")
+    try:
+        image_id = docker_engine.base_image()
+    except docker_engine.NoBaseImage as reason:
+        pytest.skip(f"no base image, so images were NOT tested: {reason}")
+    with closing(docker_engine.client()) as engine:
+        engine.tag(image_id, *NAME.split(":"))
+        yield NAME
+        engine.remove_image(NAME)
+
+
+@pytest.fixture
+async def api(
+    tmp_path: Path, postgres_url: str, broker_url: str, base: str
+) -> AsyncIterator[LiveApi]:
+    async with live_api(
+        tmp_path,
+        postgres_url,
+        broker_url,
+        reconcilers=image_reconcilers,
+        **image_settings(base),
+    ) as api:
+        yield api
+        listed = (await api.client.get("/images")).json()["items"]
+    for image in listed:
+        await asyncio.to_thread(builder().remove, image["hash"])
+
+
+def image_settings(base: str) -> dict[str, Any]:
+    ca_file = os.environ.get("SSL_CERT_FILE")
+    return {
+        "provider": "docker",
+        "docker_url": docker_engine.DOCKER_URL,
+        "base_images": {"3.11": base, "3.10": "127.0.0.1:1/nothing:here"},
+        "build_ca_file": Path(ca_file) if ca_file else None,
+    }
+
+
+def builder() -> DockerImageBuilder:
+    return DockerImageBuilder(ImageEngine(docker_engine.DOCKER_URL))
+
+
+async def ask_for(api: LiveApi, *lines: str, python: str = "3.11") -> str:
+    async with api.database.session() as session:
+        workspace = await workspaces.get(session, api.workspace)
+        spec = EnvironmentSpec(pip_packages=list(lines), python_version=python)
+        image, _ = await service.ensure_image(session, api.settings, workspace, spec)
+        return image.id
+
+
+async def reference_of(api: LiveApi, image_hash: str) -> str:
+    return str((await api.client.get(f"/images/{image_hash}")).json()["reference"])
+
+
+def run_in(reference: str, code: str) -> str:
+    argv = ["docker", "run", "--rm", "--network=none", "--user=1000", "--read-only"]
+    argv += ["--cap-drop=ALL", reference, "/opt/environment/bin/python", "-c", code]
+    return subprocess.run(argv, capture_output=True, check=True, text=True, timeout=60).stdout
+
+
+async def test_an_environment_is_built_explained_and_removed(api: LiveApi) -> None:
+    image_hash = await ask_for(api, "six")
+    image = await ended(api, image_hash)
+    assert image["state"] == "Ready", image["error"]
+    assert list(image["packages"]) == ["six"]
+    assert image["lock"].startswith("six==")
+    assert image["size_bytes"] > 0
+    assert image["build_seconds"] > 0
+    reference = await reference_of(api, image_hash)
+    said = run_in(reference, "import six, sys; print(sys.prefix, six.__version__)")
+    assert said == f"/opt/environment {image['packages']['six']}\n"
+    log = (await api.client.get(f"/images/{image_hash}/logs")).text
+    assert f" + six=={image['packages']['six']}\n" in log
+    assert_nothing_of_the_build_is_in(reference)
+    second = await ask_for(api, "six", "toml")
+    because = (await ended(api, second))["built_because"]
+    assert because["nearest_hash"] == image_hash
+    assert because["differences"] == [{"input": "requirements", "added": ["toml"], "removed": []}]
+    assert (await api.client.delete(f"/images/{image_hash}")).status_code == 204
+    async with asyncio.timeout(20):
+        while tags_and_stages(image_hash):
+            await asyncio.sleep(0.1)
+    assert tags_and_stages(second)
+    assert await ask_for(api, "six") == image_hash
+    again = await wait_for(api, image_hash, lambda one: bool(one["state"] == "Ready"))
+    assert again["packages"] == image["packages"]
+
+
+def assert_nothing_of_the_build_is_in(reference: str) -> None:
+    with closing(docker_engine.client()) as engine:
+        history = str(engine.history(reference)) + str(engine.inspect_image(reference))
+    assert "tools" not in history
+    assert "CERT" not in history
+    found = "import os; print(os.path.exists('/trainwright/tools'))"
+    assert run_in(reference, found) == "False\n"
+
+
+def tags_and_stages(image_hash: str) -> list[Any]:
+    with closing(docker_engine.client()) as engine:
+        tagged = engine.images(name=f"{REPOSITORY}:{image_hash}")
+        stages = engine.images(filters={"label": f"{STAGE_LABEL}={image_hash}"})
+    return [*tagged, *stages]
+
+
+async def test_a_base_image_that_cannot_be_pulled_fails_with_the_registrys_words(
+    api: LiveApi,
+) -> None:
+    image = await ended(api, await ask_for(api, "six", python="3.10"))
+    assert image["state"] == "Failed"
+    assert image["error"]["code"] == "base_image_unavailable"
+    assert "127.0.0.1:1/nothing:here" in image["error"]["message"]
+    assert "connection refused" in image["error"]["message"]
+
+
+async def test_packages_that_cannot_be_had_are_named(api: LiveApi) -> None:
+    image_hash = await ask_for(api, "six==0.0.1.dev77")
+    image = await ended(api, image_hash)
+    assert image["error"]["code"] == "resolution_failed"
+    assert "six==0.0.1.dev77" in image["error"]["message"]
+    assert not tags_and_stages(image_hash), "a failed build leaves no name"
+
+
+async def test_a_cancelled_build_ends_in_the_engine(base: str) -> None:
+    spec = ResolvedSpec(
+        python_version="3.11",
+        requirements=("six @ git+http://192.0.2.1/nowhere",),
+        kind="docker",
+        base=base,
+    )
+    installing = asyncio.Event()
+
+    async def look(lines: bytes) -> None:
+        if b"Running in" in lines:
+            installing.set()
+
+    build = asyncio.create_task(builder().build(spec, None, on_output=look))
+    async with asyncio.timeout(30):
+        await installing.wait()
+    build.cancel()
+    await asyncio.wait([build])
+    assert build.cancelled()
+    async with asyncio.timeout(20):
+        while build_containers():
+            await asyncio.sleep(0.1)
+    assert not tags_and_stages(spec.spec_hash)
+
+
+def build_containers() -> list[Any]:
+    with closing(docker_engine.client()) as engine:
+        listed: list[Any] = engine.containers(all=True)
+    return [one for one in listed if "/trainwright/tools/environment" in one["Command"]]
