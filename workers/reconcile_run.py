@@ -8,7 +8,7 @@ from sqlalchemy import Table
 
 from app.auth.principal import Principal
 from app.providers.base import NodeSpec, NotYetRemoved, ProviderError
-from app.runs import attempts, finalizing
+from app.runs import attempts, finalizing, gang
 from app.runs.attempts import blocker, set_blockers
 from app.runs.decide import NodeView, is_silent, lost_nodes, outcome
 from app.runs.states import TERMINAL, BlockerCode, Status
@@ -24,6 +24,7 @@ _WATCH_SECONDS = 2.0
 _RETRY_SECONDS = 1.0
 _STOP_DEADLINE_SECONDS = 60.0
 _FINISHED = frozenset({"Finished", "Failed", "Lost"})
+_HEARD = frozenset({Status.RUNNING, Status.NOT_RESPONDING})
 _log = structlog.get_logger(__name__)
 
 Step = Callable[[Guard, Run], Awaitable[float | None]]
@@ -74,6 +75,9 @@ class RunReconciler:
             nodes = list(await attempts.nodes_of(session, run.id, run.attempt))
         if not nodes or all(node.removed for node in nodes):
             return None
+        if await self._is_start_overdue(run, nodes):
+            await self._give_up_start(guard, run)
+            return 0.0
         if any(node.state == "Assigned" for node in nodes):
             return await self._launch(guard, run, nodes)
         views = [await self._view(node) for node in nodes]
@@ -81,15 +85,35 @@ class RunReconciler:
             return await self._lose(guard, run, nodes, lost)
         if all(node.state in _FINISHED for node in nodes):
             return await self._finish(guard, run, views)
-        if run.status == Status.RUNNING and is_silent(
-            views, timeout_seconds=self._context.settings.heartbeat_timeout_seconds
-        ):
-            await self._mark_silent(guard, run)
+        await self._note_silence(guard, run, views)
         return _WATCH_SECONDS
+
+    async def _is_start_overdue(self, run: Run, nodes: list[RunNode]) -> bool:
+        if run.node_count == 1 or not any(node.state in gang.NOT_READY for node in nodes):
+            return False
+        async with self._database.session() as session:
+            age_seconds = await attempts.age_seconds(session, run)
+        return age_seconds > self._context.settings.gang_start_timeout_seconds
+
+    async def _give_up_start(self, guard: Guard, run: Run) -> None:
+        """Not all nodes became ready in time: none starts, and the run says which were late."""
+        limit = self._context.settings.gang_start_timeout_seconds
+        async with self._database.session() as session:
+            await guard.check(session)
+            await lock_run(session, run.id)
+            nodes = await attempts.nodes_of(session, run.id, run.attempt)
+            late = [node for node in nodes if node.state in gang.NOT_READY]
+            names = ", ".join(f"node {node.node_index}" for node in late)
+            message = f"Not all nodes were ready within {limit:g} s; missing: {names}."
+            for node in late:
+                node.state = "Failed"
+                node.result = {"failed": {"code": "gang_not_ready", "message": message}}
 
     async def _launch(self, guard: Guard, run: Run, nodes: list[RunNode]) -> float | None:
         try:
             for node in nodes:
+                if node.state != "Assigned":
+                    continue  # it may have ended already, and is not to be started again
                 await self._provider.ensure(await self._spec(run, node))
         except ProviderError as error:
             async with self._database.session() as session:
@@ -148,23 +172,34 @@ class RunReconciler:
         async with self._database.session() as session:
             await guard.check(session)
             run = await lock_run(session, run.id)
-            for node in await attempts.nodes_of(session, run.id, run.attempt):
-                # It may have finished between the look and this lock.
-                if node.state not in _FINISHED and node.node_index in lost:
-                    node.state = "Lost"
+            rows = await attempts.nodes_of(session, run.id, run.attempt)
+            # It may have finished between the look and this lock.
+            if any(node.state not in _FINISHED and node.node_index in lost for node in rows):
+                # The others cannot go on without it: the attempt ends as a whole.
+                for node in rows:
+                    node.state = node.state if node.state in _FINISHED else "Lost"
             if run.status in (Status.QUEUED, Status.RUNNING, Status.FINALIZING):
                 reason = f"the runner of {names} went away"
                 transition(session, run, Status.NOT_RESPONDING, actor=ACTOR, reason=reason)
         _log.warning("node_lost", run_id=run.id, nodes=names)
         return 0.0
 
-    async def _mark_silent(self, guard: Guard, run: Run) -> None:
+    async def _note_silence(self, guard: Guard, run: Run, views: list[NodeView]) -> None:
+        limit = self._context.settings.heartbeat_timeout_seconds
+        silent = is_silent(views, timeout_seconds=limit)
+        if silent != (run.status == Status.RUNNING) or run.status not in _HEARD:
+            return
         async with self._database.session() as session:
             await guard.check(session)
             run = await lock_run(session, run.id)
-            if run.status == Status.RUNNING:
+            if silent and run.status == Status.RUNNING:
                 reason = "no heartbeat came for a while"
                 transition(session, run, Status.NOT_RESPONDING, actor=ACTOR, reason=reason)
+            elif not silent and run.status == Status.NOT_RESPONDING:
+                nodes = await attempts.nodes_of(session, run.id, run.attempt)
+                back = Status.FINALIZING if gang.are_all_over(nodes) else Status.RUNNING
+                reason = "all nodes report again"
+                transition(session, run, back, actor=ACTOR, reason=reason)
 
     async def _finish(self, guard: Guard, run: Run, views: list[NodeView]) -> float | None:
         """All nodes of the attempt have ended: publish and seal, or try again."""

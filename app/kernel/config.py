@@ -63,6 +63,8 @@ class Settings(BaseSettings):
     """Without a heartbeat for so long a run is NotResponding."""
     lost_after_seconds: float = 600.0
     """Without a heartbeat for so long a node that its provider cannot vouch for is lost."""
+    gang_start_timeout_seconds: float = 600.0
+    """All nodes of a run must be ready within so long of its attempt, or it fails."""
     poll_seconds: float = 1.0
     """How often a worker looks for due rows that no message announced."""
     lease_seconds: float = 30.0

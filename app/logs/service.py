@@ -1,5 +1,6 @@
 """Appending to logs, reading them, sealing them."""
 
+import re
 from collections.abc import AsyncIterator
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,11 +16,12 @@ from app.tables.log import LogChunk, LogStream
 
 LOG_TOPIC = "log"
 _POLL_SECONDS = 1.0
+_FOLLOWED = re.compile(r"(nodes/\d+/)?logs/")
 
 
 def is_merged(name: str) -> bool:
     """Whether a stream's bytes also stand in the merged log: files under ``logs/`` do not."""
-    return not name.startswith("logs/")
+    return _FOLLOWED.match(name) is None
 
 
 async def append(

@@ -1,14 +1,12 @@
 """What the node routes need of the thing that a node works for: a run or a replica."""
 
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.signing import Signer
 from app.kernel.config import Settings
-from app.nodes.schemas import Heartbeat, NodeEvent, Outputs, RecordBatch
-
-Command = Literal["continue", "start", "stop"]
+from app.nodes.schemas import Heartbeat, NodeCommand, NodeEvent, Outputs, RecordBatch
 
 
 class NodeWork(Protocol):
@@ -24,10 +22,10 @@ class NodeWork(Protocol):
     ) -> dict[str, Any]:
         """The work order."""
 
-    async def on_heartbeat(self, session: AsyncSession, beat: Heartbeat) -> Command:
+    async def on_heartbeat(self, session: AsyncSession, beat: Heartbeat) -> NodeCommand:
         """Note that the node is alive; says what it should do."""
 
-    async def on_event(self, session: AsyncSession, event: NodeEvent) -> Command:
+    async def on_event(self, session: AsyncSession, event: NodeEvent) -> NodeCommand:
         """Note what happened on the node; says what it should do."""
 
     async def on_records(self, session: AsyncSession, batch: RecordBatch) -> int:

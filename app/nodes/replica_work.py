@@ -12,8 +12,7 @@ from app.kernel.config import Settings
 from app.kernel.errors import invalid_field
 from app.kernel.wake import wake
 from app.models.schemas import SignatureRead
-from app.nodes.base import Command
-from app.nodes.schemas import Heartbeat, NodeEvent, Outputs, RecordBatch
+from app.nodes.schemas import Heartbeat, NodeCommand, NodeEvent, Outputs, RecordBatch
 from app.runs.errors import AttemptSuperseded
 from app.tables.deployment import Deployment, Replica
 
@@ -49,13 +48,13 @@ class ReplicaWork:
         replica = await session.get_one(Replica, self._name)
         return await build_order(session, settings, signer, replica=replica)
 
-    async def on_heartbeat(self, session: AsyncSession, beat: Heartbeat) -> Command:
+    async def on_heartbeat(self, session: AsyncSession, beat: Heartbeat) -> NodeCommand:
         """Note the time."""
         replica = await self._lock(session)
         replica.heartbeat_at = func.clock_timestamp()
-        return "start" if beat.phase == "ready" else "continue"
+        return NodeCommand(command="start" if beat.phase == "ready" else "continue")
 
-    async def on_event(self, session: AsyncSession, event: NodeEvent) -> Command:
+    async def on_event(self, session: AsyncSession, event: NodeEvent) -> NodeCommand:
         """Move the replica; an event that comes again changes nothing."""
         replica = await self._lock(session)
         replica.heartbeat_at = func.clock_timestamp()
@@ -67,7 +66,7 @@ class ReplicaWork:
         elif event.event == "failed":
             failed = {key: str(details.get(key)) for key in ("code", "message")}
             await self._ended(session, replica, {"failed": failed})
-        return "start" if event.event == "ready" else "continue"
+        return NodeCommand(command="start" if event.event == "ready" else "continue")
 
     async def on_records(self, session: AsyncSession, batch: RecordBatch) -> int:
         """Take and drop records: a replica logs no metrics."""

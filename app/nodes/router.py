@@ -42,13 +42,13 @@ async def get_node_order(
 @router.post("/heartbeat")
 async def send_node_heartbeat(work: WorkDep, body: Heartbeat, session: SessionDep) -> NodeCommand:
     """The node is alive."""
-    return NodeCommand(command=await work.on_heartbeat(session, body))
+    return await work.on_heartbeat(session, body)
 
 
 @router.post("/events")
 async def send_node_event(work: WorkDep, body: NodeEvent, session: SessionDep) -> NodeCommand:
     """Something happened on the node."""
-    return NodeCommand(command=await work.on_event(session, body))
+    return await work.on_event(session, body)
 
 
 @router.post("/records")

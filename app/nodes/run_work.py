@@ -1,6 +1,5 @@
 """A node that works for a run."""
 
-import signal
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,8 +13,9 @@ from app.kernel.plain_text import mended
 from app.kernel.wake import wake
 from app.metrics import service as metrics
 from app.metrics.schemas import MetricRecord
-from app.nodes.base import Command
-from app.nodes.schemas import Heartbeat, NodeEvent, Outputs, RecordBatch
+from app.nodes.run_reports import exit_result, noted_end, ready_place
+from app.nodes.schemas import Heartbeat, NodeCommand, NodeEvent, Outputs, RecordBatch
+from app.runs import attempts, gang
 from app.runs.errors import AttemptSuperseded, PropertyImmutable
 from app.runs.order import build_order
 from app.runs.service import apply_properties, apply_tags
@@ -27,6 +27,7 @@ from app.tables.blob import Blob
 from app.tables.run import Run, RunNode
 
 _ENDED_NODE_STATES = frozenset({"Finished", "Failed", "Lost"})
+_OVER = _ENDED_NODE_STATES | {"Exited"}
 
 
 class RunWork:
@@ -60,34 +61,35 @@ class RunWork:
         node = await session.get_one(RunNode, self._node_name)
         return await build_order(session, settings, signer, node=node)
 
-    async def on_heartbeat(self, session: AsyncSession, beat: Heartbeat) -> Command:
+    async def on_heartbeat(self, session: AsyncSession, beat: Heartbeat) -> NodeCommand:
         """Note the time; a run that did not respond responds again."""
         run, node = await self._lock(session)
         node.heartbeat_at = func.clock_timestamp()
-        if run.status == Status.NOT_RESPONDING:
+        # Of several nodes another may be the silent one: the reconciler looks at all of them.
+        if run.status == Status.NOT_RESPONDING and run.node_count == 1:
             back = Status.FINALIZING if node.state == "Exited" else Status.RUNNING
             transition(session, run, back, actor=node.name, reason="the node reports again")
-        return _command(run, node)
+        return await _command(session, run, node)
 
-    async def on_event(self, session: AsyncSession, event: NodeEvent) -> Command:
+    async def on_event(self, session: AsyncSession, event: NodeEvent) -> NodeCommand:
         """Move the node, and the run with it; an event that comes again changes nothing."""
         run, node = await self._lock(session)
         node.heartbeat_at = func.clock_timestamp()
         details = event.model_extra or {}
         if event.event == "ready" and node.state in ("Assigned", "Launched"):
             node.state = "Ready"
+            node.address, node.ports = ready_place(details)
             add_event(session, run, kind="node_ready", actor=node.name)
         elif event.event == "started" and node.state in ("Assigned", "Launched", "Ready"):
             node.state = "Running"
             if run.status in (Status.QUEUED, Status.NOT_RESPONDING):
                 transition(session, run, Status.RUNNING, actor=node.name)
-        elif event.event == "exited" and node.state not in {"Exited", *_ENDED_NODE_STATES}:
+        elif event.event == "process_ended" and node.state not in _OVER:
+            node.result = noted_end(node.result, details)
+        elif event.event == "exited" and node.state not in _OVER:
             node.state = "Exited"
-            node.result = {
-                "processes": [_process(item) for item in details.get("processes", [])],
-                "reason": details.get("reason"),
-            }
-            self._finalize(session, run, node)
+            node.result = exit_result(run, node, details)
+            await self._finalize(session, run, node)
         elif event.event == "failed" and node.state not in _ENDED_NODE_STATES:
             node.state = "Failed"
             code, message = str(details.get("code")), str(details.get("message"))
@@ -96,10 +98,14 @@ class RunWork:
         elif event.event == "finished" and node.state not in _ENDED_NODE_STATES:
             node.state = "Finished"
             await wake(session, Run, run.id)
-        return _command(run, node)
+        return await _command(session, run, node)
 
-    def _finalize(self, session: AsyncSession, run: Run, node: RunNode) -> None:
-        if run.status == Status.QUEUED:
+    async def _finalize(self, session: AsyncSession, run: Run, node: RunNode) -> None:
+        await session.flush()
+        if not gang.are_all_over(await attempts.nodes_of(session, run.id, run.attempt)):
+            return
+        has_run = (node.result or {}).get("reason") != gang.PEER_FAILED
+        if run.status == Status.QUEUED and has_run:
             # "started" and "exited" may come in one breath, or "started" may have been lost.
             transition(session, run, Status.RUNNING, actor=node.name)
         if run.status in (Status.RUNNING, Status.NOT_RESPONDING):
@@ -170,17 +176,22 @@ def _check_current(node: RunNode | None, run: Run | None) -> None:
         raise AttemptSuperseded("This node was given up; end yourself.")
 
 
-def _command(run: Run, node: RunNode) -> Command:
+async def _command(session: AsyncSession, run: Run, node: RunNode) -> NodeCommand:
     if run.status == Status.CANCEL_REQUESTED:
-        return "stop"
-    # One node is the whole gang as long as runs have a single node.
-    return "start" if node.state == "Ready" else "continue"
-
-
-def _process(item: dict[str, Any]) -> dict[str, Any]:
-    number = item.get("signal")
-    name = signal.Signals(number).name if isinstance(number, int) and number else None
-    return {**item, "signal": name}
+        return NodeCommand(command="stop", reason="stopped")
+    if not gang.is_gang(run):
+        return NodeCommand(command="start" if node.state == "Ready" else "continue")
+    await session.flush()
+    nodes = await attempts.nodes_of(session, run.id, run.attempt)
+    verdict = gang.verdict(gang.tasks_of(run), nodes)
+    if verdict is gang.Verdict.FAILED:
+        return NodeCommand(command="stop", reason=gang.PEER_FAILED)
+    if verdict is gang.Verdict.DONE:
+        return NodeCommand(command="stop", reason=gang.PEERS_DONE)
+    if verdict is gang.Verdict.GO and node.state == "Ready":
+        environments = gang.launch_environments(run, nodes, node.node_index)
+        return NodeCommand(command="start", environments=environments)
+    return NodeCommand(command="continue")
 
 
 def _apply(run: Run, record: dict[str, Any]) -> None:

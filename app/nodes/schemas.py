@@ -18,13 +18,22 @@ class NodeEvent(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    event: Literal["ready", "started", "serving", "exited", "finished", "failed"]
+    event: Literal["ready", "started", "serving", "process_ended", "exited", "finished",
+                   "failed"]  # fmt: skip
 
 
 class NodeCommand(BaseModel):
-    """What the node should do now."""
+    """What the node should do now.
+
+    Attributes:
+        command: what.
+        reason: with ``stop``, why.
+        environments: with ``start``, further variables of each of the node's processes.
+    """
 
     command: Literal["continue", "start", "stop"]
+    reason: str | None = None
+    environments: list[dict[str, str]] = []
 
 
 class RecordBatch(BaseModel):

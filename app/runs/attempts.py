@@ -90,6 +90,13 @@ async def nodes_of(
     return (await session.execute(statement)).scalars().all()
 
 
+async def age_seconds(session: AsyncSession, run: Run) -> float:
+    """Seconds since the current attempt began, by database time."""
+    age = func.extract("epoch", func.clock_timestamp() - Attempt.created_at)
+    statement = select(age).where(Attempt.run_id == run.id, Attempt.number == run.attempt)
+    return float((await session.execute(statement)).scalar_one_or_none() or 0.0)
+
+
 async def end(
     session: AsyncSession, run: Run, *, outcome: str, error: dict[str, Any] | None
 ) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from app.runs.states import Status
@@ -75,6 +76,9 @@ def outcome(nodes: Sequence[NodeView], *, is_cancel_requested: bool) -> Outcome:
         return Outcome(Status.CANCELED)
     failures = [found for node in nodes if (found := _failure(node)) is not None]
     if not failures:
+        if any((node.result or {}).get("reason") == "peer_failed" for node in nodes):
+            message = "The nodes were stopped because one of them had failed."
+            return Outcome(Status.FAILED, {"code": "process_failed", "message": message})
         return Outcome(Status.COMPLETED)
     first = min(failures, key=lambda f: f.pop("_at"))
     status = Status.CANCELED if first["code"] == "max_run_duration_exceeded" else Status.FAILED
@@ -95,26 +99,38 @@ def _failure(node: NodeView) -> dict[str, Any] | None:
     if reason == "stopped":
         message = "The node was asked to stop from outside."
         return {"code": "node_stopped", "message": message, "_at": 0.0}
-    bad = [p for p in result.get("processes", []) if p.get("exit_code") != 0]
+    bad = [
+        process
+        for process in result.get("processes", [])
+        # One that was told to end because of another is not the reason.
+        if process.get("exit_code") != 0 and not process.get("stopped")
+    ]
     if not bad:
         return None
-    rank, process = min(enumerate(bad), key=lambda item: item[1].get("ended_at") or 0.0)
-    return _process_failure(node, rank, process)
+    return _process_failure(node, min(bad, key=lambda item: item.get("ended_at") or 0.0))
 
 
-def _process_failure(node: NodeView, rank: int, process: dict[str, Any]) -> dict[str, Any]:
+def _process_failure(node: NodeView, process: dict[str, Any]) -> dict[str, Any]:
     signal = process.get("signal")
     how = f"was ended by {signal}" if signal else f"exited with code {process.get('exit_code')}"
     lines = process.get("last_lines") or []
+    role, index = process.get("role"), process.get("role_index")
+    who = "The script" if index is None else f"{role} {index} on node {node.index}"
     is_oom = bool(process.get("oom"))
     return {
         "code": "out_of_memory" if is_oom else "process_failed",
-        "message": f"The script {how}" + (f": {lines[-1]}" if lines else "."),
-        "rank": rank,
-        "role": "worker",
+        "message": f"{who} {how}" + (f": {lines[-1]}" if lines else "."),
+        "rank": process.get("rank", 0),
+        "role": process.get("role", "worker"),
+        "ended_at": _moment(process),
         "node": f"node {node.index}",
         "exit_code": process.get("exit_code"),
         "signal": signal,
         "last_lines": lines,
         "_at": process.get("ended_at") or 0.0,
     }
+
+
+def _moment(process: dict[str, Any]) -> str | None:
+    at = process.get("ended_at")
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat()

@@ -10,16 +10,17 @@ from app.auth.principal import Principal
 from app.auth.signing import RUN_TOKEN_SECONDS, Signer
 from app.kernel.clock import utc_now
 from app.kernel.config import Settings
-from app.runs import repository
+from app.runs import gang, repository
+from app.runtimes.tasks import on_node
 from app.tables.experiment import Experiment
 from app.tables.image import Image
 from app.tables.run import Run, RunNode
 from app.tables.snapshot import Snapshot
 from app.tables.workspace import Workspace
 
-STDOUT_STREAM = "user_logs/std_log.txt"
 RESOURCE_GROUP = "trainwright"
 _GRACE_SECONDS = 10.0
+_GANG_HEARTBEAT_SECONDS = 1.0
 _DELIVER_SECONDS = 24 * 3600.0
 
 
@@ -46,19 +47,21 @@ async def build_order(
         "run_id": run.id,
         "attempt": node.attempt,
         "node_index": node.node_index,
-        "heartbeat_seconds": settings.heartbeat_seconds,
+        "heartbeat_seconds": _heartbeat_seconds(settings, run),
         "grace_seconds": _GRACE_SECONDS,
         "max_duration_seconds": request.get("max_run_duration_seconds"),
         "deliver_seconds": _DELIVER_SECONDS,
         "source": await _source(session, run),
         "inputs": await _inputs(session, request),
-        "processes": [{"stream": STDOUT_STREAM, "argv": request["argv"], "environment": {}}],
+        "processes": _processes(run, node),
+        "ports": gang.port_order(run, node.node_index) if gang.is_gang(run) else None,
+        "stream_prefix": f"nodes/{node.node_index}/" if node.node_index else "",
         "environment": {
             **request["environment"].get("environment_variables", {}),
             **_tracking_limits(),
             **request.get("environment_variables", {}),
             **_contract_variables(settings, signer, run, workspace, experiment),
-            **_batch_variables(folder),
+            "AZ_BATCH_TASK_SHARED_DIR": os.fspath(folder / "work"),
         },
         "path_prepend": [str(Path(image.python).parent)] if image.python else [],
         "standin": "azureml-core" not in image.packages,
@@ -127,19 +130,22 @@ def _discovery_token(signer: Signer, run: Run) -> str:
     return signer.issue(principal)
 
 
-def _batch_variables(folder: Path) -> dict[str, str]:
-    """The variables that Batch gave every process (contract, 2.5), for a single node."""
-    return {
-        "AZ_BATCH_HOST_LIST": "127.0.0.1",
-        "AZ_BATCH_NODE_LIST": "127.0.0.1",
-        "AZ_BATCH_MASTER_NODE": "127.0.0.1:6000",
-        "AZ_BATCH_IS_CURRENT_NODE_MASTER": "true",
-        "AZ_BATCH_TASK_SHARED_DIR": os.fspath(folder / "work"),
-        "AZ_BATCHAI_MPI_MASTER_NODE": "127.0.0.1",
-        "AZ_BATCHAI_JOB_MASTER_NODE_IP": "127.0.0.1",
-        "AZ_BATCHAI_TASK_INDEX": "0",
-        "CCP_NODES": "1 127.0.0.1 1",
-    }
+def _processes(run: Run, node: RunNode) -> list[dict[str, Any]]:
+    tasks = on_node(gang.tasks_of(run), node.node_index)
+    if gang.is_gang(run):
+        # Told at the start, when all nodes have said where they are.
+        environments: list[dict[str, str]] = [{} for _ in tasks]
+    else:
+        environments = gang.launch_environments(run, [node], 0)
+    return [
+        {"stream": task.stream, "argv": run.request["argv"], "environment": environment}
+        for task, environment in zip(tasks, environments, strict=True)
+    ]
+
+
+def _heartbeat_seconds(settings: Settings, run: Run) -> float:
+    """Nodes of a gang learn by their heartbeats that the others have failed or are done."""
+    return min(settings.heartbeat_seconds, _GANG_HEARTBEAT_SECONDS if gang.is_gang(run) else 60.0)
 
 
 def _tracking_limits() -> dict[str, str]:

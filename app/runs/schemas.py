@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from app.environments.spec import EnvironmentSpec
 from app.kernel.names import NAME_PATTERN, Tags, TitleName
+from app.runtimes.distribution import Distribution
 
 InputName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$")]
@@ -65,6 +66,9 @@ class RunCreate(BaseModel):
     environment_variables: dict[VariableName, VariableValue] = {}
     node_count: int = Field(default=1, ge=1, le=100)
     process_count_per_node: int = Field(default=1, ge=1, le=64)
+    distribution: Distribution | None = Field(
+        default=None, description="Absent: the same command once on each node"
+    )
     max_run_duration_seconds: int | None = Field(default=None, ge=1, le=30 * 24 * 3600)
     max_attempts: int = Field(
         default=3, ge=1, le=10, description="Attempts when nodes are lost; a failing script ends it"
@@ -119,6 +123,7 @@ class RunError(BaseModel):
     role: str | None = None
     node: str | None = None
     exit_code: int | None = None
+    ended_at: datetime | None = None
     signal: str | None = None
     last_lines: list[str] = []
 

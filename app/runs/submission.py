@@ -17,6 +17,8 @@ from app.runs import repository
 from app.runs.schemas import DatasetArgument, DatasetInput, RunCreate
 from app.runs.states import Status
 from app.runs.transitions import add_event, transition
+from app.runtimes.distribution import Mpi
+from app.runtimes.tasks import CountsRefused, plan_tasks
 from app.tables.cluster import Cluster
 from app.tables.run import Run
 from app.tables.snapshot import Snapshot
@@ -45,6 +47,7 @@ async def submit(
     Raises:
         Invalid: something in it cannot be; the field and what to do are named.
     """
+    _check_distribution(body)
     cluster = await _cluster(session, workspace, body)
     snapshot = await _snapshot(session, workspace, body)
     inputs, argv = await _inputs_and_argv(session, workspace, body)
@@ -91,13 +94,22 @@ async def _cluster(session: AsyncSession, workspace: Workspace, body: RunCreate)
     if cluster is None or cluster.provisioning_state == "Deleting":
         message = f"There is no cluster {body.cluster_name!r}; create it with PUT …/clusters/NAME."
         raise invalid_field("/cluster_name", "unknown_cluster", message)
-    if body.node_count > 1:
-        message = "Runs on more than one node are not supported yet; node_count must be 1."
-        raise invalid_field("/node_count", "multi_node_unsupported", message)
-    if body.process_count_per_node > 1:
-        message = "More than one process per node is not supported yet."
-        raise invalid_field("/process_count_per_node", "multi_process_unsupported", message)
     return cluster
+
+
+def _check_distribution(body: RunCreate) -> None:
+    if isinstance(body.distribution, Mpi):
+        message = "mpi is not offered yet; use parameter_server, multi_worker or pytorch."
+        raise invalid_field("/distribution/type", "distribution_unsupported", message)
+    try:
+        plan_tasks(
+            body.distribution,
+            node_count=body.node_count,
+            process_count_per_node=body.process_count_per_node,
+        )
+    except CountsRefused as error:
+        pointer = "/process_count_per_node" if body.distribution is None else "/distribution"
+        raise invalid_field(pointer, "process_counts_mismatch", str(error)) from error
 
 
 async def _snapshot(session: AsyncSession, workspace: Workspace, body: RunCreate) -> Snapshot:

@@ -105,6 +105,10 @@ class RunNode(Base):
     """Assigned, Launched, Ready, Running, Exited, Finished, Failed or Lost."""
     removed: Mapped[bool] = mapped_column(server_default="false")
     """Whether the provider confirmed that nothing of it is left."""
+    address: Mapped[str | None]
+    """Where the other nodes reach it; known once it is ready."""
+    ports: Mapped[list[Any]] = mapped_column(server_default="[]")
+    """Ports that it keeps free for its processes."""
     launched_at: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]
     records_seq: Mapped[int] = mapped_column(server_default="0")

@@ -11,6 +11,8 @@ from workers.runner.errors import Fenced, GaveUp, Stopped
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
+STOPPED = "stopped"
+PEERS_DONE = "peers_done"
 
 
 class Control:
@@ -25,6 +27,7 @@ class Control:
         self._wake = threading.Event()
         self._is_preparing = True
         self._is_stop_requested = False
+        self._stop_reason: str | None = None
         self._fence_reason: str | None = None
         self._deliver_until: float | None = None
 
@@ -40,9 +43,19 @@ class Control:
             self._wake.set()
         self.inbox.put("fenced")
 
-    def request_stop(self) -> None:
-        """Ask for the orderly end: the processes are told to stop, then outputs are collected."""
+    @property
+    def stop_reason(self) -> str:
+        """Why the orderly end was asked for."""
+        return self._stop_reason or STOPPED
+
+    def request_stop(self, reason: str = STOPPED) -> None:
+        """Ask for the orderly end: the processes are told to stop, then outputs are collected.
+
+        Args:
+            reason: why; the first one stays.
+        """
         with self._lock:
+            self._stop_reason = self._stop_reason or reason
             self._is_stop_requested = True
             if self._is_preparing:
                 self._wake.set()

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 from workers.runner.api import Endpoint, persist
-from workers.runner.control import Control
+from workers.runner.control import STOPPED, Control
 from workers.runner.errors import Away, Fenced, GaveUp, Refused, Stopped
 
 
@@ -17,11 +17,11 @@ class Ticket:
 
     def __init__(self) -> None:
         self._done = threading.Event()
-        self._command = ""
+        self._answer: dict[str, Any] = {}
         self._error: Exception | None = None
 
-    def wait(self) -> str:
-        """Wait for the answer and return its command.
+    def wait(self) -> dict[str, Any]:
+        """Wait for the answer and return it.
 
         Raises:
             Fenced, GaveUp, Stopped, Refused: why the event could not be delivered.
@@ -29,11 +29,11 @@ class Ticket:
         self._done.wait()
         if self._error is not None:
             raise self._error
-        return self._command
+        return self._answer
 
-    def settle(self, command: str, error: Exception | None) -> None:
+    def settle(self, answer: dict[str, Any], error: Exception | None) -> None:
         """Give the answer, or the reason why there is none."""
-        self._command = command
+        self._answer = answer
         self._error = error
         self._done.set()
 
@@ -61,12 +61,10 @@ class EventSender(threading.Thread):
             try:
                 answer = persist(functools.partial(channel.post_json, "/events", body), control)
             except (Fenced, GaveUp, Stopped, Refused) as error:
-                ticket.settle("", error)
+                ticket.settle({}, error)
                 continue
-            command = str(answer.get("command", "continue"))
-            if command == "stop":
-                control.request_stop()
-            ticket.settle(command, None)
+            obey_stop(answer, control)
+            ticket.settle(answer, None)
 
 
 class Heartbeat(threading.Thread):
@@ -90,9 +88,14 @@ class Heartbeat(threading.Thread):
                 continue
             except Fenced:
                 return
-            if answer.get("command") == "stop":
-                control.request_stop()
+            obey_stop(answer, control)
 
     def close(self) -> None:
         """Beat no more."""
         self._closing.set()
+
+
+def obey_stop(answer: dict[str, Any], control: Control) -> None:
+    """Ask for the orderly end when the control plane's answer says so."""
+    if answer.get("command") == "stop":
+        control.request_stop(str(answer.get("reason") or STOPPED))

@@ -96,7 +96,7 @@ class Follower(threading.Thread):
                 self._notes.write_once(f"more than {MOST_FILES} log files: not all are followed")
                 return
             name = readable_name(os.path.relpath(path, self._work_dir))
-            tail = self._tails[path] = _Tail(self._shipper.open_stream(name), path)
+            tail = self._tails[path] = _Tail(self._shipper.open_own_stream(name), path)
         try:
             tail.catch_up()
         except FileNotFoundError:

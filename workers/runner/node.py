@@ -6,18 +6,20 @@ import _thread
 import os
 import signal
 import sys
+from typing import Any
 
 from workers.runner.api import Endpoint, persist
-from workers.runner.control import Control
+from workers.runner.control import PEERS_DONE, Control
 from workers.runner.environment import process_environment, resolve
 from workers.runner.errors import Fenced, GaveUp, PrepareError, Refused, Stopped
-from workers.runner.events import EventSender, Heartbeat
+from workers.runner.events import EventSender, Heartbeat, obey_stop
 from workers.runner.fetch import fetch_files
 from workers.runner.follow import Follower
 from workers.runner.inputs import Inputs
 from workers.runner.notes import Notes
 from workers.runner.order import Order, inside, parse_order
 from workers.runner.outputs import publish_outputs
+from workers.runner.places import Places
 from workers.runner.processes import NodeProcess
 from workers.runner.readiness import ReadinessPoller
 from workers.runner.records import RecordShipper
@@ -78,9 +80,10 @@ class Node:
         for folder in (self._work_dir, self._spool_dir):
             os.makedirs(folder, exist_ok=True)
         self._inputs = Inputs(folder=os.path.join(node_dir, "inputs"), work_dir=self._work_dir)
+        self._places = Places(os.path.basename(node_dir), endpoint_url=endpoint.url)
         self._events = EventSender(endpoint)
         self._shipper = LogShipper(endpoint, spool_dir=self._spool_dir)
-        self._notes = Notes(self._shipper.open_stream)
+        self._notes = Notes(self._shipper.open_own_stream)
         self._records = RecordShipper(endpoint, path=self._records_path, notes=self._notes)
 
     def work(self) -> int:
@@ -97,12 +100,13 @@ class Node:
             order = parse_order(data)
         except PrepareError as error:
             return self._fail(error, deliver_seconds=BAD_ORDER_DELIVER_SECONDS)
+        self._shipper.prefix = order.stream_prefix
         heartbeat = Heartbeat(self._endpoint, interval_seconds=order.heartbeat_seconds)
         heartbeat.start()
         try:
             processes = self._prepare(order)
             heartbeat.phase = "ready"
-            self._await_start()
+            self._await_start(order, [environment for _, environment in processes])
         except PrepareError as error:
             return self._fail(error, deliver_seconds=order.deliver_seconds)
         except OSError as error:
@@ -115,7 +119,7 @@ class Node:
         self._shipper.start()
         self._records.start()
         heartbeat.phase = "running"
-        reason = self._run(order, processes) if processes else "stopped"
+        reason = self._run(order, processes) if processes else self._control.stop_reason
         heartbeat.phase = "collecting"
         self._deliver(order, [process for process, _ in processes], reason)
         heartbeat.close()
@@ -152,21 +156,27 @@ class Node:
             prepared.append((process, environment))
         return prepared
 
-    def _await_start(self) -> None:
+    def _await_start(self, order: Order, environments: list[dict[str, str]]) -> None:
         """Say that the node is ready, and wait for the word to start with all others."""
-        command = self._events.post("ready").wait()
+        place: dict[str, Any] = {}
+        if order.ports is not None:
+            place["address"] = self._places.take_address()
+            place["ports"] = self._places.take_ports(order.ports.wanted, first=order.ports.first)
+        answer = self._events.post("ready", **place).wait()
         channel = self._endpoint.channel()
         asked = 0
-        while command != "start":
-            if command == "stop":
+        while answer.get("command") != "start":
+            obey_stop(answer, self._control)
+            if answer.get("command") == "stop":
                 raise Stopped("stopped before the start")
             self._control.rest(START_POLL_SECONDS[min(asked, len(START_POLL_SECONDS) - 1)])
             asked += 1
             answer = persist(
                 lambda: channel.post_json("/heartbeat", {"phase": "ready"}), self._control
             )
-            command = str(answer.get("command", "continue"))
         channel.close()
+        for environment, more in zip(environments, answer.get("environments") or []):
+            environment.update(more)
 
     def _run(self, order: Order, processes: list[tuple[NodeProcess, dict[str, str]]]) -> str | None:
         follower = Follower(
@@ -190,7 +200,14 @@ class Node:
                 control=self._control,
             )
             poller.start()
-        reason = supervise([process for process, _ in processes], order, self._control)
+        reason = supervise(
+            [process for process, _ in processes],
+            order,
+            self._control,
+            on_end=lambda place, process: self._events.post(
+                "process_ended", place=place, **process.ending()
+            ),
+        )
         if poller is not None:
             poller.close()
         self._control.end_work(deliver_seconds=order.deliver_seconds)
@@ -202,7 +219,9 @@ class Node:
         self._inputs.remove_outside()
         reports = [process.report() for process in processes]
         exited = self._events.post("exited", processes=reports, reason=reason)
-        is_partial = reason is not None or any(process.has_failed for process in processes)
+        is_partial = reason != PEERS_DONE and (
+            reason is not None or any(process.has_failed for process in processes)
+        )
         if processes and order.collect:
             self._publish(order, is_partial=is_partial)
         self._records.close()

@@ -37,6 +37,13 @@ class OrderProcess(NamedTuple):
     environment: dict[str, Any]
 
 
+class OrderPorts(NamedTuple):
+    """Ports to keep free for the processes, which learn of them at the start."""
+
+    first: int
+    wanted: int
+
+
 class Readiness(NamedTuple):
     """How to learn that a serving process is ready."""
 
@@ -63,6 +70,8 @@ class Order(NamedTuple):
     objects_dir: str | None
     collect: list[str]
     follow: list[str]
+    ports: OrderPorts | None
+    stream_prefix: str
     readiness: Readiness | None
 
 
@@ -93,6 +102,7 @@ def inside(folder: str, path: str) -> str:
 def _parse(data: dict[str, Any]) -> Order:
     limit = data.get("max_duration_seconds")
     readiness = data.get("readiness")
+    ports = data.get("ports")
     return Order(
         name=str(data["name"]),
         kind=str(data.get("kind", "run")),
@@ -109,6 +119,8 @@ def _parse(data: dict[str, Any]) -> Order:
         objects_dir=data.get("objects_dir"),
         collect=[str(item) for item in data.get("collect") or []],
         follow=[str(item) for item in data.get("follow") or []],
+        ports=None if ports is None else OrderPorts(int(ports["first"]), int(ports["count"])),
+        stream_prefix=str(data.get("stream_prefix") or ""),
         readiness=None if readiness is None else _readiness(readiness),
     )
 

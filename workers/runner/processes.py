@@ -25,6 +25,7 @@ _F_SETPIPE_SZ = 1031
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 _OOM_COUNTER = b"oom_kill "
+_OOM_HINT = "[trainwright] killed by the kernel: the machine or its limit was out of memory"
 
 
 class NodeProcess:
@@ -48,6 +49,7 @@ class NodeProcess:
         self._has_ended = threading.Event()
         self._is_drained = threading.Event()
         self._was_killed = False
+        self._was_told_to_end = False
         self._oom_kills_before = _count_oom_kills()
         self._started_at = 0.0
         self._ended_at: float | None = None
@@ -101,6 +103,8 @@ class NodeProcess:
 
     def terminate(self) -> None:
         """Send SIGTERM to the process and its group."""
+        if self.is_running:
+            self._was_told_to_end = True
         self._signal_group(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -115,18 +119,26 @@ class NodeProcess:
         if self._reader is not None:
             self._reader.join(DRAIN_SECONDS)
 
+    def ending(self) -> dict[str, Any]:
+        """Return how it ended, for the event `process_ended`; times are epoch seconds."""
+        return {
+            "exit_code": self._exit_code,
+            "signal": self._signal,
+            "stopped": self._was_told_to_end,
+            "ended_at": self._ended_at,
+        }
+
     def report(self) -> dict[str, Any]:
-        """Describe the ended process for the event `exited`; times are epoch seconds."""
+        """Describe the ended process for the event `exited`."""
         lines = self._stream.last_lines()
         hint = self._out_of_memory_hint()
         if hint:
             lines = [*lines[-(TAIL_LINES - 1) :], hint]
         return {
             "stream": self._stream.name,
-            "exit_code": self._exit_code,
-            "signal": self._signal,
+            **self.ending(),
             "started_at": self._started_at,
-            "ended_at": self._ended_at,
+            "oom": hint == _OOM_HINT,
             "last_lines": lines,
         }
 
@@ -177,7 +189,7 @@ class NodeProcess:
         if self._was_killed or (self._signal != signal.SIGKILL and self._exit_code != 137):
             return None
         if _count_oom_kills() > self._oom_kills_before:
-            return "[trainwright] killed by the kernel: the machine or its limit was out of memory"
+            return _OOM_HINT
         return "[trainwright] killed by SIGKILL, not by Trainwright; often that is lack of memory"
 
 

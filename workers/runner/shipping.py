@@ -46,6 +46,8 @@ class LogShipper(threading.Thread):
         self._grown = threading.Condition()
         self._shipments: dict[str, _Shipment] = {}
         self._is_over = False
+        self.prefix = ""
+        """Before the names of streams that every node of the run has."""
 
     def open_stream(self, name: str) -> Stream:
         """Return the stream of that name, made empty when it is new."""
@@ -56,6 +58,10 @@ class LogShipper(threading.Thread):
                 stream = Stream(name=name, path=path, on_growth=self._wake)
                 shipment = self._shipments[name] = _Shipment(stream)
             return shipment.stream
+
+    def open_own_stream(self, name: str) -> Stream:
+        """Return the stream of that name of this node, as other nodes have one as well."""
+        return self.open_stream(self.prefix + name)
 
     def seal_and_drain(self) -> dict[str, dict[str, int | str]]:
         """Seal all streams, wait until they are delivered, return length and digest of each.

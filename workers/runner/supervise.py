@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections.abc import Callable
 
 from workers.runner.control import Control
 from workers.runner.errors import Fenced
@@ -15,8 +16,20 @@ LEFTOVER_GRACE_SECONDS = 2.0
 KILL_AGAIN_SECONDS = 1.0
 
 
-def supervise(processes: list[NodeProcess], order: Order, control: Control) -> str | None:
-    """Return why the processes were stopped ("stopped", "max_duration"), None when not.
+def supervise(
+    processes: list[NodeProcess],
+    order: Order,
+    control: Control,
+    *,
+    on_end: Callable[[int, NodeProcess], object],
+) -> str | None:
+    """Return why the processes were stopped, None when they were not.
+
+    Args:
+        processes: all of the node.
+        order: the limits.
+        control: asks for the end, and says why.
+        on_end: told of each process that ends while others go on, with its place.
 
     When one process fails, the others of this node are stopped as well. What they started and
     left behind is ended too.
@@ -25,8 +38,13 @@ def supervise(processes: list[NodeProcess], order: Order, control: Control) -> s
         Fenced: everything was killed because this attempt is disowned.
     """
     watch = _Watch(processes, order, control)
+    running = set(range(len(processes)))
     while any(process.is_running for process in processes):
         watch.step()
+        ended = {place for place in running if not processes[place].is_running}
+        running -= ended
+        for place in sorted(ended) if running else ():
+            on_end(place, processes[place])
     end_leftovers(
         order.name,
         sessions=_sessions(processes),
@@ -63,7 +81,7 @@ class _Watch:
                 self._kill_at = now + KILL_AGAIN_SECONDS
             return
         if message == "stop":
-            self.reason = "stopped"
+            self.reason = self._control.stop_reason
         elif self._ends_at is not None and now >= self._ends_at:
             self.reason = "max_duration"
         if self.reason is not None or any(process.has_failed for process in self._processes):

@@ -1,0 +1,103 @@
+"""The nodes of an attempt as one: when they may start, when they are done, when they must stop."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+
+from app.runtimes.distribution import Distribution, PyTorch, parse
+from app.runtimes.launch import Host, environments
+from app.runtimes.tasks import Task, on_node, plan_tasks, port_count
+from app.tables.run import Run, RunNode
+
+TF_FIRST_PORT = 2222
+TORCH_FIRST_PORT = 6105
+PEERS_DONE = "peers_done"
+PEER_FAILED = "peer_failed"
+NOT_READY = frozenset({"Assigned", "Launched"})
+_OVER = frozenset({"Exited", "Finished", "Failed", "Lost"})
+
+
+class Verdict(StrEnum):
+    """What is true of all nodes together."""
+
+    NOT_READY = "not_ready"
+    GO = "go"
+    DONE = "done"
+    FAILED = "failed"
+
+
+def distribution_of(run: Run) -> Distribution | None:
+    """How the processes of a run work together."""
+    return parse(run.request.get("distribution"))
+
+
+def tasks_of(run: Run) -> list[Task]:
+    """All processes of a run."""
+    return plan_tasks(
+        distribution_of(run),
+        node_count=run.node_count,
+        process_count_per_node=run.request.get("process_count_per_node", 1),
+    )
+
+
+def is_gang(run: Run) -> bool:
+    """Whether its processes can be launched only when all nodes have said where they are."""
+    return run.node_count > 1 or run.request.get("distribution") is not None
+
+
+def port_order(run: Run, node_index: int) -> dict[str, int]:
+    """Which ports a node has to keep free."""
+    distribution = distribution_of(run)
+    first = TORCH_FIRST_PORT if isinstance(distribution, PyTorch) else TF_FIRST_PORT
+    return {"first": first, "count": port_count(distribution, tasks_of(run), node_index)}
+
+
+def launch_environments(run: Run, nodes: Sequence[RunNode], index: int) -> list[dict[str, str]]:
+    """The environment of each process of a node, once all nodes are ready."""
+    hosts = [Host(node.address or "127.0.0.1", node.ports) for node in nodes]
+    return environments(distribution_of(run), tasks_of(run), hosts, node_index=index)
+
+
+def verdict(tasks: Sequence[Task], nodes: Sequence[RunNode]) -> Verdict:
+    """What the nodes of an attempt should do, from what each has reported."""
+    if any(has_failed(node) for node in nodes):
+        return Verdict.FAILED
+    if any(node.state in NOT_READY for node in nodes):
+        return Verdict.NOT_READY
+    essential = [t for t in tasks if t.is_essential]
+    ended = {
+        (node.node_index, task.rank)
+        for node in nodes
+        for task, process in _reported(on_node(tasks, node.node_index), node)
+        if process is not None
+    }
+    is_done = all((task.node_index, task.rank) in ended for task in essential)
+    return Verdict.DONE if is_done else Verdict.GO
+
+
+def has_failed(node: RunNode) -> bool:
+    """Whether the node could not start, or a process of it ended badly by itself."""
+    result = node.result or {}
+    if node.state in ("Failed", "Lost") or result.get("reason") in ("stopped", "max_duration"):
+        return True
+    processes = [*result.get("processes", []), *result.get("ended", {}).values()]
+    return any(is_bad(process) for process in processes)
+
+
+def is_bad(process: dict[str, Any]) -> bool:
+    """Whether a process ended other than with 0, without having been told to end."""
+    return process.get("exit_code") != 0 and not process.get("stopped")
+
+
+def are_all_over(nodes: Sequence[RunNode]) -> bool:
+    """Whether no process of any node runs any more."""
+    return all(node.state in _OVER for node in nodes)
+
+
+def _reported(tasks: Sequence[Task], node: RunNode) -> list[tuple[Task, dict[str, Any] | None]]:
+    result = node.result or {}
+    processes = result.get("processes")
+    if processes:
+        return list(zip(tasks, processes, strict=False))
+    ended = result.get("ended", {})
+    return [(task, ended.get(str(place))) for place, task in enumerate(tasks)]
