@@ -176,9 +176,8 @@ def test_a_lost_node_means_a_new_attempt_of_all(stack: Stack, talk: Talk) -> Non
 def test_a_canceled_gang_leaves_nothing(stack: Stack, talk: Talk) -> None:
     variables = {"SECONDS": "600"}
     run_id = submit(talk, MEETING, node_count=3, environment_variables=variables)
-    for rank in range(3):
-        name = f"user_logs/std_log_worker_{rank}.txt"
-        await_that(lambda name=name: "at work" in text(talk, run_id, f"logs?stream={name}"))
+    streams = [f"logs?stream=user_logs/std_log_worker_{rank}.txt" for rank in range(3)]
+    await_that(lambda: all("at work" in text(talk, run_id, stream) for stream in streams))
     talk.ask("POST", f"{WORKSPACE}/runs/{run_id}/cancel", expect=(202,))
     run = await_end(talk, run_id)
     assert (run["status"], run["error"]) == ("Canceled", None)

@@ -20,7 +20,7 @@ def launch(
     for index in range(node_count):
         count = port_count(parsed, tasks, index)
         hosts.append(Host(f"h{index}", [2222 + 10 * index + n for n in range(count)]))
-    found = {}
+    found: dict[tuple[str, int], dict[str, str]] = {}
     for index in range(node_count):
         own = [task for task in tasks if task.node_index == index]
         told = environments(parsed, tasks, hosts, node_index=index)
