@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision: str = "7c1d0a52be34"
-down_revision: str | None = "f1e68c27e69b"
+down_revision: str | None = "c41d7be0a9f2"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
