@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from app.kernel.clock import utc_now
 from app.kernel.wake import wake
@@ -12,7 +13,7 @@ from app.runs.states import BlockerCode, Status
 from app.runs.transitions import add_event, lock_run
 from app.scheduling.types import Reason, Waiting
 from app.tables.cluster import Cluster, ClusterNode
-from app.tables.run import Attempt, Run, RunNode
+from app.tables.run import Attempt, Run, RunFile, RunNode
 
 _CLEARS = {
     Reason.LARGER_THAN_CLUSTER: "max_nodes of the cluster is raised",
@@ -35,6 +36,7 @@ async def begin(session: AsyncSession, *, run_id: str, cluster_node_ids: Sequenc
     run = await lock_run(session, run_id)
     if run.status != Status.QUEUED:
         return
+    await _set_uploads_aside(session, run)
     run.attempt += 1
     session.add(Attempt(run_id=run.id, number=run.attempt))
     await session.flush()
@@ -63,6 +65,23 @@ async def begin(session: AsyncSession, *, run_id: str, cluster_node_ids: Sequenc
     )
     await session.flush()
     await wake(session, Run, run.id)
+
+
+async def _set_uploads_aside(session: AsyncSession, run: Run) -> None:
+    # What the script of a lost attempt uploaded: the next one uploads under the same names, with
+    # other content where training is not exact to the bit. Logs of lost attempts go there too.
+    if not run.attempt:
+        return
+    aside = func.concat(f"attempts/{run.attempt}/", RunFile.path)
+    there = aliased(RunFile)
+    is_taken = select(there.path).where(there.run_id == run.id, there.path == aside).exists()
+    await session.execute(
+        update(RunFile)
+        .where(RunFile.run_id == run.id, RunFile.origin == "upload", RunFile.attempt == run.attempt)
+        .where(~is_taken)
+        .values(path=aside)
+        .execution_options(synchronize_session=False)
+    )
 
 
 async def release_nodes(session: AsyncSession, run: Run) -> None:

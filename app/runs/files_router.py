@@ -78,14 +78,14 @@ async def upload_run_file(
     database: DatabaseDep,
     objects: ObjectsDep,
     settings: SettingsDep,
-    _: UserOrRunAccess,
+    principal: UserOrRunAccess,
 ) -> RunFileRead:
     """Add a file while the run goes on (201); the same content again is fine (200)."""
     check_path(path)
     stored = await objects.put(request.stream(), max_bytes=settings.max_upload_bytes)
     async with database.session() as session:
         row, is_new = await service.add_file(
-            session, run, path=path, stored=stored, origin="upload"
+            session, run, path=path, stored=stored, attempt=principal.attempt
         )
         response.status_code = 201 if is_new else 200
         return RunFileRead.model_validate(row)

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.blobs import repository as blobs
 from app.kernel.wake import wake
 from app.runs import repository
-from app.runs.errors import FileImmutable, PropertyImmutable, RunFinished
+from app.runs.errors import AttemptSuperseded, FileImmutable, PropertyImmutable, RunFinished
 from app.runs.schemas import Blocker, InputDataset, RunError, RunRead, RunUpdate
 from app.runs.states import TERMINAL, Status
 from app.runs.transitions import add_event, lock_run, transition
@@ -85,9 +85,16 @@ def apply_properties(run: Run, properties: dict[str, str]) -> None:
 
 
 async def add_file(
-    session: AsyncSession, run: Run, *, path: str, stored: StoredObject, origin: str
+    session: AsyncSession, run: Run, *, path: str, stored: StoredObject, attempt: int
 ) -> tuple[RunFile, bool]:
-    """Add a file to the run's history; the same content again changes nothing.
+    """Add an uploaded file to the run's history; the same content again changes nothing.
+
+    Args:
+        session: the transaction to write in.
+        run: the run.
+        path: its name.
+        stored: its content.
+        attempt: whose script sends it; 0: a client from outside, whatever attempt there is.
 
     Returns:
         The file's row and whether it is new.
@@ -95,8 +102,11 @@ async def add_file(
     Raises:
         FileImmutable: the name has other content.
         RunFinished: the run is over.
+        AttemptSuperseded: the script's attempt was given up meanwhile.
     """
     run = await lock_run(session, run.id)
+    if attempt and attempt != run.attempt:
+        raise AttemptSuperseded("This attempt of the run was given up; its script has no say.")
     found = await repository.find_file(session, run.id, path)
     if found is not None:
         if found.sha256 != stored.sha256:
@@ -109,8 +119,8 @@ async def add_file(
         path=path,
         sha256=stored.sha256,
         size_bytes=stored.size_bytes,
-        origin=origin,
-        attempt=run.attempt,
+        origin="upload",
+        attempt=attempt,
     )
     session.add(row)
     await blobs.add(session, run.workspace_id, [stored])

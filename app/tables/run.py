@@ -120,7 +120,10 @@ class RunNode(Base):
 
 
 class RunFile(Base):
-    """A file of a run's history; its name never gets other content."""
+    """A file of a run's history; its name never gets other content.
+
+    Only a new attempt clears names: uploads of the lost one move under ``attempts/<number>/``.
+    """
 
     __tablename__ = "run_files"
 
@@ -131,4 +134,5 @@ class RunFile(Base):
     origin: Mapped[str]
     """outputs, upload or log."""
     attempt: Mapped[int]
+    """0: uploaded by a client from outside the run."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

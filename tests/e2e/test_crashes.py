@@ -29,6 +29,16 @@ for number in range({LINES}):
     time.sleep(0.1)
 open("outputs/done.txt", "w").write("done")
 """
+UPLOADING = """
+import io, pathlib, time, uuid
+from azureml.core import Run
+run = Run.get_context()
+weights = str(uuid.uuid4())
+run.upload_file("outputs/weights.txt", io.StringIO(weights))
+pathlib.Path("outputs/weights.txt").write_text(weights)
+print(weights, flush=True)
+time.sleep(3)
+"""
 STUBBORN = """
 import signal, subprocess, sys, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -139,6 +149,28 @@ def test_a_killed_runner_means_a_new_attempt(stack: Stack, talk: Talk) -> None:
     attempts = talk.get(f"/v1/workspaces/crash/runs/{run_id}/attempts")["items"]
     assert [item["outcome"] for item in attempts] == ["Lost", "Completed"]
     assert not processes(stack, "script.py"), "the first attempt's script lives on"
+
+
+def test_a_new_attempt_may_upload_what_the_lost_one_had_uploaded(stack: Stack, talk: Talk) -> None:
+    run_id = submit(talk, UPLOADING)
+    await_status(talk, run_id, "Running")
+    files = f"/v1/workspaces/crash/runs/{run_id}/files"
+
+    def text_of(path: str) -> str:
+        deadline = time.monotonic() + 30
+        while True:
+            answer = talk.client.get(f"{files}/{path}", headers=talk.authorization())
+            if answer.status_code == 200:
+                return answer.text
+            assert time.monotonic() < deadline, answer.text
+            time.sleep(0.05)
+
+    first = text_of("outputs/weights.txt")
+    kill(stack, "runner/main.py")
+    assert await_status(talk, run_id, "Completed")["attempt"] == 2
+    second = text_of("outputs/weights.txt")
+    assert second == log_of(talk, run_id).decode().strip() != first
+    assert text_of("attempts/1/outputs/weights.txt") == first
 
 
 def test_a_runner_that_dies_every_time_fails_the_run(stack: Stack, talk: Talk) -> None:
