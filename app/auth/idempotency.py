@@ -2,20 +2,25 @@
 
 The answer is stored in the transaction that did the work, so the key holds exactly when the
 work does. Two requests with one key at once: the second waits for the first and replays it.
+A key is kept for ``idempotency_keep_days``; each new one clears away a few that are older.
 """
 
 import hashlib
+from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
-from sqlalchemy import text
+from sqlalchemy import delete, func, select, text, tuple_
 
+from app.kernel.config import SettingsDep
 from app.kernel.db import SessionDep
 from app.kernel.errors import Invalid
 from app.kernel.json import NewlineJSONResponse
 from app.tables.idempotency_key import IdempotencyKey
+
+_CLEARED_AT_ONCE = 10
 
 
 class KeyReused(Invalid):
@@ -27,11 +32,20 @@ class KeyReused(Invalid):
 class Idempotency:
     """The key of this request, if it has one."""
 
-    def __init__(self, session: SessionDep, *, principal_id: str, key: str, digest: str) -> None:
+    def __init__(
+        self,
+        session: SessionDep,
+        *,
+        principal_id: str,
+        key: str,
+        digest: str,
+        keep_days: float,
+    ) -> None:
         self._session = session
         self._principal_id = principal_id
         self._key = key
         self._digest = digest
+        self._keep = timedelta(days=keep_days)
 
     async def replay(self) -> Response | None:
         """The stored answer of an earlier request with this key.
@@ -56,7 +70,7 @@ class Idempotency:
             headers["Location"] = row.location
         return NewlineJSONResponse(row.body, status_code=row.status, headers=headers)
 
-    def store(self, body: BaseModel, *, status: int, location: str = "") -> None:
+    async def store(self, body: BaseModel, *, status: int, location: str = "") -> None:
         """Keep the answer for later requests with this key."""
         if not self._key:
             return
@@ -71,11 +85,26 @@ class Idempotency:
                 location=location,
             )
         )
+        await self._clear_old()
+
+    async def _clear_old(self) -> None:
+        # More than one for each that is added, so the table stays bounded without a task of its
+        # own; rows that another request is clearing away are skipped, so nobody waits.
+        columns = (IdempotencyKey.principal_id, IdempotencyKey.key)
+        old = (
+            select(*columns)
+            .where(IdempotencyKey.created_at < func.clock_timestamp() - self._keep)
+            .order_by(IdempotencyKey.created_at)
+            .limit(_CLEARED_AT_ONCE)
+            .with_for_update(skip_locked=True)
+        )
+        await self._session.execute(delete(IdempotencyKey).where(tuple_(*columns).in_(old)))
 
 
 async def _idempotency(
     request: Request,
     session: SessionDep,
+    settings: SettingsDep,
     idempotency_key: Annotated[
         str, Header(max_length=255, description="A repeated request gets the first one's answer")
     ] = "",
@@ -87,6 +116,7 @@ async def _idempotency(
         principal_id=request.scope["principal"].id,
         key=idempotency_key,
         digest=digest.hexdigest(),
+        keep_days=settings.idempotency_keep_days,
     )
 
 

@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     """Further interpreters, or folders of interpreters, that environments may use."""
     image_keep_days: float = 30.0
     """An unused image is removed after so many days."""
+    idempotency_keep_days: float = 30.0
+    """An Idempotency-Key is remembered for at least so many days."""
     vm_sizes_file: Path | None = None
     """JSON file with sizes that replace or extend the built-in table."""
     provider: Literal["process", "docker"] = "process"

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.auth.access import UserAccess, UserOrRunAccess
+from app.auth.idempotency import IdempotencyDep
 from app.auth.principal import Principal
 from app.blobs import repository as blobs
 from app.kernel.config import SettingsDep
@@ -85,17 +86,20 @@ async def delete_model(
         await service.delete_model(session, row)
 
 
-@router.post("/{model}/versions", status_code=201)
+@router.post("/{model}/versions", status_code=201, response_model=ModelVersionRead)
 async def create_model_version(
     workspace: WorkspaceDep,
     model: NamePath,
     body: ModelVersionCreate,
     session: SessionDep,
+    idempotency: IdempotencyDep,
     request: Request,
     response: Response,
     principal: UserOrRunAccess,
-) -> ModelVersionRead:
+) -> Response | ModelVersionRead:
     """Register files of a run, or blobs that were sent, as the next version."""
+    if (replayed := await idempotency.replay()) is not None:
+        return replayed
     if body.files is not None:
         await service.check_files(session, workspace=workspace, files=body.files)
         files, lineage = body.files, Lineage()
@@ -112,7 +116,9 @@ async def create_model_version(
         lineage=lineage,
         actor=principal.name,
     )
-    return _created(name, row, request, response)
+    answer = _created(name, row, request, response)
+    await idempotency.store(answer, status=201, location=response.headers["Location"])
+    return answer
 
 
 @router.put("/{model}/archive", status_code=201, openapi_extra=_UPLOAD)

@@ -40,7 +40,7 @@ async def create_run(
     )
     answer = await service.read(session, run)
     location = absolute_url(request, f"/v1/workspaces/{workspace.name}/runs/{run.id}")
-    idempotency.store(answer, status=201, location=location)
+    await idempotency.store(answer, status=201, location=location)
     response.headers["Location"] = location
     response.headers["ETag"] = _etag(run)
     return answer

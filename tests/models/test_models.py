@@ -160,6 +160,19 @@ async def test_why_there_is_no_signature_is_said(
     assert version["is_deployable"] is ("model.keras" in files)
 
 
+async def test_an_idempotency_key_makes_one_version_of_many_requests(api: LiveApi) -> None:
+    body = {"files": await send_blobs(api, MODEL)}
+    headers = {"Idempotency-Key": "once"}
+
+    async def register() -> tuple[int, int]:
+        answer = await api.client.post("/models/sure/versions", json=body, headers=headers)
+        return answer.status_code, answer.json()["version"]
+
+    assert set(await asyncio.gather(*(register() for _ in range(5)))) == {(201, 1)}
+    versions = (await api.client.get("/models/sure/versions")).json()["items"]
+    assert [item["version"] for item in versions] == [1]
+
+
 async def test_numbers_have_no_gaps_when_many_register_at_once(api: LiveApi) -> None:
     files = await send_blobs(api, MODEL)
     body = {"files": files}

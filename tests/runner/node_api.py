@@ -51,11 +51,14 @@ class NodeApi(ThreadingHTTPServer):
         self.is_gone = False
         self.token = TOKEN
         self.lose_answers = 0
+        self.lose_answers_of = "/logs"
         self.forget_after: int | None = None
         self.refuse: Callable[[str, str], Refusal | None] = lambda method, path: None
         self.run_document: dict[str, Any] = {"id": "run_1", "status": "Running", "tags": {}}
         self.run_files: dict[str, bytes] = {}
         self.models: list[tuple[str, dict[str, Any]]] = []
+        self.answered: dict[str, Any] = {}
+        """Answers by Idempotency-Key, as the real API keeps them."""
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
@@ -208,7 +211,7 @@ class _Handler(BaseHTTPRequestHandler):
                 status, answer = 200, self._route(body)
             except Refusal as refusal:
                 status, answer = refusal.status, refusal.document
-            if server.lose_answers and "/logs" in self.path:
+            if server.lose_answers and server.lose_answers_of in self.path:
                 server.lose_answers -= 1
                 self.close_connection = True
                 return
@@ -233,7 +236,13 @@ class _Handler(BaseHTTPRequestHandler):
                 raise Refusal(401, "unauthorized")
         elif self.headers["Authorization"] != "Bearer run-token":
             raise Refusal(401, "unauthorized")
-        return self.server.route(self.command, self.path, body)
+        key = self.headers["Idempotency-Key"]
+        if key is None or key not in self.server.answered:
+            answer = self.server.route(self.command, self.path, body)
+            if key is None:
+                return answer
+            self.server.answered[key] = answer
+        return self.server.answered[key]
 
     def _body(self) -> bytes:
         length = self.headers["Content-Length"]

@@ -249,6 +249,17 @@ def test_registering_a_model_uploads_what_the_history_lacks(run: Bench) -> None:
     )
 
 
+def test_a_lost_answer_makes_no_second_version(run: Bench) -> None:
+    run.api.lose_answers, run.api.lose_answers_of = 1, "/models/"
+    printed = play(
+        run,
+        "pathlib.Path('outputs/m.bin').write_text('m')\n"
+        "print(run.register_model('digits', 'outputs/m.bin').version)\n",
+    )
+    assert printed == "1\n"
+    assert len(run.api.models) == 1
+
+
 def test_details(run: Bench) -> None:
     run.api.run_document.update(
         cluster_name="gpucluster",

@@ -33,6 +33,10 @@ def packed(**files: str) -> bytes:
 @pytest.fixture
 async def request_body(api: LiveApi) -> dict[str, Any]:
     """A run request that is accepted."""
+    return await make_request(api)
+
+
+async def make_request(api: LiveApi) -> dict[str, Any]:
     made = await api.client.put("clusters/cpu", json={"vm_size": "small"})
     assert made.status_code == 201, made.text
     snapshot = await api.client.put("snapshots", content=packed(train__py="print(1)"))
@@ -110,6 +114,22 @@ async def test_an_idempotency_key_makes_one_run_of_many_requests(
         "runs", json={**request_body, "display_name": "other"}, headers=headers
     )
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+
+async def test_idempotency_keys_are_forgotten_after_their_time(
+    tmp_path: Path, postgres_url: str, broker_url: str
+) -> None:
+    async with live_api(tmp_path, postgres_url, broker_url, idempotency_keep_days=0) as api:
+        body = await make_request(api)
+        answers = [
+            await api.client.post(
+                "runs",
+                json={**body, "display_name": f"{number}"},
+                headers={"Idempotency-Key": "old" if number in (0, 9) else f"key-{number}"},
+            )
+            for number in range(10)
+        ]
+    assert [answer.status_code for answer in answers] == [201] * 10
 
 
 async def test_tags_change_and_properties_do_not(

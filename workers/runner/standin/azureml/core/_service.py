@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import time
+import uuid
 from urllib.parse import quote, urlencode, urlsplit
 
 from azureml.exceptions import RunEnvironmentException, ServiceException
@@ -33,9 +34,14 @@ class Service(object):
         return json.loads(self._call("GET", with_query(path, query)).decode("utf-8"))
 
     def send(self, method, path, document, retry_seconds=RETRY_SECONDS):
-        """Send a JSON document and return the one answered."""
+        """Send a JSON document and return the one answered.
+
+        Sending is repeated when the answer is lost: the key keeps that from making two of a thing.
+        """
         body = json.dumps(document).encode("ascii")
         headers = {"Content-Type": "application/json"}
+        if method == "POST":
+            headers["Idempotency-Key"] = str(uuid.uuid4())
         answer = self._call(method, path, body, headers, retry_seconds)
         return json.loads(answer.decode("utf-8")) if answer else {}
 
