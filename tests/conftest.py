@@ -14,10 +14,45 @@ from app.embedded.broker import BrokerServer
 from app.embedded.children import ChildSpec, command_line
 from app.embedded.postgres import PostgresServer
 from app.embedded.sockets import socket_folder
+from tests import docker_engine
 
 REPOSITORY = Path(__file__).parent.parent
 # Speed for safety: what a test database holds need not survive a power cut.
 FAST_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+_left_out: set[str] = set()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what needs a Docker engine where none answers."""
+    needing = [item for item in items if item.get_closest_marker("docker")]
+    if needing and not docker_engine.answers():
+        for item in needing:
+            item.add_marker(pytest.mark.skip(reason="no Docker engine answers"))
+            _left_out.add(item.nodeid)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say loudly what was left out; the controller of several workers knows it by the reports."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    count = len(_left_out | {report.nodeid for report in skipped if "docker" in report.keywords})
+    if count:
+        terminalreporter.section("LEFT OUT", sep="!", red=True, bold=True)
+        terminalreporter.line(
+            f"{count} tests need a Docker engine, and none answers at "
+            f"{docker_engine.DOCKER_URL}: nodes as containers were NOT tested.",
+            red=True,
+        )
+
+
+@pytest.fixture(scope="session")
+def docker_image() -> str:
+    """Return the id of a small image with Python."""
+    try:
+        return docker_engine.base_image()
+    except docker_engine.NoBaseImage as reason:
+        pytest.skip(str(reason))
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,8 @@ from app.kernel.config import Settings
 from app.kernel.db import Database
 from app.kernel.hints import Hint
 from app.kernel.signals import Signals
+from app.providers.base import Provider
+from app.providers.docker.provider import DockerProvider
 from app.providers.process.provider import ProcessProvider
 from app.storage.objects import ObjectStore
 from workers.context import WorkerContext
@@ -41,14 +43,27 @@ class WorkerHints:
 
 def make_context(settings: Settings, signals: Signals, hints: WorkerHints) -> WorkerContext:
     """The world of this worker process."""
+    signer = Signer.load(settings.data_dir)
     return WorkerContext(
         settings=settings,
         database=Database(settings, hints),
         objects=ObjectStore(settings.data_dir / "objects"),
         signals=signals,
-        signer=Signer.load(settings.data_dir),
-        provider=ProcessProvider(settings.data_dir / "nodes", runner=RUNNER),
+        signer=signer,
+        provider=make_provider(settings, signer),
     )
+
+
+def make_provider(settings: Settings, signer: Signer) -> Provider:
+    """Where this installation's nodes live."""
+    if settings.provider == "docker":
+        return DockerProvider(
+            settings.docker_url,
+            owner=signer.installation_id,
+            runner=RUNNER,
+            gpus=settings.docker_gpus,
+        )
+    return ProcessProvider(settings.data_dir / "nodes", runner=RUNNER)
 
 
 class WorkerProcess:

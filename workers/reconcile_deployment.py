@@ -138,7 +138,7 @@ class DeploymentReconciler:
         await self._context.provider.ensure(
             NodeSpec(
                 name=replica.name,
-                endpoint=self._context.settings.base_url,
+                endpoint=self._context.settings.nodes_base_url,
                 token=token,
                 cores=wanted["cpu"],
                 memory_bytes=int(wanted["memory_gb"] * _GIB),

@@ -146,20 +146,30 @@ class RunReconciler:
         )
         return NodeSpec(
             name=node.name,
-            endpoint=self._context.settings.base_url,
+            endpoint=self._context.settings.nodes_base_url,
             token=self._context.signer.issue(principal),
             cores=place.cores if place else 1.0,
             memory_bytes=place.memory_bytes if place else 0,
+            gpus=place.gpus if place else 0,
         )
+
+    async def _is_alive(self, node: RunNode) -> bool | None:
+        """Whether the node runs; None when nobody can say, or nobody needs to know."""
+        if node.state in _FINISHED:
+            return None
+        try:
+            return await self._provider.is_alive(node.name)
+        except ProviderError as error:
+            _log.warning("provider_unavailable", node=node.name, error=str(error))
+            return None
 
     async def _view(self, node: RunNode) -> NodeView:
         async with self._database.session() as session:
             age = await finalizing.heartbeat_age_seconds(session, node.name)
-        needs_look = node.state not in _FINISHED
         return NodeView(
             index=node.node_index,
             state=node.state,
-            is_alive=await self._provider.is_alive(node.name) if needs_look else None,
+            is_alive=await self._is_alive(node),
             heartbeat_age_seconds=age,
             result=node.result,
         )
@@ -250,6 +260,9 @@ class RunReconciler:
             try:
                 await self._provider.remove(node.name)
             except NotYetRemoved:
+                return False
+            except ProviderError as error:
+                _log.warning("provider_unavailable", node=node.name, error=str(error))
                 return False
             async with self._database.session() as session:
                 await guard.check(session)

@@ -45,6 +45,12 @@ class Signer:
                 temporary.unlink()
         return cls(path.read_bytes())
 
+    @property
+    def installation_id(self) -> str:
+        """What this installation writes on things outside its data folder that are its own."""
+        digest = hmac.digest(self._key, b"installation", hashlib.sha256)
+        return f"tw-{digest.hex()[:16]}"
+
     def issue(self, principal: Principal, *, seconds: int = RUN_TOKEN_SECONDS) -> str:
         """A token (JWT, HS256) for a run or a node.
 

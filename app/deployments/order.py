@@ -77,7 +77,7 @@ async def build_order(
         "environment": {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"},
         "path_prepend": [str(Path(python).parent)] if image.python else [],
         "standin": False,
-        "objects_dir": str(settings.data_dir / "objects"),
+        "objects_dir": settings.objects_dir_on_nodes,
         "collect": [],
         "follow": [],
         "readiness": {

@@ -8,6 +8,9 @@ from fastapi import Depends, Request
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+CONTAINER_FOLDER = "/trainwright/node"
+"""The folder of a node inside its container."""
+
 
 class Settings(BaseSettings):
     """What an operator may set; every field is ``TRAINWRIGHT_<NAME>`` in the environment.
@@ -54,6 +57,10 @@ class Settings(BaseSettings):
     """Credentials of registries, in the form of Docker's own config.json."""
     build_ca_file: Path | None = None
     """Certificates that image builds trust, e.g. a company proxy's; never part of an image."""
+    docker_gpus: int = 0
+    """How many GPUs the engine's machine has; engines do not tell."""
+    node_url: str = ""
+    """Address of the API as nodes reach it; empty: the public one."""
     node_overcommit: float = 4.0
     """How many times the cores and memory of this machine may be handed out to virtual nodes."""
 
@@ -75,6 +82,22 @@ class Settings(BaseSettings):
     def base_url(self) -> str:
         """The address of the API without a trailing slash."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def nodes_base_url(self) -> str:
+        """The address of the API as nodes reach it, without a trailing slash."""
+        return self.node_url.rstrip("/") or self.base_url
+
+    @property
+    def objects_dir_on_nodes(self) -> str | None:
+        """Where nodes find the object store's files; None: they have them from the API."""
+        return str(self.data_dir / "objects") if self.provider == "process" else None
+
+    def node_folder(self, name: str) -> Path:
+        """A node's folder as the node itself sees it."""
+        if self.provider == "process":
+            return self.data_dir / "nodes" / name
+        return Path(CONTAINER_FOLDER)
 
     @property
     def redis_url(self) -> str:

@@ -13,7 +13,13 @@ class NodeSpec:
         endpoint: address of the API as the node reaches it.
         token: the node's credential.
         cores: cores that the node may use, for the libraries that ask.
-        memory_bytes: memory that the node may use.
+        memory_bytes: memory that the node may use; 0: no limit.
+        image: what a container is made of, as ``repository@digest`` or an image's id; None where
+            nodes are no containers.
+        gpus: how many GPUs it wants.
+        shared_memory_bytes: size of ``/dev/shm``; 0: the engine's own default.
+        pids_limit: how many processes and threads it may have.
+        network: name of the private network that it shares with its peers; None: the default one.
     """
 
     name: str
@@ -21,6 +27,11 @@ class NodeSpec:
     token: str = field(repr=False)
     cores: float
     memory_bytes: int
+    image: str | None = None
+    gpus: int = 0
+    shared_memory_bytes: int = 0
+    pids_limit: int = 4096
+    network: str | None = None
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ async def build_order(
     experiment = await session.get_one(Experiment, run.experiment_id)
     image = await session.get_one(Image, run.image_id)
     request = run.request
-    folder = settings.data_dir / "nodes" / node.name
+    folder = settings.node_folder(node.name)
     return {
         "name": node.name,
         "kind": "run",
@@ -65,7 +65,7 @@ async def build_order(
         },
         "path_prepend": [str(Path(image.python).parent)] if image.python else [],
         "standin": "azureml-core" not in image.packages,
-        "objects_dir": str(settings.data_dir / "objects"),
+        "objects_dir": settings.objects_dir_on_nodes,
         "collect": ["outputs"],
         "follow": ["logs"],
     }
@@ -108,12 +108,12 @@ def _contract_variables(
     )
     token = signer.issue(principal)
     expiry = int(utc_now().timestamp()) + RUN_TOKEN_SECONDS
-    discovery = f"{settings.base_url}/discovery/{_discovery_token(signer, run)}"
+    discovery = f"{settings.nodes_base_url}/discovery/{_discovery_token(signer, run)}"
     return {
         "AZUREML_RUN_ID": run.id,
         "AZUREML_RUN_TOKEN": token,
         "AZUREML_RUN_TOKEN_EXPIRY": str(expiry),
-        "AZUREML_SERVICE_ENDPOINT": settings.base_url,
+        "AZUREML_SERVICE_ENDPOINT": settings.nodes_base_url,
         "AZUREML_DISCOVERY_SERVICE_ENDPOINT": discovery,
         "AZUREML_ARM_SUBSCRIPTION": workspace.id,
         "AZUREML_ARM_RESOURCEGROUP": RESOURCE_GROUP,
@@ -121,7 +121,7 @@ def _contract_variables(
         "AZUREML_ARM_PROJECT_NAME": experiment.name,
         "AZUREML_WORKSPACE_ID": workspace.id,
         "AZUREML_EXPERIMENT_ID": experiment.id,
-        "TRAINWRIGHT_API": f"{settings.base_url}/v1/workspaces/{workspace.name}",
+        "TRAINWRIGHT_API": f"{settings.nodes_base_url}/v1/workspaces/{workspace.name}",
     }
 
 

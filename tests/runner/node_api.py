@@ -32,8 +32,8 @@ class NodeApi(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, host: str = "127.0.0.1") -> None:
+        super().__init__((host, 0), _Handler)
         self.changed = threading.Condition()
         self.order: dict[str, Any] = {}
         self.blobs: dict[str, bytes] = {}
@@ -64,7 +64,7 @@ class NodeApi(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"http://{self.server_address[0]!s}:{self.server_address[1]}"
 
     def add_blob(self, data: bytes) -> str:
         digest = hashlib.sha256(data).hexdigest()

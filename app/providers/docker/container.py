@@ -1,0 +1,77 @@
+"""The one description of a node's container: whatever is not named here is not possible."""
+
+from typing import Any
+
+from docker.types import DeviceRequest, Mount
+
+from app.providers.base import NodeSpec
+from app.providers.docker.payload import FOLDER, GID, PROGRAM, UID, VOLUME
+
+OWNER_LABEL = "trainwright.owner"
+NODE_LABEL = "trainwright.node"
+NETWORK_LABEL = "trainwright.network"
+_NANO = 10**9
+_TMP_BYTES = 256 * 1024**2
+_SMALLEST_MEMORY_BYTES = 6 * 1024**2
+
+
+def labels(owner: str, spec: NodeSpec) -> dict[str, str]:
+    """By which everything of a node is found again."""
+    found = {OWNER_LABEL: owner, NODE_LABEL: spec.name}
+    if spec.network is not None:
+        found[NETWORK_LABEL] = spec.network
+    return found
+
+
+def container_options(client: Any, owner: str, spec: NodeSpec, *, cores: float) -> dict[str, Any]:
+    """Arguments of the engine's `create_container` for a node.
+
+    Args:
+        client: makes the host's part.
+        owner: the installation.
+        spec: the node.
+        cores: how many there are; an engine refuses to limit to more.
+    """
+    return {
+        "image": spec.image,
+        "name": spec.name,
+        "entrypoint": ["python3", "-I", PROGRAM],
+        "user": f"{UID}:{GID}",
+        "working_dir": FOLDER,
+        "labels": labels(owner, spec),
+        "environment": {
+            "TRAINWRIGHT_NODE": spec.name,
+            "TRAINWRIGHT_ENDPOINT": spec.endpoint,
+            "HOME": FOLDER,
+            "TMPDIR": f"{FOLDER}/tmp",  # noqa: S108 - the container's own
+            # Nobody has to be in the image's list of users for these to be asked for.
+            "USER": "trainwright",
+            "LOGNAME": "trainwright",
+        },
+        "host_config": _host_config(client, spec, cores=cores),
+    }
+
+
+def _host_config(client: Any, spec: NodeSpec, *, cores: float) -> Any:
+    memory_bytes = max(spec.memory_bytes, _SMALLEST_MEMORY_BYTES) if spec.memory_bytes else None
+    return client.create_host_config(
+        init=True,
+        read_only=True,
+        tmpfs={"/tmp": f"size={_TMP_BYTES},mode=1777"},  # noqa: S108 - the container's own
+        mounts=[Mount(target=VOLUME, source=spec.name, type="volume", no_copy=True)],
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        nano_cpus=int(min(spec.cores, cores) * _NANO),
+        mem_limit=memory_bytes,
+        memswap_limit=memory_bytes,
+        shm_size=spec.shared_memory_bytes or None,
+        pids_limit=spec.pids_limit,
+        device_requests=_gpus(spec.gpus),
+        network_mode=spec.network or "bridge",
+        log_config={"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}},
+        restart_policy={"Name": "no"},
+    )
+
+
+def _gpus(count: int) -> list[DeviceRequest] | None:
+    return [DeviceRequest(count=count, capabilities=[["gpu"]])] if count else None

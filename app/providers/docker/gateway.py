@@ -1,0 +1,18 @@
+"""Where containers reach the machine that their engine runs on."""
+
+import ipaddress
+
+from app.providers.docker.engine import engine
+
+
+def gateway_address(url: str) -> str:
+    """The engine's own address on its default bridge network.
+
+    Raises:
+        ProviderError: the engine cannot be asked.
+    """
+    with engine(url) as client:
+        found = client.inspect_network("bridge")["IPAM"]["Config"][0]
+    # Older engines name only the subnet; its first address is the gateway then.
+    subnet = ipaddress.ip_network(found["Subnet"], strict=False)
+    return str(found.get("Gateway") or next(subnet.hosts()))

@@ -1,0 +1,234 @@
+"""Nodes as containers of a Docker engine.
+
+The truth is what the engine shows when asked; nothing is remembered here, and no stream of
+events is listened to. A node is a container and a volume of its name, both with our labels;
+whatever carries other labels, or none, is never touched.
+"""
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+from docker.errors import APIError
+
+from app.providers.base import Capacity, NodeSpec, NotYetRemoved, ProviderError
+from app.providers.docker.container import (
+    NETWORK_LABEL,
+    NODE_LABEL,
+    OWNER_LABEL,
+    container_options,
+    labels,
+)
+from app.providers.docker.engine import CONFLICT, NOT_FOUND, engine, is_status, words
+from app.providers.docker.payload import VOLUME, payload
+
+_FORBIDDEN = 403
+_SERVER_ERROR = 500
+_MADE_SECONDS = 10.0
+_LOOK_SECONDS = 0.1
+
+
+class DockerProvider:
+    """Runs nodes as containers.
+
+    The blocking client is used in threads, one client a call.
+    """
+
+    name = "docker"
+
+    def __init__(self, url: str, *, owner: str, runner: Path, gpus: int = 0) -> None:
+        """Make the provider.
+
+        Args:
+            url: address of the engine.
+            owner: this installation; written on everything that is made.
+            runner: the runner's program.
+            gpus: how many the engine's machine has.
+        """
+        self._url = url
+        self._owner = owner
+        self._runner = runner.parent
+        self._gpus = gpus
+
+    async def capacity(self) -> Capacity:
+        """The engine's cores and memory."""
+        return await asyncio.to_thread(self._capacity)
+
+    async def ensure(self, spec: NodeSpec) -> None:
+        """Create and start the node's container unless it runs."""
+        await asyncio.to_thread(self._ensure, spec)
+
+    async def stop(self, name: str) -> None:
+        """Send SIGTERM to the runner: it stops the script, collects, reports and ends."""
+        await asyncio.to_thread(self._stop, name)
+
+    async def remove(self, name: str) -> None:
+        """Kill the container and remove it, its volume, and its network when nobody needs it."""
+        await asyncio.to_thread(self._remove, name)
+
+    async def is_alive(self, name: str) -> bool:
+        """Whether the container runs, as the engine's inspection says."""
+        return await asyncio.to_thread(self._is_alive, name)
+
+    async def list_names(self) -> list[str]:
+        """The nodes of which a container or a volume exists."""
+        return await asyncio.to_thread(self._list_names)
+
+    def _capacity(self) -> Capacity:
+        with engine(self._url) as client:
+            info = client.info()
+        return Capacity(
+            cores=float(info["NCPU"]), memory_bytes=int(info["MemTotal"]), gpus=self._gpus
+        )
+
+    def _ensure(self, spec: NodeSpec) -> None:
+        if spec.image is None:
+            raise ProviderError(f"Node {spec.name} has no image to be made of.")
+        with engine(self._url) as client:
+            found = _inspect(client, spec.name)
+            if found is None:
+                found = self._create(client, spec)
+            self._check_ours(found["Config"]["Labels"], f"container {spec.name}")
+            if not found["State"]["Running"]:
+                self._start(client, spec)
+
+    def _create(self, client: Any, spec: NodeSpec) -> dict[str, Any]:
+        if spec.network is not None:
+            self._ensure_network(client, spec.network)
+        # Making a volume that exists is no error to the engine, whomever it belongs to.
+        volume = client.create_volume(spec.name, labels=labels(self._owner, spec))
+        self._check_ours(volume["Labels"], f"volume {spec.name}")
+        cores = float(client.info()["NCPU"])
+        try:
+            client.create_container(**container_options(client, self._owner, spec, cores=cores))
+        except APIError as error:
+            # Somebody was faster, or an earlier call was carried out though it timed out.
+            if not is_status(error, CONFLICT):
+                self._remove_volume(client, spec.name)
+                raise
+        return _await_made(client, spec.name)
+
+    def _ensure_network(self, client: Any, name: str) -> None:
+        try:
+            client.create_network(
+                name, driver="bridge", check_duplicate=True, labels={OWNER_LABEL: self._owner}
+            )
+        except APIError as error:
+            if not is_status(error, CONFLICT):
+                raise
+        self._check_ours(client.inspect_network(name)["Labels"], f"network {name}")
+
+    def _start(self, client: Any, spec: NodeSpec) -> None:
+        try:
+            client.put_archive(spec.name, VOLUME, payload(self._runner, spec.token))
+            client.start(spec.name)
+        except APIError as error:
+            # The engine leaves a container behind that it could not start.
+            self._remove_with(client, spec.name)
+            raise ProviderError(f"The container cannot be started: {words(error)}") from error
+
+    def _stop(self, name: str) -> None:
+        with engine(self._url) as client:
+            if not self._is_ours(_inspect(client, name)):
+                return
+            try:
+                client.kill(name, "SIGTERM")
+            except APIError as error:
+                if not is_status(error, NOT_FOUND, CONFLICT):
+                    raise
+
+    def _remove(self, name: str) -> None:
+        with engine(self._url) as client:
+            self._remove_with(client, name)
+
+    def _remove_with(self, client: Any, name: str) -> None:
+        networks = set()
+        found = _inspect(client, name)
+        if found is not None and self._is_ours(found):
+            networks.add(found["Config"]["Labels"].get(NETWORK_LABEL))
+            try:
+                client.remove_container(name, force=True)
+            except APIError as error:
+                if is_status(error, CONFLICT, _SERVER_ERROR):
+                    raise NotYetRemoved(name) from error
+                if not is_status(error, NOT_FOUND):
+                    raise
+        networks.add(self._remove_volume(client, name))
+        for network in networks - {None}:
+            self._remove_network(client, str(network))
+
+    def _remove_volume(self, client: Any, name: str) -> str | None:
+        """Remove a node's volume; says in which network the node was."""
+        try:
+            found = client.inspect_volume(name)["Labels"] or {}
+            if found.get(OWNER_LABEL) != self._owner:
+                return None
+            client.remove_volume(name)
+        except APIError as error:
+            if is_status(error, CONFLICT):
+                raise NotYetRemoved(name) from error
+            if is_status(error, NOT_FOUND):
+                return None
+            raise
+        network: str | None = found.get(NETWORK_LABEL)
+        return network
+
+    def _remove_network(self, client: Any, name: str) -> None:
+        peers = client.containers(
+            all=True, filters={"label": [f"{OWNER_LABEL}={self._owner}", f"{NETWORK_LABEL}={name}"]}
+        )
+        if peers:
+            return
+        try:
+            if (client.inspect_network(name)["Labels"] or {}).get(OWNER_LABEL) == self._owner:
+                client.remove_network(name)
+        except APIError as error:
+            # 403: somebody is in it; the last one to leave removes it.
+            if not is_status(error, NOT_FOUND, CONFLICT, _FORBIDDEN):
+                raise
+
+    def _is_alive(self, name: str) -> bool:
+        with engine(self._url) as client:
+            found = _inspect(client, name)
+        return found is not None and self._is_ours(found) and bool(found["State"]["Running"])
+
+    def _list_names(self) -> list[str]:
+        ours = {"label": f"{OWNER_LABEL}={self._owner}"}
+        with engine(self._url) as client:
+            held = [found["Labels"] for found in client.containers(all=True, filters=ours)]
+            volumes = client.volumes(filters=ours)["Volumes"] or []
+        held += [found["Labels"] for found in volumes]
+        return sorted({found[NODE_LABEL] for found in held if NODE_LABEL in found})
+
+    def _is_ours(self, found: dict[str, Any] | None) -> bool:
+        return found is not None and (found["Config"]["Labels"] or {}).get(OWNER_LABEL) == (
+            self._owner
+        )
+
+    def _check_ours(self, found: dict[str, str] | None, what: str) -> None:
+        if (found or {}).get(OWNER_LABEL) != self._owner:
+            raise ProviderError(
+                f"There is a {what} on the Docker engine that this installation has not made; "
+                "it is left alone. Remove or rename it."
+            )
+
+
+def _await_made(client: Any, name: str) -> dict[str, Any]:
+    # While somebody else's creation goes on, the name is taken and nothing is to be seen yet.
+    ends_at = time.monotonic() + _MADE_SECONDS
+    while (found := _inspect(client, name)) is None:
+        if time.monotonic() > ends_at:
+            raise ProviderError(f"Container {name} was not made in time, or went away at once.")
+        time.sleep(_LOOK_SECONDS)
+    return found
+
+
+def _inspect(client: Any, name: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = client.inspect_container(name)
+    except APIError as error:
+        if is_status(error, NOT_FOUND):
+            return None
+        raise
+    return found

@@ -1,0 +1,96 @@
+"""What every provider must do, whatever its nodes are made of."""
+
+import asyncio
+
+import pytest
+
+from tests.providers.contract.conftest import World
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_node_does_its_whole_work(world: World) -> None:
+    script = (
+        "import os\n"
+        "print('hello from', os.environ['TRAINWRIGHT_NODE'])\n"
+        "open('outputs/model.txt', 'w').write('weights')\n"
+    )
+    spec = world.spec(script=script)
+
+    await world.provider.ensure(spec)
+
+    await asyncio.to_thread(world.api.event, "finished")
+    assert world.api.text() == f"hello from {spec.name}\n"
+    assert world.api.output("outputs/model.txt") == b"weights"
+    await world.ended(spec.name)
+    assert await world.provider.list_names() == [spec.name]
+
+
+async def test_ensuring_twice_starts_one_node(world: World) -> None:
+    spec = world.spec()
+    await world.provider.ensure(spec)
+    await asyncio.to_thread(world.api.event, "started")
+
+    await world.provider.ensure(spec)
+
+    assert await world.provider.is_alive(spec.name)
+    assert await world.provider.list_names() == [spec.name]
+    assert [event["event"] for event in world.api.events] == ["ready", "started"]
+
+
+async def test_ensuring_at_once_starts_one_node(world: World) -> None:
+    spec = world.spec()
+
+    await asyncio.gather(*(world.provider.ensure(spec) for _ in range(4)))
+
+    await asyncio.to_thread(world.api.event, "started")
+    assert await world.provider.list_names() == [spec.name]
+    assert [event["event"] for event in world.api.events] == ["ready", "started"]
+
+
+async def test_stopping_is_orderly(world: World) -> None:
+    spec = world.spec()
+    await world.provider.ensure(spec)
+    await asyncio.to_thread(world.api.event, "started")
+
+    await world.provider.stop(spec.name)
+
+    await asyncio.to_thread(world.api.event, "finished")
+    assert world.api.event("exited")["reason"] == "stopped"
+    await world.ended(spec.name)
+
+
+async def test_removing_ends_what_runs_and_leaves_nothing(world: World) -> None:
+    spec = world.spec()
+    await world.provider.ensure(spec)
+    await asyncio.to_thread(world.api.event, "started")
+
+    await world.provider.remove(spec.name)
+
+    assert not await world.provider.is_alive(spec.name)
+    assert await world.provider.list_names() == []
+
+
+async def test_what_is_gone_already_is_success(world: World) -> None:
+    await world.provider.stop("tw-nobody-a1-n0")
+    await world.provider.remove("tw-nobody-a1-n0")
+    assert not await world.provider.is_alive("tw-nobody-a1-n0")
+
+
+async def test_a_node_that_was_removed_can_be_made_again(world: World) -> None:
+    spec = world.spec(script="print('once')")
+    await world.provider.ensure(spec)
+    await asyncio.to_thread(world.api.event, "finished")
+    await world.provider.remove(spec.name)
+    world.api.events.clear()
+
+    await world.provider.ensure(spec)
+
+    await asyncio.to_thread(world.api.event, "finished")
+
+
+async def test_capacity_is_the_hosts(world: World) -> None:
+    capacity = await world.provider.capacity()
+
+    assert capacity.cores >= 1
+    assert capacity.memory_bytes > 0
