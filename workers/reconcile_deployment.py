@@ -54,7 +54,7 @@ class DeploymentReconciler:
         if to_start is None:
             return 0.0  # the wish changed while it was looked at
         for replica in to_start:
-            await self._start(guard, row, replica)
+            await self._start(guard, row, replica, image)
         is_clean = await self._remove(guard, plan.remove)
         return plan.check_in_seconds if is_clean else _NOT_YET_SECONDS
 
@@ -124,7 +124,7 @@ class DeploymentReconciler:
                 replica.result = {"ended_at": utc_now().timestamp()}
         await session.flush()
 
-    async def _start(self, guard: Guard, row: Deployment, replica: Replica) -> None:
+    async def _start(self, guard: Guard, row: Deployment, replica: Replica, image: Image) -> None:
         wanted = row.resource_configuration
         token = self._context.signer.issue(
             Principal(
@@ -142,6 +142,8 @@ class DeploymentReconciler:
                 token=token,
                 cores=wanted["cpu"],
                 memory_bytes=int(wanted["memory_gb"] * _GIB),
+                image=image.reference,
+                gpus=int(wanted["gpu"]),
             )
         )
         async with self._context.database.session() as session:

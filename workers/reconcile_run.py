@@ -9,11 +9,12 @@ from sqlalchemy import Table
 from app.auth.principal import Principal
 from app.providers.base import NodeSpec, NotYetRemoved, ProviderError
 from app.runs import attempts, finalizing, gang
-from app.runs.attempts import blocker, set_blockers
+from app.runs.attempts import blocker, network_name, set_blockers
 from app.runs.decide import NodeView, is_silent, lost_nodes, outcome
 from app.runs.states import TERMINAL, BlockerCode, Status
 from app.runs.transitions import lock_run, transition
 from app.tables.cluster import ClusterNode
+from app.tables.image import Image
 from app.tables.run import Run, RunNode
 from workers.context import WorkerContext
 from workers.prepare_run import Preparation
@@ -137,6 +138,7 @@ class RunReconciler:
     async def _spec(self, run: Run, node: RunNode) -> NodeSpec:
         async with self._database.session() as session:
             place = await session.get(ClusterNode, node.cluster_node_id)
+            image = await session.get(Image, run.image_id) if run.image_id else None
         principal = Principal(
             kind="node",
             id=node.name,
@@ -150,7 +152,9 @@ class RunReconciler:
             token=self._context.signer.issue(principal),
             cores=place.cores if place else 1.0,
             memory_bytes=place.memory_bytes if place else 0,
+            image=image.reference if image else None,
             gpus=place.gpus if place else 0,
+            network=network_name(run.id, run.attempt),
         )
 
     async def _is_alive(self, node: RunNode) -> bool | None:

@@ -28,6 +28,11 @@ def node_name(run_id: str, attempt: int, node_index: int) -> str:
     return f"tw-{run_id}-a{attempt}-n{node_index}"
 
 
+def network_name(run_id: str, attempt: int) -> str:
+    """The private network of an attempt's nodes, where nodes have one."""
+    return f"tw-{run_id}-a{attempt}"
+
+
 async def begin(session: AsyncSession, *, run_id: str, cluster_node_ids: Sequence[str]) -> None:
     """Give a queued run its nodes: the rows of the new attempt, before anything is started.
 
