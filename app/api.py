@@ -14,6 +14,7 @@ from app.environments import images_router as images
 from app.environments import router as environments
 from app.experiments import router as experiments
 from app.health import router as health
+from app.imports import router as imports
 from app.metrics import router as metrics
 from app.models import router as models
 from app.nodes import router as nodes
@@ -31,6 +32,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     experiments.router,
     clusters.router,
     clusters.sizes_router,
+    imports.router,
     runs.router,
     run_events.router,
     run_logs.router,

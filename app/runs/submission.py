@@ -1,6 +1,6 @@
 """Accepting a run: everything that can be wrong is found before a row is written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -34,6 +34,7 @@ async def submit(
     workspace: Workspace,
     body: RunCreate,
     actor: str,
+    warnings: Sequence[dict[str, Any]] = (),
 ) -> Run:
     """Check a run request and write the run.
 
@@ -43,6 +44,7 @@ async def submit(
         workspace: where it runs.
         body: what is asked for.
         actor: who asks.
+        warnings: what the caller has to say about it already.
 
     Raises:
         Invalid: something in it cannot be; the field and what to do are named.
@@ -52,7 +54,7 @@ async def submit(
     snapshot = await _snapshot(session, workspace, body)
     inputs, argv = await _inputs_and_argv(session, workspace, body)
     spec = await _environment(session, workspace, body)
-    image, warnings = await environments.ensure_image(session, settings, workspace, spec)
+    image, more_warnings = await environments.ensure_image(session, settings, workspace, spec)
     experiment, _ = await experiments.get_or_create(session, workspace.id, body.experiment_name)
     request = body.model_dump(mode="json", exclude_unset=True) | {
         "inputs": inputs,
@@ -75,7 +77,7 @@ async def submit(
         status=Status.NOT_STARTED,
         event_seq=0,
         blockers=[],
-        warnings=warnings,
+        warnings=[*warnings, *more_warnings],
         max_attempts=body.max_attempts,
         node_count=body.node_count,
     )

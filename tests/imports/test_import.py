@@ -1,0 +1,343 @@
+"""Jobs written for Azure ML become runs; what cannot is refused with its place."""
+
+import copy
+import io
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.imports.schemas import RunImport
+from app.imports.service import translate
+from app.kernel.errors import Invalid
+from tests.live_api import LiveApi, live_api
+
+pytestmark = pytest.mark.anyio
+
+V1: dict[str, Any] = {
+    "SnapshotId": "somewhere-else",
+    "Configuration": {
+        "script": "train.py",
+        "arguments": ["--data", "DatasetConsumptionConfig:digits", "--rate", 0.5],
+        "target": "cpu",
+        "communicator": "None",
+        "nodeCount": 1,
+        "maxRunDurationSeconds": 600,
+        "history": {"outputCollection": True},
+        "environment": {
+            "name": "mine",
+            "environmentVariables": {"COLOUR": "blue"},
+            "docker": {"baseImage": "registry.example/base:1", "shmSize": "2g"},
+            "python": {
+                "condaDependencies": {
+                    "channels": ["conda-forge"],
+                    "dependencies": [
+                        "python=3.11.4",
+                        "pip",
+                        {"pip": ["azureml-defaults", "tensorflow-gpu==2.16.1", "pillow>=9"]},
+                    ],
+                }
+            },
+            "r": None,
+        },
+        "data": {
+            "digits": {
+                "dataLocation": {"dataset": {"id": "x", "name": "all digits", "version": 3}},
+                "mechanism": "download",
+            }
+        },
+    },
+}
+V2: dict[str, Any] = {
+    "properties": {
+        "jobType": "Command",
+        "command": "python train.py --n ${{inputs.n}} --data ${{ inputs.data }}",
+        "codeId": "/subscriptions/s/codes/c/versions/1",
+        "computeId": "/subscriptions/s/computes/cpu",
+        "experimentName": "second",
+        "environmentId": "azureml:AzureML-tensorflow-2.16-cuda12@latest",
+        "inputs": {
+            "n": {"jobInputType": "literal", "value": "7"},
+            "data": {"jobInputType": "uri_folder", "uri": "azureml:digits:2", "mode": "Download"},
+        },
+        "limits": {"jobLimitsType": "Command", "timeout": "PT1H30M"},
+        "resources": {"instanceCount": 1},
+        "tags": {"a": "b"},
+    }
+}
+
+
+def envelope(job: dict[str, Any], **more: Any) -> RunImport:
+    return RunImport.model_validate({"job": job, "snapshot_id": "snap_1", **more})
+
+
+def changed(job: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy of a job with another value at a place."""
+    copied: dict[str, Any] = copy.deepcopy(job)
+    *parents, last = path.split("/")
+    place = copied
+    for name in parents:
+        place = place[name]
+    place[last] = value
+    return copied
+
+
+def refusal(body: RunImport) -> tuple[str, str]:
+    with pytest.raises(Invalid) as caught:
+        translate(body)
+    first = caught.value.errors[0]
+    return first.pointer, first.code
+
+
+def test_a_run_configuration_becomes_a_run() -> None:
+    run, translation = translate(envelope(V1, experiment_name="first"))
+    asked = run.model_dump(mode="json", exclude_unset=True)
+    digits = {
+        "dataset": "all digits",
+        "version": 3,
+        "mode": "download",
+        "path_on_compute": None,
+    }
+    environment = asked.pop("environment")
+    assert asked == {
+        "experiment_name": "first",
+        "snapshot_id": "snap_1",
+        "cluster_name": "cpu",
+        "entry_script": "train.py",
+        "arguments": ["--data", {**digits, "name": "digits"}, "--rate", 0.5],
+        "inputs": {"digits": digits},
+        "environment_variables": {"COLOUR": "blue"},
+        "max_run_duration_seconds": 600,
+        "node_count": 1,
+    }
+    assert run.environment is not None
+    assert environment["framework_version"] == "2.16.1"
+    assert (run.environment.python_version, run.environment.use_gpu) == ("3.11", True)
+    assert run.environment.pip_packages == ["pillow>=9"]
+    assert run.environment.conda_packages == []
+    codes = {warning["code"] for warning in translation.warnings}
+    assert codes == {"azure_packages_dropped", "base_image_ignored"}
+
+
+def test_a_command_job_becomes_a_run() -> None:
+    run, translation = translate(envelope(V2))
+    assert run.command == "python train.py --n 7 --data ${{inputs.data}}"
+    assert run.inputs["data"].model_dump() == {
+        "dataset": "digits",
+        "version": 2,
+        "mode": "download",
+        "path_on_compute": None,
+    }
+    assert (run.cluster_name, run.experiment_name, run.tags) == ("cpu", "second", {"a": "b"})
+    assert run.max_run_duration_seconds == 5400
+    assert run.environment is not None
+    assert (run.environment.framework, run.environment.framework_version) == ("tensorflow", "2.16")
+    assert run.environment.use_gpu
+    assert [warning["code"] for warning in translation.warnings] == ["curated_environment"]
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "python", "gpu"),
+    [
+        ("AzureML-tensorflow-2.16-cuda12", "2.16", None, True),
+        ("azureml://registries/azureml/environments/AzureML-tensorflow-2.12-cuda11/versions/3",
+         "2.12", None, True),
+        ("/subscriptions/s/environments/AzureML-tensorflow-2.7-ubuntu20.04-py38-cuda11-gpu"
+         "/versions/1", "2.7", "3.8", True),
+        ("azureml:AzureML-TensorFlow-2.1-CPU:4", "2.1", None, False),
+    ],
+)  # fmt: skip
+def test_curated_environments_are_understood_by_their_names(
+    name: str, version: str, python: str | None, *, gpu: bool
+) -> None:
+    run, _ = translate(envelope(changed(V2, "properties/environmentId", name)))
+    assert run.environment is not None
+    assert run.environment.framework_version == version
+    assert run.environment.python_version == python
+    assert run.environment.use_gpu == gpu
+
+
+def test_other_environment_names_are_those_of_this_workspace() -> None:
+    run, _ = translate(envelope(changed(V2, "properties/environmentId", "azureml:mine:5")))
+    assert (run.environment_name, run.environment) == ("mine", None)
+
+
+def test_what_is_given_beside_the_job_wins() -> None:
+    run, _ = translate(
+        envelope(
+            changed(V1, "Configuration/environment/python/userManagedDependencies", True),
+            experiment_name="first",
+            cluster_name="other",
+            datasets={"digits": {"dataset": "mine"}},
+            environment={"pip_packages": ["numpy"]},
+        )
+    )
+    assert run.cluster_name == "other"
+    assert (run.inputs["digits"].dataset, run.inputs["digits"].version) == ("mine", "latest")
+    assert run.environment is not None
+    assert run.environment.pip_packages == ["numpy"]
+    python, _ = translate(envelope(V1, experiment_name="first", python_version="3.9"))
+    assert python.environment is not None
+    assert python.environment.python_version == "3.9"
+
+
+@pytest.mark.parametrize(
+    ("communicator", "settings", "distribution"),
+    [
+        ("ParameterServer", {"tensorflow": {"workerCount": 2, "parameterServerCount": 1}},
+         {"type": "parameter_server", "worker_count": 2, "parameter_server_count": 1}),
+        ("ParameterServer", {"tensorflow": {"workerCount": 2, "parameterServerCount": 0}},
+         {"type": "multi_worker", "worker_count": 2}),
+        ("IntelMpi", {"mpi": {"processCountPerNode": 4}},
+         {"type": "mpi", "process_count_per_node": 4}),
+        ("Nccl", {"pytorch": {"processCount": 6}}, {"type": "pytorch", "process_count": 6}),
+    ],
+)  # fmt: skip
+def test_the_communicator_of_a_configuration_is_the_distribution(
+    communicator: str, settings: dict[str, Any], distribution: dict[str, Any]
+) -> None:
+    job = changed(V1, "Configuration/communicator", communicator)
+    job["Configuration"] |= {"nodeCount": 2, **settings}
+    run, _ = translate(envelope(job, experiment_name="e"))
+    assert run.node_count == 2
+    assert run.distribution is not None
+    assert run.distribution.model_dump(exclude_unset=True) == distribution
+
+
+@pytest.mark.parametrize(
+    ("sent", "distribution"),
+    [
+        ({"distributionType": "TensorFlow", "parameterServerCount": 0},
+         {"type": "multi_worker", "worker_count": 3}),
+        ({"distributionType": "TensorFlow", "parameterServerCount": 1, "workerCount": 2},
+         {"type": "parameter_server", "worker_count": 2, "parameter_server_count": 1}),
+        ({"distributionType": "Mpi", "processCountPerInstance": 2},
+         {"type": "mpi", "process_count_per_node": 2}),
+        ({"distributionType": "PyTorch"}, {"type": "pytorch"}),
+    ],
+)  # fmt: skip
+def test_the_distribution_of_a_job_is_taken_over(
+    sent: dict[str, Any], distribution: dict[str, Any]
+) -> None:
+    job = changed(changed(V2, "properties/distribution", sent),
+                  "properties/resources", {"instanceCount": 3})  # fmt: skip
+    run, _ = translate(envelope(job))
+    assert run.node_count == 3
+    assert run.distribution is not None
+    assert run.distribution.model_dump(exclude_unset=True) == distribution
+
+
+_CONFIGURATION = "Configuration"
+_CONDA = f"{_CONFIGURATION}/environment/python/condaDependencies/dependencies"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "pointer"),
+    [
+        (f"{_CONFIGURATION}/arguments", ["DatasetConsumptionConfig:no"], "arguments/0"),
+        (f"{_CONFIGURATION}/arguments", [{"a": 1}], "arguments/0"),
+        (f"{_CONFIGURATION}/data/digits/mechanism", "direct", "data/digits/mechanism"),
+        (f"{_CONFIGURATION}/data/digits/dataLocation", {"uri": {}}, "data/digits/dataLocation"),
+        (f"{_CONFIGURATION}/outputData", {"x": {}}, "outputData"),
+        (f"{_CONFIGURATION}/dataReferences", {"x": {}}, "dataReferences"),
+        (f"{_CONFIGURATION}/maxRunDurationSeconds", 0, "maxRunDurationSeconds"),
+        (f"{_CONFIGURATION}/nodeCount", 0, "nodeCount"),
+        (f"{_CONFIGURATION}/communicator", "Carrier pigeons", "communicator"),
+        (f"{_CONFIGURATION}/target", "a b", "target"),
+        (f"{_CONFIGURATION}/script", None, ""),
+        (f"{_CONFIGURATION}/environment/python/userManagedDependencies", True,
+         "environment/python/userManagedDependencies"),
+        (f"{_CONFIGURATION}/environment/docker/baseDockerfile", "FROM x",
+         "environment/docker/baseDockerfile"),
+        (f"{_CONFIGURATION}/environment/r", {"rVersion": "4"}, "environment/r"),
+        (_CONDA, [{"pip": ["numpy", "git+https://x/y"]}],
+         "environment/python/condaDependencies/dependencies/0/pip/1"),
+        (_CONDA, [{"cran": ["x"]}], "environment/python/condaDependencies/dependencies/0/cran"),
+        (_CONDA, ["python=2.7"], "environment/python/condaDependencies"),
+    ],
+)  # fmt: skip
+def test_what_a_configuration_cannot_be_is_named(path: str, value: Any, pointer: str) -> None:
+    found, _ = refusal(envelope(changed(V1, path, value), experiment_name="e"))
+    expected = f"/job/{_CONFIGURATION}/{pointer}" if pointer else "/job"
+    assert found.startswith(expected), found
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "pointer"),
+    [
+        ("properties/jobType", "Sweep", "jobType"),
+        ("properties/command", "echo ${{outputs.x}}", "command"),
+        ("properties/outputs", {"x": {}}, "outputs/x"),
+        ("properties/environmentId", None, "environmentId"),
+        ("properties/environmentId", "azureml:AzureML-sklearn-1.0:1", "environmentId"),
+        ("properties/limits", {"timeout": "soon"}, "limits/timeout"),
+        ("properties/resources", {"instanceCount": 1000}, "resources/instanceCount"),
+        ("properties/distribution", {"distributionType": "Ray"}, "distribution/distributionType"),
+        ("properties/inputs", {"n": {"jobInputType": "literal"}}, "command"),
+        ("properties/inputs/data/uri", "https://example.org/x", "inputs/data/uri"),
+        ("properties/inputs/data/mode", "Direct", "inputs/data/mode"),
+        ("properties/inputs/data/jobInputType", "mltable", "inputs/data/jobInputType"),
+        ("properties/surprise", {"x": 1}, "surprise"),
+    ],
+)  # fmt: skip
+def test_what_a_job_cannot_be_is_named(path: str, value: Any, pointer: str) -> None:
+    assert refusal(envelope(changed(V2, path, value)))[0] == f"/job/properties/{pointer}"
+
+
+@pytest.mark.parametrize("job", [{}, {"name": "x"}, {"Configuration": 3}, {"properties": []}])
+def test_other_documents_are_refused(job: dict[str, Any]) -> None:
+    assert refusal(envelope(job))[0].startswith("/job")
+
+
+@pytest.fixture
+async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
+    async with live_api(tmp_path, postgres_url, broker_url) as api:
+        yield api
+
+
+@pytest.fixture
+async def snapshot_id(api: LiveApi) -> str:
+    """A source folder, in a workspace that has the cluster."""
+    await api.client.put("clusters/cpu", json={"vm_size": "small"})
+    source = io.BytesIO()
+    with zipfile.ZipFile(source, "w") as archive:
+        archive.writestr("train.py", "print(1)")
+    answer = await api.client.put("snapshots", content=source.getvalue())
+    return str(answer.json()["id"])
+
+
+async def test_an_imported_run_is_a_run_with_warnings(api: LiveApi, snapshot_id: str) -> None:
+    job = changed(V1, "Configuration/data", {})
+    job["Configuration"]["arguments"] = ["--rate", 0.5]
+    job["Configuration"]["environment"]["python"]["condaDependencies"]["dependencies"] = [
+        {"pip": ["azureml-defaults"]}
+    ]
+    body = {"job": job, "snapshot_id": snapshot_id, "experiment_name": "first"}
+    headers = {"Idempotency-Key": "one"}
+    made = await api.client.post("runs/import", json=body, headers=headers)
+    assert made.status_code == 201, made.text
+    run = made.json()
+    assert made.headers["location"].endswith(f"/runs/{run['id']}")
+    codes = [warning["code"] for warning in run["warnings"]]
+    assert codes[:2] == ["base_image_ignored", "azure_packages_dropped"]
+    again = await api.client.post("runs/import", json=body, headers=headers)
+    assert again.json()["id"] == run["id"]
+    shown = (await api.client.get(f"runs/{run['id']}")).json()
+    assert shown["request"]["arguments"] == ["--rate", 0.5]
+
+
+async def test_what_submitting_finds_points_into_the_document(
+    api: LiveApi, snapshot_id: str
+) -> None:
+    base = {"snapshot_id": snapshot_id, "experiment_name": "first"}
+    for job, pointer in (
+        (V1, "/job/Configuration/data/digits"),
+        (changed(V1, "Configuration/target", "nowhere"), "/job/Configuration/target"),
+        (changed(V2, "properties/environmentId", "mine"), "/job/properties/inputs/data"),
+    ):
+        answer = await api.client.post("runs/import", json=base | {"job": job})
+        assert answer.status_code == 422, answer.text
+        assert [field["pointer"] for field in answer.json()["errors"]] == [pointer]
+    assert (await api.client.get("runs")).json()["items"] == []
