@@ -46,6 +46,7 @@ class NodeApi(ThreadingHTTPServer):
         self.outputs: dict[str, Any] | None = None
         self.requests = 0
         self.command = "continue"
+        self.answer_more: dict[str, Any] = {}
         self.start_at_ready = True
         self.is_away = False
         self.is_gone = False
@@ -147,7 +148,7 @@ class NodeApi(ThreadingHTTPServer):
 
     def post_heartbeat(self, body: dict[str, Any]) -> dict[str, Any]:
         self.phases.append(body["phase"])
-        return {"command": self.command}
+        return {"command": self.command, **self.answer_more}
 
     def post_events(self, body: dict[str, Any]) -> dict[str, Any]:
         if body not in self.events:
