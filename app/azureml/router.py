@@ -83,7 +83,9 @@ async def update_azureml_run(
 ) -> dict[str, Any]:
     """Tags, properties and names; never the state."""
     check_current(caller, run)
-    changed = await runs.update(session, run, service.run_update(body), actor=caller.name)
+    changed = await runs.update(
+        session, run, service.run_update(body), actor=caller.name, attempt=caller.attempt
+    )
     return await _document(session, changed, workspace)
 
 

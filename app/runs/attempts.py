@@ -13,7 +13,7 @@ from app.runs.states import BlockerCode, Status
 from app.runs.transitions import add_event, lock_run
 from app.scheduling.types import Reason, Waiting
 from app.tables.cluster import Cluster, ClusterNode
-from app.tables.run import Attempt, Run, RunFile, RunNode
+from app.tables.run import Attempt, Run, RunEvent, RunFile, RunNode
 
 _CLEARS = {
     Reason.LARGER_THAN_CLUSTER: "max_nodes of the cluster is raised",
@@ -42,6 +42,7 @@ async def begin(session: AsyncSession, *, run_id: str, cluster_node_ids: Sequenc
     if run.status != Status.QUEUED:
         return
     await _set_uploads_aside(session, run)
+    await _take_properties_back(session, run)
     run.attempt += 1
     session.add(Attempt(run_id=run.id, number=run.attempt))
     await session.flush()
@@ -87,6 +88,19 @@ async def _set_uploads_aside(session: AsyncSession, run: Run) -> None:
         .values(path=aside)
         .execution_options(synchronize_session=False)
     )
+
+
+async def _take_properties_back(session: AsyncSession, run: Run) -> None:
+    # Properties never change, but those that a lost attempt added are the next one's to add.
+    found = await session.execute(
+        select(RunEvent.data["added_properties"]).where(
+            RunEvent.run_id == run.id,
+            RunEvent.type == "updated",
+            RunEvent.data.contains({"attempt": run.attempt}),
+        )
+    )
+    gone = {key for keys in found.scalars() for key in keys}
+    run.properties = {key: value for key, value in run.properties.items() if key not in gone}
 
 
 async def release_nodes(session: AsyncSession, run: Run) -> None:

@@ -90,7 +90,7 @@ async def update_run(
 ) -> RunRead:
     """Change names and tags, add properties."""
     check_preconditions(request, _etag(run))
-    run = await service.update(session, run, body, actor=principal.name)
+    run = await service.update(session, run, body, actor=principal.name, attempt=principal.attempt)
     response.headers["ETag"] = _etag(run)
     return await service.read(session, run)
 

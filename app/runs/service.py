@@ -1,6 +1,7 @@
 """Runs: showing, changing, canceling, adding files."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -44,21 +45,36 @@ async def cancel(session: AsyncSession, run: Run, *, actor: str) -> Run:
     return run
 
 
-async def update(session: AsyncSession, run: Run, body: RunUpdate, *, actor: str) -> Run:
+async def update(
+    session: AsyncSession, run: Run, body: RunUpdate, *, actor: str, attempt: int
+) -> Run:
     """Change names, tags and properties.
+
+    Args:
+        session: the transaction to write in.
+        run: the run.
+        body: what changes.
+        actor: who asks.
+        attempt: whose script asks; 0: a client from outside, whatever attempt there is.
 
     Raises:
         PropertyImmutable: a property that is set would change.
+        AttemptSuperseded: the script's attempt was given up meanwhile.
     """
     run = await lock_run(session, run.id)
+    _check_attempt(run, attempt)
+    held = set(run.properties)
     if body.display_name is not None:
         run.display_name = body.display_name
     if body.description is not None:
         run.description = body.description
     apply_tags(run, body.tags)
     apply_properties(run, body.properties)
-    changed = sorted(body.model_fields_set)
-    add_event(session, run, kind="updated", actor=actor, data={"fields": changed})
+    data: dict[str, Any] = {"fields": sorted(body.model_fields_set)}
+    if attempt:
+        # A later attempt takes these back if this one is lost.
+        data |= {"attempt": attempt, "added_properties": sorted(set(run.properties) - held)}
+    add_event(session, run, kind="updated", actor=actor, data=data)
     await session.flush()
     await session.refresh(run)
     return run
@@ -105,8 +121,7 @@ async def add_file(
         AttemptSuperseded: the script's attempt was given up meanwhile.
     """
     run = await lock_run(session, run.id)
-    if attempt and attempt != run.attempt:
-        raise AttemptSuperseded("This attempt of the run was given up; its script has no say.")
+    _check_attempt(run, attempt)
     found = await repository.find_file(session, run.id, path)
     if found is not None:
         if found.sha256 != stored.sha256:
@@ -127,6 +142,11 @@ async def add_file(
     await session.flush()
     await session.refresh(row)
     return row, True
+
+
+def _check_attempt(run: Run, attempt: int) -> None:
+    if attempt and attempt != run.attempt:
+        raise AttemptSuperseded("This attempt of the run was given up; its script has no say.")
 
 
 def _read(run: Run, experiments: dict[str, str], clusters: dict[str, str]) -> RunRead:

@@ -3,6 +3,7 @@
 import io
 import tarfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 import httpx2
@@ -61,3 +62,11 @@ def await_status(
         assert run["status"] not in _ENDS, run
         time.sleep(0.1)
     return run
+
+
+def await_true(what: Callable[[], bool], *, seconds: float = 30) -> None:
+    """Wait until it is so."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not come to be"
+        time.sleep(0.05)

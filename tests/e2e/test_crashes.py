@@ -35,6 +35,7 @@ from azureml.core import Run
 run = Run.get_context()
 weights = str(uuid.uuid4())
 run.upload_file("outputs/weights.txt", io.StringIO(weights))
+run.add_properties({"weights": weights})
 pathlib.Path("outputs/weights.txt").write_text(weights)
 print(weights, flush=True)
 time.sleep(3)
@@ -151,8 +152,8 @@ def test_a_killed_runner_means_a_new_attempt(stack: Stack, talk: Talk) -> None:
     assert not processes(stack, "script.py"), "the first attempt's script lives on"
 
 
-def test_a_new_attempt_may_upload_what_the_lost_one_had_uploaded(stack: Stack, talk: Talk) -> None:
-    run_id = submit(talk, UPLOADING)
+def test_a_new_attempt_may_record_what_the_lost_one_had_recorded(stack: Stack, talk: Talk) -> None:
+    run_id = submit(talk, UPLOADING, properties={"mine": "1"})
     await_status(talk, run_id, "Running")
     files = f"/v1/workspaces/crash/runs/{run_id}/files"
 
@@ -166,11 +167,16 @@ def test_a_new_attempt_may_upload_what_the_lost_one_had_uploaded(stack: Stack, t
             time.sleep(0.05)
 
     first = text_of("outputs/weights.txt")
+    scripts.await_true(
+        lambda: run_of(talk, run_id)["properties"] == {"mine": "1", "weights": first}
+    )
     kill(stack, "runner/main.py")
-    assert await_status(talk, run_id, "Completed")["attempt"] == 2
+    run = await_status(talk, run_id, "Completed")
+    assert run["attempt"] == 2
     second = text_of("outputs/weights.txt")
     assert second == log_of(talk, run_id).decode().strip() != first
     assert text_of("attempts/1/outputs/weights.txt") == first
+    assert run["properties"] == {"mine": "1", "weights": second}
 
 
 def test_a_runner_that_dies_every_time_fails_the_run(stack: Stack, talk: Talk) -> None:
