@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from app.environments.buildkit import find_buildkit
 from app.environments.commands import Output
 from app.environments.docker_builder import DockerImageBuilder
 from app.environments.image_engine import ImageEngine
@@ -41,6 +42,9 @@ def make_builder(settings: Settings, machine: Machine) -> ImageBuilder:
             settings.docker_url, credentials_file=settings.registry_credentials_file
         )
         return DockerImageBuilder(
-            engine, registry=settings.image_registry, ca_file=settings.build_ca_file
+            engine,
+            registry=settings.image_registry,
+            ca_file=settings.build_ca_file,
+            buildkit=find_buildkit(settings.docker_url),
         )
     return VenvBuilder(settings.data_dir / "images", conda_tool=machine.conda_tool)

@@ -10,26 +10,21 @@ import json
 import os
 import secrets
 import tarfile
-import tempfile
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
-import uv
-
-from app.environments.commands import Output, tool_environment
+from app.environments.buildkit import BuildKit
+from app.environments.commands import Output
 from app.environments.dockerfile import (
     FACTS_PATH,
     PYTHON_PATH,
     STAGE_LABEL,
-    build_environment,
-    build_lists,
-    dockerfile,
 )
+from app.environments.image_build import Progress, build_context, build_variables
 from app.environments.image_engine import EngineRefused, EngineUnavailable, ImageEngine, Record
 from app.environments.interpreters import Interpreter
 from app.environments.resolved import ResolvedSpec
@@ -37,9 +32,6 @@ from app.environments.venv_builder import DEFAULT_TIMEOUT_SECONDS, BuildFailed, 
 
 REPOSITORY = "trainwright/environment"
 _NO_SOLUTION = "No solution found"  # the words of uv
-_SHOWN_LINES = 12
-_PASSED_PREFIX = "UV_"
-_PROXY_NAMES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
 
 
 class DockerImageBuilder:
@@ -51,13 +43,15 @@ class DockerImageBuilder:
         *,
         registry: str = "",
         ca_file: Path | None = None,
+        buildkit: BuildKit | None = None,
         environ: Mapping[str, str] = os.environ,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
         self._engine = engine
         self._registry = registry
         self._ca_file = ca_file
-        self._environ = _variables(environ)
+        self._buildkit = buildkit
+        self._environ = build_variables(environ)
         self._timeout_seconds = timeout_seconds
 
     def find(self, spec_hash: str) -> BuiltImage | None:
@@ -127,7 +121,7 @@ class DockerImageBuilder:
             return records
 
         try:
-            await self._engine.follow(pull, _Progress(on_output))
+            await self._engine.follow(pull, Progress(on_output))
         except EngineRefused as error:
             text = f"The base image {base} cannot be pulled: {error.words}"
             raise BuildFailed("base_image_unavailable", text) from error
@@ -135,8 +129,27 @@ class DockerImageBuilder:
     async def _run_build(
         self, spec: ResolvedSpec, tag: str, lock: str | None, on_output: Output
     ) -> None:
-        context = await asyncio.to_thread(self._context, spec, lock)
-        progress = _Progress(on_output)
+        context = await asyncio.to_thread(
+            build_context,
+            spec,
+            lock=lock,
+            environ=self._environ,
+            ca_file=self._ca_file,
+            with_mounts=self._buildkit is not None,
+        )
+        try:
+            with context:
+                if self._buildkit is not None:
+                    await self._buildkit.build(context, tag, on_output)
+                else:
+                    await self._old_build(context, tag, on_output)
+        except EngineRefused as error:
+            code = "resolution_failed" if _NO_SOLUTION in error.words else "install_failed"
+            text = f"The image cannot be built:\n{error.words}"
+            raise BuildFailed(code, text) from error
+
+    async def _old_build(self, context: IO[bytes], tag: str, on_output: Output) -> None:
+        progress = Progress(on_output)
 
         def start(client: Any) -> Iterator[Record]:
             records: Iterator[Record] = client.build(
@@ -151,12 +164,9 @@ class DockerImageBuilder:
             return records
 
         try:
-            with context:
-                await self._engine.follow(start, progress)
+            await self._engine.follow(start, progress)
         except EngineRefused as error:
-            said = "\n".join([*progress.last_lines, error.words])
-            code = "resolution_failed" if _NO_SOLUTION in said else "install_failed"
-            raise BuildFailed(code, f"The image cannot be built:\n{said}") from error
+            raise EngineRefused("\n".join([*progress.last_lines, error.words])) from error
         if not progress.image_id:
             # The stream ended without success or error: the engine was stopped.
             raise EngineUnavailable("The Docker engine broke the build off.")
@@ -168,7 +178,7 @@ class DockerImageBuilder:
         name = f"{self._registry}:{spec_hash}"
         await self._engine.call(_tag(image_id, name))
         await on_output(f"Pushing to {self._registry}\n".encode())
-        progress = _Progress(on_output)
+        progress = Progress(on_output)
 
         def push(client: Any) -> Iterator[Record]:
             credentials = self._engine.credentials(name)
@@ -182,6 +192,9 @@ class DockerImageBuilder:
         except EngineRefused as error:
             text = f"The image cannot be pushed to {self._registry}: {error.words}"
             raise BuildFailed("push_failed", text) from error
+        finally:
+            if not progress.digest:
+                await self._engine.call(_untag(name))
         if not progress.digest:
             raise EngineUnavailable("The Docker engine broke the push off.")
         return f"{self._registry}@{progress.digest}"
@@ -198,63 +211,6 @@ class DockerImageBuilder:
             build_seconds=0.0,
             reference=reference,
         )
-
-    def _context(self, spec: ResolvedSpec, lock: str | None) -> IO[bytes]:
-        """The build context as a tar file; the same input gives the same checksums."""
-        file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by the caller)
-        environment = build_environment(self._environ, has_ca_bundle=self._ca_file is not None)
-        texts = {
-            "Dockerfile": dockerfile(spec, with_mounts=False),
-            "tools/environment": environment,
-            **build_lists(spec, lock),
-        }
-        with tarfile.open(fileobj=file, mode="w") as tar:
-            for name, text in texts.items():
-                _add(tar, name, text.encode())
-            _add(tar, "tools/uv", Path(uv.find_uv_bin()).read_bytes(), mode=0o755)
-            if self._ca_file is not None:
-                _add(tar, "tools/ca.crt", self._ca_file.read_bytes())
-        file.seek(0)
-        return file
-
-
-class _Progress:
-    """Turns the engine's records into lines, and keeps what they say of the result."""
-
-    def __init__(self, on_output: Output) -> None:
-        self._on_output = on_output
-        self.last_lines: deque[str] = deque(maxlen=_SHOWN_LINES)
-        self.image_id = ""
-        self.digest = ""
-        self._pending = ""
-
-    async def __call__(self, record: Record) -> None:
-        aux = record.get("aux") or {}
-        self.image_id = aux.get("ID", self.image_id)
-        self.digest = aux.get("Digest", self.digest)
-        if "stream" in record:
-            await self._pass_on(record["stream"])
-        elif "progress" not in record and record.get("status"):
-            # Progress bars of single layers would be thousands of lines.
-            await self._pass_on(f"{record['status']}\n")
-
-    async def _pass_on(self, text: str) -> None:
-        whole, newline, self._pending = (self._pending + text).rpartition("\n")
-        lines = [line for line in whole.split("\n") if line.strip()]
-        if newline and lines:
-            self.last_lines.extend(lines)
-            await self._on_output("".join(f"{line}\n" for line in lines).encode())
-
-
-def _variables(environ: Mapping[str, str]) -> dict[str, str]:
-    """Variables of uv and proxies; paths of this machine mean nothing in a container."""
-    passed = tool_environment(environ)
-    return {
-        name: value
-        for name, value in passed.items()
-        if (name.startswith(_PASSED_PREFIX) or name.lower() in _PROXY_NAMES)
-        and not name.endswith(("_DIR", "_FILE"))
-    }
 
 
 def _split(name: str) -> tuple[str, str | None]:
@@ -299,10 +255,3 @@ def _read_facts(client: Any, image_id: str) -> dict[str, str]:
             if file is not None:
                 texts[Path(member.name).name] = file.read().decode()
     return texts
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes, *, mode: int = 0o644) -> None:
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    member.mode = mode
-    tar.addfile(member, BytesIO(content))

@@ -1,0 +1,111 @@
+"""Images in a real, private registry."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from app.environments.docker_builder import REPOSITORY, DockerImageBuilder
+from app.environments.image_engine import ImageEngine
+from app.environments.resolved import ResolvedSpec
+from app.environments.venv_builder import BuildFailed, BuiltImage
+from tests import docker_engine
+from tests.environments.registry import PASSWORD, Registry, has_registry, private_registry
+
+pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.slow]
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    if not docker_engine.answers() or not has_registry():
+        pytest.skip("no Docker engine or no docker-registry: registries were NOT tested")
+    with private_registry(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def private_base(registry: Registry) -> str:
+    """A base image that is in the registry only."""
+    name = f"{registry.address}/bases/python"
+    try:
+        image_id = docker_engine.base_image()
+    except docker_engine.NoBaseImage as reason:
+        pytest.skip(f"no base image, so registries were NOT tested: {reason}")
+    with closing(docker_engine.client()) as engine:
+        engine.tag(image_id, name, tag="3.11")
+        login = {"username": "bird", "password": PASSWORD}
+        pushed = engine.push(name, tag="3.11", auth_config=login, stream=True, decode=True)
+        assert not [record for record in pushed if "error" in record]
+        engine.remove_image(f"{name}:3.11")
+    return f"{name}:3.11"
+
+
+def spec(base: str) -> ResolvedSpec:
+    return ResolvedSpec(python_version="3.11", requirements=(), kind="docker", base=base)
+
+
+def builder(registry: Registry, *, credentials_file: Path | None) -> DockerImageBuilder:
+    engine = ImageEngine(docker_engine.DOCKER_URL, credentials_file=credentials_file)
+    return DockerImageBuilder(engine, registry=f"{registry.address}/workspace/environments")
+
+
+async def build(builder: DockerImageBuilder, spec: ResolvedSpec) -> tuple[BuiltImage, str]:
+    output: list[bytes] = []
+
+    async def keep(lines: bytes) -> None:
+        output.append(lines)
+
+    built = await builder.build(spec, None, on_output=keep)
+    return built, b"".join(output).decode()
+
+
+async def test_a_private_base_and_a_push_with_credentials_that_nobody_sees(
+    registry: Registry, private_base: str
+) -> None:
+    wanted = spec(private_base)
+    working = builder(registry, credentials_file=registry.credentials_file)
+    built, output = await build(working, wanted)
+    try:
+        assert built.reference is not None
+        assert built.reference.startswith(f"{registry.address}/workspace/environments@sha256:")
+        found = working.find(wanted.spec_hash)
+        assert found is not None
+        assert found.reference == built.reference, "adopted by whoever comes after a crash"
+        with closing(docker_engine.client()) as engine:
+            seen = str(engine.history(built.reference)) + str(engine.inspect_image(built.reference))
+            assert PASSWORD not in seen + output
+    finally:
+        working.remove(wanted.spec_hash)
+    with closing(docker_engine.client()) as engine:
+        assert not engine.images(name=f"{REPOSITORY}:{wanted.spec_hash}")
+        login = {"username": "bird", "password": PASSWORD}
+        name, _, digest = built.reference.partition("@")
+        engine.pull(name, tag=digest, auth_config=login)
+        assert engine.inspect_image(built.reference)["Size"] == built.size_bytes
+        engine.remove_image(built.reference)
+        engine.remove_image(private_base)
+
+
+async def test_the_registrys_words_without_credentials(
+    registry: Registry, private_base: str
+) -> None:
+    with pytest.raises(BuildFailed, match="no basic auth credentials") as caught:
+        await build(builder(registry, credentials_file=None), spec(private_base))
+    assert caught.value.code == "base_image_unavailable"
+
+
+async def test_a_push_that_is_refused_leaves_no_name(registry: Registry, private_base: str) -> None:
+    with closing(docker_engine.client()) as engine:
+        engine.tag(docker_engine.base_image(), "trainwright-test/python", tag="for-push")
+    wanted = spec("trainwright-test/python:for-push")
+    working = builder(registry, credentials_file=None)
+    with pytest.raises(BuildFailed, match="no basic auth credentials") as caught:
+        await build(working, wanted)
+    assert caught.value.code == "push_failed"
+    assert working.find(wanted.spec_hash) is None
+    with closing(docker_engine.client()) as engine:
+        left = engine.images(filters={"label": f"trainwright.environment={wanted.spec_hash}"})
+        engine.remove_image("trainwright-test/python:for-push")
+    working.remove(wanted.spec_hash)
+    assert not left
