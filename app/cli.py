@@ -68,7 +68,7 @@ def api(
     host: Host = "127.0.0.1",
     port: Port = 8470,
     fd: Annotated[
-        int | None, typer.Option(help="A listening socket that the caller has opened.")
+        list[int] | None, typer.Option(help="A listening socket that the caller has opened.")
     ] = None,
 ) -> None:
     """Run the API alone; database and broker come from the environment."""
@@ -87,7 +87,7 @@ def api(
         proxy_headers=False,
         timeout_graceful_shutdown=_GRACEFUL_SECONDS,
     )
-    sockets = None if fd is None else [socket.socket(fileno=fd)]
+    sockets = [socket.socket(fileno=number) for number in fd] if fd else None
     uvicorn.Server(config).run(sockets=sockets)
 
 

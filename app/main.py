@@ -64,7 +64,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         max_upload_bytes=settings.max_upload_bytes,
         upload_paths=UPLOAD_PATHS,
     )
-    app.add_middleware(HostAndOrigin, allowed_hosts=settings.allowed_hosts)
+    app.add_middleware(HostAndOrigin, allowed_hosts=settings.answered_hosts)
     app.add_middleware(RequestIds)
     app.add_middleware(RequestMetrics)
     return app

@@ -14,6 +14,7 @@ from pathlib import Path
 from app.embedded.children import ChildSpec
 from app.embedded.claims import listen, locked
 from app.embedded.layout import Layout, data_folder
+from app.embedded.node_door import node_door
 from app.embedded.supervisor import Supervisor
 
 _PROBE_SECONDS = 5.0
@@ -28,6 +29,26 @@ class Started:
     address: str
     data_dir: Path
     first_token: str | None
+
+
+@dataclass(frozen=True)
+class _Doors:
+    """Where the API listens: for people, and where nodes are containers, for these."""
+
+    host: str
+    listener: socket.socket
+    for_nodes: socket.socket | None
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The descriptors that the API inherits."""
+        sockets = (self.listener, self.for_nodes)
+        return tuple(each.fileno() for each in sockets if each is not None)
+
+    @property
+    def address(self) -> str:
+        """What the person at the terminal calls it."""
+        return f"http://{_reachable(self.host)}:{self.listener.getsockname()[1]}"
 
 
 def serve_until_stopped(
@@ -51,14 +72,18 @@ def serve_until_stopped(
         EmbeddedError: it cannot start.
     """
     layout = Layout(data_folder(data_dir))
-    with locked(layout.lock_path), listen(host, port) as listener:
-        asyncio.run(_serve(layout, host, listener, announce=announce, report=report))
+    with (
+        locked(layout.lock_path),
+        listen(host, port) as listener,
+        node_door(host, listener.getsockname()[1]) as for_nodes,
+    ):
+        doors = _Doors(host, listener, for_nodes)
+        asyncio.run(_serve(layout, doors, announce=announce, report=report))
 
 
 async def _serve(
     layout: Layout,
-    host: str,
-    listener: socket.socket,
+    doors: _Doors,
     *,
     announce: Callable[[Started], None],
     report: Callable[[str], None],
@@ -74,7 +99,7 @@ async def _serve(
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     stopping = asyncio.create_task(stop.wait())
-    starting = asyncio.create_task(_start(supervisor, layout, host, listener))
+    starting = asyncio.create_task(_start(supervisor, layout, doors))
     try:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
@@ -87,12 +112,10 @@ async def _serve(
         await supervisor.stop()
 
 
-async def _start(
-    supervisor: Supervisor, layout: Layout, host: str, listener: socket.socket
-) -> Started:
-    env = _environment(layout, host, listener)
+async def _start(supervisor: Supervisor, layout: Layout, doors: _Doors) -> Started:
+    env = _environment(layout, doors)
     servers = (layout.postgres.spec(), layout.broker.spec())
-    services = _services(env, layout, listener)
+    services = _services(env, layout, doors)
     first_token = None
     if layout.is_migrated():
         # The services load for seconds before they need a server, and outlive its restarts anyway.
@@ -101,9 +124,7 @@ async def _start(
         await supervisor.start(*servers)
         first_token = await _migrate(supervisor, layout, env)
         await supervisor.start(*services)
-    return Started(
-        address=_address(host, listener), data_dir=layout.data_dir, first_token=first_token
-    )
+    return Started(address=doors.address, data_dir=layout.data_dir, first_token=first_token)
 
 
 async def _migrate(supervisor: Supervisor, layout: Layout, env: dict[str, str]) -> str | None:
@@ -121,12 +142,12 @@ async def _migrate(supervisor: Supervisor, layout: Layout, env: dict[str, str]) 
     return first_token
 
 
-def _services(env: dict[str, str], layout: Layout, listener: socket.socket) -> list[ChildSpec]:
+def _services(env: dict[str, str], layout: Layout, doors: _Doors) -> list[ChildSpec]:
     # Celery writes it once the worker is set up, before it looks for the broker.
     pidfile = layout.data_dir / "worker.pid"
 
     async def answers() -> bool:
-        return await _answers(listener)
+        return await _answers(doors.listener)
 
     async def has_pidfile() -> bool:
         return pidfile.exists()
@@ -137,10 +158,10 @@ def _services(env: dict[str, str], layout: Layout, listener: socket.socket) -> l
     return [
         ChildSpec(
             name="api",
-            argv=(*_PYTHON, "app.cli", "api", "--fd", str(listener.fileno())),
+            argv=(*_PYTHON, "app.cli", "api", *(f"--fd={number}" for number in doors.numbers)),
             env=env,
             cwd=layout.data_dir,
-            pass_fds=(listener.fileno(),),
+            pass_fds=doors.numbers,
             is_ready=answers,
             stop_seconds=8.0,
         ),
@@ -156,7 +177,7 @@ def _services(env: dict[str, str], layout: Layout, listener: socket.socket) -> l
     ]
 
 
-def _environment(layout: Layout, host: str, listener: socket.socket) -> dict[str, str]:
+def _environment(layout: Layout, doors: _Doors) -> dict[str, str]:
     """Return what the children are told; the operator's own settings stay."""
     env = {
         **os.environ,
@@ -164,15 +185,14 @@ def _environment(layout: Layout, host: str, listener: socket.socket) -> dict[str
         "TRAINWRIGHT_DATABASE_URL": layout.postgres.url(),
         "TRAINWRIGHT_BROKER_URL": layout.broker.url,
         "TRAINWRIGHT_DATA_DIR": str(layout.data_dir),
-        "TRAINWRIGHT_HOST": host,
-        "TRAINWRIGHT_PORT": str(listener.getsockname()[1]),
+        "TRAINWRIGHT_HOST": doors.host,
+        "TRAINWRIGHT_PORT": str(doors.listener.getsockname()[1]),
     }
-    env.setdefault("TRAINWRIGHT_PUBLIC_URL", _address(host, listener))
+    env.setdefault("TRAINWRIGHT_PUBLIC_URL", doors.address)
+    if doors.for_nodes is not None:
+        address, port = doors.for_nodes.getsockname()[:2]
+        env["TRAINWRIGHT_NODE_URL"] = f"http://{address}:{port}"
     return env
-
-
-def _address(host: str, listener: socket.socket) -> str:
-    return f"http://{_reachable(host)}:{listener.getsockname()[1]}"
 
 
 def _reachable(host: str) -> str:

@@ -3,6 +3,7 @@
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 from pydantic import Field, SecretStr
@@ -82,6 +83,12 @@ class Settings(BaseSettings):
     def base_url(self) -> str:
         """The address of the API without a trailing slash."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def answered_hosts(self) -> list[str]:
+        """Values of the Host header that are answered, the one that nodes use among them."""
+        of_nodes = urlsplit(self.node_url).hostname
+        return [*self.allowed_hosts, *([of_nodes] if of_nodes else [])]
 
     @property
     def nodes_base_url(self) -> str:

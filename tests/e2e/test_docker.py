@@ -1,0 +1,132 @@
+"""Runs in containers through a whole stack: hardened, private, and nothing left of them."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from app.environments.docker_builder import DockerImageBuilder
+from app.environments.image_engine import ImageEngine
+from app.providers.docker.container import OWNER_LABEL
+from examples.walk.stack import Stack
+from examples.walk.talk import Talk
+from tests import docker_engine
+from tests.e2e.test_gangs import ROLES, WORKSPACE, await_end, submit, text
+
+pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]
+_NAME = "trainwright-test/python:for-nodes"
+HELLO = """
+import os
+print("uid", os.getuid(), "in", os.getcwd())
+open("outputs/model.txt", "w").write("weights")
+"""
+SLOW = "import time; print('at work', flush=True); time.sleep(600)"
+
+
+@pytest.fixture(scope="module")
+def stack(docker_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with closing(docker_engine.client()) as engine:
+        engine.tag(docker_image, *_NAME.split(":"))
+    settings = {
+        "TRAINWRIGHT_PROVIDER": "docker",
+        "TRAINWRIGHT_DOCKER_URL": docker_engine.DOCKER_URL,
+        "TRAINWRIGHT_BASE_IMAGES": f'{{"3.11": "{_NAME}"}}',
+        "TRAINWRIGHT_BUILD_CA_FILE": os.environ.get("SSL_CERT_FILE", ""),
+        "TRAINWRIGHT_HEARTBEAT_SECONDS": "0.5",
+    }
+    folder = tmp_path_factory.mktemp("docker").resolve() / "data"
+    stack = Stack(folder, settings={key: value for key, value in settings.items() if value})
+    stack.start()
+    talk = Talk(stack.address, stack.token, is_silent=True)
+    yield stack
+    hashes = [image["hash"] for image in talk.get(f"{WORKSPACE}/images")["items"]]
+    talk.close()
+    assert stack.stop() == [], "the stack left processes behind"
+    for image_hash in hashes:
+        DockerImageBuilder(ImageEngine(docker_engine.DOCKER_URL)).remove(image_hash)
+
+
+@pytest.fixture
+def talk(stack: Stack) -> Iterator[Talk]:
+    talk = Talk(stack.address, stack.token, is_silent=True)
+    talk.ask("PUT", WORKSPACE, expect=(200, 201))
+    body = {"vm_size": "SMALL", "max_nodes": 2}
+    talk.ask("PUT", f"{WORKSPACE}/clusters/cpu", body=body, expect=(200, 201))
+    yield talk
+    talk.close()
+    await_that(lambda: not held(), "containers, volumes or networks are left")
+
+
+def held() -> list[str]:
+    """Whatever of any installation's nodes the engine holds."""
+    ours = {"label": OWNER_LABEL}
+    with closing(docker_engine.client()) as engine:
+        containers = [each["Id"] for each in engine.containers(all=True, filters=ours)]
+        volumes = [each["Name"] for each in engine.volumes(filters=ours)["Volumes"] or []]
+        networks = [each["Name"] for each in engine.networks(filters=ours)]
+    return containers + volumes + networks
+
+
+def container_of(run_id: str) -> dict[str, Any]:
+    with closing(docker_engine.client()) as engine:
+        found: dict[str, Any] = engine.inspect_container(f"tw-{run_id}-a1-n0")
+    return found
+
+
+def await_that(what: Callable[[], object], complaint: str, *, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, complaint
+        time.sleep(0.1)
+
+
+def test_a_run_in_a_container_completes(talk: Talk) -> None:
+    run_id = submit(talk, HELLO)
+
+    run = await_end(talk, run_id, seconds=200)
+
+    assert (run["status"], run["error"]) == ("Completed", None), run
+    said = text(talk, run_id, "logs")
+    assert "uid 1000 in /trainwright/node/work" in said
+    assert text(talk, run_id, "files/outputs/model.txt") == "weights"
+
+
+def test_two_nodes_talk_over_a_network_of_their_own(talk: Talk) -> None:
+    distribution = {"type": "parameter_server", "worker_count": 1, "parameter_server_count": 1}
+    run_id = submit(talk, ROLES, node_count=2, distribution=distribution)
+
+    run = await_end(talk, run_id)
+
+    assert (run["status"], run["error"]) == ("Completed", None), run
+    config = json.loads(text(talk, run_id, "files/outputs/worker-0.json"))
+    hosts = {place.split(":")[0] for places in config["cluster"].values() for place in places}
+    assert len(hosts) == 2
+    assert not any(host.startswith("127.") for host in hosts)
+
+
+def test_a_container_is_hardened_and_its_removal_by_hand_is_noticed(talk: Talk) -> None:
+    run_id = submit(talk, SLOW, max_attempts=1)
+    await_that(lambda: talk.get(f"{WORKSPACE}/runs/{run_id}")["status"] == "Running", "not running")
+    found = container_of(run_id)
+    host = found["HostConfig"]
+    assert found["Config"]["User"] == "1000:1000"
+    assert (host["ReadonlyRootfs"], host["Init"], host["Privileged"]) == (True, True, False)
+    assert host["CapDrop"] == ["ALL"]
+    assert host["SecurityOpt"] == ["no-new-privileges"]
+    assert host["Memory"] > 0
+    assert host["NanoCpus"] > 0
+    assert host["PidsLimit"] > 0
+    assert host["Binds"] is None
+    assert list(found["NetworkSettings"]["Networks"]) == [f"tw-{run_id}-a1"]
+    assert all(mount["Type"] == "volume" for mount in found["Mounts"])
+
+    with closing(docker_engine.client()) as engine:
+        engine.remove_container(found["Id"], force=True)
+
+    run = await_end(talk, run_id)
+    assert run["status"] == "Failed"
+    assert run["error"]["code"]

@@ -1,0 +1,102 @@
+"""What is the Docker provider's own: foreign containers, failing starts, networks."""
+
+from collections.abc import AsyncIterator
+from contextlib import closing
+
+import pytest
+
+from app.providers.base import NodeSpec, ProviderError
+from app.providers.docker.provider import DockerProvider
+from tests import docker_engine
+from workers.process import RUNNER
+
+pytestmark = [pytest.mark.anyio, pytest.mark.docker]
+_OWNER = "tw-test-own"
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[DockerProvider]:
+    provider = DockerProvider(docker_engine.DOCKER_URL, owner=_OWNER, runner=RUNNER)
+    yield provider
+    for name in await provider.list_names():
+        await provider.remove(name)
+
+
+def spec(image: str, name: str, *, gpus: int = 0, network: str | None = None) -> NodeSpec:
+    return NodeSpec(
+        name=name,
+        endpoint="http://127.0.0.1:1",
+        token="secret-token",
+        cores=1.0,
+        memory_bytes=128 * 1024**2,
+        image=image,
+        gpus=gpus,
+        network=network,
+    )
+
+
+async def test_a_foreign_container_of_the_name_is_left_alone(
+    provider: DockerProvider, docker_image: str
+) -> None:
+    with closing(docker_engine.client()) as engine:
+        foreign = engine.create_container(docker_image, ["sleep", "60"], name="tw-foreign-a1-n0")
+        try:
+            with pytest.raises(ProviderError, match="has not made"):
+                await provider.ensure(spec(docker_image, "tw-foreign-a1-n0"))
+            await provider.stop("tw-foreign-a1-n0")
+            await provider.remove("tw-foreign-a1-n0")
+            assert not await provider.is_alive("tw-foreign-a1-n0")
+            assert engine.inspect_container("tw-foreign-a1-n0")["Id"] == foreign["Id"]
+        finally:
+            engine.remove_container(foreign["Id"], force=True)
+
+
+async def test_a_start_that_fails_leaves_nothing(
+    provider: DockerProvider, docker_image: str
+) -> None:
+    with closing(docker_engine.client()) as engine:
+        if "nvidia" in engine.info()["Runtimes"]:
+            pytest.skip("this engine has GPUs to give")
+    wanted = spec(docker_image, "tw-gpu-a1-n0", gpus=1, network="tw-test-gpu")
+
+    with pytest.raises(ProviderError, match="could not select device driver"):
+        await provider.ensure(wanted)
+
+    assert await provider.list_names() == []
+    with closing(docker_engine.client()) as engine:
+        assert engine.networks(names=["tw-test-gpu"]) == []
+
+
+async def test_an_image_that_is_not_there_is_named(provider: DockerProvider) -> None:
+    with pytest.raises(ProviderError, match="No such image"):
+        await provider.ensure(spec("trainwright-test/nothing:here", "tw-none-a1-n0"))
+
+    assert await provider.list_names() == []
+
+
+async def test_the_last_node_takes_the_network_with_it(
+    provider: DockerProvider, docker_image: str
+) -> None:
+    names = ["tw-net-a1-n0", "tw-net-a1-n1"]
+    for name in names:
+        await provider.ensure(spec(docker_image, name, network="tw-test-net"))
+
+    await provider.remove(names[0])
+    with closing(docker_engine.client()) as engine:
+        assert len(engine.networks(names=["tw-test-net"])) == 1
+        await provider.remove(names[1])
+        assert engine.networks(names=["tw-test-net"]) == []
+
+
+async def test_no_inspection_shows_the_credential(
+    provider: DockerProvider, docker_image: str
+) -> None:
+    await provider.ensure(spec(docker_image, "tw-token-a1-n0"))
+    with closing(docker_engine.client()) as engine:
+        assert "secret-token" not in str(engine.inspect_container("tw-token-a1-n0"))
+
+
+async def test_an_engine_that_is_away_is_an_error_of_the_provider(docker_image: str) -> None:
+    away = DockerProvider("tcp://127.0.0.1:1", owner=_OWNER, runner=RUNNER)
+    with pytest.raises(ProviderError, match="cannot be reached"):
+        await away.is_alive("tw-any-a1-n0")
