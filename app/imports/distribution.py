@@ -39,6 +39,10 @@ class Parallel(Sent):
     mpi: Mpi = Field(default_factory=Mpi)
     pytorch: PyTorch = Field(default_factory=PyTorch)
 
+    def uses_mpi(self) -> bool:
+        """Whether mpirun starts the processes."""
+        return (self.communicator or "").lower() in _MPI
+
 
 class JobDistribution(Sent):
     """What a v2 job says of several processes."""
@@ -64,7 +68,7 @@ def distribution_of_v1(sent: Parallel, pointer: str, into: Translation) -> None:
         at = below(pointer, "tensorflow")
         workers, servers = sent.tensorflow.worker_count, sent.tensorflow.parameter_server_count
         _put_tensorflow(workers, servers, where, at, into)
-    elif kind in _MPI:
+    elif sent.uses_mpi():
         count = sent.mpi.process_count_per_node
         into.put("distribution", {"type": "mpi", "process_count_per_node": count}, where)
         into.origins["/distribution/process_count_per_node"] = below(

@@ -35,13 +35,17 @@ class CondaFile(Sent):
     dependencies: list[str | dict[str, list[str]]] = Field(default_factory=list)
 
 
-def environment_of_conda(conda: CondaFile, pointer: str, into: Translation) -> None:
+def environment_of_conda(
+    conda: CondaFile, pointer: str, into: Translation, *, with_horovod: bool
+) -> None:
     """Write the environment of a conda file into the run.
 
     Args:
         conda: the file.
         pointer: where it is in the document.
         into: the translation that is being made.
+        with_horovod: whether Horovod is used; Azure's client names it in every environment, and
+            where there is no MPI it cannot even be built.
 
     Raises:
         Invalid: a list of another installer than pip.
@@ -60,7 +64,7 @@ def environment_of_conda(conda: CondaFile, pointer: str, into: Translation) -> N
             if not _PIP_ITSELF.match(line):
                 origins[f"conda_packages/{len(conda_packages)}"] = where
                 conda_packages.append(line)
-        elif _is_azures(line):
+        elif _is_azures(line) or (not with_horovod and _name(line) == "horovod"):
             dropped.append(line)
         elif not _take_framework(line, where, environment, origins):
             origins[f"pip_packages/{len(pip_packages)}"] = where
@@ -72,7 +76,7 @@ def environment_of_conda(conda: CondaFile, pointer: str, into: Translation) -> N
     if dropped:
         into.warn(
             "azure_packages_dropped",
-            f"Left out, as they only serve inside Azure: {', '.join(dropped)}.",
+            f"Left out, as they only serve inside Azure, or with MPI: {', '.join(dropped)}.",
         )
     into.put("environment", environment, pointer)
     into.origins |= {f"/environment/{name}": place for name, place in origins.items()}
@@ -134,8 +138,12 @@ def _lines(conda: CondaFile, pointer: str) -> Iterator[tuple[str, str, str]]:
                 yield installer, line, below(place, installer, number)
 
 
+def _name(line: str) -> str:
+    return re.split(r"[\[=<>!~; ]", line.strip(), maxsplit=1)[0].lower().replace("_", "-")
+
+
 def _is_azures(line: str) -> bool:
-    name = re.split(r"[\[=<>!~; ]", line.strip(), maxsplit=1)[0].lower().replace("_", "-")
+    name = _name(line)
     return name not in _KEPT and _AZURE.match(name) is not None
 
 

@@ -181,7 +181,9 @@ def _environment(what: RunConfiguration, pointer: str, given: Given, into: Trans
         )
     conda = sent.python.conda_dependencies if sent.python is not None else None
     if conda is not None:
-        environment_of_conda(conda, below(where, "python", "condaDependencies"), into)
+        environment_of_conda(
+            conda, below(where, "python", "condaDependencies"), into, with_horovod=what.uses_mpi()
+        )
 
 
 def _refuse_what_needs_an_image(sent: Environment, where: str) -> None:

@@ -14,6 +14,7 @@ from app.kernel.errors import invalid_field
 
 _UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
 _DEEPEST = 100
+_SHOWN_PARTS = 4
 _MESSAGE = "A text may hold neither the NUL character nor half a surrogate pair."
 
 
@@ -51,7 +52,8 @@ async def refuse_unkeepable_bodies(request: Request) -> None:
     for pointer, depth, text in _texts(await request.json()):
         if depth > _DEEPEST:
             message = f"The document is nested over {_DEEPEST} levels deep."
-            raise invalid_field(pointer, "nested_too_deep", message)
+            top = "/".join(pointer.split("/")[:_SHOWN_PARTS])
+            raise invalid_field(top, "nested_too_deep", message)
         _check(pointer, text)
 
 

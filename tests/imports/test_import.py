@@ -121,6 +121,18 @@ def test_a_run_configuration_becomes_a_run() -> None:
     assert codes == {"azure_packages_dropped", "base_image_ignored"}
 
 
+@pytest.mark.parametrize(("communicator", "kept"), [("None", []), ("Mpi", ["horovod==0.16.1"])])
+def test_horovod_stays_where_mpi_starts_it(communicator: str, kept: list[str]) -> None:
+    job = changed(V1, "Configuration/communicator", communicator)
+    lines = [{"pip": ["horovod==0.16.1"]}]
+    job = changed(job, "Configuration/environment/python/condaDependencies/dependencies", lines)
+    run, translation = translate(envelope(job, experiment_name="e"))
+    assert run.environment is not None
+    assert run.environment.pip_packages == kept
+    dropped = [one for one in translation.warnings if one["code"] == "azure_packages_dropped"]
+    assert bool(dropped) == (not kept)
+
+
 def test_a_command_job_becomes_a_run() -> None:
     run, translation = translate(envelope(V2))
     assert run.command == "python train.py --n 7 --data ${{inputs.data}}"
