@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from app.blobs import repository
 from app.blobs.errors import BlobDigestMismatch, BlobNotFound, BlobTooLarge
 from app.kernel.db import Database
+from app.kernel.errors import FieldError
 from app.storage.errors import DigestMismatch, ObjectTooLarge
 from app.storage.objects import ObjectStore
 from app.storage.writer import StoredObject
@@ -46,7 +47,8 @@ async def put_blob(
         stored = await objects.put(stream, expected_sha256=sha256, max_bytes=max_bytes)
     except DigestMismatch as error:
         raise BlobDigestMismatch(
-            f"The address says SHA-256 {sha256}, the bytes have {error.found_sha256}."
+            f"The address says SHA-256 {sha256}, the bytes have {error.found_sha256}.",
+            errors=[FieldError("path/sha256", error.code, f"The bytes have {error.found_sha256}.")],
         ) from None
     except ObjectTooLarge:
         raise BlobTooLarge(f"A blob may have at most {max_bytes} bytes.") from None

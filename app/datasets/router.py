@@ -55,7 +55,7 @@ async def register_dataset(
     async with database.session() as session:
         answer = await read_registration(session, row)
         if row.state == "Failed":
-            raise service.failure_of(row)
+            raise service.failure_of(row, body)
         if row.state == "Pending" or answer.version is None:
             response.status_code = 202
             response.headers["Location"] = absolute_url(request, f"{base}/registrations/{row.id}")

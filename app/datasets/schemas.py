@@ -42,6 +42,10 @@ class DatasetRegister(BaseModel):
             raise ValueError("give either urls or files, at least one")
         return self
 
+    def pointer(self, index: int) -> str:
+        """Where the address of a source stands."""
+        return f"/urls/{index}" if self.urls else f"/files/{index}/url"
+
     def sources(self) -> list[tuple[str, str | None]]:
         """Addresses and wanted paths."""
         if self.urls:

@@ -46,9 +46,8 @@ async def ask(
         try:
             urls.append((check_url(url), path))
         except SourceUrlInvalid as error:
-            pointer = f"/urls/{index}" if request.urls else f"/files/{index}/url"
             message = f"{error.url}: {error.detail}"
-            field = FieldError(pointer, error.code, message)
+            field = FieldError(request.pointer(index), error.code, message)
             raise DatasetUrlInvalid(message, errors=[field]) from None
     placed = place(urls, layout=request.layout)
     row = DatasetRegistration(
@@ -128,12 +127,18 @@ def fail(session: AsyncSession, registration: DatasetRegistration, error: Source
     signal(session, TOPIC, registration.id)
 
 
-def failure_of(registration: DatasetRegistration) -> SourceError:
-    """The error of a failed registration, to be answered again."""
+def failure_of(registration: DatasetRegistration, request: DatasetRegister) -> SourceError:
+    """The error of a failed registration, as the answer to the request for it."""
     error = registration.error or {}
     kind = SOURCE_ERRORS.get(error.get("code", ""), SourceError)
     url = str(error.get("url", ""))
-    return kind(f"{url}: {error.get('message', '')}", url=url)
+    failure = kind(f"{url}: {error.get('message', '')}", url=url)
+    failure.errors = tuple(
+        FieldError(request.pointer(index), failure.code, failure.detail)
+        for index, source in enumerate(placed_sources(registration))
+        if source.url == url
+    )
+    return failure
 
 
 async def _add_version(

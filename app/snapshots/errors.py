@@ -1,6 +1,6 @@
 """What can be wrong with uploaded source."""
 
-from app.kernel.errors import Invalid, NotFound, TooLarge
+from app.kernel.errors import FieldError, Invalid, NotFound, TooLarge
 
 
 class SnapshotNotFound(NotFound):
@@ -15,8 +15,9 @@ class SnapshotInvalid(Invalid):
     code = "snapshot_invalid"
     title = "The source cannot be used"
 
-    def __init__(self, detail: str, *, code: str) -> None:
-        super().__init__(detail)
+    def __init__(self, detail: str, *, code: str, pointer: str | None = None) -> None:
+        fields = [] if pointer is None else [FieldError(pointer, code, detail)]
+        super().__init__(detail, errors=fields)
         self.code = code  # type: ignore[misc]  # one class for the many reasons of one kind
 
 

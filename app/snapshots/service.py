@@ -80,7 +80,7 @@ async def create_from_blobs(
         kept = await _without_ignored(database, objects, workspace_id=workspace_id, files=listed)
         manifest = Manifest(kept, limits=limits)
     except (ArchiveRejected, PathRejected) as error:
-        raise _refusal(error) from None
+        raise _refusal(error, _pointer(error, files)) from None
     await _check_blobs(database, objects, workspace_id=workspace_id, files=manifest.files)
     async with database.session() as session:
         return await repository.get_or_create(session, workspace_id, manifest)
@@ -153,10 +153,19 @@ async def _check_blobs(
                 f"{file.path!r} is announced with {file.size_bytes} bytes, its blob has"
                 f" {sizes[file.sha256]}.",
                 code="snapshot_size_mismatch",
+                pointer="/files",
             )
 
 
-def _refusal(error: ArchiveRejected | PathRejected) -> DomainError:
+def _pointer(error: ArchiveRejected | PathRejected, files: list[SnapshotFile]) -> str:
+    if isinstance(error, PathRejected):
+        for index, file in enumerate(files):
+            if file.path == error.path:
+                return f"/files/{index}/path"
+    return "/files"
+
+
+def _refusal(error: ArchiveRejected | PathRejected, pointer: str | None = None) -> DomainError:
     if isinstance(error, ArchiveRejected) and error.too_large:
         return SnapshotTooLarge(error.message, code=error.code)
-    return SnapshotInvalid(error.message, code=error.code)
+    return SnapshotInvalid(error.message, code=error.code, pointer=pointer)

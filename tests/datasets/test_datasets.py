@@ -156,9 +156,11 @@ async def test_failures_name_the_address_and_leave_nothing(
     web.add("/away", status=302, headers={"Location": "http://192.168.0.1/"})
     web.add("/short", b"short", content_length=100)
     url = url.format(port=web.port)
-    answer = await register(api, web, urls=[*urls(web), url])
+    good = urls(web)
+    answer = await register(api, web, urls=[*good, url])
     assert answer.status_code in (422, 503)
     problem = answer.json()
+    assert [field["pointer"] for field in problem["errors"]] == [f"/urls/{len(good)}"]
     assert problem["code"] == code
     assert problem["url"] == url
     assert url in problem["detail"]

@@ -82,6 +82,16 @@ async def test_deep_documents_are_refused(api: LiveApi, depth: int) -> None:
     problem(answer, answer.status_code)
 
 
+async def test_domains_say_which_part_of_the_request_is_wrong(api: LiveApi) -> None:
+    digest = "0" * 64
+    problem(await api.client.put(f"blobs/{digest}", content=b"x"), 422, "path/sha256")
+    for path, pointer in (("../x", "/files/1/path"), ("a/b", "/files/0/path")):
+        paths = ("a", path)
+        files = [{"path": name, "sha256": digest, "size_bytes": 1} for name in paths]
+        problem(await api.client.post("snapshots", json={"files": files}), 422, pointer)
+    problem(await api.client.post("snapshots", json={"files": []}), 422, "/files")
+
+
 @pytest.fixture
 async def run_path(api: LiveApi) -> str:
     """The path of a run."""
