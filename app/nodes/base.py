@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.signing import Signer
 from app.kernel.config import Settings
-from app.nodes.schemas import Heartbeat, NodeCommand, NodeEvent, Outputs, RecordBatch
+from app.nodes.schemas import Checkpoint, Heartbeat, NodeCommand, NodeEvent, Outputs, RecordBatch
 
 
 class NodeWork(Protocol):
@@ -30,6 +30,9 @@ class NodeWork(Protocol):
 
     async def on_records(self, session: AsyncSession, batch: RecordBatch) -> int:
         """Store records; returns the number that the next one must have."""
+
+    async def on_checkpoint(self, session: AsyncSession, checkpoint: Checkpoint) -> None:
+        """Note what the scripts saved; its bytes are here already."""
 
     async def on_outputs(self, session: AsyncSession, outputs: Outputs) -> None:
         """Note the manifest of what the node collected; its bytes are here already."""

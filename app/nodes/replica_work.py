@@ -12,7 +12,7 @@ from app.kernel.config import Settings
 from app.kernel.errors import invalid_field
 from app.kernel.wake import wake
 from app.models.schemas import SignatureRead
-from app.nodes.schemas import Heartbeat, NodeCommand, NodeEvent, Outputs, RecordBatch
+from app.nodes.schemas import Checkpoint, Heartbeat, NodeCommand, NodeEvent, Outputs, RecordBatch
 from app.runs.errors import AttemptSuperseded
 from app.tables.deployment import Deployment, Replica
 
@@ -71,6 +71,9 @@ class ReplicaWork:
     async def on_records(self, session: AsyncSession, batch: RecordBatch) -> int:
         """Take and drop records: a replica logs no metrics."""
         return batch.first_seq + len(batch.records)
+
+    async def on_checkpoint(self, session: AsyncSession, checkpoint: Checkpoint) -> None:
+        """Take and drop it: a replica saves nothing."""
 
     async def on_outputs(self, session: AsyncSession, outputs: Outputs) -> None:
         """Take and drop the manifest: a replica has no outputs."""

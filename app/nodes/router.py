@@ -11,6 +11,7 @@ from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.logs import service as logs
 from app.nodes.schemas import (
+    Checkpoint,
     Heartbeat,
     LogAccepted,
     MissingAnswer,
@@ -63,6 +64,13 @@ async def send_node_records(
 async def send_node_outputs(work: WorkDep, body: Outputs, session: SessionDep) -> NodeCommand:
     """The manifest of what the node collected."""
     await work.on_outputs(session, body)
+    return NodeCommand(command="continue")
+
+
+@router.post("/checkpoint")
+async def send_node_checkpoint(work: WorkDep, body: Checkpoint, session: SessionDep) -> NodeCommand:
+    """Files that the scripts saved while they run."""
+    await work.on_checkpoint(session, body)
     return NodeCommand(command="continue")
 
 

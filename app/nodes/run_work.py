@@ -14,7 +14,15 @@ from app.kernel.wake import wake
 from app.metrics import service as metrics
 from app.metrics.schemas import MetricRecord
 from app.nodes.run_reports import exit_result, noted_end, ready_place
-from app.nodes.schemas import Heartbeat, NodeCommand, NodeEvent, Outputs, RecordBatch
+from app.nodes.schemas import (
+    Checkpoint,
+    Heartbeat,
+    NodeCommand,
+    NodeEvent,
+    OutputFile,
+    Outputs,
+    RecordBatch,
+)
 from app.runs import attempts, gang
 from app.runs.errors import AttemptSuperseded, PropertyImmutable
 from app.runs.order import build_order
@@ -140,10 +148,25 @@ class RunWork:
         node.records_seq = max(expected, batch.first_seq + len(batch.records))
         return node.records_seq
 
+    async def on_checkpoint(self, session: AsyncSession, checkpoint: Checkpoint) -> None:
+        """Note what the scripts saved; the next attempt starts with it."""
+        run, node = await self._lock(session)
+        await self._check_files(session, checkpoint.files)
+        files = [file.model_dump() for file in checkpoint.files]
+        if files != node.checkpoint:
+            node.checkpoint = files
+            data = {"files": len(files)}
+            add_event(session, run, kind="checkpoint_kept", actor=node.name, data=data)
+
     async def on_outputs(self, session: AsyncSession, outputs: Outputs) -> None:
         """Note the manifest; publishing it is the reconciler's last step."""
         _, node = await self._lock(session)
-        wanted = {file.sha256 for file in outputs.files}
+        await self._check_files(session, outputs.files)
+        node.outputs = [file.model_dump() for file in outputs.files]
+        node.outputs_partial = outputs.partial
+
+    async def _check_files(self, session: AsyncSession, files: list[OutputFile]) -> None:
+        wanted = {file.sha256 for file in files}
         found = await session.execute(
             select(Blob.sha256).where(
                 Blob.workspace_id == self.workspace_id, Blob.sha256.in_(wanted)
@@ -153,13 +176,11 @@ class RunWork:
         if missing:
             message = f"{len(missing)} files of the manifest have not been uploaded."
             raise invalid_field("/files", "blobs_missing", message)
-        for file in outputs.files:
+        for file in files:
             try:
                 check_path(file.path)
             except PathRejected as error:
                 raise invalid_field("/files", error.code, error.message) from error
-        node.outputs = [file.model_dump() for file in outputs.files]
-        node.outputs_partial = outputs.partial
 
     async def _lock(self, session: AsyncSession) -> tuple[Run, RunNode]:
         run = await lock_run(session, self._run_id)

@@ -64,6 +64,12 @@ class Outputs(BaseModel):
     partial: bool = False
 
 
+class Checkpoint(BaseModel):
+    """Files that the scripts saved, for the next attempt to go on from."""
+
+    files: list[OutputFile]
+
+
 class LogAccepted(BaseModel):
     """How long the stream is now."""
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.principal import Principal
@@ -19,6 +20,7 @@ from app.tables.snapshot import Snapshot
 from app.tables.workspace import Workspace
 
 RESOURCE_GROUP = "trainwright"
+CHECKPOINTS = "checkpoints"
 _GRACE_SECONDS = 10.0
 _GANG_HEARTBEAT_SECONDS = 1.0
 _DELIVER_SECONDS = 24 * 3600.0
@@ -51,7 +53,7 @@ async def build_order(
         "grace_seconds": _GRACE_SECONDS,
         "max_duration_seconds": request.get("max_run_duration_seconds"),
         "deliver_seconds": _DELIVER_SECONDS,
-        "source": await _source(session, run),
+        "source": _merged(await _source(session, run), await _carried(session, node)),
         "inputs": await _inputs(session, request),
         "processes": _processes(run, node),
         "ports": gang.port_order(run, node.node_index) if gang.is_gang(run) else None,
@@ -68,6 +70,7 @@ async def build_order(
         "objects_dir": settings.objects_dir_on_nodes,
         "collect": ["outputs"],
         "follow": ["logs"],
+        "checkpoints": CHECKPOINTS,
     }
 
 
@@ -76,6 +79,26 @@ async def _source(session: AsyncSession, run: Run) -> list[dict[str, Any]]:
         return []
     snapshot = await session.get_one(Snapshot, run.snapshot_id)
     return snapshot.files
+
+
+async def _carried(session: AsyncSession, node: RunNode) -> list[dict[str, Any]]:
+    """What this node's predecessor saved last, in an attempt that was lost."""
+    statement = (
+        select(RunNode.checkpoint)
+        .where(
+            RunNode.run_id == node.run_id,
+            RunNode.node_index == node.node_index,
+            RunNode.attempt < node.attempt,
+            RunNode.checkpoint.is_not(None),
+        )
+        .order_by(RunNode.attempt.desc())
+        .limit(1)
+    )
+    return (await session.execute(statement)).scalar_one_or_none() or []
+
+
+def _merged(source: list[dict[str, Any]], saved: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list({file["path"]: file for file in [*source, *saved]}.values())
 
 
 async def _inputs(session: AsyncSession, request: dict[str, Any]) -> list[dict[str, Any]]:

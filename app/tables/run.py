@@ -115,6 +115,8 @@ class RunNode(Base):
     """Sequence number that the next record from this node must have."""
     result: Mapped[dict[str, Any] | None]
     """What the runner said at the end: processes with exit codes, reason, failure."""
+    checkpoint: Mapped[list[dict[str, Any]] | None]
+    """Files that it saved while it ran, as they were last whole."""
     outputs: Mapped[list[dict[str, Any]] | None]
     outputs_partial: Mapped[bool] = mapped_column(server_default="false")
 

@@ -54,6 +54,17 @@ open("outputs/node.txt", "w").write(os.environ["AZ_BATCHAI_TASK_INDEX"])
 print("at work", os.environ["AZ_BATCH_HOST_LIST"], flush=True)
 time.sleep(float(os.environ.get("SECONDS", "3")))
 """
+RESUMING = """
+import os, pathlib, time
+step = pathlib.Path("checkpoints/step.txt")
+if step.exists():
+    print("went on from", step.read_text(), flush=True)
+else:
+    step.parent.mkdir()
+    step.write_text(os.environ["AZ_BATCHAI_TASK_INDEX"])
+    print("saved", flush=True)
+    time.sleep(600)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +184,18 @@ def test_a_lost_node_means_a_new_attempt_of_all(stack: Stack, talk: Talk) -> Non
     assert text(talk, run_id, "files/nodes/1/outputs/node.txt") == "1"
 
 
+def test_a_new_attempt_goes_on_from_what_was_saved(stack: Stack, talk: Talk) -> None:
+    run_id = submit(talk, RESUMING, node_count=2)
+    runner = f"{run_id}-a1-n1"
+    await_that(lambda: kept_by(talk, run_id) == {f"tw-{run_id}-a1-n{index}" for index in (0, 1)})
+    os.kill(node_processes(stack, "runner/main.py", runner)[0].pid, signal.SIGKILL)
+    run = await_end(talk, run_id)
+    assert (run["status"], run["attempt"]) == ("Completed", 2), run
+    streams = [f"logs?stream=user_logs/std_log_worker_{rank}.txt" for rank in range(2)]
+    found = [text(talk, run_id, stream).splitlines()[-1] for stream in streams]
+    assert found == ["went on from 0", "went on from 1"]
+
+
 def test_a_canceled_gang_leaves_nothing(stack: Stack, talk: Talk) -> None:
     variables = {"SECONDS": "600"}
     run_id = submit(talk, MEETING, node_count=3, environment_variables=variables)
@@ -183,6 +206,12 @@ def test_a_canceled_gang_leaves_nothing(stack: Stack, talk: Talk) -> None:
     assert (run["status"], run["error"]) == ("Canceled", None)
     assert not node_processes(stack, "script.py")
     await_that(lambda: not list((stack.data_dir / "nodes").iterdir()))
+
+
+def kept_by(talk: Talk, run_id: str) -> set[str]:
+    """Nodes of which a checkpoint has been kept."""
+    events = talk.get(f"{WORKSPACE}/runs/{run_id}/events")["items"]
+    return {event["actor"] for event in events if event["type"] == "checkpoint_kept"}
 
 
 def node_processes(stack: Stack, word: str, node: str = "") -> list[psutil.Process]:

@@ -9,6 +9,7 @@ import sys
 from typing import Any
 
 from workers.runner.api import Endpoint, persist
+from workers.runner.checkpoints import CheckpointKeeper
 from workers.runner.control import PEERS_DONE, Control
 from workers.runner.environment import process_environment, resolve
 from workers.runner.errors import Fenced, GaveUp, PrepareError, Refused, Stopped
@@ -191,6 +192,15 @@ class Node:
             process.start(environment=environment, cwd=self._work_dir)
         self._events.post("started")
         follower.start()
+        keeper = None
+        if order.checkpoints is not None:
+            keeper = CheckpointKeeper(
+                self._endpoint,
+                work_dir=self._work_dir,
+                folder=order.checkpoints,
+                notes=self._notes,
+            )
+            keeper.start()
         poller = None
         if order.readiness is not None:
             poller = ReadinessPoller(
@@ -208,8 +218,9 @@ class Node:
                 "process_ended", place=place, **process.ending()
             ),
         )
-        if poller is not None:
-            poller.close()
+        for helper in (poller, keeper):
+            if helper is not None:
+                helper.close()
         self._control.end_work(deliver_seconds=order.deliver_seconds)
         follower.close()
         return reason

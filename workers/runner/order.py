@@ -72,6 +72,7 @@ class Order(NamedTuple):
     follow: list[str]
     ports: OrderPorts | None
     stream_prefix: str
+    checkpoints: str | None
     readiness: Readiness | None
 
 
@@ -120,6 +121,7 @@ def _parse(data: dict[str, Any]) -> Order:
         collect=[str(item) for item in data.get("collect") or []],
         follow=[str(item) for item in data.get("follow") or []],
         ports=None if ports is None else OrderPorts(int(ports["first"]), int(ports["count"])),
+        checkpoints=data.get("checkpoints"),
         stream_prefix=str(data.get("stream_prefix") or ""),
         readiness=None if readiness is None else _readiness(readiness),
     )

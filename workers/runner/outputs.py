@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from workers.runner.api import READ_BYTES, Channel, Endpoint, persist
 from workers.runner.errors import Refused
@@ -42,6 +42,22 @@ def publish_outputs(
         Refused: the control plane does not take the list or the bytes.
         GaveUp, Fenced: as the control says.
     """
+    listed = upload_folders(endpoint, work_dir=work_dir, folders=folders, notes=notes)
+    body = {"files": listed, "partial": is_partial}
+    channel = endpoint.channel()
+    persist(lambda: channel.post_json("/outputs", body, timeout_seconds=120), endpoint.control)
+    channel.close()
+
+
+def upload_folders(
+    endpoint: Endpoint, *, work_dir: str, folders: list[str], notes: Notes
+) -> list[dict[str, Any]]:
+    """Upload all files of `folders` and return their list; what cannot be read is noted.
+
+    Raises:
+        Refused: the control plane does not take the bytes.
+        GaveUp, Fenced: as the control says.
+    """
     files = [
         file
         for folder in folders
@@ -66,9 +82,8 @@ def publish_outputs(
         for file in files
         if file.sha256 not in lost
     }
-    body = {"files": list(listed.values()), "partial": is_partial}
-    persist(lambda: channel.post_json("/outputs", body, timeout_seconds=120), endpoint.control)
     channel.close()
+    return list(listed.values())
 
 
 def _walk(work_dir: str, folder: str, notes: Notes) -> Iterator[str]:
