@@ -125,7 +125,7 @@ class VenvBuilder:
             async with asyncio.timeout(self._timeout_seconds):
                 python = await self._make(spec, interpreter, folder, on_output)
                 locked = lock or await self._lock(spec, python, folder, on_output)
-                await self._install(python, locked, folder, on_output)
+                await self._install(spec, python, locked, folder, on_output)
                 built = await self._finish(python, locked, folder, started)
         except TimeoutError:
             text = f"The build took longer than {self._timeout_seconds:.0f} seconds."
@@ -200,18 +200,18 @@ class VenvBuilder:
         await self._run_uv(argv, folder, on_output, title=title, code="resolution_failed")
         return locked.read_text()
 
-    async def _install(self, python: Path, lock: str, folder: Path, on_output: Output) -> None:
+    async def _install(
+        self, spec: ResolvedSpec, python: Path, lock: str, folder: Path, on_output: Output
+    ) -> None:
         if not lock.strip():
             return
         locked = folder / "requirements.txt"
         locked.write_text(lock)
-        # Compiling here takes seconds once; else every first import in a run pays for it.
         argv = [
             "pip", "install", "--python", str(python), "--break-system-packages",
-            "--compile-bytecode", "--requirements", str(locked),
+            *spec.compile_options, "--requirements", str(locked),
         ]  # fmt: skip
-        count = sum(1 for line in lock.splitlines() if line and line[0].isalnum())
-        title = f"Installing {count} packages"
+        title = f"Installing {sum(line[:1].isalnum() for line in lock.splitlines())} packages"
         await self._run_uv(argv, folder, on_output, title=title, code="install_failed")
 
     async def _finish(self, python: Path, lock: str, folder: Path, started: float) -> BuiltImage:

@@ -61,6 +61,22 @@ async def test_a_build_can_be_used_and_says_what_is_in_it(
     assert caches, "modules are compiled when the image is built, not by every first run"
 
 
+@pytest.mark.parametrize("version", ["3.6", "3.7"])
+async def test_environments_of_pythons_of_old_scripts(
+    tmp_path: Path, index: PackageIndex, version: str
+) -> None:
+    there = [one for one in discover_interpreters() if one.minor_name == version]
+    if not there:
+        pytest.skip(f"this machine has no Python {version}")
+    spec = ResolvedSpec(python_version=version, requirements=("bird",))
+    built = await VenvBuilder(tmp_path / "images").build(spec, there[0], on_output=_drop)
+    assert run_in(built, "import bird; print(bird.VERSION)") == "1.0\n"
+
+
+async def _drop(lines: bytes) -> None:
+    pass
+
+
 async def test_the_images_folder_may_be_moved(tmp_path: Path, index: PackageIndex) -> None:
     await build(VenvBuilder(tmp_path / "images"), BIRD_AND_FISH)
     (tmp_path / "images").rename(tmp_path / "moved")
