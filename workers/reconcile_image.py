@@ -10,7 +10,7 @@ from app.environments import repository
 from app.environments.builders import ImageBuilder, make_builder
 from app.environments.machine import this_machine
 from app.environments.resolved import Machine, ResolvedSpec
-from app.environments.service import BUILD_LOG, build_log_owner
+from app.environments.service import BUILD_LOG, build_log_owner, is_local
 from app.environments.states import ImageState
 from app.environments.venv_builder import BuildFailed, BuiltImage
 from app.kernel.config import Settings
@@ -48,6 +48,9 @@ class ImageReconciler:
             await self._build(guard, image, machine, builder)
             return self._keep_seconds()
         if image.state == ImageState.READY:
+            if is_local(image) and await asyncio.to_thread(builder.find, image.id) is None:
+                await self._lose(guard)
+                return 0.0
             return await self._retire(guard)
         if image.state == ImageState.DELETED:
             await asyncio.to_thread(builder.remove, image.id)
@@ -106,6 +109,16 @@ class ImageReconciler:
 
     async def _seal(self, owner: str) -> None:
         await logs.seal(self._database, self._objects, owner)
+
+    async def _lose(self, guard: Guard) -> None:
+        """Somebody removed the image from the engine by hand: have it built again."""
+        async with self._database.session() as session:
+            await guard.check(session)
+            image = await session.get_one(Image, guard.lease.row_id)
+            if image.state == ImageState.READY:
+                image.state = ImageState.QUEUED
+                image.python = None
+                image.reference = None
 
     async def _retire(self, guard: Guard) -> float | None:
         """Mark an image that was not used for the days to keep it; its files go in the next step.

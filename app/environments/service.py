@@ -71,7 +71,8 @@ async def ensure_image(
         await session.flush()
         is_new = True
     await repository.touch(session, image.id)
-    if is_new:
+    # Whether the engine still has an image only a worker can see; it has it built again if not.
+    if is_new or (image.state == ImageState.READY and is_local(image)):
         await wake(session, Image, image.id)
     await session.refresh(image)
     return image, list(resolved.warnings)
@@ -102,6 +103,11 @@ async def remove_image(session: AsyncSession, workspace: Workspace, image_id: st
     image.reference = None
     await session.flush()
     await wake(session, Image, image_id)
+
+
+def is_local(image: Image) -> bool:
+    """Whether the image is in the engine alone, so that nothing can be pulled if it is gone."""
+    return image.reference is not None and "@" not in image.reference
 
 
 def current_build(image: Image) -> int:

@@ -119,6 +119,19 @@ async def test_an_environment_is_built_explained_and_removed(api: LiveApi) -> No
     assert again["packages"] == image["packages"]
 
 
+async def test_an_image_removed_from_the_engine_by_hand_is_built_again(api: LiveApi) -> None:
+    image_hash = await ask_for(api, "toml")
+    assert (await ended(api, image_hash))["state"] == "Ready"
+    with closing(docker_engine.client()) as engine:
+        engine.remove_image(f"{REPOSITORY}:{image_hash}")
+    assert await ask_for(api, "toml") == image_hash
+    image = await wait_for(
+        api, image_hash, lambda one: (one["state"], one["build_number"]) == ("Ready", 2)
+    )
+    assert list(image["packages"]) == ["toml"]
+    run_in(await reference_of(api, image_hash), "import toml")
+
+
 def assert_nothing_of_the_build_is_in(reference: str) -> None:
     with closing(docker_engine.client()) as engine:
         history = str(engine.history(reference)) + str(engine.inspect_image(reference))
