@@ -15,6 +15,7 @@ from app.environments import router as environments
 from app.experiments import router as experiments
 from app.health import router as health
 from app.imports import router as imports
+from app.leaks import router as leaks
 from app.metrics import router as metrics
 from app.models import router as models
 from app.nodes import router as nodes
@@ -27,6 +28,7 @@ from app.workspaces import router as workspaces
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
+    leaks.router,
     auth.router,
     workspaces.router,
     experiments.router,

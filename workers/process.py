@@ -15,6 +15,7 @@ from app.providers.base import Provider
 from app.providers.docker.provider import DockerProvider
 from app.providers.process.provider import ProcessProvider
 from app.storage.objects import ObjectStore
+from workers.collect_leaks import LeakCollector
 from workers.context import WorkerContext
 from workers.reconciler import Engine
 from workers.registry import make_reconcilers
@@ -82,12 +83,20 @@ class WorkerProcess:
             poll_seconds=settings.poll_seconds,
         )
         hints.engine = self._engine
+        self._leaks = LeakCollector(
+            context.database,
+            context.provider,
+            every_seconds=settings.leak_check_seconds,
+            grace_seconds=settings.leak_grace_seconds,
+        )
 
     async def run(self) -> None:
         """Throw away what crashed uploads left, then poll for ever."""
         clean = partial(self._objects.clean_incoming, older_than_seconds=_ABANDONED_SECONDS)
         await asyncio.to_thread(clean)
-        await self._engine.poll_forever()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._engine.poll_forever())
+            tasks.create_task(self._leaks.run_forever())
 
     async def close(self) -> None:
         """End the work in hand and close the connections."""

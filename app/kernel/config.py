@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     """How many GPUs the engine's machine has; engines do not tell."""
     node_url: str = ""
     """Address of the API as nodes reach it; empty: the public one."""
+    leak_check_seconds: float = 30.0
+    """How often a worker looks for nodes and networks that nobody owns."""
+    leak_grace_seconds: float = 300.0
+    """What nobody owns for so long is removed."""
     node_overcommit: float = 4.0
     """How many times the cores and memory of this machine may be handed out to virtual nodes."""
 

@@ -81,3 +81,9 @@ class Provider(Protocol):
 
     async def list_names(self) -> list[str]:
         """Names of all nodes of which anything is left, alive or not."""
+
+    async def list_networks(self) -> list[str]:
+        """Names of the private networks that exist."""
+
+    async def remove_network(self, name: str) -> None:
+        """Remove a private network that no node is in; "already gone" is success."""

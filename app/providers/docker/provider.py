@@ -75,6 +75,14 @@ class DockerProvider:
         """The nodes of which a container or a volume exists."""
         return await asyncio.to_thread(self._list_names)
 
+    async def list_networks(self) -> list[str]:
+        """The networks with our label."""
+        return await asyncio.to_thread(self._list_networks)
+
+    async def remove_network(self, name: str) -> None:
+        """Remove one of our networks unless a node is in it."""
+        await asyncio.to_thread(self._remove_unused_network, name)
+
     def _capacity(self) -> Capacity:
         with engine(self._url) as client:
             info = client.info()
@@ -200,6 +208,15 @@ class DockerProvider:
             volumes = client.volumes(filters=ours)["Volumes"] or []
         held += [found["Labels"] for found in volumes]
         return sorted({found[NODE_LABEL] for found in held if NODE_LABEL in found})
+
+    def _list_networks(self) -> list[str]:
+        ours = {"label": f"{OWNER_LABEL}={self._owner}"}
+        with engine(self._url) as client:
+            return sorted(found["Name"] for found in client.networks(filters=ours))
+
+    def _remove_unused_network(self, name: str) -> None:
+        with engine(self._url) as client:
+            self._remove_network(client, name)
 
     def _is_ours(self, found: dict[str, Any] | None) -> bool:
         return found is not None and (found["Config"]["Labels"] or {}).get(OWNER_LABEL) == (

@@ -68,6 +68,13 @@ class ProcessProvider:
         """The nodes whose folders exist."""
         return await asyncio.to_thread(self._list_names)
 
+    async def list_networks(self) -> list[str]:
+        """None: processes share this machine's."""
+        return []
+
+    async def remove_network(self, name: str) -> None:
+        """There is nothing to remove."""
+
     def _ensure(self, spec: NodeSpec) -> None:
         folder = self._nodes_dir / spec.name
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

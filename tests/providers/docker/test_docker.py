@@ -100,3 +100,14 @@ async def test_an_engine_that_is_away_is_an_error_of_the_provider(docker_image: 
     away = DockerProvider("tcp://127.0.0.1:1", owner=_OWNER, runner=RUNNER)
     with pytest.raises(ProviderError, match="cannot be reached"):
         await away.is_alive("tw-any-a1-n0")
+
+
+async def test_a_network_without_nodes_is_found_and_removed(provider: DockerProvider) -> None:
+    with closing(docker_engine.client()) as engine:
+        engine.create_network("tw-test-orphan", labels={"trainwright.owner": _OWNER})
+        assert await provider.list_networks() == ["tw-test-orphan"]
+
+        await provider.remove_network("tw-test-orphan")
+        await provider.remove_network("tw-test-orphan")
+
+        assert await provider.list_networks() == []

@@ -1,0 +1,52 @@
+"""Queries about what the provider holds without an owner."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import delete, func, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.runs.attempts import network_name
+from app.tables.deployment import Replica
+from app.tables.leak import Leak
+from app.tables.run import RunNode
+
+Thing = tuple[str, str]
+"""A kind and a name."""
+
+
+async def list_all(session: AsyncSession) -> Sequence[Leak]:
+    """All that is known, oldest first."""
+    return (await session.scalars(select(Leak).order_by(Leak.first_seen_at, Leak.name))).all()
+
+
+async def owned(session: AsyncSession) -> set[Thing]:
+    """What may be there: nodes of runs and replicas that were not removed, and their networks."""
+    nodes = await session.execute(
+        select(RunNode.name, RunNode.run_id, RunNode.attempt).where(RunNode.removed.is_(False))
+    )
+    found: set[Thing] = set()
+    for name, run_id, attempt in nodes:
+        found |= {("node", name), ("network", network_name(run_id, attempt))}
+    replicas = await session.scalars(select(Replica.name).where(Replica.removed.is_(False)))
+    return found | {("node", name) for name in replicas}
+
+
+async def note(session: AsyncSession, provider: str, things: set[Thing]) -> None:
+    """Write down what is seen now; what was seen before keeps its time, what is gone goes."""
+    keys = sorted(things)
+    gone = delete(Leak)
+    if keys:
+        gone = gone.where(tuple_(Leak.kind, Leak.name).not_in(keys))
+    await session.execute(gone)
+    if keys:
+        rows = [{"kind": kind, "name": name, "provider": provider} for kind, name in keys]
+        await session.execute(insert(Leak).values(rows).on_conflict_do_nothing())
+
+
+async def ripe(session: AsyncSession, *, grace_seconds: float) -> list[Thing]:
+    """What was seen without an owner for longer than the grace period."""
+    since = func.clock_timestamp() - timedelta(seconds=grace_seconds)
+    rows = await session.execute(select(Leak.kind, Leak.name).where(Leak.first_seen_at <= since))
+    return [(kind, name) for kind, name in rows]

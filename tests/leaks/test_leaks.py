@@ -1,0 +1,54 @@
+"""What nobody owns is shown, and removed after the grace period; what somebody owns stays."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from app.providers.process.provider import ProcessProvider
+from tests.live_api import LiveApi, live_api
+from workers.collect_leaks import LeakCollector
+from workers.process import RUNNER
+
+pytestmark = pytest.mark.anyio
+_URL = "http://api/v1/leaks"
+
+
+@pytest.fixture
+async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
+    async with live_api(tmp_path / "data", postgres_url, broker_url) as live:
+        yield live
+
+
+def collector(api: LiveApi, *, grace_seconds: float) -> LeakCollector:
+    provider = ProcessProvider(api.settings.data_dir / "nodes", runner=RUNNER)
+    return LeakCollector(api.database, provider, every_seconds=1, grace_seconds=grace_seconds)
+
+
+async def test_an_orphan_is_shown_and_then_removed(api: LiveApi) -> None:
+    folder = api.settings.data_dir / "nodes" / "tw-nobody-a1-n0"
+    folder.mkdir(parents=True)
+
+    await collector(api, grace_seconds=300).look()
+
+    shown = (await api.client.get(_URL)).json()["items"]
+    assert [(leak["kind"], leak["name"], leak["provider"]) for leak in shown] == [
+        ("node", "tw-nobody-a1-n0", "process")
+    ]
+    assert folder.exists()
+
+    await collector(api, grace_seconds=0).look()
+
+    assert not folder.exists()
+    assert (await api.client.get(_URL)).json()["items"] == []
+
+
+async def test_what_went_by_itself_is_no_longer_shown(api: LiveApi) -> None:
+    folder = api.settings.data_dir / "nodes" / "tw-nobody-a1-n0"
+    folder.mkdir(parents=True)
+    await collector(api, grace_seconds=300).look()
+    folder.rmdir()
+
+    await collector(api, grace_seconds=300).look()
+
+    assert (await api.client.get(_URL)).json()["items"] == []

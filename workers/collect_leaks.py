@@ -1,0 +1,72 @@
+"""Finds what is left at the provider without an owner, and removes it after a grace period."""
+
+import asyncio
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.kernel.db import Database
+from app.leaks import repository
+from app.providers.base import NotYetRemoved, Provider, ProviderError
+
+_log = structlog.get_logger(__name__)
+
+
+class LeakCollector:
+    """Looks again and again; several workers may do so at once."""
+
+    def __init__(
+        self, database: Database, provider: Provider, *, every_seconds: float, grace_seconds: float
+    ) -> None:
+        """Make the collector.
+
+        Args:
+            database: where owners are found and leaks are noted.
+            provider: where to look.
+            every_seconds: how often.
+            grace_seconds: for how long a thing may be without an owner before it is removed.
+        """
+        self._database = database
+        self._provider = provider
+        self._every_seconds = every_seconds
+        self._grace_seconds = grace_seconds
+
+    async def run_forever(self) -> None:
+        """Look, wait, look again; an outage only delays it."""
+        while True:
+            try:
+                await self.look()
+            except (ProviderError, SQLAlchemyError) as error:
+                _log.warning("leaks_not_looked_for", error=str(error).splitlines()[0])
+            await asyncio.sleep(self._every_seconds)
+
+    async def look(self) -> None:
+        """Look once: note what nobody owns, and remove what was noted long ago.
+
+        Raises:
+            ProviderError: the provider cannot be asked.
+        """
+        # The provider first: whatever is made has its row already, so nothing new looks unowned.
+        held = {("node", name) for name in await self._provider.list_names()}
+        held |= {("network", name) for name in await self._provider.list_networks()}
+        async with self._database.session() as session:
+            unowned = held - await repository.owned(session)
+            await repository.note(session, self._provider.name, unowned)
+            ripe = await repository.ripe(session, grace_seconds=self._grace_seconds)
+        gone = set()
+        for kind, name in ripe:
+            try:
+                await self._remove(kind, name)
+            except NotYetRemoved:
+                continue
+            gone.add((kind, name))
+            _log.warning("leak_removed", kind=kind, name=name)
+        if gone:
+            async with self._database.session() as session:
+                await repository.note(session, self._provider.name, unowned - gone)
+
+    async def _remove(self, kind: str, name: str) -> None:
+        if kind == "network":
+            await self._provider.remove_network(name)
+        else:
+            await self._provider.remove(name)
