@@ -63,6 +63,7 @@ def make_provider(settings: Settings, signer: Signer) -> Provider:
             owner=signer.installation_id,
             runner=RUNNER,
             gpus=settings.docker_gpus,
+            credentials_file=settings.registry_credentials_file,
         )
     return ProcessProvider(settings.data_dir / "nodes", runner=RUNNER)
 

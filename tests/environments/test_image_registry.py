@@ -10,6 +10,9 @@ from app.environments.docker_builder import REPOSITORY, DockerImageBuilder
 from app.environments.image_engine import ImageEngine
 from app.environments.resolved import ResolvedSpec
 from app.environments.venv_builder import BuildFailed, BuiltImage
+from app.providers.base import ProviderError
+from app.providers.docker.engine import engine as provider_engine
+from app.providers.docker.pull import pull_missing
 from tests import docker_engine
 from tests.environments.registry import PASSWORD, Registry, has_registry, private_registry
 
@@ -77,11 +80,14 @@ async def test_a_private_base_and_a_push_with_credentials_that_nobody_sees(
             assert PASSWORD not in seen + output
     finally:
         working.remove(wanted.spec_hash)
+    with (
+        pytest.raises(ProviderError, match="no basic auth credentials"),
+        provider_engine(docker_engine.DOCKER_URL) as client,
+    ):
+        pull_missing(client, built.reference, None)
     with closing(docker_engine.client()) as engine:
         assert not engine.images(name=f"{REPOSITORY}:{wanted.spec_hash}")
-        login = {"username": "bird", "password": PASSWORD}
-        name, _, digest = built.reference.partition("@")
-        engine.pull(name, tag=digest, auth_config=login)
+        pull_missing(engine, built.reference, registry.credentials_file)
         assert engine.inspect_image(built.reference)["Size"] == built.size_bytes
         engine.remove_image(built.reference)
         engine.remove_image(private_base)

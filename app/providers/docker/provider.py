@@ -22,6 +22,7 @@ from app.providers.docker.container import (
 )
 from app.providers.docker.engine import CONFLICT, NOT_FOUND, engine, is_status, words
 from app.providers.docker.payload import VOLUME, payload
+from app.providers.docker.pull import pull_missing
 
 _FORBIDDEN = 403
 _SERVER_ERROR = 500
@@ -37,7 +38,15 @@ class DockerProvider:
 
     name = "docker"
 
-    def __init__(self, url: str, *, owner: str, runner: Path, gpus: int = 0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        owner: str,
+        runner: Path,
+        gpus: int = 0,
+        credentials_file: Path | None = None,
+    ) -> None:
         """Make the provider.
 
         Args:
@@ -45,7 +54,9 @@ class DockerProvider:
             owner: this installation; written on everything that is made.
             runner: the runner's program.
             gpus: how many the engine's machine has.
+            credentials_file: of registries, for images that the engine lacks.
         """
+        self._credentials_file = credentials_file
         self._url = url
         self._owner = owner
         self._runner = runner.parent
@@ -96,6 +107,7 @@ class DockerProvider:
         with engine(self._url) as client:
             found = _inspect(client, spec.name)
             if found is None:
+                pull_missing(client, spec.image, self._credentials_file)
                 found = self._create(client, spec)
             self._check_ours(found["Config"]["Labels"], f"container {spec.name}")
             if not found["State"]["Running"]:
