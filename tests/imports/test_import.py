@@ -1,6 +1,5 @@
 """Jobs written for Azure ML become runs; what cannot is refused with its place."""
 
-import copy
 import io
 import zipfile
 from collections.abc import AsyncIterator
@@ -9,86 +8,11 @@ from typing import Any
 
 import pytest
 
-from app.imports.schemas import RunImport
 from app.imports.service import translate
-from app.kernel.errors import Invalid
+from tests.imports.documents import V1, V2, changed, envelope
 from tests.live_api import LiveApi, live_api
 
 pytestmark = pytest.mark.anyio
-
-V1: dict[str, Any] = {
-    "SnapshotId": "somewhere-else",
-    "Configuration": {
-        "script": "train.py",
-        "arguments": ["--data", "DatasetConsumptionConfig:digits", "--rate", 0.5],
-        "target": "cpu",
-        "communicator": "None",
-        "nodeCount": 1,
-        "maxRunDurationSeconds": 600,
-        "history": {"outputCollection": True},
-        "environment": {
-            "name": "mine",
-            "environmentVariables": {"COLOUR": "blue"},
-            "docker": {"baseImage": "registry.example/base:1", "shmSize": "2g"},
-            "python": {
-                "condaDependencies": {
-                    "channels": ["conda-forge"],
-                    "dependencies": [
-                        "python=3.11.4",
-                        "pip",
-                        {"pip": ["azureml-defaults", "tensorflow-gpu==2.16.1", "pillow>=9"]},
-                    ],
-                }
-            },
-            "r": None,
-        },
-        "data": {
-            "digits": {
-                "dataLocation": {"dataset": {"id": "x", "name": "all digits", "version": 3}},
-                "mechanism": "download",
-            }
-        },
-    },
-}
-V2: dict[str, Any] = {
-    "properties": {
-        "jobType": "Command",
-        "command": "python train.py --n ${{inputs.n}} --data ${{ inputs.data }}",
-        "codeId": "/subscriptions/s/codes/c/versions/1",
-        "computeId": "/subscriptions/s/computes/cpu",
-        "experimentName": "second",
-        "environmentId": "azureml:AzureML-tensorflow-2.16-cuda12@latest",
-        "inputs": {
-            "n": {"jobInputType": "literal", "value": "7"},
-            "data": {"jobInputType": "uri_folder", "uri": "azureml:digits:2", "mode": "Download"},
-        },
-        "limits": {"jobLimitsType": "Command", "timeout": "PT1H30M"},
-        "resources": {"instanceCount": 1},
-        "tags": {"a": "b"},
-    }
-}
-
-
-def envelope(job: dict[str, Any], **more: Any) -> RunImport:
-    return RunImport.model_validate({"job": job, "snapshot_id": "snap_1", **more})
-
-
-def changed(job: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """A copy of a job with another value at a place."""
-    copied: dict[str, Any] = copy.deepcopy(job)
-    *parents, last = path.split("/")
-    place = copied
-    for name in parents:
-        place = place[name]
-    place[last] = value
-    return copied
-
-
-def refusal(body: RunImport) -> tuple[str, str]:
-    with pytest.raises(Invalid) as caught:
-        translate(body)
-    first = caught.value.errors[0]
-    return first.pointer, first.code
 
 
 def test_a_run_configuration_becomes_a_run() -> None:
@@ -239,68 +163,6 @@ def test_the_distribution_of_a_job_is_taken_over(
     assert run.node_count == 3
     assert run.distribution is not None
     assert run.distribution.model_dump(exclude_unset=True) == distribution
-
-
-_CONFIGURATION = "Configuration"
-_CONDA = f"{_CONFIGURATION}/environment/python/condaDependencies/dependencies"
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "pointer"),
-    [
-        (f"{_CONFIGURATION}/arguments", ["DatasetConsumptionConfig:no"], "arguments/0"),
-        (f"{_CONFIGURATION}/arguments", [{"a": 1}], "arguments/0"),
-        (f"{_CONFIGURATION}/data/digits/mechanism", "direct", "data/digits/mechanism"),
-        (f"{_CONFIGURATION}/data/digits/dataLocation", {"uri": {}}, "data/digits/dataLocation"),
-        (f"{_CONFIGURATION}/outputData", {"x": {}}, "outputData"),
-        (f"{_CONFIGURATION}/dataReferences", {"x": {}}, "dataReferences"),
-        (f"{_CONFIGURATION}/maxRunDurationSeconds", 0, "maxRunDurationSeconds"),
-        (f"{_CONFIGURATION}/nodeCount", 0, "nodeCount"),
-        (f"{_CONFIGURATION}/communicator", "Carrier pigeons", "communicator"),
-        (f"{_CONFIGURATION}/target", "a b", "target"),
-        (f"{_CONFIGURATION}/script", None, ""),
-        (f"{_CONFIGURATION}/environment/python/userManagedDependencies", True,
-         "environment/python/userManagedDependencies"),
-        (f"{_CONFIGURATION}/environment/docker/baseDockerfile", "FROM x",
-         "environment/docker/baseDockerfile"),
-        (f"{_CONFIGURATION}/environment/r", {"rVersion": "4"}, "environment/r"),
-        (_CONDA, [{"pip": ["numpy", "git+https://x/y"]}],
-         "environment/python/condaDependencies/dependencies/0/pip/1"),
-        (_CONDA, [{"cran": ["x"]}], "environment/python/condaDependencies/dependencies/0/cran"),
-        (_CONDA, ["python=2.7"], "environment/python/condaDependencies"),
-    ],
-)  # fmt: skip
-def test_what_a_configuration_cannot_be_is_named(path: str, value: Any, pointer: str) -> None:
-    found, _ = refusal(envelope(changed(V1, path, value), experiment_name="e"))
-    expected = f"/job/{_CONFIGURATION}/{pointer}" if pointer else "/job"
-    assert found.startswith(expected), found
-
-
-@pytest.mark.parametrize(
-    ("path", "value", "pointer"),
-    [
-        ("properties/jobType", "Sweep", "jobType"),
-        ("properties/command", "echo ${{outputs.x}}", "command"),
-        ("properties/outputs", {"x": {}}, "outputs/x"),
-        ("properties/environmentId", None, "environmentId"),
-        ("properties/environmentId", "azureml:AzureML-sklearn-1.0:1", "environmentId"),
-        ("properties/limits", {"timeout": "soon"}, "limits/timeout"),
-        ("properties/resources", {"instanceCount": 1000}, "resources/instanceCount"),
-        ("properties/distribution", {"distributionType": "Ray"}, "distribution/distributionType"),
-        ("properties/inputs", {"n": {"jobInputType": "literal"}}, "command"),
-        ("properties/inputs/data/uri", "https://example.org/x", "inputs/data/uri"),
-        ("properties/inputs/data/mode", "Direct", "inputs/data/mode"),
-        ("properties/inputs/data/jobInputType", "mltable", "inputs/data/jobInputType"),
-        ("properties/surprise", {"x": 1}, "surprise"),
-    ],
-)  # fmt: skip
-def test_what_a_job_cannot_be_is_named(path: str, value: Any, pointer: str) -> None:
-    assert refusal(envelope(changed(V2, path, value)))[0] == f"/job/properties/{pointer}"
-
-
-@pytest.mark.parametrize("job", [{}, {"name": "x"}, {"Configuration": 3}, {"properties": []}])
-def test_other_documents_are_refused(job: dict[str, Any]) -> None:
-    assert refusal(envelope(job))[0].startswith("/job")
 
 
 @pytest.fixture
