@@ -18,6 +18,8 @@ from tests.environments.registry import PASSWORD, Registry, has_registry, privat
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.slow]
 
+CANARY = "canary-of-the-package-index"
+
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
@@ -50,7 +52,11 @@ def spec(base: str) -> ResolvedSpec:
 
 def builder(registry: Registry, *, credentials_file: Path | None) -> DockerImageBuilder:
     engine = ImageEngine(docker_engine.DOCKER_URL, credentials_file=credentials_file)
-    return DockerImageBuilder(engine, registry=f"{registry.address}/workspace/environments")
+    return DockerImageBuilder(
+        engine,
+        registry=f"{registry.address}/workspace/environments",
+        environ={"UV_DEFAULT_INDEX": f"http://bird:{CANARY}@index.example/simple"},
+    )
 
 
 async def build(builder: DockerImageBuilder, spec: ResolvedSpec) -> tuple[BuiltImage, str]:
@@ -78,6 +84,7 @@ async def test_a_private_base_and_a_push_with_credentials_that_nobody_sees(
         with closing(docker_engine.client()) as engine:
             seen = str(engine.history(built.reference)) + str(engine.inspect_image(built.reference))
             assert PASSWORD not in seen + output
+            assert CANARY not in seen + output
     finally:
         working.remove(wanted.spec_hash)
     with (
