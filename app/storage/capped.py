@@ -28,6 +28,11 @@ class CappedFile(io.RawIOBase):
         return self._source.tell()
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        if whence == io.SEEK_SET and offset < 0:
+            # Where a damaged index points to; the file itself would call it an argument error.
+            raise ArchiveRejected(
+                "the archive's index points before its beginning", code="archive_malformed"
+            )
         return self._source.seek(offset, whence)
 
     def read(self, size: int | None = -1, /) -> bytes:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from app.storage.archives import open_archive
@@ -328,6 +328,7 @@ def test_endless_chains_of_extended_headers_are_refused(tmp_path: Path) -> None:
     assert refusal(tmp_path, block * 5000) in ("archive_malformed", "archive_too_many_files")
 
 
+@example(data=b"\x8e", position=319, kind="z")  # an entry that lies before the beginning
 @given(data=st.binary(max_size=300), position=st.integers(0, 6000), kind=st.sampled_from("tgz"))
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
