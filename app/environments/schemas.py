@@ -76,7 +76,7 @@ class ImageRead(ImageSummary):
     reference: str | None = Field(
         description="The container image: repository@digest in a registry, else the engine's id"
     )
-    lock: str | None = Field(description="Pinned requirements with hashes")
+    lock: str | None = Field(description="Pinned requirements; with hashes in virtual environments")
     packages: dict[str, str] = Field(description="What is installed: name and version")
     built_because: BuildReason | None = Field(
         default=None, description="What differs from the nearest earlier image"
