@@ -146,12 +146,16 @@ class DeploymentReconciler:
                 gpus=int(wanted["gpu"]),
             )
         )
+        address = await self._context.provider.address(replica.name)
         async with self._context.database.session() as session:
             await guard.check(session)
+            named = update(Replica).where(Replica.name == replica.name)
+            # The replica may have been faster than this transaction.
+            await session.execute(named.values(address=address))
             await session.execute(
-                update(Replica)
-                .where(Replica.name == replica.name, Replica.state == "Assigned")
-                .values(state="Launched", launched_at=func.clock_timestamp())
+                named.where(Replica.state == "Assigned").values(
+                    state="Launched", launched_at=func.clock_timestamp()
+                )
             )
 
     async def _remove(self, guard: Guard, names: Sequence[str]) -> bool:

@@ -97,6 +97,8 @@ def _command(settings: Settings, python: str, version: ModelVersion) -> list[Any
         PACKAGE,
         "--model-dir",
         {"template": f"${{{{inputs.{_MODEL}}}}}{below}"},
+        "--host",
+        settings.serving_host,
         "--port-file",
         "port",
         "--max-body-bytes",

@@ -20,11 +20,11 @@ class Target:
 
     Attributes:
         deployment: its row.
-        replicas: name and port of each, those of the newest generation first.
+        replicas: name, address and port of each, those of the newest generation first.
     """
 
     deployment: Deployment
-    replicas: tuple[tuple[str, int], ...]
+    replicas: tuple[tuple[str, str, int], ...]
 
 
 async def find(session: AsyncSession, workspace_id: str, name: str) -> Deployment | None:
@@ -127,9 +127,10 @@ async def find_target(session: AsyncSession, workspace: str, name: str) -> Targe
         Replica.state == "Serving",
         Replica.removed.is_(False),
         Replica.port.is_not(None),
+        Replica.address.is_not(None),
     )
     statement = (
-        select(Deployment, Replica.name, Replica.port)
+        select(Deployment, Replica.name, Replica.address, Replica.port)
         .join(Workspace, Workspace.id == Deployment.workspace_id)
         .outerjoin(Replica, can_answer)
         .where(Workspace.name == workspace, Deployment.name == name)
@@ -138,4 +139,9 @@ async def find_target(session: AsyncSession, workspace: str, name: str) -> Targe
     rows = (await session.execute(statement)).all()
     if not rows:
         return None
-    return Target(rows[0][0], tuple((name, port) for _, name, port in rows if name and port))
+    return Target(
+        rows[0][0],
+        tuple(
+            (name, address, port) for _, name, address, port in rows if name and address and port
+        ),
+    )

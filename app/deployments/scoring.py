@@ -50,10 +50,10 @@ async def score(
     Raises:
         NotReady: no replica could be reached.
     """
-    for name, port in _in_turn(target.replicas):
+    for name, address, port in _in_turn(target.replicas):
         try:
             answer = await client.post(
-                f"http://127.0.0.1:{port}/v1/predict",
+                f"http://{address}:{port}/v1/predict",
                 content=body,
                 headers={
                     "Authorization": f"Bearer {replica_token(signer, name)}",
@@ -68,7 +68,7 @@ async def score(
     raise NotReady(_why(target), retry_after_seconds=_RETRY_AFTER_SECONDS)
 
 
-def _in_turn(replicas: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+def _in_turn(replicas: tuple[tuple[str, str, int], ...]) -> tuple[tuple[str, str, int], ...]:
     if not replicas:
         return ()
     first = next(_turn) % len(replicas)

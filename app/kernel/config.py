@@ -104,6 +104,14 @@ class Settings(BaseSettings):
         """Where nodes find the object store's files; None: they have them from the API."""
         return str(self.data_dir / "objects") if self.provider == "process" else None
 
+    @property
+    def serving_host(self) -> str:
+        """The address that a replica's serving program listens on, on its node.
+
+        A container has a network of its own; there, the loopback address would be nobody's.
+        """
+        return "127.0.0.1" if self.provider == "process" else "0.0.0.0"  # noqa: S104
+
     def node_folder(self, name: str) -> Path:
         """A node's folder as the node itself sees it."""
         if self.provider == "process":

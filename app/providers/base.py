@@ -79,6 +79,9 @@ class Provider(Protocol):
     async def is_alive(self, name: str) -> bool:
         """Whether the node runs now."""
 
+    async def address(self, name: str) -> str | None:
+        """Where this machine reaches what listens on the node; None: it is not known now."""
+
     async def list_names(self) -> list[str]:
         """Names of all nodes of which anything is left, alive or not."""
 

@@ -53,6 +53,8 @@ class Replica(Base):
     state: Mapped[str] = mapped_column(server_default="Assigned")
     """Assigned, Launched, Serving, Exited or Lost."""
     removed: Mapped[bool] = mapped_column(server_default="false")
+    address: Mapped[str | None]
+    """Where the API reaches the node, as its provider says; known once it was started."""
     port: Mapped[int | None]
     heartbeat_at: Mapped[datetime | None]
     launched_at: Mapped[datetime | None]

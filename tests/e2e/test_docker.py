@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ import pytest
 from app.environments.docker_builder import DockerImageBuilder
 from app.environments.image_engine import ImageEngine
 from app.providers.docker.container import OWNER_LABEL
+from examples import demo
+from examples.walk.plan import Walk
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
 from tests import docker_engine
@@ -36,6 +39,7 @@ def stack(docker_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "TRAINWRIGHT_DOCKER_URL": docker_engine.DOCKER_URL,
         "TRAINWRIGHT_BASE_IMAGES": f'{{"3.11": "{_NAME}"}}',
         "TRAINWRIGHT_BUILD_CA_FILE": os.environ.get("SSL_CERT_FILE", ""),
+        "TRAINWRIGHT_FETCH_ALLOW": '["127.0.0.1"]',
         "TRAINWRIGHT_HEARTBEAT_SECONDS": "0.5",
     }
     folder = tmp_path_factory.mktemp("docker").resolve() / "data"
@@ -82,6 +86,23 @@ def await_that(what: Callable[[], object], complaint: str, *, seconds: float = 6
     while not what():
         assert time.monotonic() < deadline, complaint
         time.sleep(0.1)
+
+
+@pytest.mark.timeout(1200)
+def test_the_whole_walk(
+    stack: Stack, digits: Path, digits_address: str, tmp_path: Path, talk: Talk
+) -> None:
+    walk = Walk(
+        talk=talk,
+        job=demo.tensorflow_job(version=demo.TENSORFLOW, epochs=5),
+        folder=tmp_path,
+        digits=digits,
+        digits_address=digits_address,
+    )
+
+    demo.take(walk)
+
+    assert walk.accuracy >= 0.9
 
 
 def test_a_run_in_a_container_completes(talk: Talk) -> None:

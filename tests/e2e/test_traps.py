@@ -14,8 +14,10 @@ submit = partial(scripts.submit, workspace="traps")
 await_status = partial(scripts.await_status, workspace="traps")
 
 EAGER = """
-import sys
+import os, sys
 from azureml.core import Run
+for name in ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
+    print(name, int(os.environ[name]))
 run = Run.get_context()
 for number in range(20):
     run.log("loss", number)
@@ -54,6 +56,16 @@ def test_points_without_a_step_or_all_at_step_0_stay_apart(
     assert [point["value"] for point in metric["points"]] == sorted(
         point["value"] for point in metric["points"]
     )
+
+
+def test_a_tracking_server_that_is_away_cannot_hold_up_training_for_minutes(
+    talk: Talk, failed_run: dict[str, Any]
+) -> None:
+    path = f"/v1/workspaces/traps/runs/{failed_run['id']}/logs?stream=user_logs/std_log.txt"
+    log = talk.client.get(path, headers=talk.authorization()).text
+    limits = dict(line.split() for line in log.splitlines())
+    retries = int(limits["MLFLOW_HTTP_REQUEST_MAX_RETRIES"])
+    assert (retries + 1) * int(limits["MLFLOW_HTTP_REQUEST_TIMEOUT"]) <= 60
 
 
 def test_outputs_with_awkward_names_are_kept_though_the_script_failed(

@@ -1,4 +1,4 @@
-"""Serve one model: `python -m serving --model-dir M --port-file P [--token-file T]`.
+"""Serve one model: `python -m serving --model-dir M --port-file P [--host H] [--token-file T]`.
 
 Runs inside the replica's own environment, started by the runner. It listens on a port of the
 system's choice, says which in the port file, and is ready (`GET /v1/ready` answers 200) only
@@ -42,7 +42,7 @@ def main(arguments: List[str]) -> int:
         max_body_bytes=options.max_body_bytes,
         deadline_seconds=options.deadline_seconds,
     )
-    listener = _listen()
+    listener = _listen(options.host)
     config = uvicorn.Config(
         create_app(replica), log_level="warning", access_log=False, timeout_graceful_shutdown=5
     )
@@ -71,6 +71,7 @@ def main(arguments: List[str]) -> int:
 def _parse(arguments: List[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="serving")
     parser.add_argument("--model-dir", type=Path, required=True)
+    parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port-file", type=Path, required=True)
     parser.add_argument("--token-file", type=Path)
     parser.add_argument("--threads", type=int, default=1)
@@ -87,11 +88,11 @@ def _read_token(path: Path | None) -> str:
     return given or secrets.token_urlsafe(32)
 
 
-def _listen() -> socket.socket:
+def _listen(host: str) -> socket.socket:
     # asyncio switches off Nagle's delay only for sockets that name their protocol.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.bind(("127.0.0.1", 0))
+    listener.bind((host, 0))
     listener.listen(1024)  # before the port is told: who reads it can connect
     listener.set_inheritable(False)
     return listener

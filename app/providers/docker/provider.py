@@ -82,6 +82,10 @@ class DockerProvider:
         """Whether the container runs, as the engine's inspection says."""
         return await asyncio.to_thread(self._is_alive, name)
 
+    async def address(self, name: str) -> str | None:
+        """The container's address on its bridge network, which the engine's machine reaches."""
+        return await asyncio.to_thread(self._address, name)
+
     async def list_names(self) -> list[str]:
         """The nodes of which a container or a volume exists."""
         return await asyncio.to_thread(self._list_names)
@@ -212,6 +216,14 @@ class DockerProvider:
         with engine(self._url) as client:
             found = _inspect(client, name)
         return found is not None and self._is_ours(found) and bool(found["State"]["Running"])
+
+    def _address(self, name: str) -> str | None:
+        with engine(self._url) as client:
+            found = _inspect(client, name)
+        if found is None or not self._is_ours(found):
+            return None
+        networks = found["NetworkSettings"]["Networks"].values()
+        return next((network["IPAddress"] for network in networks if network["IPAddress"]), None)
 
     def _list_names(self) -> list[str]:
         ours = {"label": f"{OWNER_LABEL}={self._owner}"}

@@ -18,6 +18,7 @@ import psutil
 
 from app.providers.base import Capacity, NodeSpec, NotYetRemoved, ProviderError
 
+LOOPBACK = "127.0.0.1"
 NODE_VARIABLE = "TRAINWRIGHT_NODE"
 """Every process of a node carries its name in this variable."""
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
@@ -63,6 +64,10 @@ class ProcessProvider:
     async def is_alive(self, name: str) -> bool:
         """Whether the runner holds its lock."""
         return await asyncio.to_thread(self._is_alive, name)
+
+    async def address(self, name: str) -> str | None:
+        """The loopback address: nodes are processes of this machine."""
+        return LOOPBACK if await self.is_alive(name) else None
 
     async def list_names(self) -> list[str]:
         """The nodes whose folders exist."""

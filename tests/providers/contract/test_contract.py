@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tests.providers.contract.conftest import World
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -69,6 +70,33 @@ async def test_removing_ends_what_runs_and_leaves_nothing(world: World) -> None:
 
     assert not await world.provider.is_alive(spec.name)
     assert await world.provider.list_names() == []
+
+
+async def test_what_listens_on_a_node_is_reached_at_its_address(world: World) -> None:
+    script = (
+        "import http.server, threading\n"
+        "server = http.server.HTTPServer(('', 0), http.server.SimpleHTTPRequestHandler)\n"
+        "print(server.server_address[1], flush=True)\n"
+        "server.serve_forever()\n"
+    )
+    spec = world.spec(script=script)
+    await world.provider.ensure(spec)
+    address = await world.provider.address(spec.name)
+    assert address is not None
+
+    async def is_listening() -> bool:
+        return world.api.text().endswith("\n")
+
+    await until(is_listening)
+    port = int(world.api.text())
+
+    reader, writer = await asyncio.open_connection(address, port)
+
+    writer.write(b"GET / HTTP/1.0\r\n\r\n")
+    assert (await reader.readline()).split()[1] == b"200"
+    writer.close()
+    await world.provider.remove(spec.name)
+    assert await world.provider.address(spec.name) is None
 
 
 async def test_what_is_gone_already_is_success(world: World) -> None:
