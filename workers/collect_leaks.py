@@ -36,7 +36,9 @@ class LeakCollector:
         while True:
             try:
                 await self.look()
-            except (ProviderError, SQLAlchemyError) as error:
+            except (ProviderError, SQLAlchemyError, OSError) as error:
+                # OSError: another worker may be removing the same folder. Whatever ended this
+                # loop would end the worker's poller beside it.
                 _log.warning("leaks_not_looked_for", error=str(error).splitlines()[0])
             await asyncio.sleep(self._every_seconds)
 

@@ -1,12 +1,15 @@
 """What nobody owns is shown, and removed after the grace period; what somebody owns stays."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from app.providers.process.provider import ProcessProvider
 from tests.live_api import LiveApi, live_api
+from tests.waiting import until
 from workers.collect_leaks import LeakCollector
 from workers.process import RUNNER
 
@@ -22,7 +25,7 @@ async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterat
 
 def collector(api: LiveApi, *, grace_seconds: float) -> LeakCollector:
     provider = ProcessProvider(api.settings.data_dir / "nodes", runner=RUNNER)
-    return LeakCollector(api.database, provider, every_seconds=1, grace_seconds=grace_seconds)
+    return LeakCollector(api.database, provider, every_seconds=0.05, grace_seconds=grace_seconds)
 
 
 async def test_an_orphan_is_shown_and_then_removed(api: LiveApi) -> None:
@@ -52,3 +55,24 @@ async def test_what_went_by_itself_is_no_longer_shown(api: LiveApi) -> None:
     await collector(api, grace_seconds=300).look()
 
     assert (await api.client.get(_URL)).json()["items"] == []
+
+
+async def test_a_trouble_of_the_file_system_does_not_end_the_looking(api: LiveApi) -> None:
+    nodes = api.settings.data_dir / "nodes"
+    nodes.parent.mkdir(parents=True, exist_ok=True)
+    nodes.write_text("no folder")
+    looking = asyncio.create_task(collector(api, grace_seconds=300).run_forever())
+    try:
+        await asyncio.wait([looking], timeout=1)
+        assert not looking.done()
+        nodes.unlink()
+        (nodes / "tw-nobody-a1-n0").mkdir(parents=True)
+
+        async def is_shown() -> bool:
+            return bool((await api.client.get(_URL)).json()["items"])
+
+        await until(is_shown)
+    finally:
+        looking.cancel()
+        with suppress(asyncio.CancelledError):
+            await looking
