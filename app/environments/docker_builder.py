@@ -24,14 +24,20 @@ from app.environments.dockerfile import (
     PYTHON_PATH,
     STAGE_LABEL,
 )
-from app.environments.image_build import Progress, build_context, build_variables
+from app.environments.image_build import (
+    Progress,
+    build_context,
+    build_variables,
+    proxy_arguments,
+)
 from app.environments.image_engine import EngineRefused, EngineUnavailable, ImageEngine, Record
 from app.environments.interpreters import Interpreter
 from app.environments.resolved import ResolvedSpec
 from app.environments.venv_builder import DEFAULT_TIMEOUT_SECONDS, BuildFailed, BuiltImage
 
 REPOSITORY = "trainwright/environment"
-_NO_SOLUTION = "No solution found"  # the words of uv
+# The words of uv, and those of apt.
+_NO_SOLUTION = ("No solution found", "Unable to locate package", "has no installation candidate")
 
 
 class DockerImageBuilder:
@@ -144,7 +150,8 @@ class DockerImageBuilder:
                 else:
                     await self._old_build(context, tag, on_output)
         except EngineRefused as error:
-            code = "resolution_failed" if _NO_SOLUTION in error.words else "install_failed"
+            is_unknown = any(said in error.words for said in _NO_SOLUTION)
+            code = "resolution_failed" if is_unknown else "install_failed"
             text = f"The image cannot be built:\n{error.words}"
             raise BuildFailed(code, text) from error
 
@@ -156,6 +163,7 @@ class DockerImageBuilder:
                 fileobj=context,
                 custom_context=True,
                 tag=tag,
+                buildargs=proxy_arguments(self._environ),
                 rm=True,
                 forcerm=True,
                 decode=True,

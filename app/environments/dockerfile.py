@@ -1,7 +1,7 @@
 """The Dockerfile of an environment, and the files it is built from; pure functions.
 
-The steps go from what changes least to what changes most: base image, tools, interpreter,
-framework, the user's packages. A changed package repeats the last step only.
+The steps go from what changes least to what changes most: base image, Debian packages,
+interpreter, framework, the user's packages. A changed package repeats the last step only.
 
 What the build alone needs (uv, certificates, the package index and its credentials, proxies) lies
 in ``tools/`` of the context. BuildKit mounts it for the steps that use it. The old builder cannot
@@ -9,6 +9,7 @@ mount: there it is copied into a stage that is thrown away, of which only the fi
 is taken over. Either way nothing of it is in the image, its history or its configuration.
 """
 
+import hashlib
 import shlex
 from collections.abc import Mapping
 from typing import Protocol
@@ -28,6 +29,7 @@ _TOOLS = "/trainwright/tools"
 _LISTS = "/trainwright/lists"
 # The engine would colour what comes on standard error, in pieces.
 _SHELL = f"exec 2>&1 && . {_TOOLS}/environment"
+_NO_APT = "The base image has no apt-get, so apt_packages cannot be installed in it."
 _CACHE_MOUNT = "--mount=type=cache,target=/trainwright/cache"
 _TOOLS_MOUNT = f"--mount=type=bind,source=tools,target={_TOOLS}"
 
@@ -40,7 +42,8 @@ def dockerfile(spec: ResolvedSpec, *, with_mounts: bool) -> str:
         with_mounts: BuildKit: mounts, a cache and one layer a step; else the old builder.
     """
     assert spec.base is not None
-    lines = [f"FROM {spec.base} AS system"]
+    lines = [f"FROM {spec.base} AS system", "USER root"]
+    lines += _system_steps(spec, with_mounts=with_mounts)
     if with_mounts:
         lines += ["FROM system", *_install_steps(spec, _mounted)]
     else:
@@ -52,6 +55,35 @@ def dockerfile(spec: ResolvedSpec, *, with_mounts: bool) -> str:
         f"LABEL {LABEL}={spec.spec_hash}",
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _system_steps(spec: ResolvedSpec, *, with_mounts: bool) -> list[str]:
+    """Debian packages, before anything that may need them; in the image, and where it is built.
+
+    The old builder cannot lend a step certificates without leaving them in the image; proxies it
+    gets as predefined build arguments, which are in no history.
+    """
+    if not spec.apt_packages:
+        return []
+    names = " ".join(shlex.quote(name) for name in spec.apt_packages)
+    install = (
+        f"{{ command -v apt-get || {{ echo '{_NO_APT}'; exit 1; }}; }} && apt-get update && "
+        f"DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends {names}"
+    )
+    if not with_mounts:
+        return [f"RUN exec 2>&1 && {install} && rm -rf /var/lib/apt/lists/*"]
+    # Of one base, so that no other distribution's lists are met.
+    name = hashlib.sha256(str(spec.base).encode()).hexdigest()[:12]
+    mounts = [
+        f"--mount=type=cache,sharing=locked,id=trainwright-{kind}-{name},target={path}"
+        for kind, path in (("lists", "/var/lib/apt/lists"), ("archives", "/var/cache/apt"))
+    ]
+    return [f"RUN {' '.join([*mounts, _TOOLS_MOUNT])} {_SHELL} && {install}"]
+
+
+def apt_configuration() -> str:
+    """``tools/apt.conf``: has apt trust ``tools/ca.crt``."""
+    return f'Acquire::https::CAInfo "{_TOOLS}/ca.crt";\n'
 
 
 def build_lists(spec: ResolvedSpec, lock: str | None = None) -> dict[str, str]:
@@ -90,6 +122,7 @@ def build_environment(environ: Mapping[str, str], *, has_ca_bundle: bool) -> str
     if has_ca_bundle:
         names = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
         variables |= dict.fromkeys(names, f"{_TOOLS}/ca.crt")
+        variables["APT_CONFIG"] = f"{_TOOLS}/apt.conf"
     return _lines([f"export {k}={shlex.quote(v)}" for k, v in sorted(variables.items())])
 
 

@@ -45,6 +45,13 @@ class PythonUnavailable(Invalid):
     title = "Python version not available here"
 
 
+class AptUnavailable(Invalid):
+    """Debian packages were asked for where environments are no container images."""
+
+    code = "apt_unavailable"
+    title = "No Debian packages here"
+
+
 class CondaUnavailable(Invalid):
     """conda packages were asked for and no tool to install them is here."""
 

@@ -21,9 +21,13 @@ class Difference:
 
 
 def differences(spec: dict[str, Any], earlier: dict[str, Any]) -> list[Difference]:
-    """The inputs of two canonical specifications that differ, in the order of the first."""
+    """The inputs of two canonical specifications that differ, in the order of the first.
+
+    An input that only the earlier one has counts too: Debian packages, for instance, are in a
+    specification only where there are some.
+    """
     found = []
-    for name in spec:
+    for name in [*spec, *(name for name in earlier if name not in spec)]:
         now, before = _values(spec.get(name)), _values(earlier.get(name))
         added = [value for value in now if value not in before]
         removed = [value for value in before if value not in now]

@@ -12,7 +12,12 @@ from typing import IO
 import uv
 
 from app.environments.commands import Output, tool_environment
-from app.environments.dockerfile import build_environment, build_lists, dockerfile
+from app.environments.dockerfile import (
+    apt_configuration,
+    build_environment,
+    build_lists,
+    dockerfile,
+)
 from app.environments.image_engine import Record
 from app.environments.resolved import ResolvedSpec
 
@@ -42,6 +47,7 @@ def build_context(
         _add(tar, "tools/uv", Path(uv.find_uv_bin()).read_bytes(), mode=0o755)
         if ca_file is not None:
             _add(tar, "tools/ca.crt", ca_file.read_bytes())
+            _add(tar, "tools/apt.conf", apt_configuration().encode())
     file.seek(0)
     return file
 
@@ -55,6 +61,11 @@ def build_variables(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
         if (name.startswith(_PASSED_PREFIX) or name.lower() in _PROXY_NAMES)
         and not name.endswith(("_DIR", "_FILE"))
     }
+
+
+def proxy_arguments(environ: Mapping[str, str]) -> dict[str, str]:
+    """Proxies as build arguments, which the engine keeps out of the history (predefined ones)."""
+    return {name: value for name, value in environ.items() if name.lower() in _PROXY_NAMES}
 
 
 class Progress:

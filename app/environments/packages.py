@@ -1,4 +1,4 @@
-"""Package names as users may give them: pip requirement lines and conda specifications.
+"""Package names as users may give them: pip requirements, conda and Debian packages.
 
 Only names with versions from the operator's package index are taken. Options, addresses and paths
 would let a request choose where code comes from (see the dependency confusion of torchtriton,
@@ -16,6 +16,10 @@ from pydantic_core import PydanticCustomError
 MAX_LINE_LENGTH = 500
 _CONDA_SPECIFICATION = re.compile(
     r"^(?P<name>[A-Za-z0-9_][A-Za-z0-9_.-]*)(?P<version>\s*[=<>!~][A-Za-z0-9_.*+,|<>=!~ -]*)?$"
+)
+# With a minus at its end, apt would remove the package.
+_APT_PACKAGE = re.compile(
+    r"^[a-z0-9][a-z0-9+.-]{0,100}[a-z0-9+](=[A-Za-z0-9][A-Za-z0-9.+~:-]{0,100})?$"
 )
 _CONDA_CHANNEL = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*$")
 
@@ -88,6 +92,22 @@ def canonical_conda_channel(line: str) -> str:
     if not _CONDA_CHANNEL.match(text):
         raise PydanticCustomError(
             "conda_channel_invalid", "Give channels by name, e.g. 'conda-forge', not by address."
+        )
+    return text
+
+
+def canonical_apt_package(line: str) -> str:
+    """A Debian package by name, or ``name=version``; Debian policy 5.6.1 and 5.6.12 say how.
+
+    Raises:
+        PydanticCustomError: an option, a path, or not a package.
+    """
+    text = line.strip()
+    if not _APT_PACKAGE.match(text):
+        raise PydanticCustomError(
+            "apt_package_invalid",
+            "This is no Debian package such as 'libgl1' or 'libgl1=1.6.0-1'; packages come from "
+            "the sources that the base image names.",
         )
     return text
 

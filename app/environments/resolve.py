@@ -5,7 +5,12 @@ from dataclasses import replace
 
 from packaging.requirements import Requirement
 
-from app.environments.errors import CondaUnavailable, FrameworkUnavailable, PythonUnavailable
+from app.environments.errors import (
+    AptUnavailable,
+    CondaUnavailable,
+    FrameworkUnavailable,
+    PythonUnavailable,
+)
 from app.environments.frameworks import (
     TENSORFLOW_NAMES,
     Series,
@@ -37,10 +42,12 @@ def resolve(spec: EnvironmentSpec, machine: Machine, *, pointer: str = "") -> Re
     Raises:
         FrameworkUnavailable: no Python here can have the framework version.
         PythonUnavailable: the Python version is not here.
+        AptUnavailable: Debian packages for a virtual environment.
         CondaUnavailable: conda packages and no conda.
     """
     resolved = _resolve(spec, machine, pointer)
     if machine.bases is None:
+        _check_no_apt(spec, pointer)
         return resolved
     base = machine.bases.base_of(
         python_version=resolved.python_version,
@@ -48,7 +55,7 @@ def resolve(spec: EnvironmentSpec, machine: Machine, *, pointer: str = "") -> Re
         framework_version=resolved.framework_version,
         use_gpu=resolved.use_gpu,
     )
-    return replace(resolved, kind=IMAGE_KIND, base=base)
+    return replace(resolved, kind=IMAGE_KIND, base=base, apt_packages=tuple(spec.apt_packages))
 
 
 def _resolve(spec: EnvironmentSpec, machine: Machine, pointer: str) -> ResolvedSpec:
@@ -60,6 +67,17 @@ def _resolve(spec: EnvironmentSpec, machine: Machine, pointer: str) -> ResolvedS
         return _plain(spec, machine, pointer)
     series, python_version = _choose(spec, machine, wanted, pointer)
     return _with_tensorflow(spec, machine, named, series, python_version)
+
+
+def _check_no_apt(spec: EnvironmentSpec, pointer: str) -> None:
+    if spec.apt_packages:
+        _refuse(
+            AptUnavailable,
+            f"{pointer}/apt_packages",
+            "Environments are virtual environments of this machine here, which Debian packages "
+            "cannot be part of: install them on the machine, or have nodes as containers "
+            "(TRAINWRIGHT_PROVIDER=docker). Asked for: " + ", ".join(spec.apt_packages) + ".",
+        )
 
 
 def _check_conda(spec: EnvironmentSpec, machine: Machine, pointer: str) -> None:

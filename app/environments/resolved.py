@@ -59,6 +59,7 @@ class ResolvedSpec:
         platform_name: operating system and architecture.
         kind: of the back end that builds it.
         base: the image it starts from, where it is an image.
+        apt_packages: Debian packages, installed before all others; of images only.
         warnings: what the user should know, ``{"code", "message"}``; no part of the image.
     """
 
@@ -73,6 +74,7 @@ class ResolvedSpec:
     platform_name: str = f"{sys.platform}-{platform.machine()}"
     kind: str = VENV_KIND
     base: str | None = None
+    apt_packages: tuple[str, ...] = ()
     warnings: tuple[dict[str, Any], ...] = field(default=(), compare=False)
 
     def canonical(self) -> dict[str, Any]:
@@ -90,8 +92,9 @@ class ResolvedSpec:
             "conda_packages": list(self.conda_packages),
             "conda_channels": list(self.conda_channels),
         }
-        # Only where there is one, so that the hashes of virtual environments stay what they were.
-        return inputs if self.base is None else inputs | {"base": self.base}
+        # Only where there are any, so that the hashes of earlier environments stay what they were.
+        optional = {"base": self.base, "apt_packages": list(self.apt_packages)}
+        return inputs | {name: value for name, value in optional.items() if value}
 
     @property
     def compile_options(self) -> list[str]:
@@ -124,4 +127,5 @@ class ResolvedSpec:
             platform_name=inputs["platform"],
             kind=inputs["kind"],
             base=inputs.get("base"),
+            apt_packages=tuple(inputs.get("apt_packages", ())),
         )

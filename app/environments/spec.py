@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from app.environments.packages import (
+    canonical_apt_package,
     canonical_conda_channel,
     canonical_conda_package,
     canonical_requirement,
@@ -83,6 +84,15 @@ class EnvironmentSpec(BaseModel):
     conda_channels: Annotated[
         list[Annotated[str, AfterValidator(canonical_conda_channel)]], Field(max_length=20)
     ] = Field(default=[], description="in order of priority")
+    apt_packages: Annotated[
+        list[Annotated[str, AfterValidator(canonical_apt_package)]],
+        Field(max_length=MAX_PACKAGES),
+        AfterValidator(lambda lines: sorted(set(lines))),
+    ] = Field(
+        default=[],
+        examples=[["libgl1", "ffmpeg"]],
+        description="Debian packages; only where environments are container images",
+    )
     environment_variables: Annotated[
         dict[VariableName, VariableValue], Field(max_length=MAX_VARIABLES)
     ] = {}

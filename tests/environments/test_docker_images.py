@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from app.environments.dockerfile import STAGE_LABEL
 from app.environments.image_engine import ImageEngine
 from app.environments.resolved import ResolvedSpec
 from app.environments.spec import EnvironmentSpec
+from app.environments.venv_builder import BuildFailed
 from app.workspaces import repository as workspaces
 from tests import docker_engine
 from tests.environments.test_images import ended, image_reconcilers, wait_for
@@ -212,6 +214,31 @@ def installs_in_builds() -> list[int]:
         if "/trainwright/tools/uv" in (process.info["cmdline"] or [])[:1]:
             found.append(process.pid)
     return found
+
+
+@pytest.mark.parametrize("with_buildkit", [True, False])
+async def test_debian_packages_are_installed_before_all_others(
+    base: str, *, with_buildkit: bool
+) -> None:
+    spec = ResolvedSpec(
+        python_version="3.11", requirements=(), kind="docker", base=base, apt_packages=("tree",)
+    )
+    builder = builder_of(with_buildkit)
+    built = await builder.build(spec, None, on_output=drop)
+    try:
+        said = run_in(str(built.reference), "import shutil; print(shutil.which('tree'))")
+        assert said == "/usr/bin/tree\n"
+        assert_nothing_of_the_build_is_in(str(built.reference))
+    finally:
+        await asyncio.to_thread(builder.remove, spec.spec_hash)
+    unknown = replace(spec, apt_packages=("no-such-package-77",))
+    with pytest.raises(BuildFailed, match="Unable to locate package no-such-package-77") as caught:
+        await builder.build(unknown, None, on_output=drop)
+    assert caught.value.code == "resolution_failed"
+
+
+async def drop(_: bytes) -> None:
+    """Output that a test does not look at."""
 
 
 @pytest.mark.parametrize("with_buildkit", [True, False])

@@ -19,6 +19,7 @@ TENSORFLOW = ResolvedSpec(
     framework_version="2.15",
     kind="docker",
     base="python:3.11-slim-bookworm",
+    apt_packages=("libgl1",),
 )
 
 
@@ -27,6 +28,7 @@ def test_the_framework_is_installed_before_and_apart_from_the_users_packages() -
         text = dockerfile(TENSORFLOW, with_mounts=with_mounts)
         places = [
             text.index("FROM python:3.11-slim-bookworm"),
+            text.index("apt-get install --yes --no-install-recommends libgl1"),
             text.index("uv venv --python 3.11 /opt/environment"),
             text.index("framework.txt\n"),
             text.index("packages.txt"),

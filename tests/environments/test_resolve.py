@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from app.environments.errors import CondaUnavailable, FrameworkUnavailable, PythonUnavailable
+from app.environments.base_images import BaseImages
+from app.environments.errors import (
+    AptUnavailable,
+    CondaUnavailable,
+    FrameworkUnavailable,
+    PythonUnavailable,
+)
 from app.environments.interpreters import Interpreter, discover_interpreters
 from app.environments.resolve import resolve
 from app.environments.resolved import Machine, ResolvedSpec
@@ -132,6 +138,16 @@ def test_conda_packages_need_a_conda(tmp_path: Path) -> None:
     assert caught.value.errors[0].pointer == "/environment/conda_packages"
     resolved = resolve(spec, machine(conda_tool=tmp_path / "micromamba"))
     assert resolved.conda_channels == ("conda-forge",)
+
+
+def test_debian_packages_need_container_images() -> None:
+    spec = EnvironmentSpec(apt_packages=["tree"])
+    with pytest.raises(AptUnavailable) as caught:
+        resolve(spec, ONLY_311, pointer="/environment")
+    assert caught.value.errors[0].pointer == "/environment/apt_packages"
+    resolved = resolve(spec, machine("3.11", bases=BaseImages({"3.11": "base:1"})))
+    assert resolved.canonical()["apt_packages"] == ["tree"]
+    assert ResolvedSpec.from_canonical(resolved.canonical()) == resolved
 
 
 def test_interpreters_of_this_machine_are_found_and_broken_ones_are_not(tmp_path: Path) -> None:

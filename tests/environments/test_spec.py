@@ -73,6 +73,16 @@ def test_what_would_bring_code_from_elsewhere_is_refused(line: str, code: str) -
     assert error_of(pip_packages=["six", line]) == ("pip_packages/1", code)
 
 
+@pytest.mark.parametrize(
+    "line", ["--reinstall", "bash-", "tree/sid", "./a.deb", "https://x.example/a.deb", "a b", "a;b",
+             "tree=1\nbash", "Tree", ""],
+)  # fmt: skip
+def test_debian_packages_are_names_and_versions_only(line: str) -> None:
+    assert error_of(apt_packages=["tree", line]) == ("apt_packages/1", "apt_package_invalid")
+    taken = ["g++", "git=1:2.39.5-0+deb12u2", "libgl1"]
+    assert EnvironmentSpec(apt_packages=[*taken, *taken]).apt_packages == taken
+
+
 def test_one_package_in_two_versions_is_refused() -> None:
     assert error_of(pip_packages=["Six==1.0", "six>=1.1"]) == (
         "pip_packages",
