@@ -9,8 +9,9 @@ from app.clusters import repository
 from app.clusters.service import find_size
 from app.clusters.vm_sizes import GIB
 from app.kernel.ids import new_id
-from app.providers.base import Capacity
+from app.providers.base import Capacity, ProviderError
 from app.runs import attempts
+from app.runs.transitions import lock_run
 from app.scheduling.planner import plan
 from app.scheduling.types import Gang, Node, Plan, Snapshot
 from app.tables.cluster import Cluster, ClusterNode
@@ -20,6 +21,7 @@ from workers.reconciler import Guard
 
 _HOST_LOCK = 0x7459
 _BUSY_CHECK_SECONDS = 10.0
+_PROVIDER_CHECK_SECONDS = 2.0
 
 
 class ClusterReconciler:
@@ -32,7 +34,10 @@ class ClusterReconciler:
 
     async def reconcile(self, guard: Guard) -> float | None:
         """Plan and apply; says when the next idle node may have to go."""
-        capacity = await self._context.provider.capacity()
+        try:
+            capacity = await self._context.provider.capacity()
+        except ProviderError as error:
+            return await self._wait_for_provider(guard, str(error))
         async with self._context.database.session() as session:
             await guard.check(session)
             # One host is shared by all clusters: their growth is decided one after the other.
@@ -45,6 +50,17 @@ class ClusterReconciler:
                 await session.delete(cluster)
                 return None
             return await self._step(session, cluster, capacity)
+
+    async def _wait_for_provider(self, guard: Guard, words: str) -> float:
+        """Let the cluster and the runs that wait for it say why nothing goes on."""
+        provider = self._context.provider.name
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            cluster = await session.get_one(Cluster, guard.lease.row_id)
+            cluster.errors = [{"code": "provider_unavailable", "message": words}]
+            for run in await repository.queued_runs(session, cluster.id):
+                attempts.note_provider(session, await lock_run(session, run.id), provider, words)
+        return _PROVIDER_CHECK_SECONDS
 
     async def _step(
         self, session: AsyncSession, cluster: Cluster, capacity: Capacity
@@ -79,6 +95,9 @@ class ClusterReconciler:
             int((capacity.cores * overcommit - cores) / node_cores + 1e-9),
             int((capacity.memory_bytes - memory_bytes) / node_memory + 1e-9),
         )
+        if node_gpus := self._gpus(cluster, capacity):
+            # These are never handed out twice.
+            addable = min(addable, len(await _free_gpus(session, capacity)) // node_gpus)
         return Snapshot(
             nodes=tuple(
                 Node(
@@ -105,12 +124,17 @@ class ClusterReconciler:
         memory_bytes = min(int(size.memory_gb * GIB), int(capacity.memory_bytes / overcommit))
         return cores, memory_bytes
 
+    def _gpus(self, cluster: Cluster, capacity: Capacity) -> int:
+        return min(find_size(self._context.settings, cluster.vm_size).gpus, capacity.gpus)
+
     async def _add_nodes(
         self, session: AsyncSession, cluster: Cluster, capacity: Capacity, *, count: int
     ) -> None:
         used = {node.index for node in await repository.nodes(session, cluster.id)}
         free = (index for index in range(cluster.max_nodes + len(used)) if index not in used)
         cores, memory_bytes = self._slice(cluster, capacity)
+        gpus = self._gpus(cluster, capacity)
+        free_gpus = await _free_gpus(session, capacity) if gpus else []
         for index, _ in zip(free, range(count), strict=False):
             session.add(
                 ClusterNode(
@@ -119,10 +143,16 @@ class ClusterReconciler:
                     index=index,
                     cores=cores,
                     memory_bytes=memory_bytes,
-                    gpus=0,
+                    gpus=gpus,
+                    gpu_ids=[free_gpus.pop(0) for _ in range(gpus)],
                 )
             )
         await session.flush()
+
+
+async def _free_gpus(session: AsyncSession, capacity: Capacity) -> list[str]:
+    taken = await repository.gpus_taken(session)
+    return [str(number) for number in range(capacity.gpus) if str(number) not in taken]
 
 
 def _gang(run: Run) -> Gang:
@@ -138,6 +168,7 @@ def _show(cluster: Cluster, decision: Plan, node_count: int) -> None:
     if cluster.allocation_state != state:
         cluster.allocation_state = state
         cluster.allocation_state_at = func.clock_timestamp()
+    cluster.errors = []
     cluster.target_node_count = decision.target_node_count
 
 

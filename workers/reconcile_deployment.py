@@ -16,7 +16,7 @@ from app.deployments.order import replica_name
 from app.deployments.program import publish_program
 from app.kernel.clock import utc_now
 from app.logs import service as logs
-from app.providers.base import Capacity, NodeSpec, NotYetRemoved
+from app.providers.base import Capacity, NodeRefused, NodeSpec, NotYetRemoved, ProviderError
 from app.tables.deployment import Deployment, Replica
 from app.tables.image import Image
 from workers.context import WorkerContext
@@ -24,6 +24,7 @@ from workers.reconciler import Guard
 
 _GIB = 1024**3
 _NOT_YET_SECONDS = 1.0
+_PROVIDER_CHECK_SECONDS = 2.0
 
 
 class DeploymentReconciler:
@@ -36,6 +37,24 @@ class DeploymentReconciler:
 
     async def reconcile(self, guard: Guard) -> float | None:
         """Do what can be done now; says when to look again."""
+        try:
+            return await self._step(guard)
+        except ProviderError as error:
+            await self._note_provider(guard, str(error))
+            return _PROVIDER_CHECK_SECONDS
+
+    async def _note_provider(self, guard: Guard, words: str) -> None:
+        """Let the deployment say that its replicas cannot be looked after.
+
+        Its state stays: replicas may serve on. The next step that succeeds says what is true then.
+        """
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            row = await repository.lock(session, guard.lease.row_id)
+            if row.state != State.FAILED:
+                row.error = {"code": "provider_unavailable", "message": words}
+
+    async def _step(self, guard: Guard) -> float | None:
         async with self._context.database.session() as session:
             row = await session.get(Deployment, guard.lease.row_id)
             if row is None:
@@ -135,17 +154,20 @@ class DeploymentReconciler:
                 attempt=replica.start,
             )
         )
-        await self._context.provider.ensure(
-            NodeSpec(
-                name=replica.name,
-                endpoint=self._context.settings.nodes_base_url,
-                token=token,
-                cores=wanted["cpu"],
-                memory_bytes=int(wanted["memory_gb"] * _GIB),
-                image=image.reference,
-                gpus=int(wanted["gpu"]),
-            )
+        spec = NodeSpec(
+            name=replica.name,
+            endpoint=self._context.settings.nodes_base_url,
+            token=token,
+            cores=wanted["cpu"],
+            memory_bytes=int(wanted["memory_gb"] * _GIB),
+            image=image.reference,
+            gpus=int(wanted["gpu"]),
         )
+        try:
+            await self._context.provider.ensure(spec)
+        except NodeRefused as error:
+            await self._note_refusal(guard, replica, str(error))
+            return
         address = await self._context.provider.address(replica.name)
         async with self._context.database.session() as session:
             await guard.check(session)
@@ -157,6 +179,14 @@ class DeploymentReconciler:
                     state="Launched", launched_at=func.clock_timestamp()
                 )
             )
+
+    async def _note_refusal(self, guard: Guard, replica: Replica, words: str) -> None:
+        failed = {"code": "node_start_failed", "message": words}
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            row = await session.get_one(Replica, replica.name)
+            row.state = "Exited"
+            row.result = {"failed": failed, "ended_at": utc_now().timestamp()}
 
     async def _remove(self, guard: Guard, names: Sequence[str]) -> bool:
         """Take replicas away; says whether nothing of them is left."""

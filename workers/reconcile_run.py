@@ -6,17 +6,14 @@ from typing import cast
 import structlog
 from sqlalchemy import Table
 
-from app.auth.principal import Principal
-from app.providers.base import NodeSpec, NotYetRemoved, ProviderError
+from app.providers.base import NotYetRemoved, ProviderError
 from app.runs import attempts, finalizing, gang
-from app.runs.attempts import blocker, network_name, set_blockers
 from app.runs.decide import NodeView, is_silent, lost_nodes, outcome
 from app.runs.states import TERMINAL, BlockerCode, Status
 from app.runs.transitions import lock_run, transition
-from app.tables.cluster import ClusterNode
-from app.tables.image import Image
 from app.tables.run import Run, RunNode
 from workers.context import WorkerContext
+from workers.launch_run import Launch
 from workers.prepare_run import Preparation
 from workers.reconciler import Guard
 
@@ -25,6 +22,7 @@ _WATCH_SECONDS = 2.0
 _RETRY_SECONDS = 1.0
 _STOP_DEADLINE_SECONDS = 60.0
 _FINISHED = frozenset({"Finished", "Failed", "Lost"})
+_AWAY = BlockerCode.PROVIDER_UNAVAILABLE
 _HEARD = frozenset({Status.RUNNING, Status.NOT_RESPONDING})
 _log = structlog.get_logger(__name__)
 
@@ -41,6 +39,7 @@ class RunReconciler:
         self._database = context.database
         self._provider = context.provider
         self._preparation = Preparation(context)
+        self._launch = Launch(context)
         self._steps: dict[Status, Step] = {
             Status.STARTING: self._start,
             Status.PREPARING: self._preparation.prepare,
@@ -58,7 +57,10 @@ class RunReconciler:
                 run = await session.get_one(Run, guard.lease.row_id)
             if run.status in TERMINAL:
                 return await self._clean_up(guard, run)
-            again = await self._steps[Status(run.status)](guard, run)
+            try:
+                again = await self._steps[Status(run.status)](guard, run)
+            except ProviderError as error:
+                return await self._note_provider(guard, run, error)
             if again != 0.0:
                 return again
 
@@ -80,14 +82,25 @@ class RunReconciler:
             await self._give_up_start(guard, run)
             return 0.0
         if any(node.state == "Assigned" for node in nodes):
-            return await self._launch(guard, run, nodes)
-        views = [await self._view(node) for node in nodes]
+            return await self._launch.launch(guard, run, nodes)
+        views, trouble = await self._look(nodes)
         if lost := lost_nodes(views):
             return await self._lose(guard, run, nodes, lost)
         if all(node.state in _FINISHED for node in nodes):
             return await self._finish(guard, run, views)
         await self._note_silence(guard, run, views)
-        return _WATCH_SECONDS
+        return await self._note_provider(guard, run, trouble)
+
+    async def _note_provider(self, guard: Guard, run: Run, error: ProviderError | None) -> float:
+        """Let the run say whether its nodes can be looked after; says when to look again."""
+        if error is not None or any(b["code"] == _AWAY for b in run.blockers):
+            async with self._database.session() as session:
+                await guard.check(session)
+                row = await lock_run(session, run.id)
+                if row.status not in TERMINAL:
+                    words = None if error is None else str(error)
+                    attempts.note_provider(session, row, self._provider.name, words)
+        return _WATCH_SECONDS if error is None else _RETRY_SECONDS
 
     async def _is_start_overdue(self, run: Run, nodes: list[RunNode]) -> bool:
         if run.node_count == 1 or not any(node.state in gang.NOT_READY for node in nodes):
@@ -110,73 +123,28 @@ class RunReconciler:
                 node.state = "Failed"
                 node.result = {"failed": {"code": "gang_not_ready", "message": message}}
 
-    async def _launch(self, guard: Guard, run: Run, nodes: list[RunNode]) -> float | None:
-        try:
-            for node in nodes:
-                if node.state != "Assigned":
-                    continue  # it may have ended already, and is not to be started again
-                await self._provider.ensure(await self._spec(run, node))
-        except ProviderError as error:
+    async def _look(self, nodes: list[RunNode]) -> tuple[list[NodeView], ProviderError | None]:
+        """What is known of nodes, and why it is not more."""
+        views: list[NodeView] = []
+        trouble: ProviderError | None = None
+        for node in nodes:
+            is_alive: bool | None = None
+            if node.state not in _FINISHED:
+                try:
+                    is_alive = await self._provider.is_alive(node.name)
+                except ProviderError as error:
+                    trouble = error
             async with self._database.session() as session:
-                await guard.check(session)
-                run = await lock_run(session, run.id)
-                found = blocker(
-                    BlockerCode.PROVIDER_UNAVAILABLE, f"provider {self._provider.name}",
-                    "the provider works again", detail=str(error),
-                )  # fmt: skip
-                set_blockers(session, run, [found])
-            return _RETRY_SECONDS
-        async with self._database.session() as session:
-            await guard.check(session)
-            await lock_run(session, run.id)
-            for node in await attempts.nodes_of(session, run.id, run.attempt):
-                # The runner may have been faster than this transaction.
-                if node.state == "Assigned":
-                    node.state = "Launched"
-        return _WATCH_SECONDS
-
-    async def _spec(self, run: Run, node: RunNode) -> NodeSpec:
-        async with self._database.session() as session:
-            place = await session.get(ClusterNode, node.cluster_node_id)
-            image = await session.get(Image, run.image_id) if run.image_id else None
-        principal = Principal(
-            kind="node",
-            id=node.name,
-            name=node.name,
-            workspace_id=run.workspace_id,
-            attempt=node.attempt,
-        )
-        return NodeSpec(
-            name=node.name,
-            endpoint=self._context.settings.nodes_base_url,
-            token=self._context.signer.issue(principal),
-            cores=place.cores if place else 1.0,
-            memory_bytes=place.memory_bytes if place else 0,
-            image=image.reference if image else None,
-            gpus=place.gpus if place else 0,
-            network=network_name(run.id, run.attempt),
-        )
-
-    async def _is_alive(self, node: RunNode) -> bool | None:
-        """Whether the node runs; None when nobody can say, or nobody needs to know."""
-        if node.state in _FINISHED:
-            return None
-        try:
-            return await self._provider.is_alive(node.name)
-        except ProviderError as error:
-            _log.warning("provider_unavailable", node=node.name, error=str(error))
-            return None
-
-    async def _view(self, node: RunNode) -> NodeView:
-        async with self._database.session() as session:
-            age = await finalizing.heartbeat_age_seconds(session, node.name)
-        return NodeView(
-            index=node.node_index,
-            state=node.state,
-            is_alive=await self._is_alive(node),
-            heartbeat_age_seconds=age,
-            result=node.result,
-        )
+                age = await finalizing.heartbeat_age_seconds(session, node.name)
+            view = NodeView(
+                index=node.node_index,
+                state=node.state,
+                is_alive=is_alive,
+                heartbeat_age_seconds=age,
+                result=node.result,
+            )
+            views.append(view)
+        return views, trouble
 
     async def _lose(
         self, guard: Guard, run: Run, nodes: list[RunNode], lost: list[int]
@@ -247,7 +215,7 @@ class RunReconciler:
         async with self._database.session() as session:
             nodes = list(await attempts.nodes_of(session, run.id, run.attempt))
             waiting_seconds = await finalizing.seconds_in_state(session, run.id)
-        views = [await self._view(node) for node in nodes if not node.removed]
+        views, _ = await self._look([node for node in nodes if not node.removed])
         is_over = all(v.state in _FINISHED or v.is_alive is False for v in views)
         if not is_over and waiting_seconds < _STOP_DEADLINE_SECONDS:
             for node in nodes:
@@ -257,16 +225,17 @@ class RunReconciler:
         return await self._finish(guard, run, views)
 
     async def _remove_nodes(self, guard: Guard, run: Run) -> bool:
-        """Remove what is left at the provider; whether all of it is gone."""
+        """Remove what is left at the provider; whether all of it is gone.
+
+        Raises:
+            ProviderError: it is away.
+        """
         async with self._database.session() as session:
             nodes = [n for n in await attempts.nodes_of(session, run.id) if not n.removed]
         for node in nodes:
             try:
                 await self._provider.remove(node.name)
             except NotYetRemoved:
-                return False
-            except ProviderError as error:
-                _log.warning("provider_unavailable", node=node.name, error=str(error))
                 return False
             async with self._database.session() as session:
                 await guard.check(session)
@@ -276,7 +245,12 @@ class RunReconciler:
 
     async def _clean_up(self, guard: Guard, run: Run) -> float | None:
         """Leave nothing behind."""
-        if not await self._remove_nodes(guard, run):
+        try:
+            is_clean = await self._remove_nodes(guard, run)
+        except ProviderError as error:
+            _log.warning("provider_unavailable", run_id=run.id, error=str(error))
+            is_clean = False
+        if not is_clean:
             return _RETRY_SECONDS
         async with self._database.session() as session:
             await guard.check(session)

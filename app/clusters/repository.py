@@ -86,6 +86,12 @@ async def handed_out(session: AsyncSession) -> tuple[float, int]:
     return float(cores), int(memory_bytes)
 
 
+async def gpus_taken(session: AsyncSession) -> set[str]:
+    """Which of the host's GPUs nodes of clusters hold."""
+    held = await session.scalars(select(ClusterNode.gpu_ids).where(ClusterNode.gpus > 0))
+    return {gpu for gpus in held for gpu in gpus}
+
+
 async def has_unfinished_runs(session: AsyncSession, cluster_id: str) -> bool:
     """Whether a run waits for or runs on the cluster."""
     statement = (

@@ -284,10 +284,12 @@ def _ending(replica: ReplicaView) -> dict[str, Any]:
     for process in result.get("processes", []):
         code, signal = process.get("exit_code"), process.get("signal")
         how = f"was ended by signal {signal}" if signal else f"exited with code {code}"
+        if process.get("oom"):
+            how += ", because the replica's memory was used up; raise resource_configuration"
         lines = process.get("last_lines") or []
         message = f"The serving process {how}." + (f" Last line: {lines[-1]}" if lines else "")
         return {
-            "code": "replica_exited",
+            "code": "out_of_memory" if process.get("oom") else "replica_exited",
             "message": message,
             "replica": replica.name,
             "last_lines": lines,

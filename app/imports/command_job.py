@@ -51,6 +51,7 @@ class JobResources(Sent):
 
     instance_count: int | None = None
     instance_type: str | None = None
+    shm_size: str | None = None
 
 
 class CommandProperties(Sent):
@@ -194,5 +195,7 @@ def _limits_and_nodes(what: CommandProperties, place: str, into: Translation) ->
     if what.resources is not None and what.resources.instance_count is not None:
         nodes = what.resources.instance_count
         into.put("node_count", nodes, below(place, "resources", "instanceCount"))
+    if what.resources is not None and what.resources.shm_size:
+        into.put("shm_size", what.resources.shm_size, below(place, "resources", "shmSize"))
     if what.distribution is not None:
         distribution_of_v2(what.distribution, nodes, below(place, "distribution"), into)

@@ -16,7 +16,7 @@ _IGNORED = frozenset(
     {
         "amlcompute", "autoClusterComputeSpecification", "batchai", "cmk8sCompute",
         "commandReturnCodeConfig", "containerInstance", "credentialPassthrough", "datacaches",
-        "docker", "framework", "globalArguments", "hdi", "history", "identity",
+        "framework", "globalArguments", "hdi", "history", "identity",
         "kubernetescompute", "paralleltask", "priority", "sourceDirectoryDataStore", "spark",
         "virtualCluster",
     }
@@ -39,6 +39,7 @@ class Docker(Sent):
 
     base_image: str | None = None
     base_dockerfile: str | None = None
+    shm_size: str | None = None
 
 
 class Spark(Sent):
@@ -88,6 +89,7 @@ class RunConfiguration(Parallel):
     arguments: list[str | int | float] = Field(default_factory=list)
     target: str | None = None
     max_run_duration_seconds: int | None = None
+    docker: Docker | None = None
     environment: Environment | None = None
     environment_variables: dict[str, str | int | float | bool] | None = None
     data: dict[str, Data] = Field(default_factory=dict)
@@ -107,6 +109,8 @@ def translate_run_configuration(value: object, pointer: str, given: Given) -> Tr
     what = RunConfiguration.read(value, pointer)
     what.refuse_unknown(pointer, ignored=_IGNORED)
     into = Translation()
+    if what.docker is not None and what.docker.shm_size:
+        into.put("shm_size", what.docker.shm_size, below(pointer, "docker", "shmSize"))
     _program(what, pointer, given, into)
     if what.target is not None and not given.has_cluster:
         into.put("cluster_name", what.target, below(pointer, "target"))
@@ -169,6 +173,8 @@ def _environment(what: RunConfiguration, pointer: str, given: Given, into: Trans
     if variables:
         into.put("environment_variables", {key: str(value) for key, value in variables.items()},
                  below(where, "environmentVariables"))  # fmt: skip
+    if sent.docker is not None and sent.docker.shm_size:
+        into.put("shm_size", sent.docker.shm_size, below(where, "docker", "shmSize"))
     if given.has_environment or what.environment is None:
         return
     sent.refuse_unknown(where, ignored=_IGNORED_OF_ENVIRONMENT)

@@ -17,6 +17,7 @@ class NodeSpec:
         image: what a container is made of, as ``repository@digest`` or an image's id; None where
             nodes are no containers.
         gpus: how many GPUs it wants.
+        gpu_ids: which ones, as many as `gpus`; empty: whichever the engine chooses.
         shared_memory_bytes: size of ``/dev/shm``; 0: the engine's own default.
         pids_limit: how many processes and threads it may have.
         network: name of the private network that it shares with its peers; None: the default one.
@@ -29,6 +30,7 @@ class NodeSpec:
     memory_bytes: int
     image: str | None = None
     gpus: int = 0
+    gpu_ids: tuple[str, ...] = ()
     shared_memory_bytes: int = 0
     pids_limit: int = 4096
     network: str | None = None
@@ -51,6 +53,10 @@ class ProviderError(Exception):
     """The provider could not do it; the message says why, for a person."""
 
 
+class NodeRefused(ProviderError):
+    """The node cannot be started as it was asked for; asking again is no use."""
+
+
 class Provider(Protocol):
     """Where nodes live."""
 
@@ -63,7 +69,8 @@ class Provider(Protocol):
         """Start the node unless one of its name runs already (then it is adopted).
 
         Raises:
-            ProviderError: it could not be started.
+            NodeRefused: it can never be started as asked for; nothing of it is left.
+            ProviderError: it could not be started now.
         """
 
     async def stop(self, name: str) -> None:

@@ -158,6 +158,24 @@ async def explain_waiting(
         set_blockers(session, run, [found])
 
 
+def note_provider(session: AsyncSession, run: Run, provider: str, error: str | None) -> None:
+    """Write on a locked run that its nodes cannot be looked after, or that they can again.
+
+    Args:
+        session: the transaction.
+        run: from `lock_run`.
+        provider: its name.
+        error: what is wrong with it; None: nothing.
+    """
+    code = BlockerCode.PROVIDER_UNAVAILABLE
+    blockers = [found for found in run.blockers if found["code"] != code]
+    if error is not None:
+        blockers.append(
+            blocker(code, f"provider {provider}", "the provider works again", detail=error)
+        )
+    set_blockers(session, run, blockers)
+
+
 def blocker(code: BlockerCode, thing: str, clears_when: str, **more: Any) -> dict[str, Any]:
     """One reason why a run is not running.
 

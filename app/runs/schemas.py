@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from app.environments.spec import EnvironmentSpec
 from app.kernel.names import NAME_PATTERN, Tags, TitleName
+from app.runs import shared_memory
 from app.runtimes.distribution import Distribution
 
 InputName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
@@ -68,6 +69,9 @@ class RunCreate(BaseModel):
     process_count_per_node: int = Field(default=1, ge=1, le=64)
     distribution: Distribution | None = Field(
         default=None, description="Absent: the same command once on each node"
+    )
+    shm_size: Annotated[str, StringConstraints(pattern=shared_memory.PATTERN)] | None = Field(
+        default=None, description="Size of /dev/shm on each node, as 2g; absent: 2g"
     )
     max_run_duration_seconds: int | None = Field(default=None, ge=1, le=30 * 24 * 3600)
     max_attempts: int = Field(

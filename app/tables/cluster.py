@@ -50,4 +50,6 @@ class ClusterNode(Timestamped, Base):
     cores: Mapped[float]
     memory_bytes: Mapped[int]
     gpus: Mapped[int] = mapped_column(server_default="0")
+    gpu_ids: Mapped[list[str]] = mapped_column(server_default="[]")
+    """Which of the host's GPUs are this node's; no other node has them."""
     idle_since: Mapped[datetime | None] = mapped_column(server_default=func.clock_timestamp())

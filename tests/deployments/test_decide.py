@@ -285,3 +285,14 @@ def test_in_every_situation_the_plan_makes_sense() -> None:
         assert all(launch.index > 0 or launch.start == 2 for launch in plan.launch)
         if one.name in plan.remove and not deleting:
             assert not is_live or plan.state == State.FAILED
+
+
+def test_a_replica_that_ran_out_of_memory_says_so() -> None:
+    process = {"exit_code": None, "signal": "SIGKILL", "oom": True, "last_lines": ["loading"]}
+    killed = ended(result={"processes": [process]}, served_seconds=5.0)
+
+    plan = decide(view(killed), [])
+
+    assert plan.error is not None
+    assert plan.error["code"] == "out_of_memory"
+    assert "resource_configuration" in plan.error["message"]

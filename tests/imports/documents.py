@@ -52,7 +52,7 @@ V2: dict[str, Any] = {
             "data": {"jobInputType": "uri_folder", "uri": "azureml:digits:2", "mode": "Download"},
         },
         "limits": {"jobLimitsType": "Command", "timeout": "PT1H30M"},
-        "resources": {"instanceCount": 1},
+        "resources": {"instanceCount": 1, "shmSize": "4g"},
         "tags": {"a": "b"},
     }
 }

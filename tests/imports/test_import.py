@@ -34,6 +34,7 @@ def test_a_run_configuration_becomes_a_run() -> None:
         "inputs": {"digits": digits},
         "environment_variables": {"COLOUR": "blue"},
         "max_run_duration_seconds": 600,
+        "shm_size": "2g",
         "node_count": 1,
     }
     assert run.environment is not None

@@ -66,12 +66,17 @@ def _host_config(client: Any, spec: NodeSpec, *, cores: float) -> Any:
         memswap_limit=memory_bytes,
         shm_size=spec.shared_memory_bytes or None,
         pids_limit=spec.pids_limit,
-        device_requests=_gpus(spec.gpus),
+        device_requests=_gpus(spec),
         network_mode=spec.network or "bridge",
         log_config={"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}},
         restart_policy={"Name": "no"},
     )
 
 
-def _gpus(count: int) -> list[DeviceRequest] | None:
-    return [DeviceRequest(count=count, capabilities=[["gpu"]])] if count else None
+def _gpus(spec: NodeSpec) -> list[DeviceRequest] | None:
+    if not spec.gpus:
+        return None
+    if spec.gpu_ids:
+        # By a count alone the engine gives the first ones to every container.
+        return [DeviceRequest(device_ids=list(spec.gpu_ids), capabilities=[["gpu"]])]
+    return [DeviceRequest(count=spec.gpus, capabilities=[["gpu"]])]

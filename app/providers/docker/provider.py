@@ -12,7 +12,13 @@ from typing import Any
 
 from docker.errors import APIError
 
-from app.providers.base import Capacity, NodeSpec, NotYetRemoved, ProviderError
+from app.providers.base import (
+    Capacity,
+    NodeRefused,
+    NodeSpec,
+    NotYetRemoved,
+    ProviderError,
+)
 from app.providers.docker.container import (
     NETWORK_LABEL,
     NODE_LABEL,
@@ -28,6 +34,8 @@ _FORBIDDEN = 403
 _SERVER_ERROR = 500
 _MADE_SECONDS = 10.0
 _LOOK_SECONDS = 0.1
+_NO_SUCH_DEVICE = "could not select device driver"
+"""An engine without the GPUs that it is asked for says so, with the status of a defect."""
 
 
 class DockerProvider:
@@ -150,7 +158,8 @@ class DockerProvider:
         except APIError as error:
             # The engine leaves a container behind that it could not start.
             self._remove_with(client, spec.name)
-            raise ProviderError(f"The container cannot be started: {words(error)}") from error
+            text = f"The container cannot be started: {words(error)}"
+            raise (NodeRefused if _is_final(error) else ProviderError)(text) from error
 
     def _stop(self, name: str) -> None:
         with engine(self._url) as client:
@@ -253,6 +262,12 @@ class DockerProvider:
                 f"There is a {what} on the Docker engine that this installation has not made; "
                 "it is left alone. Remove or rename it."
             )
+
+
+def _is_final(error: APIError) -> bool:
+    """Whether a start failed for what the container asks for or is made of."""
+    is_callers_fault = error.is_client_error() and not is_status(error, NOT_FOUND, CONFLICT)
+    return is_callers_fault or _NO_SUCH_DEVICE in words(error)
 
 
 def _await_made(client: Any, name: str) -> dict[str, Any]:

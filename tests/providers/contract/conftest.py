@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from app.providers.base import NodeSpec, Provider
+from app.providers.base import Capacity, NodeSpec, Provider
 from app.providers.docker.gateway import gateway_address
 from app.providers.docker.provider import DockerProvider
+from app.providers.fake.provider import FakeProvider
 from app.providers.process.provider import ProcessProvider
 from tests import docker_engine
 from tests.runner.node_api import TOKEN, NodeApi
@@ -70,7 +71,7 @@ class World:
         await until(has_ended)
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(params=["process", "fake", pytest.param("docker", marks=pytest.mark.docker)])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     """A provider with nothing in it; it must be left so."""
     if request.param == "docker":
@@ -80,6 +81,10 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         world = World(
             containers, NodeApi(gateway_address(docker_engine.DOCKER_URL)), "python3", image, owner
         )
+    elif request.param == "fake":
+        size = Capacity(cores=2.0, memory_bytes=_MEMORY_BYTES, gpus=0)
+        fake = FakeProvider(capacity=size, folder=tmp_path / "nodes", runner=RUNNER)
+        world = World(fake, NodeApi(), sys.executable, None, os.urandom(6).hex())
     else:
         processes = ProcessProvider(tmp_path / "nodes", runner=RUNNER)
         world = World(processes, NodeApi(), sys.executable, None, os.urandom(6).hex())

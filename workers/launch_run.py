@@ -1,0 +1,93 @@
+"""Starts the nodes of an attempt."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.principal import Principal
+from app.providers.base import NodeRefused, NodeSpec
+from app.runs import attempts
+from app.runs.attempts import network_name
+from app.runs.gang import PEER_FAILED
+from app.runs.shared_memory import shared_memory_bytes
+from app.runs.transitions import lock_run
+from app.tables.cluster import ClusterNode
+from app.tables.image import Image
+from app.tables.run import Run, RunNode
+from workers.context import WorkerContext
+from workers.reconciler import Guard
+
+_WATCH_SECONDS = 2.0
+
+
+class Launch:
+    """From rows of nodes to nodes."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+        self._database = context.database
+        self._provider = context.provider
+
+    async def launch(self, guard: Guard, run: Run, nodes: list[RunNode]) -> float:
+        """Start those that are not; says when to look again.
+
+        A node that can never be started as asked for ends the attempt.
+
+        Raises:
+            ProviderError: the provider is away.
+        """
+        try:
+            for node in nodes:
+                if node.state != "Assigned":
+                    continue  # it may have ended already, and is not to be started again
+                await self._provider.ensure(await self._spec(run, node))
+        except NodeRefused as error:
+            await self._note_refusal(guard, run, node.name, str(error))
+            return 0.0
+        await self._note_launched(guard, run)
+        return _WATCH_SECONDS
+
+    async def _note_launched(self, guard: Guard, run: Run) -> None:
+        async with self._database.session() as session:
+            for node in await self._locked_nodes(guard, session, run):
+                # The runner may have been faster than this transaction.
+                if node.state == "Assigned":
+                    node.state = "Launched"
+
+    async def _note_refusal(self, guard: Guard, run: Run, name: str, words: str) -> None:
+        async with self._database.session() as session:
+            for node in await self._locked_nodes(guard, session, run):
+                if node.state in ("Finished", "Failed", "Lost"):
+                    continue
+                node.state = "Failed"
+                node.result = {"reason": PEER_FAILED}
+                if node.name == name:
+                    node.result = {"failed": {"code": "node_start_failed", "message": words}}
+
+    async def _locked_nodes(self, guard: Guard, session: AsyncSession, run: Run) -> list[RunNode]:
+        await guard.check(session)
+        await lock_run(session, run.id)
+        return list(await attempts.nodes_of(session, run.id, run.attempt))
+
+    async def _spec(self, run: Run, node: RunNode) -> NodeSpec:
+        async with self._database.session() as session:
+            place = await session.get(ClusterNode, node.cluster_node_id)
+            image = await session.get(Image, run.image_id) if run.image_id else None
+        principal = Principal(
+            kind="node",
+            id=node.name,
+            name=node.name,
+            workspace_id=run.workspace_id,
+            attempt=node.attempt,
+        )
+        memory_bytes = place.memory_bytes if place else 0
+        return NodeSpec(
+            name=node.name,
+            endpoint=self._context.settings.nodes_base_url,
+            token=self._context.signer.issue(principal),
+            cores=place.cores if place else 1.0,
+            memory_bytes=memory_bytes,
+            image=image.reference if image else None,
+            gpus=place.gpus if place else 0,
+            gpu_ids=tuple(place.gpu_ids) if place else (),
+            shared_memory_bytes=shared_memory_bytes(run.request, memory_bytes=memory_bytes),
+            network=network_name(run.id, run.attempt),
+        )
