@@ -39,6 +39,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     run_events.router,
     run_logs.router,
     metrics.router,
+    metrics.compare_router,
     run_files.router,
     nodes.router,
     azureml.router,

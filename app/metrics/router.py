@@ -1,32 +1,137 @@
 """Routes of a run's metrics."""
 
-from typing import Annotated
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query, Response
+from fastapi.responses import FileResponse, StreamingResponse
+from pydantic import AwareDatetime
+from starlette.background import BackgroundTask
 
-from app.auth.access import UserOrRunAccess
-from app.kernel.db import SessionDep
+from app.auth.access import UserAccess, UserOrRunAccess
+from app.kernel.config import SettingsDep
+from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.orm import MAX_INTEGER
-from app.metrics import service
-from app.metrics.schemas import MetricBatch, MetricBatchAccepted, MetricList
-from app.runs.access import RunDep
+from app.metrics import export, service
+from app.metrics.plots import FEWEST_POINTS
+from app.metrics.repository import Wanted
+from app.metrics.schemas import (
+    Comparison,
+    MetricBatch,
+    MetricBatchAccepted,
+    MetricList,
+    MetricSummaryList,
+)
+from app.runs.access import DetachedRunDep, RunDep
 from app.runs.errors import RunFinished
 from app.runs.states import TERMINAL
+from app.workspaces.access import WorkspaceDep
 
 router = APIRouter(prefix="/v1/workspaces/{workspace}/runs/{run_id}/metrics", tags=["metrics"])
+compare_router = APIRouter(prefix="/v1/workspaces/{workspace}/metrics", tags=["metrics"])
+
+_PARQUET = "application/vnd.apache.parquet"
+_CSV = "text/csv"
+_MOST_POINTS = 100_000
+
+Attempt = Annotated[int | None, Query(ge=1, le=MAX_INTEGER, description="Absent: the latest")]
+Step = Annotated[int | None, Query(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+MetricName = Annotated[str, Query(max_length=255)]
+
+
+def _wanted(
+    name: Annotated[
+        list[MetricName], Query(max_length=100, description="May be given several times")
+    ] = [],  # noqa: B006
+    namespace: Annotated[
+        str, Query(max_length=100, description="Absent: what the script logged")
+    ] = "",
+    first_step: Step = None,
+    last_step: Step = None,
+    since: AwareDatetime | None = None,
+    until: AwareDatetime | None = None,
+) -> Wanted:
+    return Wanted(name, namespace, first_step, last_step, since, until)
+
+
+WantedDep = Annotated[Wanted, Depends(_wanted)]
 
 
 @router.get("")
 async def list_run_metrics(
     run: RunDep,
     session: SessionDep,
-    name: Annotated[str | None, Query(max_length=255)] = None,
-    attempt: Annotated[
-        int | None, Query(ge=1, le=MAX_INTEGER, description="Absent: the latest")
+    wanted: WantedDep,
+    attempt: Attempt = None,
+    max_points: Annotated[
+        int | None,
+        Query(
+            ge=FEWEST_POINTS,
+            le=_MOST_POINTS,
+            description="Thin each metric out to so many values that still look like its curve",
+        ),
     ] = None,
 ) -> MetricList:
-    """Everything that the script logged, by name."""
-    return await service.read(session, run_id=run.id, attempt=attempt or run.attempt, name=name)
+    """What the script logged, by name, with all values or as many as a plot needs."""
+    return await service.read(
+        session,
+        run_id=run.id,
+        attempt=attempt or run.attempt,
+        wanted=wanted,
+        max_points=max_points,
+    )
+
+
+@router.get("/summary")
+async def summarize_run_metrics(
+    run: RunDep, session: SessionDep, wanted: WantedDep, attempt: Attempt = None
+) -> MetricSummaryList:
+    """Count, last, minimum and maximum of each metric, with their steps; no values."""
+    return await service.summarize(
+        session, run_id=run.id, attempt=attempt or run.attempt, wanted=wanted
+    )
+
+
+@router.get(
+    "/export",
+    response_class=Response,
+    responses={
+        200: {
+            "content": {
+                _CSV: {"schema": {"type": "string"}},
+                _PARQUET: {"schema": {"type": "string", "format": "binary"}},
+            }
+        }
+    },
+)
+async def export_run_metrics(
+    run: DetachedRunDep,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    wanted: WantedDep,
+    format: Annotated[Literal["csv", "parquet"], Query()] = "csv",  # noqa: A002
+    attempt: Attempt = None,
+) -> Response:
+    """All values as a file: one row a value."""
+    key = (run.id, attempt or run.attempt)
+    filename = f"{run.id}-metrics.{format}"
+    if format == "csv":
+        headers = {"Content-Disposition": f'attachment; filename="{filename}"'}
+        lines = export.csv_lines(database, key, wanted)
+        return StreamingResponse(lines, media_type=_CSV, headers=headers)
+    # A Parquet file has its index at the end, and a client wants to know its length.
+    with NamedTemporaryFile(
+        dir=settings.data_dir, prefix="export-", suffix=".parquet", delete=False
+    ) as file:
+        path = Path(file.name)
+    try:
+        await export.write_parquet(database, key, wanted, path)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    remove = BackgroundTask(path.unlink, missing_ok=True)
+    return FileResponse(path, media_type=_PARQUET, filename=filename, background=remove)
 
 
 @router.post("", status_code=201)
@@ -44,3 +149,23 @@ async def log_run_metrics(
         numbered=list(enumerate(body.values, start=body.first_seq)),
     )
     return MetricBatchAccepted(next_seq=body.first_seq + len(body.values))
+
+
+@compare_router.get("/compare")
+async def compare_metrics(
+    workspace: WorkspaceDep,
+    session: SessionDep,
+    wanted: WantedDep,
+    _: UserAccess,
+    run: Annotated[
+        list[Annotated[str, Query(max_length=256)]],
+        Query(min_length=1, max_length=100, description="Ids of runs; give it several times"),
+    ],
+    max_points: Annotated[
+        int,
+        Query(ge=0, le=5000, description="Values of each metric; 0: the summary only"),
+    ] = 200,
+) -> Comparison:
+    """The metrics of several runs in one answer, thinned out for plots."""
+    most = max(FEWEST_POINTS, max_points) if max_points else 0
+    return await service.compare(session, workspace.id, list(dict.fromkeys(run)), wanted, most)

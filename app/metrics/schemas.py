@@ -1,14 +1,16 @@
 """Metrics as the API takes and shows them."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.kernel.orm import MAX_INTEGER
 
 _YEAR_9999 = 253_370_764_800
-MetricType = Literal["scalar", "string", "list", "row", "table", "image", "json"]
+MetricType = Literal[
+    "scalar", "string", "list", "vector", "row", "table", "image", "confusion_matrix", "json"
+]
 
 
 class MetricRecord(BaseModel):
@@ -24,6 +26,17 @@ class MetricRecord(BaseModel):
     time: float | None = Field(
         default=None, ge=0, le=_YEAR_9999, description="Seconds since 1970; absent: now"
     )
+
+    @model_validator(mode="after")
+    def _fitting(self) -> Self:
+        if self.type == "vector" and not _is_vector(self.value):
+            raise ValueError("the value of a vector must be a list of numbers")
+        if self.type == "confusion_matrix" and not _is_confusion_matrix(self.value):
+            raise ValueError(
+                "the value of a confusion_matrix must be "
+                '{"class_labels": […], "matrix": a row of numbers for each label}'
+            )
+        return self
 
 
 class MetricBatch(BaseModel):
@@ -55,14 +68,26 @@ class MetricPoint(BaseModel):
     logged_at: datetime
 
 
-class MetricRead(BaseModel):
-    """All values of a metric in the order in which they were logged."""
+class MetricSummaryRead(BaseModel):
+    """What is known of a metric without looking at its values."""
 
     name: str
-    type: str
-    last: Any
+    type: str = Field(description="Of the last value; new types may appear")
+    count: int
+    last: Any = Field(
+        description="The value of the highest step, of those the latest; without steps the latest"
+    )
+    last_step: int | None = None
+    last_at: datetime
     min: float | None = None
+    min_step: int | None = None
     max: float | None = None
+    max_step: int | None = None
+
+
+class MetricRead(MetricSummaryRead):
+    """A metric with its values in the order in which they were logged."""
+
     points: list[MetricPoint]
 
 
@@ -70,3 +95,43 @@ class MetricList(BaseModel):
     """The metrics of a run's current attempt."""
 
     items: list[MetricRead]
+
+
+class MetricSummaryList(BaseModel):
+    """The metrics of a run's current attempt, without their values."""
+
+    items: list[MetricSummaryRead]
+
+
+class ComparedRun(BaseModel):
+    """The metrics of one of the runs that are compared."""
+
+    run_id: str
+    display_name: str
+    status: str
+    metrics: list[MetricRead]
+
+
+class Comparison(BaseModel):
+    """Runs side by side, in the order in which they were asked for."""
+
+    items: list[ComparedRun]
+
+
+def _is_vector(value: Any) -> bool:
+    return isinstance(value, list) and all(_is_number(item) for item in value)
+
+
+def _is_confusion_matrix(value: Any) -> bool:
+    if not isinstance(value, dict):
+        return False
+    labels, matrix = value.get("class_labels"), value.get("matrix")
+    if not isinstance(labels, list) or not isinstance(matrix, list):
+        return False
+    return len(matrix) == len(labels) and all(
+        _is_vector(row) and len(row) == len(labels) for row in matrix
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

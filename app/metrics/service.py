@@ -1,20 +1,27 @@
 """Writing and reading of metrics."""
 
-import math
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.kernel.clock import utc_now
-from app.kernel.plain_text import mended
-from app.metrics.schemas import MetricList, MetricPoint, MetricRead, MetricRecord
-from app.tables.metric import Metric
-
-_DEEPEST = 50
+from app.metrics import repository
+from app.metrics.plots import thinned
+from app.metrics.repository import Key, Wanted
+from app.metrics.schemas import (
+    ComparedRun,
+    Comparison,
+    MetricList,
+    MetricPoint,
+    MetricRead,
+    MetricRecord,
+    MetricSummaryList,
+    MetricSummaryRead,
+)
+from app.metrics.values import point
+from app.metrics.writing import store_points
+from app.runs.errors import RunNotFound
 
 
 async def store(
@@ -24,6 +31,7 @@ async def store(
     attempt: int,
     source: str,
     numbered: Sequence[tuple[int, MetricRecord]],
+    namespace: str = "",
 ) -> None:
     """Store values; one that is stored already (same source and number) is left alone.
 
@@ -33,83 +41,146 @@ async def store(
         attempt: the attempt that logged them.
         source: who sends.
         numbered: values with their sequence numbers.
+        namespace: empty for what the script logged; others keep names apart from the script's.
     """
     if not numbered:
         return
-    rows = [
-        {
-            "run_id": run_id,
-            "attempt": attempt,
-            "source": source,
-            "seq": seq,
-            "name": record.name,
-            "type": record.type,
-            "step": record.step,
-            "epoch": record.epoch,
-            "logged_at": _time(record.time),
-            **_columns(record),
-        }
-        for seq, record in numbered
-    ]
-    await session.execute(insert(Metric).values(rows).on_conflict_do_nothing())
+    await store_points(
+        session,
+        run_id=run_id,
+        attempt=attempt,
+        source=source,
+        namespace=namespace,
+        points=[point(seq, record) for seq, record in numbered],
+    )
 
 
 async def read(
-    session: AsyncSession, *, run_id: str, attempt: int, name: str | None = None
+    session: AsyncSession,
+    *,
+    run_id: str,
+    attempt: int,
+    wanted: Wanted,
+    max_points: int | None = None,
 ) -> MetricList:
-    """The metrics of an attempt, by name."""
-    columns = (
-        Metric.name,
-        Metric.type,
-        Metric.step,
-        Metric.epoch,
-        Metric.logged_at,
-        Metric.value,
-        Metric.data,
-    )
-    statement = select(*columns).where(Metric.run_id == run_id, Metric.attempt == attempt)
-    if name is not None:
-        statement = statement.where(Metric.name == name)
-    statement = statement.order_by(Metric.name, Metric.logged_at, Metric.source, Metric.seq)
-    found: dict[str, MetricRead] = {}
-    for row in await session.execute(statement):
-        value = row.value if row.data is None else row.data["value"]
-        point = MetricPoint(value=value, step=row.step, epoch=row.epoch, logged_at=row.logged_at)
-        metric = found.get(row.name)
-        if metric is None:
-            metric = found[row.name] = MetricRead(
-                name=row.name, type=row.type, last=value, points=[]
+    """The metrics of an attempt with their values, by name.
+
+    Args:
+        session: a transaction to read in.
+        run_id: the run.
+        attempt: of the run.
+        wanted: which values; count, last, min and max are those of the whole metric.
+        max_points: thin each metric out to so many; None: all of its values.
+    """
+    found = await _read_all(session, [(run_id, attempt)], wanted, max_points)
+    return MetricList(items=found[run_id])
+
+
+async def summarize(
+    session: AsyncSession, *, run_id: str, attempt: int, wanted: Wanted
+) -> MetricSummaryList:
+    """The metrics of an attempt without their values, by name."""
+    rows = await repository.summaries(session, [(run_id, attempt)], wanted)
+    return MetricSummaryList(items=[MetricSummaryRead(**_summary(row)) for row in rows])
+
+
+async def compare(
+    session: AsyncSession,
+    workspace_id: str,
+    run_ids: Sequence[str],
+    wanted: Wanted,
+    max_points: int,
+) -> Comparison:
+    """The metrics of several runs side by side.
+
+    Args:
+        session: a transaction to read in.
+        workspace_id: whose runs they are.
+        run_ids: the runs, in the order of the answer.
+        wanted: which values.
+        max_points: thin each metric out to so many; 0: none, the summary only.
+
+    Raises:
+        RunNotFound: the workspace has no such run.
+    """
+    runs = await repository.current_attempts(session, workspace_id, run_ids)
+    for run_id in run_ids:
+        if run_id not in runs:
+            raise RunNotFound(run_id)
+    keys = [(run_id, runs[run_id].attempt) for run_id in run_ids]
+    found = await _read_all(session, keys, wanted, max_points)
+    return Comparison(
+        items=[
+            ComparedRun(
+                run_id=run_id,
+                display_name=runs[run_id].display_name,
+                status=runs[run_id].status,
+                metrics=found[run_id],
             )
-        metric.points.append(point)
-        metric.last = value
-        if row.value is not None:
-            metric.min = row.value if metric.min is None else min(metric.min, row.value)
-            metric.max = row.value if metric.max is None else max(metric.max, row.value)
-    return MetricList(items=list(found.values()))
+            for run_id in run_ids
+        ]
+    )
 
 
-def _time(seconds: float | None) -> datetime:
-    return utc_now() if seconds is None else datetime.fromtimestamp(seconds, UTC)
+async def _read_all(
+    session: AsyncSession, keys: Sequence[Key], wanted: Wanted, max_points: int | None
+) -> dict[str, list[MetricRead]]:
+    found: dict[str, list[MetricRead]] = {run_id: [] for run_id, _ in keys}
+    by_name: dict[tuple[str, str], MetricRead] = {}
+    for row in await repository.summaries(session, keys, wanted):
+        metric = MetricRead(**_summary(row), points=[])
+        found[row.run_id].append(metric)
+        by_name[(row.run_id, row.name)] = metric
+    if max_points == 0:
+        return found
+    async for (run_id, name), rows in _grouped(repository.points(session, keys, wanted)):
+        # A value that was stored after the summaries were read waits for the next call.
+        if (run_id, name) in by_name:
+            by_name[(run_id, name)].points = _points(rows, max_points)
+    return found
 
 
-def _columns(record: MetricRecord) -> dict[str, Any]:
-    value = record.value
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if record.type == "scalar" and is_number and math.isfinite(value):
-        return {"value": float(value), "data": None}
-    return {"value": None, "data": {"value": _storable(value)}}
+async def _grouped(
+    rows: AsyncIterator[Row[Any]],
+) -> AsyncIterator[tuple[tuple[str, str], list[Row[Any]]]]:
+    """Rows of one metric at a time, so that no more than one is held before it is thinned."""
+    held: list[Row[Any]] = []
+    async for row in rows:
+        if held and (held[0].run_id, held[0].name) != (row.run_id, row.name):
+            yield (held[0].run_id, held[0].name), held
+            held = []
+        held.append(row)
+    if held:
+        yield (held[0].run_id, held[0].name), held
 
 
-def _storable(value: Any, depth: int = 0) -> Any:
-    # JSON has no NaN and no infinity; the database takes no NUL and no half a surrogate pair.
-    if depth > _DEEPEST:
-        return "…"
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, str):
-        return mended(value)
-    if isinstance(value, list):
-        return [_storable(item, depth + 1) for item in value]
-    if isinstance(value, dict):
-        return {_storable(key): _storable(item, depth + 1) for key, item in value.items()}
-    return value
+def _points(rows: list[Row[Any]], most: int | None) -> list[MetricPoint]:
+    if most is not None:
+        has_steps = all(row.step is not None for row in rows)
+        placed = [
+            (row.step if has_steps else row.logged_at.timestamp(), row.value, row) for row in rows
+        ]
+        rows = thinned(placed, most=most)
+    return [
+        MetricPoint(value=_value(row), step=row.step, epoch=row.epoch, logged_at=row.logged_at)
+        for row in rows
+    ]
+
+
+def _value(row: Row[Any]) -> Any:
+    return row.value if row.data is None else row.data["value"]
+
+
+def _summary(row: Row[Any]) -> dict[str, Any]:
+    return {
+        "name": row.name,
+        "type": row.type,
+        "count": row._mapping["count"],
+        "last": row.last if row.last_data is None else row.last_data["value"],
+        "last_step": row.last_step,
+        "last_at": row.last_at,
+        "min": row.min,
+        "min_step": row.min_step,
+        "max": row.max,
+        "max_step": row.max_step,
+    }

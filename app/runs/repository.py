@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.pagination import PageQuery, fetch_page
 from app.runs.errors import RunNotFound
+from app.runs.ordering import Condition, Order, ordered, with_conditions
 from app.tables.cluster import Cluster
 from app.tables.dataset import Dataset, DatasetFile, DatasetVersion
 from app.tables.experiment import Experiment
@@ -37,8 +38,10 @@ async def list_page(
     statuses: Sequence[str],
     cluster_name: str | None,
     tags: dict[str, str | None],
+    conditions: Sequence[Condition] = (),
+    order: Order | None = None,
 ) -> tuple[list[Run], str]:
-    """Runs of a workspace, newest first."""
+    """Runs of a workspace, newest first or by a metric."""
     statement = select(Run).where(Run.workspace_id == workspace_id)
     if experiment_name is not None:
         experiment = select(Experiment.id).where(
@@ -55,6 +58,20 @@ async def list_page(
     for key, value in tags.items():
         has_tag = Run.tags.has_key(key) if value is None else Run.tags.contains({key: value})
         statement = statement.where(has_tag)
+    statement = with_conditions(statement, workspace_id, conditions)
+    if order is not None:
+        by_metric, keys = ordered(statement, workspace_id, order)
+        pairs: list[tuple[Run, float]]
+        pairs, following = await fetch_page(
+            session,
+            by_metric,
+            keys=keys,
+            page=page,
+            key_of=lambda pair: [pair[1], pair[0].id],
+            descending=order.descending,
+            scalars=False,
+        )
+        return [run for run, _ in pairs], following
     return await fetch_page(
         session,
         statement,

@@ -13,6 +13,7 @@ from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
 from app.runs import repository, service, submission
 from app.runs.access import RunDep
+from app.runs.ordering import parse_condition, parse_order
 from app.runs.schemas import AttemptRead, RunCreate, RunRead, RunUpdate
 from app.runs.states import Status
 from app.tables.run import Run
@@ -56,8 +57,20 @@ async def list_runs(
     cluster_name: Annotated[str | None, Query(max_length=128)] = None,
     status: Annotated[list[Status], Query(description="May be given several times")] = [],  # noqa: B006
     tag: Annotated[list[str], Query(description="KEY or KEY=VALUE; all must hold")] = [],  # noqa: B006
+    metric: Annotated[
+        list[Annotated[str, Query(max_length=300)]],
+        Query(max_length=10, description="NAME<NUMBER about a last value; all must hold"),
+    ] = [],  # noqa: B006
+    order_by: Annotated[
+        str | None,
+        Query(
+            max_length=300,
+            description="metrics.NAME, or -metrics.NAME for the highest first: by its last "
+            "value; runs without it are not listed",
+        ),
+    ] = None,
 ) -> Page[RunRead]:
-    """Runs, newest first."""
+    """Runs, newest first or in the order of a metric."""
     pairs = [item.partition("=") for item in tag]
     tags = {key: value if equals else None for key, equals, value in pairs}
     rows, following = await repository.list_page(
@@ -68,6 +81,8 @@ async def list_runs(
         statuses=status,
         cluster_name=cluster_name,
         tags=tags,
+        conditions=[parse_condition(text) for text in metric],
+        order=None if order_by is None else parse_order(order_by),
     )
     return Page(items=await service.read_all(session, rows), next_page_token=following)
 

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Index, LargeBinary, func
+from sqlalchemy import Identity, Index, LargeBinary, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kernel.orm import Base
@@ -19,6 +19,14 @@ class LogStream(Base):
     length_bytes: Mapped[int] = mapped_column(server_default="0")
     sha256: Mapped[str | None]
     """Set when sealed: the hash of all bytes, and the key of the object that holds them."""
+    times_sha256: Mapped[str | None]
+    """Set when sealed: the object that holds the times of the bytes."""
+    expired_at: Mapped[datetime | None]
+    """When the workspace's retention took the bytes away."""
+    node_index: Mapped[int | None]
+    """Which of the run's nodes writes it; NULL: the control plane does."""
+    id: Mapped[int] = mapped_column(Identity(always=True), unique=True)
+    """A short name for places in several streams at once."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
@@ -39,3 +47,5 @@ class LogChunk(Base):
     merged_offset: Mapped[int | None]
     """Where these bytes stand in the merged stream; NULL for streams that are not merged."""
     data: Mapped[bytes] = mapped_column(LargeBinary)
+    times: Mapped[bytes | None] = mapped_column(LargeBinary)
+    """When the bytes were written, as ``app.logs.times`` packs it."""

@@ -14,3 +14,5 @@ class Workspace(Timestamped, Base):
     name: Mapped[str] = mapped_column(unique=True)
     description: Mapped[str] = mapped_column(server_default="")
     tags: Mapped[dict[str, str | None]] = mapped_column(server_default="{}")
+    log_retention_days: Mapped[int | None]
+    """Logs of runs are kept for so many days after the run's end; NULL: for ever."""

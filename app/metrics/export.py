@@ -1,0 +1,111 @@
+"""All values of an attempt as a CSV or Parquet file."""
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio.from_thread
+import anyio.to_thread
+import arro3.io
+from arro3.core import Array, DataType, Field, RecordBatch, RecordBatchReader, Schema
+from sqlalchemy import Row
+
+from app.kernel.db import Database
+from app.metrics import repository
+from app.metrics.repository import Key, Wanted
+
+COLUMNS = ("name", "type", "step", "epoch", "logged_at", "value", "data", "source")
+_TEXT, _INTEGER = DataType.utf8(), DataType.int64()
+_TIME = DataType.timestamp("us", tz="UTC")
+_SCHEMA = Schema(
+    [
+        Field("name", _TEXT, nullable=False),
+        Field("type", _TEXT, nullable=False),
+        Field("step", _INTEGER),
+        Field("epoch", _INTEGER),
+        Field("logged_at", _TIME, nullable=False),
+        Field("value", DataType.float64()),
+        Field("data", _TEXT),
+        Field("source", _TEXT, nullable=False),
+    ]
+)
+
+
+async def pages(database: Database, key: Key, wanted: Wanted) -> AsyncIterator[list[Row[Any]]]:
+    """All values by name and time, some thousands at a time; no session is held in between."""
+    after = None
+    while True:
+        async with database.session() as session:
+            rows = list(await repository.page_after(session, key, wanted, after))
+        if not rows:
+            return
+        yield rows
+        last = rows[-1]
+        after = (last.name, last.logged_at, last.source, last.seq)
+
+
+async def csv_lines(database: Database, key: Key, wanted: Wanted) -> AsyncIterator[bytes]:
+    """The CSV file, as it is made: one row a value; what is no number is JSON in ``data``."""
+    yield ",".join(COLUMNS).encode() + b"\r\n"
+    async for rows in pages(database, key, wanted):
+        text = io.StringIO()
+        writer = csv.writer(text)
+        for row in rows:
+            times = row.logged_at.isoformat()
+            value = "" if row.value is None else repr(row.value)
+            writer.writerow(
+                [row.name, row.type, row.step, row.epoch, times, value, _data(row), row.source]
+            )
+        yield text.getvalue().encode()
+
+
+async def write_parquet(database: Database, key: Key, wanted: Wanted, path: Path) -> None:
+    """Write the Parquet file; a row group at a time is in memory.
+
+    Args:
+        database: where the values are.
+        key: the attempt.
+        wanted: which values.
+        path: of the new file.
+    """
+    source = pages(database, key, wanted)
+
+    def batches() -> Iterator[RecordBatch]:
+        while rows := anyio.from_thread.run(partial(_next, source)):
+            yield _batch(rows)
+
+    def write() -> None:
+        reader = RecordBatchReader.from_batches(_SCHEMA, batches())
+        with path.open("wb") as file:
+            arro3.io.write_parquet(reader, file, compression="zstd(3)", max_row_group_size=100_000)
+
+    await anyio.to_thread.run_sync(write)
+
+
+async def _next(source: AsyncIterator[list[Row[Any]]]) -> list[Row[Any]]:
+    return await anext(source, [])
+
+
+def _batch(rows: list[Row[Any]]) -> RecordBatch:
+    micros = [round(row.logged_at.timestamp() * 1e6) for row in rows]
+    return RecordBatch.from_arrays(
+        [
+            Array([row.name for row in rows], type=_TEXT),
+            Array([row.type for row in rows], type=_TEXT),
+            Array([row.step for row in rows], type=_INTEGER),
+            Array([row.epoch for row in rows], type=_INTEGER),
+            Array(micros, type=_INTEGER).cast(_TIME),
+            Array([row.value for row in rows], type=DataType.float64()),
+            Array([_data(row) for row in rows], type=_TEXT),
+            Array([row.source for row in rows], type=_TEXT),
+        ],
+        schema=_SCHEMA,
+    )
+
+
+def _data(row: Row[Any]) -> str | None:
+    return None if row.data is None else json.dumps(row.data["value"], ensure_ascii=False)

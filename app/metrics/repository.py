@@ -1,0 +1,125 @@
+"""Queries about metrics; columns only, no objects: there may be many rows."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Row, Select, or_, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.tables.metric import Metric, MetricSummary
+from app.tables.run import Run
+
+_ROWS_AT_ONCE = 5000
+
+Key = tuple[str, int]
+"""A run's id and an attempt of it."""
+
+
+class Wanted(NamedTuple):
+    """Which values of an attempt.
+
+    Attributes:
+        names: of the metrics; empty: all.
+        namespace: empty for what the script logged.
+        first_step, last_step: bounds, both included; values without a step are outside.
+        since, until: bounds of the time, both included.
+    """
+
+    names: Sequence[str] = ()
+    namespace: str = ""
+    first_step: int | None = None
+    last_step: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+async def summaries(
+    session: AsyncSession, keys: Sequence[Key], wanted: Wanted
+) -> Sequence[Row[Any]]:
+    """Summaries of these attempts, by run and name."""
+    table = MetricSummary.__table__
+    statement = (
+        select(table)
+        .where(
+            tuple_(table.c.run_id, table.c.attempt).in_(keys),
+            table.c.namespace == wanted.namespace,
+        )
+        .order_by(table.c.run_id, table.c.name)
+    )
+    if wanted.names:
+        statement = statement.where(table.c.name.in_(wanted.names))
+    rows: Sequence[Row[Any]] = (await session.execute(statement)).all()
+    return rows
+
+
+async def points(
+    session: AsyncSession, keys: Sequence[Key], wanted: Wanted
+) -> AsyncIterator[Row[Any]]:
+    """Values of these attempts by run, name and time, a few at a time."""
+    statement = (
+        _limited(keys, wanted)
+        .order_by(Metric.run_id, Metric.name, Metric.logged_at, Metric.source, Metric.seq)
+        .execution_options(yield_per=_ROWS_AT_ONCE)
+    )
+    async for row in await session.stream(statement):
+        yield row
+
+
+async def page_after(
+    session: AsyncSession, key: Key, wanted: Wanted, after: Sequence[Any] | None
+) -> Sequence[Row[Any]]:
+    """The next values of an attempt by name and time, after the one with these last columns.
+
+    Args:
+        session: a transaction to read in.
+        key: the attempt.
+        wanted: which values.
+        after: name, time, source and number of the last one that was read; None: from the start.
+    """
+    place = (Metric.name, Metric.logged_at, Metric.source, Metric.seq)
+    statement = _limited([key], wanted)
+    if after is not None:
+        statement = statement.where(tuple_(*place) > tuple_(*after))
+    statement = statement.order_by(*place).limit(_ROWS_AT_ONCE)
+    rows: Sequence[Row[Any]] = (await session.execute(statement)).all()
+    return rows
+
+
+async def current_attempts(
+    session: AsyncSession, workspace_id: str, run_ids: Sequence[str]
+) -> dict[str, Any]:
+    """Id, attempt, display name and status of those of these runs that the workspace has."""
+    statement = select(Run.id, Run.attempt, Run.display_name, Run.status).where(
+        Run.workspace_id == workspace_id, Run.id.in_(run_ids)
+    )
+    rows: Sequence[Any] = (await session.execute(statement)).all()
+    return {row.id: row for row in rows}
+
+
+def _limited(keys: Sequence[Key], wanted: Wanted) -> Select[Any]:
+    statement = select(
+        Metric.run_id,
+        Metric.name,
+        Metric.logged_at,
+        Metric.source,
+        Metric.seq,
+        Metric.type,
+        Metric.step,
+        Metric.epoch,
+        Metric.value,
+        Metric.data,
+    ).where(Metric.namespace == wanted.namespace)
+    same = [(Metric.run_id == run_id) & (Metric.attempt == attempt) for run_id, attempt in keys]
+    statement = statement.where(or_(*same))
+    if wanted.names:
+        statement = statement.where(Metric.name.in_(wanted.names))
+    if wanted.first_step is not None:
+        statement = statement.where(Metric.step >= wanted.first_step)
+    if wanted.last_step is not None:
+        statement = statement.where(Metric.step <= wanted.last_step)
+    if wanted.since is not None:
+        statement = statement.where(Metric.logged_at >= wanted.since)
+    if wanted.until is not None:
+        statement = statement.where(Metric.logged_at <= wanted.until)
+    return statement

@@ -1,0 +1,107 @@
+"""Which runs a list shows, by their metrics, and in which order."""
+
+import operator
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Select, and_
+from sqlalchemy.orm import InstrumentedAttribute, aliased
+
+from app.kernel.errors import invalid_field
+from app.tables.metric import MetricSummary
+from app.tables.run import Run
+
+_ORDER = re.compile(r"(?P<minus>-?)metrics\.(?P<name>.{1,255}?)(?P<word> asc| desc)?", re.DOTALL)
+_CONDITION = re.compile(
+    r"(?P<name>.{1,255}?)\s*(?P<sign><=|>=|!=|<|>|=)\s*(?P<number>[^<>=!]+)", re.DOTALL
+)
+_SIGNS: dict[str, Callable[[Any, Any], Any]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "=": operator.eq,
+    "!=": operator.ne,
+}
+
+
+class Order(NamedTuple):
+    """Runs by the last value of a metric; those without it are not listed."""
+
+    metric: str
+    descending: bool
+
+
+class Condition(NamedTuple):
+    """What the last value of a metric must be."""
+
+    metric: str
+    sign: str
+    number: float
+
+
+def parse_order(text: str) -> Order:
+    """The order behind ``metrics.NAME``, ``-metrics.NAME`` or ``metrics.NAME desc``.
+
+    Raises:
+        Invalid: it is none.
+    """
+    match = _ORDER.fullmatch(text)
+    if match is None or (match["minus"] and match["word"]):
+        message = "Order by metrics.NAME, or by -metrics.NAME for the highest first."
+        raise invalid_field("query/order_by", "bad_order", message)
+    return Order(match["name"], bool(match["minus"]) or match["word"] == " desc")
+
+
+def parse_condition(text: str) -> Condition:
+    """The condition behind ``NAME<NUMBER`` and the like.
+
+    Raises:
+        Invalid: it is none.
+    """
+    match = _CONDITION.fullmatch(text)
+    try:
+        if match is None:
+            raise ValueError
+        return Condition(match["name"], match["sign"], float(match["number"]))
+    except ValueError:
+        message = "Write NAME<NUMBER; the signs are <, <=, >, >=, = and !=."
+        raise invalid_field("query/metric", "bad_metric_condition", message) from None
+
+
+def with_conditions(
+    statement: Select[Any], workspace_id: str, conditions: Sequence[Condition]
+) -> Select[Any]:
+    """The runs of a statement whose metrics are as these say."""
+    for condition in conditions:
+        summary = aliased(MetricSummary)
+        compare = _SIGNS[condition.sign]
+        statement = statement.join(
+            summary,
+            and_(
+                _is_of_run(summary, workspace_id, condition.metric),
+                compare(summary.last, condition.number),
+            ),
+        )
+    return statement
+
+
+def ordered(
+    statement: Select[Any], workspace_id: str, order: Order
+) -> tuple[Select[Any], list[InstrumentedAttribute[Any]]]:
+    """The statement with the metric's value beside each run, and the keys of its pages."""
+    summary = aliased(MetricSummary)
+    joined = statement.join(summary, _is_of_run(summary, workspace_id, order.metric))
+    joined = joined.where(summary.last.is_not(None)).add_columns(summary.last)
+    return joined, [summary.last, summary.run_id]
+
+
+def _is_of_run(summary: type[MetricSummary], workspace_id: str, name: str) -> ColumnElement[bool]:
+    return and_(
+        summary.workspace_id == workspace_id,
+        summary.namespace == "",
+        summary.name == name,
+        summary.run_id == Run.id,
+        summary.attempt == Run.attempt,
+    )

@@ -1,0 +1,235 @@
+"""Metrics: kept once, summed up by the write, read in part, compared, exported."""
+
+import csv
+import io
+import math
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import arro3.io
+import pytest
+
+from tests.live_api import LiveApi, live_api
+from tests.made_runs import make_runs
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
+    async with live_api(tmp_path, postgres_url, broker_url) as api:
+        yield api
+
+
+@pytest.fixture
+async def run(api: LiveApi) -> str:
+    (run,) = await make_runs(api, 1)
+    return run
+
+
+async def log(
+    api: LiveApi, run: str, values: list[dict[str, Any]], *, source: str = "a", first_seq: int = 0
+) -> None:
+    for start in range(0, len(values), 1000):
+        body = {
+            "source": source,
+            "first_seq": first_seq + start,
+            "values": values[start : start + 1000],
+        }
+        answer = await api.client.post(f"runs/{run}/metrics", json=body)
+        assert answer.status_code == 201, answer.text
+
+
+def curve(name: str, values: list[float]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "value": value, "step": step, "time": 1000.0 + step}
+        for step, value in enumerate(values)
+    ]
+
+
+async def summary(api: LiveApi, run: str, name: str) -> dict[str, Any]:
+    answer = await api.client.get(f"runs/{run}/metrics/summary", params={"name": name})
+    (found,) = answer.json()["items"]
+    assert isinstance(found, dict)
+    return found
+
+
+async def test_a_batch_sent_again_is_neither_doubled_nor_counted_again(
+    api: LiveApi, run: str
+) -> None:
+    for _ in range(3):
+        await log(api, run, curve("loss", [3.0, 1.0, 2.0]))
+
+    (metric,) = (await api.client.get(f"runs/{run}/metrics")).json()["items"]
+
+    assert [point["value"] for point in metric["points"]] == [3.0, 1.0, 2.0]
+    known = {key: metric[key] for key in ("count", "last", "last_step", "min", "min_step", "max")}
+    assert known == {
+        "count": 3, "last": 2.0, "last_step": 2, "min": 1.0, "min_step": 1, "max": 3.0,
+    }  # fmt: skip
+
+
+async def test_a_late_batch_does_not_become_the_last_value(api: LiveApi, run: str) -> None:
+    await log(api, run, curve("loss", [5.0, 4.0, 3.0])[1:], first_seq=1)
+    await log(api, run, curve("loss", [9.0]), first_seq=0)
+
+    found = await summary(api, run, "loss")
+
+    assert (found["last"], found["last_step"], found["max"], found["max_step"]) == (3.0, 2, 9.0, 0)
+
+
+async def test_all_kinds_of_values_come_back(api: LiveApi, run: str) -> None:
+    matrix = {"class_labels": ["a", "b"], "matrix": [[5, 1], [0, 6]]}
+    values = {
+        "vector": [1, 2.5],
+        "table": {"x": [1, 2], "y": [3, 4]},
+        "row": {"x": 1},
+        "string": "words",
+        "image": "images/a.png",
+        "confusion_matrix": matrix,
+        "scalar": 0.5,
+    }
+    sent = [{"name": kind, "type": kind, "value": value} for kind, value in values.items()]
+    old = {"schema_type": "confusion_matrix", "schema_version": "v1", "data": matrix}
+    await log(api, run, [*sent, {"name": "v1", "type": "json", "value": old}])
+
+    items = (await api.client.get(f"runs/{run}/metrics")).json()["items"]
+
+    assert {item["name"]: item["last"] for item in items} == {**values, "v1": old}
+    assert {item["name"]: item["type"] for item in items}["v1"] == "confusion_matrix"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("vector", ["a"]),
+        ("vector", 1),
+        ("confusion_matrix", {"class_labels": ["a"], "matrix": [[1, 2]]}),
+        ("confusion_matrix", [[1]]),
+    ],
+)
+async def test_a_value_that_is_not_of_its_type_is_refused_whole(
+    api: LiveApi, run: str, kind: str, value: Any
+) -> None:
+    good = {"name": "good", "value": 1}
+    body = {"source": "a", "first_seq": 0, "values": [good, {**good, "type": kind, "value": value}]}
+
+    answer = await api.client.post(f"runs/{run}/metrics", json=body)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/values/1"
+    assert (await api.client.get(f"runs/{run}/metrics")).json()["items"] == []
+
+
+async def test_no_number_is_last_but_not_the_smallest(api: LiveApi, run: str) -> None:
+    await log(api, run, [{"name": "x", "value": 1.0}, {"name": "x", "value": "NaN"}])
+    found = await summary(api, run, "x")
+    assert (found["last"], found["min"], found["max"], found["count"]) == ("NaN", 1.0, 1.0, 2)
+
+
+async def test_a_plot_gets_few_points_with_the_peak_and_both_ends(api: LiveApi, run: str) -> None:
+    values = [math.sin(step / 300) for step in range(5000)]
+    values[3210] = 50.0
+    await log(api, run, curve("loss", values))
+
+    answer = await api.client.get(f"runs/{run}/metrics", params={"max_points": 100})
+
+    (metric,) = answer.json()["items"]
+    steps = [point["step"] for point in metric["points"]]
+    assert len(steps) == 100
+    assert steps == sorted(steps)
+    assert {0, 3210, 4999} <= set(steps)
+    assert (metric["count"], metric["max_step"]) == (5000, 3210)
+
+
+async def test_parts_by_step_and_by_time(api: LiveApi, run: str) -> None:
+    await log(api, run, [*curve("loss", [0, 1, 2, 3, 4]), {"name": "free", "value": 1}])
+
+    async def read(**given: Any) -> list[float]:
+        answer = await api.client.get(f"runs/{run}/metrics", params={"name": "loss", **given})
+        (metric,) = answer.json()["items"]
+        return [point["value"] for point in metric["points"]]
+
+    assert await read(first_step=1, last_step=3) == [1, 2, 3]
+    assert await read(since="1970-01-01T00:16:43Z") == [3, 4]
+    assert await read(until="1970-01-01T00:16:40Z") == [0]
+
+
+async def test_runs_are_compared_in_one_call(api: LiveApi) -> None:
+    first, second, third = await make_runs(api, 3)
+    await log(api, first, [*curve("loss", [3, 2]), *curve("acc", [0, 1])])
+    await log(api, second, curve("loss", [5, 4]))
+
+    asked = {"run": [second, first, third], "name": "loss"}
+    items = (await api.client.get("metrics/compare", params=asked)).json()["items"]
+
+    assert [item["run_id"] for item in items] == [second, first, third]
+    assert [[m["last"] for m in item["metrics"]] for item in items] == [[4], [2], []]
+    assert [len(m["points"]) for m in items[0]["metrics"]] == [2]
+    no_points = (await api.client.get("metrics/compare", params={**asked, "max_points": 0})).json()
+    assert [m["points"] for m in no_points["items"][0]["metrics"]] == [[]]
+    unknown = await api.client.get("metrics/compare", params={"run": [first, "run_none"]})
+    assert (unknown.status_code, unknown.json()["code"]) == (404, "run_not_found")
+
+
+async def test_values_leave_as_csv_and_as_parquet(api: LiveApi, run: str, tmp_path: Path) -> None:
+    values = [*curve("loss", [step / 7 for step in range(6000)])]
+    await log(api, run, [*values, {"name": "note", "type": "string", "value": 'a "b", ü\n'}])
+
+    text = (await api.client.get(f"runs/{run}/metrics/export")).text
+    rows = list(csv.DictReader(io.StringIO(text)))
+
+    assert len(rows) == 6001
+    assert [float(row["value"]) for row in rows[:6000]] == [value["value"] for value in values]
+    assert rows[-1]["data"] == '"a \\"b\\", ü\\n"'
+    answer = await api.client.get(f"runs/{run}/metrics/export", params={"format": "parquet"})
+    assert answer.headers["content-type"] == "application/vnd.apache.parquet"
+    file = tmp_path / "x.parquet"
+    file.write_bytes(answer.content)
+    table = arro3.io.read_parquet(file).read_all()
+    assert table.num_rows == 6001
+    assert table.column("step").to_pylist()[:6000] == list(range(6000))
+    assert table.column("value").to_pylist()[-1] is None
+    assert list(api.settings.data_dir.glob("export-*")) == []
+
+
+async def test_runs_in_the_order_of_a_metric_page_by_page(api: LiveApi) -> None:
+    runs = await make_runs(api, 6)
+    for run, loss in zip(runs, [3.0, 1.0, 2.0, 2.0, 5.0], strict=False):
+        await log(api, run, [{"name": "val loss", "value": loss}])
+
+    async def listed(**given: Any) -> list[int]:
+        found: list[int] = []
+        token = ""
+        while True:
+            page = await api.client.get(
+                "runs", params={"page_size": 2, "page_token": token, **given}
+            )
+            assert page.status_code == 200, page.text
+            found += [runs.index(item["id"]) for item in page.json()["items"]]
+            token = page.json()["next_page_token"]
+            if not token:
+                return found
+
+    assert await listed(order_by="metrics.val loss") == [1, 2, 3, 0, 4]
+    assert await listed(order_by="-metrics.val loss") == [4, 0, 3, 2, 1]
+    assert await listed(order_by="metrics.val loss desc", metric="val loss<=2") == [3, 2, 1]
+    assert await listed(metric=["val loss>1", "val loss!=5"]) == [3, 2, 0]
+    assert await listed(order_by="metrics.other") == []
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"order_by": "loss"}, "bad_order"),
+        ({"order_by": "metrics."}, "bad_order"),
+        ({"metric": "loss"}, "bad_metric_condition"),
+        ({"metric": "loss<much"}, "bad_metric_condition"),
+    ],
+)
+async def test_an_order_or_condition_that_is_none_is_refused(
+    api: LiveApi, given: dict[str, str], code: str
+) -> None:
+    answer = await api.client.get("runs", params=given)
+    assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, code)
