@@ -1,5 +1,6 @@
 """Starts the nodes of an attempt."""
 
+from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.principal import Principal
@@ -51,6 +52,7 @@ class Launch:
                 # The runner may have been faster than this transaction.
                 if node.state == "Assigned":
                     node.state = "Launched"
+                    node.launched_at = func.clock_timestamp()
 
     async def _note_refusal(self, guard: Guard, run: Run, name: str, words: str) -> None:
         async with self._database.session() as session:

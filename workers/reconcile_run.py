@@ -7,8 +7,8 @@ import structlog
 from sqlalchemy import Table
 
 from app.providers.base import NotYetRemoved, ProviderError
-from app.runs import attempts, finalizing, gang
-from app.runs.decide import NodeView, is_silent, lost_nodes, outcome
+from app.runs import attempts, finalizing
+from app.runs.decide import NODE_LOST, NodeView, Outcome, is_tried_again, outcome
 from app.runs.states import TERMINAL, BlockerCode, Status
 from app.runs.transitions import lock_run, transition
 from app.tables.run import Run, RunNode
@@ -16,6 +16,7 @@ from workers.context import WorkerContext
 from workers.launch_run import Launch
 from workers.prepare_run import Preparation
 from workers.reconciler import Guard
+from workers.run_health import RunHealth
 
 ACTOR = "worker"
 _WATCH_SECONDS = 2.0
@@ -23,7 +24,6 @@ _RETRY_SECONDS = 1.0
 _STOP_DEADLINE_SECONDS = 60.0
 _FINISHED = frozenset({"Finished", "Failed", "Lost"})
 _AWAY = BlockerCode.PROVIDER_UNAVAILABLE
-_HEARD = frozenset({Status.RUNNING, Status.NOT_RESPONDING})
 _log = structlog.get_logger(__name__)
 
 Step = Callable[[Guard, Run], Awaitable[float | None]]
@@ -40,6 +40,7 @@ class RunReconciler:
         self._provider = context.provider
         self._preparation = Preparation(context)
         self._launch = Launch(context)
+        self._health = RunHealth(context)
         self._steps: dict[Status, Step] = {
             Status.STARTING: self._start,
             Status.PREPARING: self._preparation.prepare,
@@ -78,17 +79,18 @@ class RunReconciler:
             nodes = list(await attempts.nodes_of(session, run.id, run.attempt))
         if not nodes or all(node.removed for node in nodes):
             return None
-        if await self._is_start_overdue(run, nodes):
-            await self._give_up_start(guard, run)
+        if await self._health.is_start_overdue(run, nodes):
+            await self._health.give_up_start(guard, run)
             return 0.0
         if any(node.state == "Assigned" for node in nodes):
             return await self._launch.launch(guard, run, nodes)
-        views, trouble = await self._look(nodes)
-        if lost := lost_nodes(views):
-            return await self._lose(guard, run, nodes, lost)
+        views, trouble = await self._health.look(nodes)
+        if await self._health.has_lost(guard, run, views):
+            return 0.0
         if all(node.state in _FINISHED for node in nodes):
             return await self._finish(guard, run, views)
-        await self._note_silence(guard, run, views)
+        await self._health.note_silence(guard, run, views)
+        await self._health.note_hang(guard, run, views)
         return await self._note_provider(guard, run, trouble)
 
     async def _note_provider(self, guard: Guard, run: Run, error: ProviderError | None) -> float:
@@ -102,112 +104,41 @@ class RunReconciler:
                     attempts.note_provider(session, row, self._provider.name, words)
         return _WATCH_SECONDS if error is None else _RETRY_SECONDS
 
-    async def _is_start_overdue(self, run: Run, nodes: list[RunNode]) -> bool:
-        if run.node_count == 1 or not any(node.state in gang.NOT_READY for node in nodes):
-            return False
-        async with self._database.session() as session:
-            age_seconds = await attempts.age_seconds(session, run)
-        return age_seconds > self._context.settings.gang_start_timeout_seconds
-
-    async def _give_up_start(self, guard: Guard, run: Run) -> None:
-        """Not all nodes became ready in time: none starts, and the run says which were late."""
-        limit = self._context.settings.gang_start_timeout_seconds
-        async with self._database.session() as session:
-            await guard.check(session)
-            await lock_run(session, run.id)
-            nodes = await attempts.nodes_of(session, run.id, run.attempt)
-            late = [node for node in nodes if node.state in gang.NOT_READY]
-            names = ", ".join(f"node {node.node_index}" for node in late)
-            message = f"Not all nodes were ready within {limit:g} s; missing: {names}."
-            for node in late:
-                node.state = "Failed"
-                node.result = {"failed": {"code": "gang_not_ready", "message": message}}
-
-    async def _look(self, nodes: list[RunNode]) -> tuple[list[NodeView], ProviderError | None]:
-        """What is known of nodes, and why it is not more."""
-        views: list[NodeView] = []
-        trouble: ProviderError | None = None
-        for node in nodes:
-            is_alive: bool | None = None
-            if node.state not in _FINISHED:
-                try:
-                    is_alive = await self._provider.is_alive(node.name)
-                except ProviderError as error:
-                    trouble = error
-            async with self._database.session() as session:
-                age = await finalizing.heartbeat_age_seconds(session, node.name)
-            view = NodeView(
-                index=node.node_index,
-                state=node.state,
-                is_alive=is_alive,
-                heartbeat_age_seconds=age,
-                result=node.result,
-            )
-            views.append(view)
-        return views, trouble
-
-    async def _lose(
-        self, guard: Guard, run: Run, nodes: list[RunNode], lost: list[int]
-    ) -> float | None:
-        """A node went away by itself: end what is left of the attempt, and begin another."""
-        names = ", ".join(node.name for node in nodes if node.node_index in lost)
-        async with self._database.session() as session:
-            await guard.check(session)
-            run = await lock_run(session, run.id)
-            rows = await attempts.nodes_of(session, run.id, run.attempt)
-            # It may have finished between the look and this lock.
-            if any(node.state not in _FINISHED and node.node_index in lost for node in rows):
-                # The others cannot go on without it: the attempt ends as a whole.
-                for node in rows:
-                    node.state = node.state if node.state in _FINISHED else "Lost"
-            if run.status in (Status.QUEUED, Status.RUNNING, Status.FINALIZING):
-                reason = f"the runner of {names} went away"
-                transition(session, run, Status.NOT_RESPONDING, actor=ACTOR, reason=reason)
-        _log.warning("node_lost", run_id=run.id, nodes=names)
-        return 0.0
-
-    async def _note_silence(self, guard: Guard, run: Run, views: list[NodeView]) -> None:
-        limit = self._context.settings.heartbeat_timeout_seconds
-        silent = is_silent(views, timeout_seconds=limit)
-        if silent != (run.status == Status.RUNNING) or run.status not in _HEARD:
-            return
-        async with self._database.session() as session:
-            await guard.check(session)
-            run = await lock_run(session, run.id)
-            if silent and run.status == Status.RUNNING:
-                reason = "no heartbeat came for a while"
-                transition(session, run, Status.NOT_RESPONDING, actor=ACTOR, reason=reason)
-            elif not silent and run.status == Status.NOT_RESPONDING:
-                nodes = await attempts.nodes_of(session, run.id, run.attempt)
-                back = Status.FINALIZING if gang.are_all_over(nodes) else Status.RUNNING
-                reason = "all nodes report again"
-                transition(session, run, back, actor=ACTOR, reason=reason)
-
     async def _finish(self, guard: Guard, run: Run, views: list[NodeView]) -> float | None:
         """All nodes of the attempt have ended: publish and seal, or try again."""
-        was_lost = any(view.state == "Lost" for view in views)
         if not await self._remove_nodes(guard, run):
             return _RETRY_SECONDS
-        is_canceled = run.status == Status.CANCEL_REQUESTED
-        if was_lost and not is_canceled and run.attempt < run.max_attempts:
-            await self._begin_again(guard, run)
+        async with self._database.session() as session:
+            attempt = await attempts.current(session, run)
+        end = outcome(
+            views,
+            is_cancel_requested=run.status == Status.CANCEL_REQUESTED,
+            ended_because=attempt.error if attempt else None,
+        )
+        if run.attempt < run.max_attempts and is_tried_again(
+            end, retry_on=run.request.get("retry_on", [])
+        ):
+            await self._begin_again(guard, run, end)
             return 0.0
-        end = outcome(views, is_cancel_requested=is_canceled)
-        if was_lost and not is_canceled:
-            end = finalizing.gave_up(run.attempt)
         await finalizing.publish_and_end(
             self._database, self._context.objects, guard.check, run_id=run.id, end=end
         )
         return 0.0
 
-    async def _begin_again(self, guard: Guard, run: Run) -> None:
+    async def _begin_again(self, guard: Guard, run: Run, end: Outcome) -> None:
+        error = end.error or {}
+        ended = "Lost" if error.get("code") == NODE_LOST else str(end.status)
         async with self._database.session() as session:
             await guard.check(session)
             run = await lock_run(session, run.id)
-            await attempts.end(session, run, outcome="Lost", error=None)
-            if run.status == Status.NOT_RESPONDING:
-                reason = f"attempt {run.attempt} lost its node; another one begins"
-                transition(session, run, Status.QUEUED, actor=ACTOR, reason=reason)
+            if run.status == Status.CANCEL_REQUESTED:
+                return
+            await attempts.end(session, run, outcome=ended, error=end.error)
+            reason = f"attempt {run.attempt} has failed, another one begins: " + error["message"]
+            for status in (Status.NOT_RESPONDING, Status.QUEUED):
+                # The one state from which a run may go back is passed through.
+                if run.status != status:
+                    transition(session, run, status, actor=ACTOR, reason=reason)
             await attempts.release_nodes(session, run)
 
     async def _cancel(self, guard: Guard, run: Run) -> float | None:
@@ -215,7 +146,7 @@ class RunReconciler:
         async with self._database.session() as session:
             nodes = list(await attempts.nodes_of(session, run.id, run.attempt))
             waiting_seconds = await finalizing.seconds_in_state(session, run.id)
-        views, _ = await self._look([node for node in nodes if not node.removed])
+        views, _ = await self._health.look([node for node in nodes if not node.removed])
         is_over = all(v.state in _FINISHED or v.is_alive is False for v in views)
         if not is_over and waiting_seconds < _STOP_DEADLINE_SECONDS:
             for node in nodes:

@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     heartbeat_timeout_seconds: float = 30.0
     """Without a heartbeat for so long a run is NotResponding."""
     lost_after_seconds: float = 600.0
-    """Without a heartbeat for so long a node that its provider cannot vouch for is lost."""
+    """Without a heartbeat for so long, while the API was there to take it, a node is lost."""
     gang_start_timeout_seconds: float = 600.0
     """All nodes of a run must be ready within so long of its attempt, or it fails."""
     poll_seconds: float = 1.0

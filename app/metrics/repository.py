@@ -1,10 +1,10 @@
 """Queries about metrics; columns only, no objects: there may be many rows."""
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, or_, select, tuple_
+from sqlalchemy import Row, Select, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.tables.metric import Metric, MetricSummary
@@ -51,6 +51,15 @@ async def summaries(
         statement = statement.where(table.c.name.in_(wanted.names))
     rows: Sequence[Row[Any]] = (await session.execute(statement)).all()
     return rows
+
+
+async def were_logged(session: AsyncSession, *, run_id: str, within_seconds: float) -> bool:
+    """Whether the latest value of a metric of the script's is of the last so many seconds."""
+    since = func.clock_timestamp() - timedelta(seconds=within_seconds)
+    found = select(MetricSummary.name).where(
+        MetricSummary.run_id == run_id, MetricSummary.namespace == "", MetricSummary.last_at > since
+    )
+    return (await session.execute(found.limit(1))).first() is not None
 
 
 async def points(

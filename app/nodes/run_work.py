@@ -27,6 +27,7 @@ from app.runs import attempts, gang
 from app.runs.errors import AttemptSuperseded, PropertyImmutable
 from app.runs.order import build_order
 from app.runs.service import apply_properties, apply_tags
+from app.runs.silence import SILENT
 from app.runs.states import TERMINAL, Status
 from app.runs.transitions import add_event, lock_run, transition
 from app.storage.errors import PathRejected
@@ -73,6 +74,8 @@ class RunWork:
         """Note the time; a run that did not respond responds again."""
         run, node = await self._lock(session)
         node.heartbeat_at = func.clock_timestamp()
+        if "silence_timeout_seconds" in run.request:
+            node.quiet = beat.quiet.model_dump() if beat.quiet else None
         # Of several nodes another may be the silent one: the reconciler looks at all of them.
         if run.status == Status.NOT_RESPONDING and run.node_count == 1:
             back = Status.FINALIZING if node.state == "Exited" else Status.RUNNING
@@ -200,19 +203,32 @@ def _check_current(node: RunNode | None, run: Run | None) -> None:
 async def _command(session: AsyncSession, run: Run, node: RunNode) -> NodeCommand:
     if run.status == Status.CANCEL_REQUESTED:
         return NodeCommand(command="stop", reason="stopped")
+    if (hang := await _hang(session, run)) is not None:
+        return NodeCommand(command="stop", reason=SILENT, because=hang)
     if not gang.is_gang(run):
         return NodeCommand(command="start" if node.state == "Ready" else "continue")
     await session.flush()
     nodes = await attempts.nodes_of(session, run.id, run.attempt)
-    verdict = gang.verdict(gang.tasks_of(run), nodes)
+    tasks = gang.tasks_of(run)
+    verdict = gang.verdict(tasks, nodes)
     if verdict is gang.Verdict.FAILED:
-        return NodeCommand(command="stop", reason=gang.PEER_FAILED)
+        because = gang.first_failure(tasks, nodes)
+        return NodeCommand(command="stop", reason=gang.PEER_FAILED, because=because)
     if verdict is gang.Verdict.DONE:
         return NodeCommand(command="stop", reason=gang.PEERS_DONE)
     if verdict is gang.Verdict.GO and node.state == "Ready":
         environments = gang.launch_environments(run, nodes, node.node_index)
         return NodeCommand(command="start", environments=environments)
     return NodeCommand(command="continue")
+
+
+async def _hang(session: AsyncSession, run: Run) -> str | None:
+    """Why the run is being ended for its silence; None when it is not."""
+    if "silence_timeout_seconds" not in run.request:
+        return None
+    attempt = await attempts.current(session, run)
+    error = (attempt.error if attempt else None) or {}
+    return str(error["message"]) if error.get("code") == SILENT else None
 
 
 def _apply(run: Run, record: dict[str, Any]) -> None:

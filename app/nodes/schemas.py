@@ -7,10 +7,23 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
+class Quiet(BaseModel):
+    """For how many seconds nothing has been heard of a node's scripts.
+
+    Attributes:
+        processes: of what each prints; None: it has ended.
+        node: of everything, metrics and log files as well.
+    """
+
+    processes: list[Annotated[float, Field(ge=0)] | None] = []
+    node: float = Field(ge=0)
+
+
 class Heartbeat(BaseModel):
     """The node is alive."""
 
     phase: str = "running"
+    quiet: Quiet | None = None
 
 
 class NodeEvent(BaseModel):
@@ -28,11 +41,13 @@ class NodeCommand(BaseModel):
     Attributes:
         command: what.
         reason: with ``stop``, why.
+        because: with ``stop``, the same for a person, when there is more to say.
         environments: with ``start``, further variables of each of the node's processes.
     """
 
     command: Literal["continue", "start", "stop"]
     reason: str | None = None
+    because: str | None = None
     environments: list[dict[str, str]] = []
 
 

@@ -128,6 +128,11 @@ async def nodes_of(
     return (await session.execute(statement)).scalars().all()
 
 
+async def current(session: AsyncSession, run: Run) -> Attempt | None:
+    """The run's latest attempt; None before the first."""
+    return await session.get(Attempt, (run.id, run.attempt), populate_existing=True)
+
+
 async def age_seconds(session: AsyncSession, run: Run) -> float:
     """Seconds since the current attempt began, by database time."""
     age = func.extract("epoch", func.clock_timestamp() - Attempt.created_at)

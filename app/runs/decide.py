@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from app.runs.silence import SILENT
 from app.runs.states import Status
 
 
@@ -40,6 +41,7 @@ class Outcome:
     error: dict[str, Any] | None = None
 
 
+NODE_LOST = "node_lost"
 FINISHED_STATES = frozenset({"Finished", "Failed", "Lost"})
 
 
@@ -52,17 +54,52 @@ def lost_nodes(nodes: Sequence[NodeView]) -> list[int]:
     ]
 
 
-def is_silent(nodes: Sequence[NodeView], *, timeout_seconds: float) -> bool:
-    """Whether a node that should report has not done so for too long."""
-    return any(
-        node.state not in FINISHED_STATES
+def silent_nodes(nodes: Sequence[NodeView], *, timeout_seconds: float) -> list[int]:
+    """Indices of nodes that should report and have not done so for too long."""
+    return [
+        node.index
+        for node in nodes
+        if node.state not in FINISHED_STATES
         and node.heartbeat_age_seconds is not None
         and node.heartbeat_age_seconds > timeout_seconds
-        for node in nodes
-    )
+    ]
 
 
-def outcome(nodes: Sequence[NodeView], *, is_cancel_requested: bool) -> Outcome:
+def hung_nodes(
+    nodes: Sequence[NodeView], *, timeout_seconds: float, could_report_seconds: float
+) -> list[int]:
+    """Indices of nodes that are given up: alive, perhaps, but silent for too long.
+
+    Args:
+        nodes: all nodes of the attempt.
+        timeout_seconds: how long a node may be silent.
+        could_report_seconds: for how long the control plane has been there to be told; a node
+            that could not report is not to blame.
+    """
+    if could_report_seconds <= timeout_seconds:
+        return []
+    return silent_nodes(nodes, timeout_seconds=timeout_seconds)
+
+
+def is_tried_again(end: Outcome, *, retry_on: Sequence[str]) -> bool:
+    """Whether the end of an attempt calls for another one.
+
+    A lost node always does; what the script did to itself, only where the request says so.
+
+    Args:
+        end: how the attempt ended.
+        retry_on: codes of errors of the script.
+    """
+    code = (end.error or {}).get("code")
+    return end.status == Status.FAILED and (code == NODE_LOST or code in retry_on)
+
+
+def outcome(
+    nodes: Sequence[NodeView],
+    *,
+    is_cancel_requested: bool,
+    ended_because: dict[str, Any] | None = None,
+) -> Outcome:
     """How an attempt ended whose nodes have all finished.
 
     The exit codes decide, whatever a client library said before. A cancel that was accepted
@@ -71,9 +108,15 @@ def outcome(nodes: Sequence[NodeView], *, is_cancel_requested: bool) -> Outcome:
     Args:
         nodes: all nodes of the attempt, finished.
         is_cancel_requested: whether the run is being canceled.
+        ended_because: the error for which the control plane had the attempt ended.
     """
     if is_cancel_requested:
         return Outcome(Status.CANCELED)
+    if any(node.state == "Lost" for node in nodes):
+        message = "A node of the run was lost."
+        return Outcome(Status.FAILED, ended_because or {"code": NODE_LOST, "message": message})
+    if ended_because and any((node.result or {}).get("reason") == SILENT for node in nodes):
+        return Outcome(Status.FAILED, ended_because)
     failures = [found for node in nodes if (found := _failure(node)) is not None]
     if not failures:
         if any((node.result or {}).get("reason") == "peer_failed" for node in nodes):

@@ -23,12 +23,6 @@ _ACTOR = "worker"
 Check = Callable[[AsyncSession], Awaitable[None]]
 
 
-def gave_up(attempt: int) -> Outcome:
-    """The outcome when the last allowed attempt lost its node."""
-    message = f"The node was lost in attempt {attempt}, the last one allowed by max_attempts."
-    return Outcome(Status.FAILED, {"code": "node_lost", "message": message})
-
-
 def merge_outputs(manifests: Sequence[Sequence[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
     """One tree out of what all nodes collected.
 
@@ -97,8 +91,9 @@ def _pass_through_finalizing(session: AsyncSession, run: Run, status: Status) ->
 
 
 async def heartbeat_age_seconds(session: AsyncSession, node_name: str) -> float | None:
-    """Seconds since the node's last heartbeat, by database time; None before the first."""
-    age = func.extract("epoch", func.clock_timestamp() - RunNode.heartbeat_at)
+    """Seconds since the node was last heard of, by database time; None before its start."""
+    heard_at = func.coalesce(RunNode.heartbeat_at, RunNode.launched_at)
+    age = func.extract("epoch", func.clock_timestamp() - heard_at)
     statement = select(age).where(RunNode.name == node_name)
     found = (await session.execute(statement)).scalar_one_or_none()
     return None if found is None else float(found)

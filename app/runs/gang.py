@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
+from app.runs.silence import SILENT
 from app.runtimes.distribution import Distribution, PyTorch, parse
 from app.runtimes.launch import Host, environments
 from app.runtimes.tasks import Task, on_node, plan_tasks, port_count
@@ -14,7 +15,8 @@ TORCH_FIRST_PORT = 6105
 PEERS_DONE = "peers_done"
 PEER_FAILED = "peer_failed"
 NOT_READY = frozenset({"Assigned", "Launched"})
-_OVER = frozenset({"Exited", "Finished", "Failed", "Lost"})
+OVER = frozenset({"Exited", "Finished", "Failed", "Lost"})
+_ENDS_ALL = frozenset({"stopped", "max_duration", SILENT})
 
 
 class Verdict(StrEnum):
@@ -78,10 +80,27 @@ def verdict(tasks: Sequence[Task], nodes: Sequence[RunNode]) -> Verdict:
 def has_failed(node: RunNode) -> bool:
     """Whether the node could not start, or a process of it ended badly by itself."""
     result = node.result or {}
-    if node.state in ("Failed", "Lost") or result.get("reason") in ("stopped", "max_duration"):
+    if node.state in ("Failed", "Lost") or result.get("reason") in _ENDS_ALL:
         return True
     processes = [*result.get("processes", []), *result.get("ended", {}).values()]
     return any(is_bad(process) for process in processes)
+
+
+def first_failure(tasks: Sequence[Task], nodes: Sequence[RunNode]) -> str:
+    """Which process or node failed first, for those who are stopped because of it."""
+    bad = [
+        (process.get("ended_at") or 0.0, task, process)
+        for node in nodes
+        for task, process in _reported(on_node(tasks, node.node_index), node)
+        if process is not None and is_bad(process)
+    ]
+    if bad:
+        _, task, process = min(bad, key=lambda item: item[0])
+        code = process.get("exit_code")
+        how = "was ended by a signal" if code is None else f"exited with code {code}"
+        return f"rank {task.rank} ({task.role} {task.index}, node {task.node_index}) {how}"
+    names = [f"node {node.node_index}" for node in nodes if has_failed(node)]
+    return f"{', '.join(names)} failed"
 
 
 def is_bad(process: dict[str, Any]) -> bool:
@@ -91,7 +110,7 @@ def is_bad(process: dict[str, Any]) -> bool:
 
 def are_all_over(nodes: Sequence[RunNode]) -> bool:
     """Whether no process of any node runs any more."""
-    return all(node.state in _OVER for node in nodes)
+    return all(node.state in OVER for node in nodes)
 
 
 def _reported(tasks: Sequence[Task], node: RunNode) -> list[tuple[Task, dict[str, Any] | None]]:

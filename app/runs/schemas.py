@@ -16,6 +16,9 @@ VariableValue = Annotated[str, StringConstraints(max_length=32_768, pattern=r"^[
 Argument = Annotated[str, StringConstraints(max_length=32_768, pattern=r"^[^\x00]*$")]
 
 
+ScriptFailure = Literal["process_failed", "out_of_memory", "silent"]
+
+
 class DatasetInput(BaseModel):
     """A dataset version as an input of a run."""
 
@@ -75,7 +78,17 @@ class RunCreate(BaseModel):
     )
     max_run_duration_seconds: int | None = Field(default=None, ge=1, le=30 * 24 * 3600)
     max_attempts: int = Field(
-        default=3, ge=1, le=10, description="Attempts when nodes are lost; a failing script ends it"
+        default=3, ge=1, le=10, description="Attempts when nodes are lost, or as retry_on says"
+    )
+    retry_on: list[ScriptFailure] = Field(
+        default=[], description="Failures of the script after which it is started again as well"
+    )
+    silence_timeout_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        le=30 * 24 * 3600,
+        description="When no process has printed or logged anything for so long, the run hangs, "
+        "and is ended; absent: it may be silent",
     )
     display_name: str = Field(default="", max_length=256)
     description: str = Field(default="", max_length=5000)
@@ -116,6 +129,15 @@ class Blocker(BaseModel):
     clears_when: str
 
 
+class SilentProcess(BaseModel):
+    """A process of which nothing was heard."""
+
+    rank: int
+    role: str
+    node: str
+    since: datetime
+
+
 class RunError(BaseModel):
     """Why a run failed or was canceled."""
 
@@ -130,6 +152,9 @@ class RunError(BaseModel):
     ended_at: datetime | None = None
     signal: str | None = None
     last_lines: list[str] = []
+    silent: list[SilentProcess] | None = Field(
+        default=None, description="With the code silent: who, the one that fell silent first first"
+    )
 
 
 class AttemptRead(BaseModel):

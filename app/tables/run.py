@@ -80,6 +80,7 @@ class Attempt(Base):
     outcome: Mapped[str] = mapped_column(server_default="")
     """Empty while it lasts; then Completed, Failed, Canceled or Lost."""
     error: Mapped[dict[str, Any] | None]
+    """Why it ended; while it lasts, why it is being ended."""
 
 
 class RunNode(Base):
@@ -111,6 +112,8 @@ class RunNode(Base):
     """Ports that it keeps free for its processes."""
     launched_at: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime | None]
+    quiet: Mapped[dict[str, Any] | None]
+    """With the last heartbeat: for how long nothing had been heard of its scripts."""
     records_seq: Mapped[int] = mapped_column(server_default="0")
     """Sequence number that the next record from this node must have."""
     result: Mapped[dict[str, Any] | None]

@@ -43,6 +43,7 @@ class NodeApi(ThreadingHTTPServer):
         self.record_bodies: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.phases: list[str] = []
+        self.beats: list[dict[str, Any]] = []
         self.outputs: dict[str, Any] | None = None
         self.requests = 0
         self.command = "continue"
@@ -148,6 +149,7 @@ class NodeApi(ThreadingHTTPServer):
 
     def post_heartbeat(self, body: dict[str, Any]) -> dict[str, Any]:
         self.phases.append(body["phase"])
+        self.beats.append(body)
         return {"command": self.command, **self.answer_more}
 
     def post_events(self, body: dict[str, Any]) -> dict[str, Any]:

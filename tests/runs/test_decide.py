@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from app.runs.decide import NodeView, is_silent, lost_nodes, outcome
+from app.runs.decide import (
+    NodeView,
+    hung_nodes,
+    is_tried_again,
+    lost_nodes,
+    outcome,
+    silent_nodes,
+)
 from app.runs.finalizing import merge_outputs
 from app.runs.states import TERMINAL, TRANSITIONS, Status
 
@@ -104,10 +111,53 @@ def test_a_dead_runner_is_lost_unless_it_had_finished() -> None:
     assert lost_nodes(views) == [0]
 
 
-def test_silence_is_noticed_only_of_nodes_that_should_report() -> None:
-    assert is_silent([node(0, "Running", heartbeat_age_seconds=40.0)], timeout_seconds=30.0)
-    assert not is_silent([node(0, "Finished", heartbeat_age_seconds=40.0)], timeout_seconds=30.0)
-    assert not is_silent([node(0, "Launched", heartbeat_age_seconds=None)], timeout_seconds=30.0)
+@pytest.mark.parametrize("state", ["Launched", "Ready", "Running", "Exited"])
+def test_silence_is_noticed_of_every_node_that_should_report(state: str) -> None:
+    views = [
+        node(0, state, heartbeat_age_seconds=5.0),
+        node(1, state, heartbeat_age_seconds=40.0),
+        node(2, "Finished", heartbeat_age_seconds=40.0),
+        node(3, state, heartbeat_age_seconds=None),
+        node(4, state, heartbeat_age_seconds=31.0),
+    ]
+    assert silent_nodes(views, timeout_seconds=30.0) == [1, 4]
+
+
+def test_a_node_hangs_only_while_it_could_report() -> None:
+    views = [node(0, "Running", is_alive=True, heartbeat_age_seconds=700.0)]
+    for open_seconds, expected in ((0.0, []), (599.0, []), (601.0, [0])):
+        found = hung_nodes(views, timeout_seconds=600.0, could_report_seconds=open_seconds)
+        assert found == expected
+
+
+def test_a_lost_node_is_named_and_tried_again() -> None:
+    why = {"code": "node_lost", "message": "The runner of node 1 went away.", "node": "node 1"}
+    views = [node(0, result=exited(0)), node(1, "Lost")]
+    end = outcome(views, is_cancel_requested=False, ended_because=why)
+    assert (end.status, end.error) == (Status.FAILED, why)
+    assert is_tried_again(end, retry_on=[])
+    assert not is_tried_again(outcome(views, is_cancel_requested=True), retry_on=[])
+
+
+@pytest.mark.parametrize(
+    ("retry_on", "expected"),
+    [([], False), (["out_of_memory"], False), (["silent", "process_failed"], True)],
+)
+def test_a_failure_of_the_script_is_tried_again_only_where_asked(
+    retry_on: list[str], expected: bool
+) -> None:
+    end = outcome([node(result=exited(1))], is_cancel_requested=False)
+    assert is_tried_again(end, retry_on=retry_on) is expected
+
+
+def test_a_run_that_was_ended_for_its_silence_says_so() -> None:
+    why = {"code": "silent", "message": "Nothing was printed or logged for 9 s."}
+    told = {"exit_code": None, "signal": "SIGKILL", "stopped": True}
+    ended = node(0, result={"processes": [told], "reason": "silent"})
+    assert outcome([ended], is_cancel_requested=False, ended_because=why).error == why
+    # It came to its end in the moment in which it was given up.
+    done = outcome([node(result=exited(0))], is_cancel_requested=False, ended_because=why)
+    assert done.status is Status.COMPLETED
 
 
 def file(path: str, sha256: str) -> dict[str, Any]:

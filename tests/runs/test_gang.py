@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from app.runs.decide import NodeView, outcome
-from app.runs.gang import Verdict, verdict
+from app.runs.gang import Verdict, first_failure, verdict
 from app.runs.states import Status
 from app.runtimes.distribution import parse
 from app.runtimes.tasks import plan_tasks
@@ -48,6 +48,15 @@ def test_processes_that_share_a_node_are_told_apart() -> None:
         found = node(0, "Running", {"ended": {place: CLEAN}})
         assert verdict(tasks, [found]) is expected
     assert verdict(tasks, [node(0, "Running", {"ended": {"1": BAD}})]) is Verdict.FAILED
+
+
+def test_those_who_are_stopped_are_told_because_of_whom() -> None:
+    late, early = {**BAD, "ended_at": 9.0}, {**BAD, "exit_code": 7, "ended_at": 3.0}
+    worker = node(0, "Running", {"ended": {"0": late}})
+    server = node(1, "Exited", {"processes": [early], "reason": None})
+    assert first_failure(TASKS, [worker, server]) == "rank 1 (ps 0, node 1) exited with code 7"
+    assert first_failure(TASKS, [worker, node(1, "Lost")]).startswith("rank 0 (worker 0, node 0)")
+    assert first_failure(TASKS, [node(0, "Ready"), node(1, "Failed")]) == "node 1 failed"
 
 
 def view(index: int, *processes: dict[str, Any], reason: str | None = None) -> NodeView:

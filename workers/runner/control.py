@@ -28,6 +28,8 @@ class Control:
         self._is_preparing = True
         self._is_stop_requested = False
         self._stop_reason: str | None = None
+        self.stopped_because: str | None = None
+        """Why the orderly end was asked for, for a person, when there is more to say."""
         self._fence_reason: str | None = None
         self._deliver_until: float | None = None
 
@@ -48,14 +50,16 @@ class Control:
         """Why the orderly end was asked for."""
         return self._stop_reason or STOPPED
 
-    def request_stop(self, reason: str = STOPPED) -> None:
+    def request_stop(self, reason: str = STOPPED, because: str | None = None) -> None:
         """Ask for the orderly end: the processes are told to stop, then outputs are collected.
 
         Args:
             reason: why; the first one stays.
+            because: the same for a person.
         """
         with self._lock:
             self._stop_reason = self._stop_reason or reason
+            self.stopped_because = self.stopped_because or because
             self._is_stop_requested = True
             if self._is_preparing:
                 self._wake.set()

@@ -10,6 +10,7 @@ from typing import Any
 from workers.runner.api import Endpoint, persist
 from workers.runner.control import STOPPED, Control
 from workers.runner.errors import Away, Fenced, GaveUp, Refused, Stopped
+from workers.runner.quiet import Quiet
 
 
 class Ticket:
@@ -73,6 +74,8 @@ class Heartbeat(threading.Thread):
     def __init__(self, endpoint: Endpoint, *, interval_seconds: float) -> None:
         super().__init__(name="heartbeat", daemon=True)
         self.phase = "preparing"
+        self.quiet: Quiet | None = None
+        """While the scripts run: for how long nothing has been heard of them."""
         self._endpoint = endpoint
         self._interval_seconds = interval_seconds
         self._closing = threading.Event()
@@ -83,7 +86,7 @@ class Heartbeat(threading.Thread):
         control: Control = self._endpoint.control
         while not self._closing.wait(self._interval_seconds):
             try:
-                answer = channel.post_json("/heartbeat", {"phase": self.phase}, timeout_seconds=10)
+                answer = channel.post_json("/heartbeat", self._beat(), timeout_seconds=10)
             except (Away, Refused):
                 continue
             except Fenced:
@@ -94,8 +97,12 @@ class Heartbeat(threading.Thread):
         """Beat no more."""
         self._closing.set()
 
+    def _beat(self) -> dict[str, Any]:
+        quiet = self.quiet
+        return {"phase": self.phase, "quiet": None if quiet is None else quiet.as_json()}
+
 
 def obey_stop(answer: dict[str, Any], control: Control) -> None:
     """Ask for the orderly end when the control plane's answer says so."""
     if answer.get("command") == "stop":
-        control.request_stop(str(answer.get("reason") or STOPPED))
+        control.request_stop(str(answer.get("reason") or STOPPED), answer.get("because"))

@@ -22,6 +22,7 @@ from workers.runner.order import Order, inside, parse_order
 from workers.runner.outputs import publish_outputs
 from workers.runner.places import Places
 from workers.runner.processes import NodeProcess
+from workers.runner.quiet import Quiet
 from workers.runner.readiness import ReadinessPoller
 from workers.runner.records import RecordShipper
 from workers.runner.shipping import LogShipper
@@ -119,9 +120,14 @@ class Node:
             self._control.end_preparing()
         self._shipper.start()
         self._records.start()
+        heartbeat.quiet = Quiet(
+            [process for process, _ in processes],
+            shipper=self._shipper,
+            records_path=self._records_path,
+        )
         heartbeat.phase = "running"
         reason = self._run(order, processes) if processes else self._control.stop_reason
-        heartbeat.phase = "collecting"
+        heartbeat.phase, heartbeat.quiet = "collecting", None
         self._deliver(order, [process for process, _ in processes], reason)
         heartbeat.close()
         return EXIT_FINISHED
@@ -223,6 +229,8 @@ class Node:
                 helper.close()
         self._control.end_work(deliver_seconds=order.deliver_seconds)
         follower.close()
+        if reason is not None and self._control.stopped_because is not None:
+            self._notes.write(f"the processes were stopped: {self._control.stopped_because}")
         return reason
 
     def _deliver(self, order: Order, processes: list[NodeProcess], reason: str | None) -> None:

@@ -52,6 +52,7 @@ class NodeProcess:
         self._was_told_to_end = False
         self._oom_kills_before = _count_oom_kills()
         self._started_at = 0.0
+        self._began = 0.0
         self._ended_at: float | None = None
         self._exit_code: int | None = None
         self._signal: int | None = None
@@ -71,9 +72,17 @@ class NodeProcess:
         """Id of its session, which is its own process id; None when it could not be started."""
         return None if self._popen is None else self._popen.pid
 
+    @property
+    def quiet_seconds(self) -> float | None:
+        """How long it has printed nothing; None when it does not run."""
+        if self._popen is None or not self.is_running:
+            return None
+        return time.monotonic() - max(self._began, self._stream.grown_at)
+
     def start(self, *, environment: dict[str, str], cwd: str) -> None:
         """Start it; one that cannot be started has ended with 127 or 126, as in a shell."""
         self._started_at = time.time()
+        self._began = time.monotonic()
         reading, writing = os.pipe()
         # The limit for this user's pipes may be used up; a smaller pipe does as well.
         with contextlib.suppress(OSError):

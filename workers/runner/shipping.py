@@ -63,6 +63,11 @@ class LogShipper(threading.Thread):
         """Return the stream of that name of this node, as other nodes have one as well."""
         return self.open_stream(self.prefix + name)
 
+    def grown_at(self) -> float:
+        """When bytes came last into any stream, on the monotonic clock; 0 without streams."""
+        with self._grown:
+            return max((item.stream.grown_at for item in self._shipments.values()), default=0.0)
+
     def seal_and_drain(self) -> dict[str, dict[str, int | str]]:
         """Seal all streams, wait until they are delivered, return length and digest of each.
 

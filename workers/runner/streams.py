@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable
 
 HELD_BYTES = 16 << 20
@@ -27,6 +28,8 @@ class Stream:
     def __init__(self, *, name: str, path: str, on_growth: Callable[[], None]) -> None:
         self.name = name
         self.length_bytes = 0
+        self.grown_at = time.monotonic()
+        """When bytes came last, on the monotonic clock; at first, when it was made."""
         self._path = path
         self._on_growth = on_growth
         self._lock = threading.Lock()
@@ -40,6 +43,7 @@ class Stream:
         with self._lock:
             if self._is_sealed:
                 return
+            self.grown_at = time.monotonic()
             room = HELD_BYTES - len(self._held)
             self._held += data[:room]
             self._lost_bytes += max(0, len(data) - room)
