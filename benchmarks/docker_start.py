@@ -1,15 +1,18 @@
 """From ``POST /runs`` to the first line of a script when nodes are containers.
 
 The floor is a bare ``docker run`` of the same image with the same script, measured in between.
-The base image is the tests' own, which is made without a registry, unless
-``TRAINWRIGHT_BASE_IMAGES`` names another.
+The base image is the tests' own, which is made without a registry, with one file more, so that no
+step of an earlier build can be taken from the engine's cache.
 """
 
 import json
 import os
+import secrets
 import statistics
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from app.environments.docker_builder import REPOSITORY, DockerImageBuilder
 from app.environments.image_engine import ImageEngine
@@ -19,7 +22,6 @@ from tests import docker_engine
 
 _REPETITIONS = 9
 _PYTHON = "3.11"  # Debian bookworm's
-_BASE_IMAGES = "TRAINWRIGHT_BASE_IMAGES"
 
 
 def measure() -> list[Figure]:
@@ -33,16 +35,7 @@ def measure() -> list[Figure]:
     Raises:
         StepError: a request was refused, or a run failed.
     """
-    settings = {
-        "TRAINWRIGHT_PROVIDER": "docker",
-        "TRAINWRIGHT_DOCKER_URL": docker_engine.DOCKER_URL,
-    }
-    if _BASE_IMAGES not in os.environ:
-        docker_engine.base_image()
-        settings[_BASE_IMAGES] = json.dumps({_PYTHON: docker_engine.BASE_IMAGE})
-    if "SSL_CERT_FILE" in os.environ:
-        settings["TRAINWRIGHT_BUILD_CA_FILE"] = os.environ["SSL_CERT_FILE"]
-    with own_stack(**settings) as talk:
+    with _new_base_image() as base, own_stack(**_settings(base)) as talk:
         job = prepare(talk)
         cold, run, interpreter = once(talk, job)
         samples = []
@@ -59,6 +52,34 @@ def measure() -> list[Figure]:
         over_floor("docker_start", value=value, unit="s", floor=floor),
         over_floor("docker_start_added", value=value - floor, unit="s", floor=floor),
     ]
+
+
+def _settings(base: str) -> dict[str, str]:
+    settings = {
+        "TRAINWRIGHT_PROVIDER": "docker",
+        "TRAINWRIGHT_DOCKER_URL": docker_engine.DOCKER_URL,
+        "TRAINWRIGHT_BASE_IMAGES": json.dumps({_PYTHON: base}),
+    }
+    if "SSL_CERT_FILE" in os.environ:
+        settings["TRAINWRIGHT_BUILD_CA_FILE"] = os.environ["SSL_CERT_FILE"]
+    return settings
+
+
+@contextmanager
+def _new_base_image() -> Iterator[str]:
+    tag = f"trainwright-bench/python:{secrets.token_hex(4)}"
+    dockerfile = f"FROM {docker_engine.base_image()}\nRUN echo {tag} > /etc/trainwright-bench\n"
+    command = ["docker", "--host", docker_engine.DOCKER_URL]
+    subprocess.run(
+        [*command, "build", "--quiet", "--tag", tag, "-"],
+        input=dockerfile.encode(),
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
+    try:
+        yield tag
+    finally:
+        subprocess.run([*command, "rmi", tag], stdout=subprocess.DEVNULL, check=True)
 
 
 def _bare(image: str, interpreter: str) -> float:
