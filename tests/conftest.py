@@ -15,6 +15,7 @@ from app.embedded.children import ChildSpec, command_line
 from app.embedded.postgres import PostgresServer
 from app.embedded.sockets import socket_folder
 from tests import docker_engine
+from tests.swarm import Swarm, two_engines
 
 REPOSITORY = Path(__file__).parent.parent
 # Speed for safety: what a test database holds need not survive a power cut.
@@ -52,6 +53,13 @@ def docker_image() -> str:
         return docker_engine.base_image()
     except docker_engine.NoBaseImage as reason:
         pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def swarm(docker_image: str) -> Iterator[Swarm]:
+    """Start two engines that are one swarm; whatever a test changes there it puts back."""
+    with two_engines() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

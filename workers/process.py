@@ -12,6 +12,7 @@ from app.kernel.db import Database
 from app.kernel.hints import Hint
 from app.kernel.signals import Signals
 from app.providers.base import Provider
+from app.providers.docker.engine import EngineAddress
 from app.providers.docker.provider import DockerProvider
 from app.providers.process.provider import ProcessProvider
 from app.storage.objects import ObjectStore
@@ -59,7 +60,7 @@ def make_provider(settings: Settings, signer: Signer) -> Provider:
     """Where this installation's nodes live."""
     if settings.provider == "docker":
         return DockerProvider(
-            settings.docker_url,
+            EngineAddress(settings.docker_url),
             owner=signer.installation_id,
             runner=RUNNER,
             gpus=settings.docker_gpus,

@@ -1,7 +1,12 @@
 """What a provider of nodes can do: a minimal core of idempotent verbs."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
+
+LOCAL = "local"
+"""The host beside the worker; the only one of a provider that has one."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,7 @@ class NodeSpec:
         shared_memory_bytes: size of ``/dev/shm``; 0: the engine's own default.
         pids_limit: how many processes and threads it may have.
         network: name of the private network that it shares with its peers; None: the default one.
+        host: the machine that it is to live on, one of the provider's.
     """
 
     name: str
@@ -34,6 +40,7 @@ class NodeSpec:
     shared_memory_bytes: int = 0
     pids_limit: int = 4096
     network: str | None = None
+    host: str = LOCAL
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,41 @@ class Capacity:
     cores: float
     memory_bytes: int
     gpus: int
+
+
+class HostState(StrEnum):
+    """Whether nodes can be started on a host."""
+
+    READY = "ready"
+    DRAINED = "drained"
+    """Its operator wants no more nodes there; those that run go on."""
+    UNREACHABLE = "unreachable"
+    """The control plane does not reach it; what runs there may go on."""
+    DOWN = "down"
+    """It cannot be reached, and those who watch it hear nothing of it either."""
+    UNKNOWN = "unknown"
+    """It is not what the settings say that it is."""
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine that nodes may live on.
+
+    Attributes:
+        name: by which it is asked for.
+        capacity: what it has to give.
+        state: whether it takes nodes.
+        detail: why it does not, for a person.
+        address: where its peers reach it, if that is known.
+        labels: what its operator has written on it.
+    """
+
+    name: str
+    capacity: Capacity
+    state: HostState = HostState.READY
+    detail: str = ""
+    address: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class NotYetRemoved(Exception):
@@ -57,13 +99,24 @@ class NodeRefused(ProviderError):
     """The node cannot be started as it was asked for; asking again is no use."""
 
 
+class HostLost(ProviderError):
+    """The host of the node is down; nothing that runs there can be counted on any more."""
+
+
 class Provider(Protocol):
     """Where nodes live."""
 
     name: str
 
     async def capacity(self) -> Capacity:
-        """What nodes may be carved out of."""
+        """What the host beside the worker has."""
+
+    async def hosts(self) -> list[Host]:
+        """The machines that nodes may live on, by name, whatever their state.
+
+        Raises:
+            ProviderError: nobody can say.
+        """
 
     async def ensure(self, spec: NodeSpec) -> None:
         """Start the node unless one of its name runs already (then it is adopted).
@@ -73,24 +126,37 @@ class Provider(Protocol):
             ProviderError: it could not be started now.
         """
 
-    async def stop(self, name: str) -> None:
-        """Ask the node to end in an orderly way; "already gone" is success."""
+    async def stop(self, name: str, *, host: str = LOCAL) -> None:
+        """Ask the node to end in an orderly way; "already gone" is success.
 
-    async def remove(self, name: str) -> None:
+        Raises:
+            HostLost: its host is down.
+        """
+
+    async def remove(self, name: str, *, host: str | None = None) -> None:
         """End the node and everything it started, and its files; "already gone" is success.
+
+        Args:
+            name: the node.
+            host: where it is; None: wherever it is found.
 
         Raises:
             NotYetRemoved: something of it still runs; call again.
+            HostLost: its host is down.
         """
 
-    async def is_alive(self, name: str) -> bool:
-        """Whether the node runs now."""
+    async def is_alive(self, name: str, *, host: str = LOCAL) -> bool:
+        """Whether the node runs now.
+
+        Raises:
+            HostLost: its host is down.
+        """
 
     async def address(self, name: str) -> str | None:
         """Where this machine reaches what listens on the node; None: it is not known now."""
 
     async def list_names(self) -> list[str]:
-        """Names of all nodes of which anything is left, alive or not."""
+        """Names of all nodes of which anything is left, alive or not, on hosts that answer."""
 
     async def list_networks(self) -> list[str]:
         """Names of the private networks that exist."""

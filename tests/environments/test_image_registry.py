@@ -11,6 +11,7 @@ from app.environments.image_engine import ImageEngine
 from app.environments.resolved import ResolvedSpec
 from app.environments.venv_builder import BuildFailed, BuiltImage
 from app.providers.base import ProviderError
+from app.providers.docker.engine import EngineAddress
 from app.providers.docker.engine import engine as provider_engine
 from app.providers.docker.pull import pull_missing
 from tests import docker_engine
@@ -89,7 +90,7 @@ async def test_a_private_base_and_a_push_with_credentials_that_nobody_sees(
         working.remove(wanted.spec_hash)
     with (
         pytest.raises(ProviderError, match="no basic auth credentials"),
-        provider_engine(docker_engine.DOCKER_URL) as client,
+        provider_engine(EngineAddress(docker_engine.DOCKER_URL)) as client,
     ):
         pull_missing(client, built.reference, None)
     with closing(docker_engine.client()) as engine:

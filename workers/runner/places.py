@@ -8,6 +8,7 @@ namespace as ports do, is held for each one taken: it is free again exactly when
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 from urllib.parse import urlsplit
 
@@ -15,6 +16,8 @@ from workers.runner.errors import PrepareError
 
 LAST_PORT = 32767  # the kernel hands out those above to whoever asks for any
 TRIES = 4096
+PEERS_VIA = "TRAINWRIGHT_PEERS_VIA"
+"""An address of the network that the nodes of a run share; set by the provider."""
 _PREFIX = "\0trainwright-"
 
 
@@ -29,8 +32,9 @@ class Places:
     def take_address(self) -> str:
         """Return the address under which other nodes reach this one.
 
-        It is the one that faces the control plane. Where that is the loopback address, nodes
-        share the machine, and each takes a loopback address of its own.
+        It is the one that lies in their common network, where the provider has made one, else the
+        one that faces the control plane. Where that is the loopback address, nodes share the
+        machine, and each takes a loopback address of its own.
         """
         facing = self._facing_address()
         if not facing.startswith("127."):
@@ -67,12 +71,13 @@ class Places:
 
     def _facing_address(self) -> str:
         parts = urlsplit(self._endpoint_url)
+        host = os.environ.get(PEERS_VIA) or parts.hostname or "127.0.0.1"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
                 # Sends nothing: it only chooses a route.
-                probe.connect((parts.hostname or "127.0.0.1", parts.port or 80))
+                probe.connect((host, parts.port or 80))
             except OSError as error:
-                message = f"no route to the control plane: {error.strerror}"
+                message = f"no route to {host}: {error.strerror}"
                 raise PrepareError("no_address", message) from error
             return str(probe.getsockname()[0])
 

@@ -23,7 +23,9 @@ def labels(owner: str, spec: NodeSpec) -> dict[str, str]:
     return found
 
 
-def container_options(client: Any, owner: str, spec: NodeSpec, *, cores: float) -> dict[str, Any]:
+def container_options(
+    client: Any, owner: str, spec: NodeSpec, *, cores: float, peers_via: str | None = None
+) -> dict[str, Any]:
     """Arguments of the engine's `create_container` for a node.
 
     Args:
@@ -31,7 +33,10 @@ def container_options(client: Any, owner: str, spec: NodeSpec, *, cores: float) 
         owner: the installation.
         spec: the node.
         cores: how many there are; an engine refuses to limit to more.
+        peers_via: an address of the network that the node shares with its peers.
     """
+    # A container may have several addresses: its peers reach it at the one that lies there.
+    facing = {} if peers_via is None else {"TRAINWRIGHT_PEERS_VIA": peers_via}
     return {
         "image": spec.image,
         "name": spec.name,
@@ -47,7 +52,8 @@ def container_options(client: Any, owner: str, spec: NodeSpec, *, cores: float) 
             # Nobody has to be in the image's list of users for these to be asked for.
             "USER": "trainwright",
             "LOGNAME": "trainwright",
-        },
+        }
+        | facing,
         "host_config": _host_config(client, spec, cores=cores),
     }
 

@@ -2,38 +2,82 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import docker
 from docker.errors import APIError, DockerException
+from docker.tls import TLSConfig
 from requests.exceptions import ReadTimeout, RequestException
 
 from app.providers.base import ProviderError
 
-_TIMEOUT_SECONDS = 60
+_ANSWER_SECONDS = 60.0
+_CONNECT_SECONDS = 4.0
 NOT_FOUND = 404
 CONFLICT = 409
 
 
+class EngineAway(ProviderError):
+    """The engine does not answer, or not in time; what it does now is not known."""
+
+
+@dataclass(frozen=True)
+class EngineAddress:
+    """Where an engine answers.
+
+    Attributes:
+        url: ``unix://…`` or ``tcp://…``.
+        tls_folder: with ``ca.pem``, ``cert.pem`` and ``key.pem``; None: the engine is not guarded.
+        answer_seconds: how long an answer may take.
+    """
+
+    url: str
+    tls_folder: Path | None = None
+    answer_seconds: float = _ANSWER_SECONDS
+
+    def client(self) -> Any:
+        """A client of it; close it."""
+        return docker.APIClient(
+            base_url=self.url, version="auto", timeout=self._timeout(), tls=self._tls()
+        )
+
+    def _timeout(self) -> float | tuple[float, float]:
+        # Somebody cut off does not even refuse to talk: that must not take as long as an answer.
+        if self.url.startswith("unix://"):
+            return self.answer_seconds
+        return (_CONNECT_SECONDS, self.answer_seconds)
+
+    def _tls(self) -> TLSConfig | bool:
+        if self.tls_folder is None or self.url.startswith("unix://"):
+            return False
+        certificate, key = self.tls_folder / "cert.pem", self.tls_folder / "key.pem"
+        return TLSConfig(
+            client_cert=(str(certificate), str(key)),
+            ca_cert=str(self.tls_folder / "ca.pem"),
+            verify=True,
+        )
+
+
 @contextmanager
-def engine(url: str) -> Iterator[Any]:
+def engine(address: EngineAddress) -> Iterator[Any]:
     """A client of the engine for the calls of one thread.
 
     Raises:
-        ProviderError: the engine refused, was not there, or did not answer in time. Then nobody
-            knows whether it did what it was asked to: look before asking again.
+        ProviderError: the engine refused.
+        EngineAway: it was not there, or did not answer in time. Then nobody knows whether it did
+            what it was asked to: look before asking again.
     """
     try:
-        with closing(
-            docker.APIClient(base_url=url, version="auto", timeout=_TIMEOUT_SECONDS)
-        ) as client:
+        with closing(address.client()) as client:
             yield client
     except APIError as error:
         raise ProviderError(f"The Docker engine refused: {words(error)}") from error
     except ReadTimeout as error:
-        raise ProviderError("The Docker engine did not answer in time.") from error
+        raise EngineAway("The Docker engine did not answer in time.") from error
     except (DockerException, RequestException) as error:
-        raise ProviderError(f"The Docker engine cannot be reached at {url}.") from error
+        raise EngineAway(f"The Docker engine cannot be reached at {address.url}.") from error
 
 
 def is_status(error: APIError, *statuses: int) -> bool:

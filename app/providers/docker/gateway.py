@@ -1,10 +1,10 @@
 """Where containers reach the machine that their engine runs on."""
 
-import ipaddress
 import sys
 
 from app.providers.base import ProviderError
-from app.providers.docker.engine import engine
+from app.providers.docker.engine import EngineAddress, engine
+from app.providers.docker.networks import first_address
 
 
 def gateway_address(url: str) -> str:
@@ -13,11 +13,8 @@ def gateway_address(url: str) -> str:
     Raises:
         ProviderError: the engine cannot be asked.
     """
-    with engine(url) as client:
-        found = client.inspect_network("bridge")["IPAM"]["Config"][0]
-    # Older engines name only the subnet; its first address is the gateway then.
-    subnet = ipaddress.ip_network(found["Subnet"], strict=False)
-    return str(found.get("Gateway") or next(subnet.hosts()))
+    with engine(EngineAddress(url)) as client:
+        return first_address(client.inspect_network("bridge"))
 
 
 def main(url: str) -> int:

@@ -13,7 +13,9 @@ from typing import Any
 from docker.errors import APIError
 
 from app.providers.base import (
+    LOCAL,
     Capacity,
+    Host,
     NodeRefused,
     NodeSpec,
     NotYetRemoved,
@@ -26,11 +28,18 @@ from app.providers.docker.container import (
     container_options,
     labels,
 )
-from app.providers.docker.engine import CONFLICT, NOT_FOUND, engine, is_status, words
+from app.providers.docker.engine import (
+    CONFLICT,
+    NOT_FOUND,
+    EngineAddress,
+    engine,
+    is_status,
+    words,
+)
+from app.providers.docker.networks import BridgeNetworks, Networks
 from app.providers.docker.payload import VOLUME, payload
 from app.providers.docker.pull import pull_missing
 
-_FORBIDDEN = 403
 _SERVER_ERROR = 500
 _MADE_SECONDS = 10.0
 _LOOK_SECONDS = 0.1
@@ -48,24 +57,27 @@ class DockerProvider:
 
     def __init__(
         self,
-        url: str,
+        address: EngineAddress,
         *,
         owner: str,
         runner: Path,
         gpus: int = 0,
         credentials_file: Path | None = None,
+        networks: Networks | None = None,
     ) -> None:
         """Make the provider.
 
         Args:
-            url: address of the engine.
+            address: of the engine.
             owner: this installation; written on everything that is made.
             runner: the runner's program.
             gpus: how many the engine's machine has.
             credentials_file: of registries, for images that the engine lacks.
+            networks: how nodes are joined; absent: within this engine.
         """
+        self._networks = networks or BridgeNetworks(owner)
         self._credentials_file = credentials_file
-        self._url = url
+        self._engine = address
         self._owner = owner
         self._runner = runner.parent
         self._gpus = gpus
@@ -74,19 +86,23 @@ class DockerProvider:
         """The engine's cores and memory."""
         return await asyncio.to_thread(self._capacity)
 
+    async def hosts(self) -> list[Host]:
+        """The engine's machine."""
+        return [Host(name=LOCAL, capacity=await self.capacity())]
+
     async def ensure(self, spec: NodeSpec) -> None:
         """Create and start the node's container unless it runs."""
         await asyncio.to_thread(self._ensure, spec)
 
-    async def stop(self, name: str) -> None:
+    async def stop(self, name: str, *, host: str = LOCAL) -> None:
         """Send SIGTERM to the runner: it stops the script, collects, reports and ends."""
         await asyncio.to_thread(self._stop, name)
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str, *, host: str | None = None) -> None:
         """Kill the container and remove it, its volume, and its network when nobody needs it."""
         await asyncio.to_thread(self._remove, name)
 
-    async def is_alive(self, name: str) -> bool:
+    async def is_alive(self, name: str, *, host: str = LOCAL) -> bool:
         """Whether the container runs, as the engine's inspection says."""
         return await asyncio.to_thread(self._is_alive, name)
 
@@ -107,7 +123,7 @@ class DockerProvider:
         await asyncio.to_thread(self._remove_unused_network, name)
 
     def _capacity(self) -> Capacity:
-        with engine(self._url) as client:
+        with engine(self._engine) as client:
             info = client.info()
         return Capacity(
             cores=float(info["NCPU"]), memory_bytes=int(info["MemTotal"]), gpus=self._gpus
@@ -116,7 +132,7 @@ class DockerProvider:
     def _ensure(self, spec: NodeSpec) -> None:
         if spec.image is None:
             raise ProviderError(f"Node {spec.name} has no image to be made of.")
-        with engine(self._url) as client:
+        with engine(self._engine) as client:
             found = _inspect(client, spec.name)
             if found is None:
                 pull_missing(client, spec.image, self._credentials_file)
@@ -126,30 +142,22 @@ class DockerProvider:
                 self._start(client, spec)
 
     def _create(self, client: Any, spec: NodeSpec) -> dict[str, Any]:
+        peers_via = None
         if spec.network is not None:
-            self._ensure_network(client, spec.network)
+            peers_via = self._networks.ensure(client, spec.network)
         # Making a volume that exists is no error to the engine, whomever it belongs to.
         volume = client.create_volume(spec.name, labels=labels(self._owner, spec))
         self._check_ours(volume["Labels"], f"volume {spec.name}")
         cores = float(client.info()["NCPU"])
         try:
-            client.create_container(**container_options(client, self._owner, spec, cores=cores))
+            options = container_options(client, self._owner, spec, cores=cores, peers_via=peers_via)
+            client.create_container(**options)
         except APIError as error:
             # Somebody was faster, or an earlier call was carried out though it timed out.
             if not is_status(error, CONFLICT):
                 self._remove_volume(client, spec.name)
                 raise
         return _await_made(client, spec.name)
-
-    def _ensure_network(self, client: Any, name: str) -> None:
-        try:
-            client.create_network(
-                name, driver="bridge", check_duplicate=True, labels={OWNER_LABEL: self._owner}
-            )
-        except APIError as error:
-            if not is_status(error, CONFLICT):
-                raise
-        self._check_ours(client.inspect_network(name)["Labels"], f"network {name}")
 
     def _start(self, client: Any, spec: NodeSpec) -> None:
         try:
@@ -162,7 +170,7 @@ class DockerProvider:
             raise (NodeRefused if _is_final(error) else ProviderError)(text) from error
 
     def _stop(self, name: str) -> None:
-        with engine(self._url) as client:
+        with engine(self._engine) as client:
             if not self._is_ours(_inspect(client, name)):
                 return
             try:
@@ -172,7 +180,7 @@ class DockerProvider:
                     raise
 
     def _remove(self, name: str) -> None:
-        with engine(self._url) as client:
+        with engine(self._engine) as client:
             self._remove_with(client, name)
 
     def _remove_with(self, client: Any, name: str) -> None:
@@ -189,7 +197,7 @@ class DockerProvider:
                     raise
         networks.add(self._remove_volume(client, name))
         for network in networks - {None}:
-            self._remove_network(client, str(network))
+            self._networks.remove(client, str(network))
 
     def _remove_volume(self, client: Any, name: str) -> str | None:
         """Remove a node's volume; says in which network the node was."""
@@ -207,27 +215,13 @@ class DockerProvider:
         network: str | None = found.get(NETWORK_LABEL)
         return network
 
-    def _remove_network(self, client: Any, name: str) -> None:
-        peers = client.containers(
-            all=True, filters={"label": [f"{OWNER_LABEL}={self._owner}", f"{NETWORK_LABEL}={name}"]}
-        )
-        if peers:
-            return
-        try:
-            if (client.inspect_network(name)["Labels"] or {}).get(OWNER_LABEL) == self._owner:
-                client.remove_network(name)
-        except APIError as error:
-            # 403: somebody is in it; the last one to leave removes it.
-            if not is_status(error, NOT_FOUND, CONFLICT, _FORBIDDEN):
-                raise
-
     def _is_alive(self, name: str) -> bool:
-        with engine(self._url) as client:
+        with engine(self._engine) as client:
             found = _inspect(client, name)
         return found is not None and self._is_ours(found) and bool(found["State"]["Running"])
 
     def _address(self, name: str) -> str | None:
-        with engine(self._url) as client:
+        with engine(self._engine) as client:
             found = _inspect(client, name)
         if found is None or not self._is_ours(found):
             return None
@@ -236,20 +230,19 @@ class DockerProvider:
 
     def _list_names(self) -> list[str]:
         ours = {"label": f"{OWNER_LABEL}={self._owner}"}
-        with engine(self._url) as client:
+        with engine(self._engine) as client:
             held = [found["Labels"] for found in client.containers(all=True, filters=ours)]
             volumes = client.volumes(filters=ours)["Volumes"] or []
         held += [found["Labels"] for found in volumes]
         return sorted({found[NODE_LABEL] for found in held if NODE_LABEL in found})
 
     def _list_networks(self) -> list[str]:
-        ours = {"label": f"{OWNER_LABEL}={self._owner}"}
-        with engine(self._url) as client:
-            return sorted(found["Name"] for found in client.networks(filters=ours))
+        with engine(self._engine) as client:
+            return self._networks.names(client)
 
     def _remove_unused_network(self, name: str) -> None:
-        with engine(self._url) as client:
-            self._remove_network(client, name)
+        with engine(self._engine) as client:
+            self._networks.remove(client, name)
 
     def _is_ours(self, found: dict[str, Any] | None) -> bool:
         return found is not None and (found["Config"]["Labels"] or {}).get(OWNER_LABEL) == (

@@ -17,7 +17,15 @@ from pathlib import Path
 
 import psutil
 
-from app.providers.base import Capacity, NodeSpec, NotYetRemoved
+from app.providers.base import (
+    LOCAL,
+    Capacity,
+    Host,
+    HostLost,
+    HostState,
+    NodeSpec,
+    NotYetRemoved,
+)
 from app.providers.fake.faults import Fault, Faults, Verb
 
 _KILL_SECONDS = 5.0
@@ -39,6 +47,8 @@ class FakeProvider:
             runner: the runner's program; None: nodes are alive and do nothing.
         """
         self.size = capacity
+        self.machines: list[Host] = []
+        """The hosts that there are; empty: one of the size above."""
         self.faults = Faults()
         self.specs: dict[str, NodeSpec] = {}
         """What each node that is left was asked to be."""
@@ -58,8 +68,14 @@ class FakeProvider:
         async with self._call(Verb.CAPACITY):
             return self.size
 
+    async def hosts(self) -> list[Host]:
+        """One machine of that size, unless the test said otherwise."""
+        async with self._call(Verb.CAPACITY):
+            return self.machines or [Host(name=LOCAL, capacity=self.size)]
+
     async def ensure(self, spec: NodeSpec) -> None:
         """Start the node unless it runs."""
+        self._check_host(spec.host)
         async with self._call(Verb.ENSURE, spec.name):
             self.specs[spec.name] = spec
             if spec.network is not None:
@@ -67,8 +83,9 @@ class FakeProvider:
             if not self._lives(spec.name):
                 self._start(spec)
 
-    async def stop(self, name: str) -> None:
+    async def stop(self, name: str, *, host: str = LOCAL) -> None:
         """Ask the runner to end; a node without one ends at once."""
+        self._check_host(host)
         async with self._call(Verb.STOP, name):
             child = self._children.get(name)
             if child is None:
@@ -76,14 +93,16 @@ class FakeProvider:
             elif child.poll() is None:
                 child.send_signal(signal.SIGTERM)
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str, *, host: str | None = None) -> None:
         """Kill the node and forget it."""
+        self._check_host(host)
         async with self._call(Verb.REMOVE, name):
             await asyncio.to_thread(self._end, name)
             self._forget(name)
 
-    async def is_alive(self, name: str) -> bool:
+    async def is_alive(self, name: str, *, host: str = LOCAL) -> bool:
         """Whether the node was started and has not ended."""
+        self._check_host(host)
         async with self._call(Verb.IS_ALIVE, name):
             return self._lives(name)
 
@@ -106,6 +125,11 @@ class FakeProvider:
         """Forget a network that no node is in."""
         async with self._call(Verb.REMOVE, name):
             self._forget_network(name)
+
+    def _check_host(self, name: str | None) -> None:
+        for machine in self.machines:
+            if machine.name == name and machine.state == HostState.DOWN:
+                raise HostLost(f"Host {name} is down.")
 
     @asynccontextmanager
     async def _call(self, verb: Verb, node: str = "") -> AsyncIterator[None]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from app.providers.base import Capacity, NodeSpec, NotYetRemoved, ProviderError
+from app.providers.base import LOCAL, Capacity, Host, NodeSpec, NotYetRemoved, ProviderError
 
 LOOPBACK = "127.0.0.1"
 NODE_VARIABLE = "TRAINWRIGHT_NODE"
@@ -49,19 +49,23 @@ class ProcessProvider:
             gpus=0,
         )
 
+    async def hosts(self) -> list[Host]:
+        """This machine."""
+        return [Host(name=LOCAL, capacity=await self.capacity())]
+
     async def ensure(self, spec: NodeSpec) -> None:
         """Start the node's runner unless it runs."""
         await asyncio.to_thread(self._ensure, spec)
 
-    async def stop(self, name: str) -> None:
+    async def stop(self, name: str, *, host: str = LOCAL) -> None:
         """Send SIGTERM to the runner: it stops the script, collects, reports and ends."""
         await asyncio.to_thread(self._signal_runner, name, signal.SIGTERM)
 
-    async def remove(self, name: str) -> None:
+    async def remove(self, name: str, *, host: str | None = None) -> None:
         """Kill whatever carries the node's name and remove its folder."""
         await asyncio.to_thread(self._remove, name)
 
-    async def is_alive(self, name: str) -> bool:
+    async def is_alive(self, name: str, *, host: str = LOCAL) -> bool:
         """Whether the runner holds its lock."""
         return await asyncio.to_thread(self._is_alive, name)
 

@@ -6,6 +6,7 @@ from contextlib import closing
 import pytest
 
 from app.providers.base import NodeSpec, ProviderError
+from app.providers.docker.engine import EngineAddress
 from app.providers.docker.provider import DockerProvider
 from tests import docker_engine
 from workers.process import RUNNER
@@ -16,7 +17,7 @@ _OWNER = "tw-test-own"
 
 @pytest.fixture
 async def provider() -> AsyncIterator[DockerProvider]:
-    provider = DockerProvider(docker_engine.DOCKER_URL, owner=_OWNER, runner=RUNNER)
+    provider = DockerProvider(EngineAddress(docker_engine.DOCKER_URL), owner=_OWNER, runner=RUNNER)
     yield provider
     for name in await provider.list_names():
         await provider.remove(name)
@@ -97,7 +98,7 @@ async def test_no_inspection_shows_the_credential(
 
 
 async def test_an_engine_that_is_away_is_an_error_of_the_provider(docker_image: str) -> None:
-    away = DockerProvider("tcp://127.0.0.1:1", owner=_OWNER, runner=RUNNER)
+    away = DockerProvider(EngineAddress("tcp://127.0.0.1:1"), owner=_OWNER, runner=RUNNER)
     with pytest.raises(ProviderError, match="cannot be reached"):
         await away.is_alive("tw-any-a1-n0")
 
