@@ -140,8 +140,9 @@ def _failure(node: NodeView) -> dict[str, Any] | None:
         message = "The run took longer than max_run_duration_seconds and was stopped."
         return {"code": "max_run_duration_exceeded", "message": message, "_at": 0.0}
     if reason == "stopped":
-        message = "The node was asked to stop from outside."
-        return {"code": "node_stopped", "message": message, "_at": 0.0}
+        # By hand, or because its engine or its machine was shut down: not the script's doing.
+        message = f"Node {node.index} was stopped from outside."
+        return {"code": NODE_LOST, "message": message, "node": f"node {node.index}", "_at": 0.0}
     bad = [
         process
         for process in result.get("processes", [])

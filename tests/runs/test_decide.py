@@ -139,6 +139,19 @@ def test_a_lost_node_is_named_and_tried_again() -> None:
     assert not is_tried_again(outcome(views, is_cancel_requested=True), retry_on=[])
 
 
+def test_a_node_that_was_stopped_from_outside_is_tried_again() -> None:
+    told = {"exit_code": None, "signal": "SIGTERM", "stopped": True}
+    views = [
+        node(0, result={"processes": [told], "reason": "peer_failed"}),
+        node(1, result={"processes": [told], "reason": "stopped"}),
+    ]
+    end = outcome(views, is_cancel_requested=False)
+    assert end.error is not None
+    assert (end.error["code"], end.error["node"]) == ("node_lost", "node 1")
+    assert is_tried_again(end, retry_on=[])
+    assert outcome(views, is_cancel_requested=True).status is Status.CANCELED
+
+
 @pytest.mark.parametrize(
     ("retry_on", "expected"),
     [([], False), (["out_of_memory"], False), (["silent", "process_failed"], True)],

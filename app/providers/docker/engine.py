@@ -1,5 +1,6 @@
 """Calls of the Docker engine: one client a call, and every failure a domain error."""
 
+import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -69,6 +70,7 @@ def engine(address: EngineAddress) -> Iterator[Any]:
         EngineAway: it was not there, or did not answer in time. Then nobody knows whether it did
             what it was asked to: look before asking again.
     """
+    _knock(address.url)
     try:
         with closing(address.client()) as client:
             yield client
@@ -78,6 +80,18 @@ def engine(address: EngineAddress) -> Iterator[Any]:
         raise EngineAway("The Docker engine did not answer in time.") from error
     except (DockerException, RequestException) as error:
         raise EngineAway(f"The Docker engine cannot be reached at {address.url}.") from error
+
+
+def _knock(url: str) -> None:
+    # The client does not close a local socket on which nobody answers.
+    kind, _, path = url.partition("://")
+    if kind == "unix":
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(_CONNECT_SECONDS)
+                connection.connect(path)
+        except OSError as error:
+            raise EngineAway(f"The Docker engine cannot be reached at {url}.") from error
 
 
 def is_status(error: APIError, *statuses: int) -> bool:
