@@ -43,7 +43,10 @@ def exit_result(run: Run, node: RunNode, details: dict[str, Any]) -> dict[str, A
         process |= {"rank": task.rank, "role": task.role}
         if gang.is_gang(run):
             process["role_index"] = task.index
-    return {"processes": processes, "reason": details.get("reason")}
+    result = {"processes": processes, "reason": details.get("reason")}
+    if helpers := details.get("helpers"):
+        result["helpers"] = [_process(item) for item in helpers]
+    return result
 
 
 def _process(item: dict[str, Any]) -> dict[str, Any]:

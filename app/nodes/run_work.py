@@ -218,7 +218,8 @@ async def _command(session: AsyncSession, run: Run, node: RunNode) -> NodeComman
         return NodeCommand(command="stop", reason=gang.PEERS_DONE)
     if verdict is gang.Verdict.GO and node.state == "Ready":
         environments = gang.launch_environments(run, nodes, node.node_index)
-        return NodeCommand(command="start", environments=environments)
+        hosts = gang.told_hosts(run, nodes)
+        return NodeCommand(command="start", environments=environments, hosts=hosts)
     return NodeCommand(command="continue")
 
 

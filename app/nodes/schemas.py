@@ -43,12 +43,14 @@ class NodeCommand(BaseModel):
         reason: with ``stop``, why.
         because: with ``stop``, the same for a person, when there is more to say.
         environments: with ``start``, further variables of each of the node's processes.
+        hosts: with ``start``, all nodes, where a launcher starts the processes.
     """
 
     command: Literal["continue", "start", "stop"]
     reason: str | None = None
     because: str | None = None
     environments: list[dict[str, str]] = []
+    hosts: list[dict[str, Any]] = []
 
 
 class RecordBatch(BaseModel):

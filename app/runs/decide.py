@@ -42,6 +42,7 @@ class Outcome:
 
 
 NODE_LOST = "node_lost"
+_LAST = float("inf")
 FINISHED_STATES = frozenset({"Finished", "Failed", "Lost"})
 
 
@@ -150,7 +151,7 @@ def _failure(node: NodeView) -> dict[str, Any] | None:
         if process.get("exit_code") != 0 and not process.get("stopped")
     ]
     if not bad:
-        return None
+        return _launcher_failure(node)
     return _process_failure(node, min(bad, key=lambda item: item.get("ended_at") or 0.0))
 
 
@@ -173,6 +174,25 @@ def _process_failure(node: NodeView, process: dict[str, Any]) -> dict[str, Any]:
         "last_lines": lines,
         "_at": process.get("ended_at") or 0.0,
     }
+
+
+def _launcher_failure(node: NodeView) -> dict[str, Any] | None:
+    """What started the ranks failed by itself; a rank that failed is the better reason."""
+    for helper in (node.result or {}).get("helpers", []):
+        signal, lines = helper.get("signal"), helper.get("last_lines") or []
+        how = f"was ended by {signal}" if signal else f"exited with code {helper['exit_code']}"
+        said = "; it said: " + " ".join(line.strip() for line in lines) if lines else ""
+        return {
+            "code": "launch_failed",
+            "message": f"The launcher of the ranks on node {node.index} {how}{said}"[:2000],
+            "node": f"node {node.index}",
+            "exit_code": helper.get("exit_code"),
+            "signal": signal,
+            "ended_at": _moment(helper),
+            "last_lines": lines,
+            "_at": _LAST,
+        }
+    return None
 
 
 def _moment(process: dict[str, Any]) -> str | None:

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
+from app.auth.signing import Signer
 from app.runs.silence import SILENT
-from app.runtimes.distribution import Distribution, PyTorch, parse
-from app.runtimes.launch import Host, environments
+from app.runtimes.distribution import Distribution, Mpi, PyTorch, parse
+from app.runtimes.launch import Host, environments, launch_hosts
 from app.runtimes.tasks import Task, on_node, plan_tasks, port_count
 from app.tables.run import Run, RunNode
 
 TF_FIRST_PORT = 2222
 TORCH_FIRST_PORT = 6105
+LAUNCH_FIRST_PORT = 6205
 PEERS_DONE = "peers_done"
 PEER_FAILED = "peer_failed"
 NOT_READY = frozenset({"Assigned", "Launched"})
@@ -50,14 +52,40 @@ def is_gang(run: Run) -> bool:
 def port_order(run: Run, node_index: int) -> dict[str, int]:
     """Which ports a node has to keep free."""
     distribution = distribution_of(run)
-    first = TORCH_FIRST_PORT if isinstance(distribution, PyTorch) else TF_FIRST_PORT
+    first = TF_FIRST_PORT
+    if isinstance(distribution, PyTorch):
+        first = TORCH_FIRST_PORT
+    elif isinstance(distribution, Mpi):
+        first = LAUNCH_FIRST_PORT
     return {"first": first, "count": port_count(distribution, tasks_of(run), node_index)}
+
+
+def launch_order(run: Run, node: RunNode, signer: Signer) -> dict[str, Any] | None:
+    """What a node has to know of the launcher that starts its processes; None without one.
+
+    Nodes call each other; the secret, by which they know each other, is the attempt's own.
+    """
+    if not isinstance(distribution_of(run), Mpi):
+        return None
+    secret = signer.derive("", f"launch {run.id} attempt {node.attempt}")
+    return {"kind": "mpi", "secret": secret, "is_first": node.node_index == 0}
+
+
+def hosts_of(nodes: Sequence[RunNode]) -> list[Host]:
+    """Where the nodes of an attempt are, by index, once all are ready."""
+    return [Host(node.address or "127.0.0.1", node.ports) for node in nodes]
 
 
 def launch_environments(run: Run, nodes: Sequence[RunNode], index: int) -> list[dict[str, str]]:
     """The environment of each process of a node, once all nodes are ready."""
-    hosts = [Host(node.address or "127.0.0.1", node.ports) for node in nodes]
-    return environments(distribution_of(run), tasks_of(run), hosts, node_index=index)
+    return environments(distribution_of(run), tasks_of(run), hosts_of(nodes), node_index=index)
+
+
+def told_hosts(run: Run, nodes: Sequence[RunNode]) -> list[dict[str, Any]]:
+    """What a launcher is told of the nodes; empty without one."""
+    if not isinstance(distribution_of(run), Mpi):
+        return []
+    return launch_hosts(tasks_of(run), hosts_of(nodes))
 
 
 def verdict(tasks: Sequence[Task], nodes: Sequence[RunNode]) -> Verdict:
@@ -82,7 +110,11 @@ def has_failed(node: RunNode) -> bool:
     result = node.result or {}
     if node.state in ("Failed", "Lost") or result.get("reason") in _ENDS_ALL:
         return True
-    processes = [*result.get("processes", []), *result.get("ended", {}).values()]
+    processes = [
+        *result.get("processes", []),
+        *result.get("ended", {}).values(),
+        *result.get("helpers", []),
+    ]
     return any(is_bad(process) for process in processes)
 
 

@@ -57,6 +57,7 @@ async def build_order(
         "inputs": await _inputs(session, request),
         "processes": _processes(run, node),
         "ports": gang.port_order(run, node.node_index) if gang.is_gang(run) else None,
+        "launch": gang.launch_order(run, node, signer),
         "stream_prefix": f"nodes/{node.node_index}/" if node.node_index else "",
         "environment": {
             **request["environment"].get("environment_variables", {}),

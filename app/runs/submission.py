@@ -17,7 +17,6 @@ from app.runs import repository
 from app.runs.schemas import DatasetArgument, DatasetInput, RunCreate
 from app.runs.states import Status
 from app.runs.transitions import add_event, transition
-from app.runtimes.distribution import Mpi
 from app.runtimes.tasks import CountsRefused, plan_tasks
 from app.tables.cluster import Cluster
 from app.tables.run import Run
@@ -100,9 +99,6 @@ async def _cluster(session: AsyncSession, workspace: Workspace, body: RunCreate)
 
 
 def _check_distribution(body: RunCreate) -> None:
-    if isinstance(body.distribution, Mpi):
-        message = "mpi is not offered yet; use parameter_server, multi_worker or pytorch."
-        raise invalid_field("/distribution/type", "distribution_unsupported", message)
     try:
         plan_tasks(
             body.distribution,

@@ -42,10 +42,12 @@ class PyTorch(_Tagged):
 
 
 class Mpi(_Tagged):
-    """Ranks started by ``mpirun``; not offered yet, and refused when submitted."""
+    """Ranks that find each other by MPI, as Horovod's do; started by ``mpirun``."""
 
     type: Literal["mpi"]
-    process_count_per_node: Count = 1
+    process_count_per_node: Count | None = Field(
+        default=None, description="Absent: the run's own process_count_per_node"
+    )
 
 
 Distribution = Annotated[ParameterServer | MultiWorker | PyTorch | Mpi, Field(discriminator="type")]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from app.runtimes.distribution import Distribution, MultiWorker, ParameterServer, PyTorch
 from app.runtimes.tasks import Task, on_node
@@ -46,6 +47,18 @@ def environments(
     if isinstance(distribution, ParameterServer | MultiWorker):
         return [common | {"TF_CONFIG": tf_config(task, tasks, places)} for task in own]
     return [dict(common) for _ in own]
+
+
+def launch_hosts(tasks: Sequence[Task], hosts: Sequence[Host]) -> list[dict[str, Any]]:
+    """The nodes as a launcher of ranks is told of them, by index."""
+    return [
+        {
+            "address": host.address,
+            "port": next(iter(host.ports), 0),
+            "slots": len(on_node(tasks, index)),
+        }
+        for index, host in enumerate(hosts)
+    ]
 
 
 def tf_config(task: Task, tasks: Sequence[Task], places: dict[int, str]) -> str:
@@ -94,6 +107,8 @@ def _batch(
 ) -> dict[str, str]:
     """The variables that Batch and Batch AI gave every process (contract, 2.5)."""
     addresses = [host.address for host in hosts]
+    counts = [len(on_node(tasks, index)) for index in range(len(hosts))]
+    nodes = (f"{host.address} {count}" for host, count in zip(hosts, counts, strict=True))
     variables = {
         "AZ_BATCH_HOST_LIST": ",".join(addresses),
         "AZ_BATCH_NODE_LIST": ";".join(addresses),
@@ -102,7 +117,7 @@ def _batch(
         "AZ_BATCHAI_MPI_MASTER_NODE": addresses[0],
         "AZ_BATCHAI_JOB_MASTER_NODE_IP": addresses[0],
         "AZ_BATCHAI_TASK_INDEX": str(node_index),
-        "CCP_NODES": " ".join([str(len(hosts)), *(f"{address} 1" for address in addresses)]),
+        "CCP_NODES": " ".join([str(len(hosts)), *nodes]),
     }
     for role, name in (("ps", "AZ_BATCHAI_PS_HOSTS"), ("worker", "AZ_BATCHAI_WORKER_HOSTS")):
         if found := [places[t.rank] for t in tasks if t.role == role and t.rank in places]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.runtimes.distribution import Distribution, MultiWorker, ParameterServer, PyTorch
+from app.runtimes.distribution import Distribution, Mpi, MultiWorker, ParameterServer, PyTorch
 
 SINGLE_STREAM = "user_logs/std_log.txt"
 
@@ -51,11 +51,15 @@ def plan_tasks(
     elif isinstance(distribution, MultiWorker):
         roles = [("worker", True)] * (distribution.worker_count or node_count)
     elif isinstance(distribution, PyTorch):
-        return _ranks(distribution, node_count, process_count_per_node)
+        return _ranks(distribution.process_count, node_count, process_count_per_node)
+    elif isinstance(distribution, Mpi):
+        per_node = distribution.process_count_per_node
+        count = None if per_node is None else node_count * per_node
+        return _ranks(count, node_count, process_count_per_node)
     else:
         roles = [("worker", True)] * node_count
     if process_count_per_node > 1:
-        raise CountsRefused("More than one process per node needs the distribution pytorch.")
+        raise CountsRefused("More than one process per node needs the distribution pytorch or mpi.")
     if len(roles) < node_count:
         message = f"{node_count} nodes are too many for {len(roles)} processes."
         raise CountsRefused(message)
@@ -86,6 +90,8 @@ def port_count(distribution: Distribution | None, tasks: Sequence[Task], node_in
     """How many ports the node has to keep free for its processes."""
     if isinstance(distribution, PyTorch):
         return 1 if node_index == 0 else 0
+    if isinstance(distribution, Mpi):
+        return 1
     return sum(task.is_member for task in on_node(tasks, node_index))
 
 
@@ -97,12 +103,12 @@ def _parameter_server_roles(distribution: ParameterServer) -> list[tuple[str, bo
     return roles + [("ps", False)] * distribution.parameter_server_count
 
 
-def _ranks(distribution: PyTorch, node_count: int, per_node: int) -> list[Task]:
-    count = distribution.process_count or node_count * per_node
+def _ranks(count: int | None, node_count: int, per_node: int) -> list[Task]:
+    count = count or node_count * per_node
     if count % node_count:
         raise CountsRefused(f"{count} processes cannot be spread evenly over {node_count} nodes.")
     if per_node > 1 and count != node_count * per_node:
-        message = f"process_count is {count}, but {node_count} x {per_node} were asked for."
+        message = f"The distribution has {count} processes, process_count_per_node {per_node}."
         raise CountsRefused(message)
     return [
         Task(

@@ -6,6 +6,8 @@ import os
 import queue
 import threading
 import time
+from collections.abc import Callable
+from typing import Union
 
 from workers.runner.errors import Fenced, GaveUp, Stopped
 
@@ -13,16 +15,18 @@ FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 STOPPED = "stopped"
 PEERS_DONE = "peers_done"
+Message = Union[str, Callable[[], None]]
 
 
 class Control:
     """Tells every thread whether to go on, and wakes the main one through `inbox`.
 
-    `inbox` carries "stop", "fenced" and "exited"; it is a hint to look, never the only truth.
+    `inbox` carries "stop", "fenced" and "exited", which are hints to look, never the only truth,
+    and functions, which the main thread calls while it watches the processes.
     """
 
     def __init__(self) -> None:
-        self.inbox: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._is_preparing = True
@@ -108,10 +112,17 @@ class Control:
         self.check()
         longest = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** min(attempt, 8))
         jitter = 0.5 + os.urandom(1)[0] / 510
-        self._wake.wait(longest * jitter)
-        self.check()
+        self.rest(longest * jitter)
 
     def rest(self, seconds: float) -> None:
-        """Wait that long, or less when there is something to check, then check."""
+        """Wait that long, or less when there is something to check or a nudge, then check."""
         self._wake.wait(seconds)
         self.check()
+        with self._lock:
+            is_stopping = self._is_preparing and self._is_stop_requested
+            if self._fence_reason is None and not is_stopping:
+                self._wake.clear()
+
+    def nudge(self) -> None:
+        """Have whoever rests look at once: something was heard that makes it worth while."""
+        self._wake.set()

@@ -17,11 +17,12 @@ from workers.runner.events import EventSender, Heartbeat, obey_stop
 from workers.runner.fetch import fetch_files
 from workers.runner.follow import Follower
 from workers.runner.inputs import Inputs
+from workers.runner.launching import Launch, make_launch
 from workers.runner.notes import Notes
 from workers.runner.order import Order, inside, parse_order
 from workers.runner.outputs import publish_outputs
 from workers.runner.places import Places
-from workers.runner.processes import NodeProcess
+from workers.runner.processes import NodeProcess, Prepared
 from workers.runner.quiet import Quiet
 from workers.runner.readiness import ReadinessPoller
 from workers.runner.records import RecordShipper
@@ -75,6 +76,7 @@ class Node:
     def __init__(self, endpoint: Endpoint, *, node_dir: str) -> None:
         self._endpoint = endpoint
         self._control = endpoint.control
+        self._node_dir = node_dir
         self._work_dir = os.path.join(node_dir, "work")
         self._spool_dir = os.path.join(node_dir, "spool")
         self._records_path = os.path.join(self._spool_dir, "records.jsonl")
@@ -106,16 +108,19 @@ class Node:
         heartbeat = Heartbeat(self._endpoint, interval_seconds=order.heartbeat_seconds)
         heartbeat.start()
         try:
+            launch = make_launch(
+                order, node_dir=self._node_dir, control=self._control, notes=self._notes
+            )
             processes = self._prepare(order)
             heartbeat.phase = "ready"
-            self._await_start(order, [environment for _, environment in processes])
+            told = self._await_start(order, processes, launch)
         except PrepareError as error:
             return self._fail(error, deliver_seconds=order.deliver_seconds)
         except OSError as error:
             problem = PrepareError("prepare_failed", f"{error.filename}: {error.strerror}")
             return self._fail(problem, deliver_seconds=order.deliver_seconds)
         except Stopped:
-            processes = []
+            processes, told = [], {}
         finally:
             self._control.end_preparing()
         self._shipper.start()
@@ -126,13 +131,15 @@ class Node:
             records_path=self._records_path,
         )
         heartbeat.phase = "running"
-        reason = self._run(order, processes) if processes else self._control.stop_reason
+        reason: str | None = self._control.stop_reason
+        if processes:
+            reason = self._run(order, processes, launch, told)
         heartbeat.phase, heartbeat.quiet = "collecting", None
-        self._deliver(order, [process for process, _ in processes], reason)
+        self._deliver(order, [process for process, _ in processes], launch.helpers, reason)
         heartbeat.close()
         return EXIT_FINISHED
 
-    def _prepare(self, order: Order) -> list[tuple[NodeProcess, dict[str, str]]]:
+    def _prepare(self, order: Order) -> list[Prepared]:
         if os.path.exists(self._started_marker):
             raise PrepareError("runner_died", "an earlier runner died after it had started")
         fetch_files(
@@ -160,15 +167,19 @@ class Node:
                 stream=self._shipper.open_stream(item.stream),
                 control=self._control,
             )
-            prepared.append((process, environment))
+            prepared.append(Prepared(process, environment))
         return prepared
 
-    def _await_start(self, order: Order, environments: list[dict[str, str]]) -> None:
-        """Say that the node is ready, and wait for the word to start with all others."""
+    def _await_start(
+        self, order: Order, processes: list[Prepared], launch: Launch
+    ) -> dict[str, Any]:
+        """Say that the node is ready, wait for the word to start with all others, return it."""
         place: dict[str, Any] = {}
         if order.ports is not None:
-            place["address"] = self._places.take_address()
-            place["ports"] = self._places.take_ports(order.ports.wanted, first=order.ports.first)
+            address = self._places.take_address()
+            ports = self._places.take_ports(order.ports.wanted, first=order.ports.first)
+            launch.open(address, ports, processes[0].environment)
+            place = {"address": address, "ports": ports}
         answer = self._events.post("ready", **place).wait()
         channel = self._endpoint.channel()
         asked = 0
@@ -182,10 +193,13 @@ class Node:
                 lambda: channel.post_json("/heartbeat", {"phase": "ready"}), self._control
             )
         channel.close()
-        for environment, more in zip(environments, answer.get("environments") or []):
-            environment.update(more)
+        for process, more in zip(processes, answer.get("environments") or []):
+            process.environment.update(more)
+        return answer
 
-    def _run(self, order: Order, processes: list[tuple[NodeProcess, dict[str, str]]]) -> str | None:
+    def _run(
+        self, order: Order, processes: list[Prepared], launch: Launch, told: dict[str, Any]
+    ) -> str | None:
         follower = Follower(
             work_dir=self._work_dir,
             folders=order.follow,
@@ -194,8 +208,7 @@ class Node:
         )
         with open(self._started_marker, "wb"):
             pass
-        for process, environment in processes:
-            process.start(environment=environment, cwd=self._work_dir)
+        launch.begin(processes, cwd=self._work_dir, told=told)
         self._events.post("started")
         follower.start()
         keeper = None
@@ -220,10 +233,12 @@ class Node:
             [process for process, _ in processes],
             order,
             self._control,
+            helpers=launch.helpers,
             on_end=lambda place, process: self._events.post(
                 "process_ended", place=place, **process.ending()
             ),
         )
+        launch.close()
         for helper in (poller, keeper):
             if helper is not None:
                 helper.close()
@@ -233,13 +248,21 @@ class Node:
             self._notes.write(f"the processes were stopped: {self._control.stopped_because}")
         return reason
 
-    def _deliver(self, order: Order, processes: list[NodeProcess], reason: str | None) -> None:
+    def _deliver(
+        self,
+        order: Order,
+        processes: list[NodeProcess],
+        helpers: list[NodeProcess],
+        reason: str | None,
+    ) -> None:
         self._control.end_work(deliver_seconds=order.deliver_seconds)
         self._inputs.remove_outside()
         reports = [process.report() for process in processes]
-        exited = self._events.post("exited", processes=reports, reason=reason)
+        bad = [helper.report() for helper in helpers if helper.ended_badly]
+        more = {"helpers": bad} if bad else {}
+        exited = self._events.post("exited", processes=reports, reason=reason, **more)
         is_partial = reason != PEERS_DONE and (
-            reason is not None or any(process.has_failed for process in processes)
+            reason is not None or bool(bad) or any(process.has_failed for process in processes)
         )
         if processes and order.collect:
             self._publish(order, is_partial=is_partial)

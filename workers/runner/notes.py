@@ -20,7 +20,7 @@ class Notes:
     """
 
     def __init__(self, open_stream: Callable[[str], Stream]) -> None:
-        self._open_stream = open_stream
+        self.open_stream = open_stream
         self._lock = threading.Lock()
         self._said: set[str] = set()
 
@@ -28,7 +28,7 @@ class Notes:
         """Add one line."""
         line = time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + text + "\n"
         sys.stderr.write(line)
-        self._open_stream(STREAM_NAME).append(line.encode("utf-8", "replace"))
+        self.open_stream(STREAM_NAME).append(line.encode("utf-8", "replace"))
 
     def write_once(self, text: str) -> None:
         """Add a line unless the same was said before."""

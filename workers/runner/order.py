@@ -44,6 +44,14 @@ class OrderPorts(NamedTuple):
     wanted: int
 
 
+class OrderLaunch(NamedTuple):
+    """A launcher starts the processes: which, the attempt's secret, whether this is node 0."""
+
+    kind: str
+    secret: str
+    is_first: bool
+
+
 class Readiness(NamedTuple):
     """How to learn that a serving process is ready."""
 
@@ -71,6 +79,7 @@ class Order(NamedTuple):
     collect: list[str]
     follow: list[str]
     ports: OrderPorts | None
+    launch: OrderLaunch | None
     stream_prefix: str
     checkpoints: str | None
     readiness: Readiness | None
@@ -104,6 +113,7 @@ def _parse(data: dict[str, Any]) -> Order:
     limit = data.get("max_duration_seconds")
     readiness = data.get("readiness")
     ports = data.get("ports")
+    launch = data.get("launch")
     return Order(
         name=str(data["name"]),
         kind=str(data.get("kind", "run")),
@@ -121,6 +131,7 @@ def _parse(data: dict[str, Any]) -> Order:
         collect=[str(item) for item in data.get("collect") or []],
         follow=[str(item) for item in data.get("follow") or []],
         ports=None if ports is None else OrderPorts(int(ports["first"]), int(ports["count"])),
+        launch=None if launch is None else _launch(launch),
         checkpoints=data.get("checkpoints"),
         stream_prefix=str(data.get("stream_prefix") or ""),
         readiness=None if readiness is None else _readiness(readiness),
@@ -152,6 +163,13 @@ def _process(data: dict[str, Any]) -> OrderProcess:
     if not argv:
         raise ValueError("a process has no argument")
     return OrderProcess(str(data["stream"]), argv, dict(data.get("environment") or {}))
+
+
+def _launch(data: dict[str, Any]) -> OrderLaunch:
+    kind = str(data["kind"])
+    if kind not in ("mpi", "gloo"):
+        raise ValueError(f"{kind!r} is no launcher that this runner knows")
+    return OrderLaunch(kind, str(data["secret"]), bool(data["is_first"]))
 
 
 def _readiness(data: dict[str, Any]) -> Readiness:

@@ -11,10 +11,11 @@ import signal
 import subprocess
 import threading
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 from workers.runner.control import Control
-from workers.runner.streams import TAIL_LINES, Stream
+from workers.runner.streams import TAIL_LINES
 
 PIPE_BYTES = 1 << 20
 POLL_MILLISECONDS = 200
@@ -28,6 +29,20 @@ _OOM_COUNTER = b"oom_kill "
 _OOM_HINT = "[trainwright] killed by the kernel: the machine or its limit was out of memory"
 
 
+class Sink(Protocol):
+    """Takes what a process prints; a stream of the run does."""
+
+    name: str
+    grown_at: float
+    """When something came last, by the monotonic clock."""
+
+    def append(self, data: bytes) -> None:
+        """Take bytes."""
+
+    def last_lines(self) -> list[str]:
+        """Return the last lines as text."""
+
+
 class NodeProcess:
     """One process of the node, in a session of its own, its output drained into a stream.
 
@@ -38,12 +53,17 @@ class NodeProcess:
         argv: program and arguments.
         stream: takes standard output and standard error, as one.
         control: its inbox is told when the process has ended.
+        winds_down: whether it ends by itself soon after those that it serves.
     """
 
-    def __init__(self, *, argv: list[str], stream: Stream, control: Control) -> None:
+    def __init__(
+        self, *, argv: list[str], stream: Sink, control: Control, winds_down: bool = False
+    ) -> None:
+        self.winds_down = winds_down
         self._argv = argv
         self._stream = stream
         self._control = control
+        self._on_end: Callable[[], object] | None = None
         self._popen: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self._has_ended = threading.Event()
@@ -68,6 +88,21 @@ class NodeProcess:
         return self._has_ended.is_set() and self._exit_code != 0
 
     @property
+    def has_started(self) -> bool:
+        """Whether it was started, or its start was tried."""
+        return self._started_at > 0
+
+    @property
+    def exit_status(self) -> tuple[int | None, int | None]:
+        """Exit code and number of the signal that ended it."""
+        return self._exit_code, self._signal
+
+    @property
+    def ended_badly(self) -> bool:
+        """Whether it ended other than with exit code 0 without having been told to end."""
+        return self.has_failed and not self._was_told_to_end
+
+    @property
     def session(self) -> int | None:
         """Id of its session, which is its own process id; None when it could not be started."""
         return None if self._popen is None else self._popen.pid
@@ -79,8 +114,26 @@ class NodeProcess:
             return None
         return time.monotonic() - max(self._began, self._stream.grown_at)
 
-    def start(self, *, environment: dict[str, str], cwd: str) -> None:
-        """Start it; one that cannot be started has ended with 127 or 126, as in a shell."""
+    def start(
+        self,
+        *,
+        environment: dict[str, str],
+        cwd: str,
+        on_end: Callable[[], object] | None = None,
+    ) -> None:
+        """Start it; one that cannot be started has ended with 127 or 126, as in a shell.
+
+        One that was told to end before stays ended.
+
+        Args:
+            environment: all of its variables.
+            cwd: its working folder.
+            on_end: called once it has ended, in a thread of the runner's.
+        """
+        self._on_end = on_end
+        if self._has_ended.is_set():
+            self._tell_of_end()
+            return
         self._started_at = time.time()
         self._began = time.monotonic()
         reading, writing = os.pipe()
@@ -111,9 +164,11 @@ class NodeProcess:
         threading.Thread(target=self._await_end, args=(self._popen,), daemon=True).start()
 
     def terminate(self) -> None:
-        """Send SIGTERM to the process and its group."""
+        """Send SIGTERM to the process and its group; one that has not started has ended then."""
         if self.is_running:
             self._was_told_to_end = True
+            if not self.has_started:
+                self._end(exit_code=None)
         self._signal_group(signal.SIGTERM)
 
     def kill(self) -> None:
@@ -166,6 +221,11 @@ class NodeProcess:
         self._signal = number
         self._has_ended.set()
         self._control.inbox.put("exited")
+        self._tell_of_end()
+
+    def _tell_of_end(self) -> None:
+        if self._on_end is not None:
+            self._on_end()
 
     def _drain(self, descriptor: int) -> None:
         poller = select.poll()
@@ -200,6 +260,13 @@ class NodeProcess:
         if _count_oom_kills() > self._oom_kills_before:
             return _OOM_HINT
         return "[trainwright] killed by SIGKILL, not by Trainwright; often that is lack of memory"
+
+
+class Prepared(NamedTuple):
+    """A process that is ready to start, and its environment, which the start completes."""
+
+    process: NodeProcess
+    environment: dict[str, str]
 
 
 def _die_with(runner_pid: int) -> None:

@@ -1,0 +1,254 @@
+"""Ranks by Open MPI, without a remote shell and without passwords.
+
+`mpirun` runs on node 0. For the daemon of each other node it calls its agent, a program of ours,
+which asks the runner of that node to start it. For each rank, Open MPI starts a stand-in, again a
+program of ours, which gives the rank's variables to its node's runner. The runner starts the rank
+as it starts every process, so that its output, its end and its last lines are known, and tells
+the stand-in how it ended. So Open MPI sees the ranks end as they do, and ends the others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, List
+
+from workers.runner.calls import (
+    CONTACT_VARIABLE,
+    CallRefused,
+    Ending,
+    receive_call,
+    send_ending,
+    send_output,
+)
+from workers.runner.control import Control
+from workers.runner.mpi_line import (
+    AGENT,
+    LaunchHost,
+    check_programs,
+    daemon_argv,
+    host_file,
+    launch_hosts,
+    mpirun_argv,
+    node_variables,
+)
+from workers.runner.notes import Notes
+from workers.runner.order import OrderLaunch
+from workers.runner.processes import NodeProcess, Prepared
+from workers.runner.streams import Stream
+
+Start = Callable[[List[NodeProcess]], None]
+STREAM_NAME = "system_logs/mpirun.txt"
+_MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
+_PROGRAM = [sys.executable, "-I", _MAIN]
+
+
+class MpiLaunch:
+    """The launch of one node of an MPI run.
+
+    Args:
+        order: the secret of the attempt, and whether this is node 0.
+        folder: of its own files; nobody else may read it.
+        control: runs in the main thread what has to be started there.
+        notes: opens the stream of what mpirun says, when it says something.
+    """
+
+    def __init__(self, order: OrderLaunch, *, folder: str, control: Control, notes: Notes) -> None:
+        self.helpers: list[NodeProcess] = []
+        self._order = order
+        self._folder = folder
+        self._control = control
+        self._notes = notes
+        self._address = ""
+        self._port = 0
+        self._listener: socket.socket | None = None
+        self._ranks: list[Prepared] = []
+        self._cwd = ""
+
+    def open(self, address: str, ports: list[int], environment: dict[str, str]) -> None:
+        """Take calls from now on.
+
+        Raises:
+            PrepareError: this node has no Open MPI.
+        """
+        names = ["mpirun", "orted"] if self._order.is_first else ["orted"]
+        check_programs(names, environment.get("PATH", os.defpath))
+        self._address, self._port = address, ports[0]
+        self._listener = socket.create_server((address, self._port), backlog=128)
+        threading.Thread(target=self._listen, name="calls", daemon=True).start()
+
+    def begin(self, prepared: list[Prepared], *, cwd: str, told: dict[str, Any]) -> None:
+        """Let ranks be started, and on node 0 start `mpirun`, which asks for them."""
+        hosts = launch_hosts(told["hosts"])
+        self._cwd = cwd
+        self._write_contact(hosts)
+        hosts_path = self._write("hosts", host_file(hosts))
+        for _, environment in prepared:
+            environment["AZ_BATCHAI_MPI_HOST_FILE"] = hosts_path
+        self._ranks = prepared
+        if not self._order.is_first:
+            return
+        process = NodeProcess(
+            argv=mpirun_argv(hosts, [*_PROGRAM, "rank"]),
+            stream=_Said(self._notes),
+            control=self._control,
+            winds_down=True,
+        )
+        self.helpers.append(process)
+        process.start(environment=self._helper_environment(), cwd=self._folder)
+
+    def close(self) -> None:
+        """Take no more calls."""
+        if self._listener is not None:
+            self._listener.close()
+
+    def _write_contact(self, hosts: list[LaunchHost]) -> None:
+        contact = {
+            "own": [self._address, self._port],
+            "secret": self._order.secret,
+            "places": {host.address: [host.address, host.port] for host in hosts},
+        }
+        self._write("contact.json", json.dumps(contact))
+        # Open MPI splits the agent's command line at blanks, which these paths may have.
+        words = " ".join("'" + word.replace("'", "'\\''") + "'" for word in _PROGRAM)
+        path = self._write(AGENT, f'#!/bin/sh\nexec {words} agent "$@"\n')
+        os.chmod(path, 0o700)
+
+    def _write(self, name: str, text: str) -> str:
+        path = os.path.join(self._folder, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def _helper_environment(self) -> dict[str, str]:
+        environment = dict(self._ranks[0].environment)
+        environment.update(node_variables(self._address, environment, folder=self._folder))
+        environment[CONTACT_VARIABLE] = os.path.join(self._folder, "contact.json")
+        environment["PATH"] = self._folder + os.pathsep + environment.get("PATH", os.defpath)
+        return environment
+
+    def _listen(self) -> None:
+        assert self._listener is not None
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return  # closed
+            threading.Thread(target=self._answer, args=(connection,), daemon=True).start()
+
+    def _answer(self, connection: socket.socket) -> None:
+        started: list[NodeProcess] = []
+        with connection:
+            try:
+                start = self._understood(receive_call(connection, self._order.secret), connection)
+                self._control.inbox.put(lambda: start(started))
+                self._control.nudge()
+                # Nothing more comes. The other side goes away when it has been told of the end,
+                # or because Open MPI has ended it.
+                while connection.recv(1):
+                    continue
+            except CallRefused as error:
+                self._notes.write(f"a call was refused: {error}")
+            except (ValueError, KeyError, TypeError) as error:
+                self._notes.write(f"a call cannot be obeyed: {error!r}")
+            except OSError:
+                pass  # it went away
+        self._control.inbox.put(lambda: _terminate(started))
+
+    def _understood(self, wanted: dict[str, Any], connection: socket.socket) -> Start:
+        if wanted["want"] == "daemon":
+            argv = daemon_argv(str(wanted["command"]))
+            return functools.partial(self._start_daemon, argv, connection)
+        local_rank = int(wanted["local_rank"])
+        variables = {str(name): str(value) for name, value in wanted["variables"].items()}
+        return functools.partial(self._start_rank, local_rank, variables, connection)
+
+    def _start_daemon(
+        self, argv: list[str], connection: socket.socket, started: list[NodeProcess]
+    ) -> None:
+        process = NodeProcess(
+            argv=argv, stream=_Wire(connection), control=self._control, winds_down=True
+        )
+        self.helpers.append(process)
+        started.append(process)
+
+        def tell() -> None:
+            process.finish_reading()
+            _tell_ending(process, connection)
+
+        process.start(environment=self._helper_environment(), cwd=self._folder, on_end=tell)
+
+    def _start_rank(
+        self,
+        local_rank: int,
+        variables: dict[str, str],
+        connection: socket.socket,
+        started: list[NodeProcess],
+    ) -> None:
+        if not 0 <= local_rank < len(self._ranks) or self._ranks[local_rank].process.has_started:
+            self._notes.write(f"Open MPI asked for local rank {local_rank}, which is not to start")
+            connection.close()
+            return
+        process, environment = self._ranks[local_rank]
+        started.append(process)
+        whole = {**environment, **variables}
+        whole.update(node_variables(self._address, environment, folder=self._folder))
+        process.start(
+            environment=whole, cwd=self._cwd, on_end=lambda: _tell_ending(process, connection)
+        )
+
+
+class _Said:
+    """What mpirun says: a stream of the run, opened only when there is something."""
+
+    name = STREAM_NAME
+    grown_at = 0.0
+
+    def __init__(self, notes: Notes) -> None:
+        self._notes = notes
+        self._stream: Stream | None = None
+
+    def append(self, data: bytes) -> None:
+        """Add bytes."""
+        if self._stream is None:
+            self._stream = self._notes.open_stream(STREAM_NAME)
+        self._stream.append(data)
+
+    def last_lines(self) -> list[str]:
+        """Return the last lines as text."""
+        return [] if self._stream is None else self._stream.last_lines()
+
+
+class _Wire:
+    """Passes what a daemon says on to the agent that asked for it, and so to mpirun."""
+
+    name = ""
+    grown_at = 0.0
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def append(self, data: bytes) -> None:
+        """Send bytes; nobody may be there any more."""
+        with contextlib.suppress(OSError):
+            send_output(self._connection, data)
+
+    def last_lines(self) -> list[str]:
+        """Nothing is kept."""
+        return []
+
+
+def _tell_ending(process: NodeProcess, connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        send_ending(connection, Ending(*process.exit_status))
+
+
+def _terminate(started: list[NodeProcess]) -> None:
+    for process in started:
+        process.terminate()
