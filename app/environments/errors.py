@@ -52,6 +52,13 @@ class AptUnavailable(Invalid):
     title = "No Debian packages here"
 
 
+class MpiMissing(Invalid):
+    """Ranks were to be started by MPI on a machine that has none."""
+
+    code = "mpi_missing"
+    title = "No MPI here"
+
+
 class CondaUnavailable(Invalid):
     """conda packages were asked for and no tool to install them is here."""
 

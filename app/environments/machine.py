@@ -12,6 +12,7 @@ from app.environments.resolved import Machine
 from app.kernel.config import Settings
 
 _CONDA_TOOLS = ("micromamba", "mamba", "conda")
+_MPI_PROGRAMS = ("mpirun", "orted")
 _GPU_DEVICES = ("/dev/nvidia0", "/dev/dxg")
 
 
@@ -28,6 +29,7 @@ def this_machine(settings: Settings, *, environ: Mapping[str, str] = os.environ)
         interpreters=discover_interpreters(settings.python_search_paths, environ=environ),
         has_gpu=any(Path(device).exists() for device in _GPU_DEVICES),
         conda_tool=find_conda_tool(environ),
+        has_mpi=all(shutil.which(name, path=environ.get("PATH", "")) for name in _MPI_PROGRAMS),
     )
 
 

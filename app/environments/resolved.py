@@ -27,6 +27,7 @@ class Machine:
         conda_tool: micromamba, mamba or conda, if there is one.
         platform_name: operating system and architecture.
         bases: where environments are images: what they start from.
+        has_mpi: whether Open MPI's programs are on the ``PATH``.
     """
 
     interpreters: Sequence[Interpreter]
@@ -34,6 +35,7 @@ class Machine:
     conda_tool: Path | None = None
     platform_name: str = f"{sys.platform}-{platform.machine()}"
     bases: BaseImages | None = None
+    has_mpi: bool = False
 
     def interpreter(self, minor_name: str) -> Interpreter | None:
         """The interpreter of a minor version such as ``3.7``, if it is here."""

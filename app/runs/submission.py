@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clusters import repository as clusters
+from app.environments import ranks
 from app.environments import service as environments
 from app.environments.spec import EnvironmentSpec
 from app.experiments import repository as experiments
@@ -17,6 +18,7 @@ from app.runs import repository
 from app.runs.schemas import DatasetArgument, DatasetInput, RunCreate
 from app.runs.states import Status
 from app.runs.transitions import add_event, transition
+from app.runtimes.distribution import Mpi
 from app.runtimes.tasks import CountsRefused, plan_tasks
 from app.tables.cluster import Cluster
 from app.tables.run import Run
@@ -53,6 +55,8 @@ async def submit(
     snapshot = await _snapshot(session, workspace, body)
     inputs, argv = await _inputs_and_argv(session, workspace, body)
     spec = await _environment(session, workspace, body)
+    if isinstance(body.distribution, Mpi):
+        spec = await ranks.with_mpi(settings, spec, pointer="/distribution")
     image, more_warnings = await environments.ensure_image(session, settings, workspace, spec)
     experiment, _ = await experiments.get_or_create(session, workspace.id, body.experiment_name)
     request = body.model_dump(mode="json", exclude_unset=True) | {

@@ -12,9 +12,11 @@ from app.environments.errors import (
     AptUnavailable,
     CondaUnavailable,
     FrameworkUnavailable,
+    MpiMissing,
     PythonUnavailable,
 )
 from app.environments.interpreters import Interpreter, discover_interpreters
+from app.environments.ranks import add_mpi
 from app.environments.resolve import resolve
 from app.environments.resolved import Machine, ResolvedSpec
 from app.environments.spec import EnvironmentSpec
@@ -177,3 +179,15 @@ def test_the_python_of_the_era_is_found_where_it_is() -> None:
         pytest.skip("NO PYTHON 3.7 HERE: era environments are not tested on this machine")
     found = {one.minor_name: one for one in discover_interpreters()}
     assert found["3.7"].version.startswith("3.7.")
+
+
+def test_open_mpi_comes_into_images_and_has_to_be_on_a_machine() -> None:
+    spec = EnvironmentSpec(pip_packages=["numpy"])
+    images = machine("3.11", bases=BaseImages({"3.11": "python:3.11"}))
+    assert add_mpi(spec, images, pointer="/distribution").apt_packages == ["openmpi-bin"]
+    own = spec.model_copy(update={"apt_packages": ["openmpi-bin=4.1.4-3"]})
+    assert add_mpi(own, images, pointer="/distribution") == own
+    assert add_mpi(spec, machine("3.11", has_mpi=True), pointer="/distribution") == spec
+    with pytest.raises(MpiMissing) as refused:
+        add_mpi(spec, ONLY_311, pointer="/distribution")
+    assert "apt-get install openmpi-bin" in str(refused.value)

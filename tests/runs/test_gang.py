@@ -80,3 +80,18 @@ def test_one_that_was_told_to_end_is_not_the_reason() -> None:
 def test_a_gang_that_was_stopped_never_completes() -> None:
     views = [view(0, reason="peer_failed"), view(1, reason="peer_failed")]
     assert outcome(views, is_cancel_requested=False).status is Status.FAILED
+
+
+def test_a_launcher_that_fails_is_the_reason_only_where_no_rank_is() -> None:
+    launcher = {"exit_code": 213, "stopped": False, "last_lines": ["no daemon"], "ended_at": 1.0}
+    broken = view(0, TOLD, TOLD)
+    assert broken.result is not None
+    broken.result["helpers"] = [launcher]
+    found = outcome([broken, view(1, TOLD, TOLD)], is_cancel_requested=False)
+    assert found.error is not None
+    assert found.error["code"] == "launch_failed"
+    assert "no daemon" in found.error["message"]
+    rank = view(1, {**BAD, "ended_at": 2.0, "rank": 1, "role": "process", "role_index": 1})
+    named = outcome([broken, rank], is_cancel_requested=False).error
+    assert named is not None
+    assert (named["code"], named["rank"]) == ("process_failed", 1)

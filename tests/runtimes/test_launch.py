@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.runtimes.distribution import parse
-from app.runtimes.launch import Host, environments
+from app.runtimes.launch import Host, environments, launch_hosts
 from app.runtimes.tasks import CountsRefused, plan_tasks, port_count
 
 
@@ -107,3 +107,26 @@ def test_counts_that_do_not_go_together(
 ) -> None:
     with pytest.raises(CountsRefused):
         plan_tasks(parse(distribution), node_count=node_count, process_count_per_node=per_node)
+
+
+def test_ranks_of_mpi_fill_one_node_after_the_other() -> None:
+    distribution = parse({"type": "mpi", "process_count_per_node": 2})
+    tasks = plan_tasks(distribution, node_count=2)
+    assert [(t.rank, t.node_index, t.stream) for t in tasks] == [
+        (rank, rank // 2, f"user_logs/std_log_process_{rank}.txt") for rank in range(4)
+    ]
+    hosts = [Host(f"h{index}", [6205]) for index in range(2)]
+    assert launch_hosts(tasks, hosts) == [
+        {"address": "h0", "port": 6205, "slots": 2},
+        {"address": "h1", "port": 6205, "slots": 2},
+    ]
+    told = environments(distribution, tasks, hosts, node_index=1)
+    assert [each["CCP_NODES"] for each in told] == ["2 h0 2 h1 2"] * 2
+    assert told[0]["AZ_BATCH_HOST_LIST"] == "h0,h1"
+    assert [port_count(distribution, tasks, index) for index in (0, 1)] == [1, 1]
+
+
+@pytest.mark.parametrize(("own", "of_run", "ranks"), [(None, 3, 6), (3, 1, 6), (None, 1, 2)])
+def test_processes_per_node_are_said_once(own: int | None, of_run: int, ranks: int) -> None:
+    distribution = parse({"type": "mpi", "process_count_per_node": own})
+    assert len(plan_tasks(distribution, node_count=2, process_count_per_node=of_run)) == ranks

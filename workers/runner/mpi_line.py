@@ -7,6 +7,7 @@ import shlex
 from typing import Any, NamedTuple
 
 from workers.runner.errors import PrepareError
+from workers.runner.interfaces import interface_name
 
 AGENT = "trainwright-agent"
 STARTUP_SECONDS = 300
@@ -93,11 +94,14 @@ def node_variables(address: str, given: dict[str, str], *, folder: str) -> dict[
         folder: of this node's own.
     """
     is_shared = address.startswith("127.")
-    network = "127.0.0.0/8" if is_shared else f"{address}/32"
-    variables = {
-        "OMPI_MCA_btl_tcp_if_include": network,
-        "OMPI_MCA_oob_tcp_if_include": network,
-    }
+    # Where its name is not known, by its network; one of 32 bits is the whole world to Open MPI 4.
+    interface = interface_name(address)
+    variables = dict.fromkeys(
+        ("OMPI_MCA_btl_tcp_if_include", "OMPI_MCA_oob_tcp_if_include"),
+        interface or f"{address}/31",
+    )
+    if interface is not None:
+        variables["NCCL_SOCKET_IFNAME"] = interface
     if is_shared:
         # Its files in shared memory are named after the machine and the local rank: those of
         # nodes that share the machine would be the same.
