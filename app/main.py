@@ -74,7 +74,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     hints = BrokerHints(settings, app.state.signals)
-    app.state.signer = Signer.load(settings.data_dir)
+    app.state.signer = Signer.load(settings.data_dir, settings.signing_key_file)
     app.state.database = Database(settings, hints)
     app.state.objects = ObjectStore(settings.data_dir / "objects")
     scoring = AsyncExitStack()

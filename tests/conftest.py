@@ -15,6 +15,7 @@ from app.embedded.children import ChildSpec, command_line
 from app.embedded.postgres import PostgresServer
 from app.embedded.sockets import socket_folder
 from tests import docker_engine
+from tests.compose.program import NO_COMPOSE
 from tests.swarm import Swarm, two_engines
 
 REPOSITORY = Path(__file__).parent.parent
@@ -36,14 +37,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say loudly what was left out."""
     skipped = terminalreporter.stats.get("skipped", [])
-    count = sum(_NO_ENGINE in str(report.longrepr) for report in skipped)
-    if count:
-        terminalreporter.section("LEFT OUT", sep="!", red=True, bold=True)
-        terminalreporter.line(
-            f"{count} tests need a Docker engine, and none answers at "
-            f"{docker_engine.DOCKER_URL}: nodes as containers were NOT tested.",
-            red=True,
-        )
+    left_out = {
+        _NO_ENGINE: f"tests need a Docker engine, and none answers at {docker_engine.DOCKER_URL}: "
+        "nodes as containers were NOT tested.",
+        NO_COMPOSE: f"tests need Docker Compose, and {NO_COMPOSE}: "
+        "the compose file and the image of Trainwright were NOT tested.",
+    }
+    for reason, words in left_out.items():
+        count = sum(reason in str(report.longrepr) for report in skipped)
+        if count:
+            terminalreporter.section("LEFT OUT", sep="!", red=True, bold=True)
+            terminalreporter.line(f"{count} {words}", red=True)
 
 
 @pytest.fixture(scope="session")

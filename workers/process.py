@@ -45,7 +45,7 @@ class WorkerHints:
 
 def make_context(settings: Settings, signals: Signals, hints: WorkerHints) -> WorkerContext:
     """The world of this worker process."""
-    signer = Signer.load(settings.data_dir)
+    signer = Signer.load(settings.data_dir, settings.signing_key_file)
     return WorkerContext(
         settings=settings,
         database=Database(settings, hints),
@@ -63,6 +63,7 @@ def make_provider(settings: Settings, signer: Signer) -> Provider:
             EngineAddress(settings.docker_url),
             owner=signer.installation_id,
             runner=RUNNER,
+            default_network=settings.docker_network,
             gpus=settings.docker_gpus,
             credentials_file=settings.registry_credentials_file,
         )
@@ -83,6 +84,7 @@ class WorkerProcess:
             make_reconcilers(context),
             lease_seconds=settings.lease_seconds,
             poll_seconds=settings.poll_seconds,
+            alive_file=settings.worker_alive_file,
         )
         hints.engine = self._engine
         self._leaks = LeakCollector(

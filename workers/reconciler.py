@@ -7,6 +7,7 @@ only ends the lease: the row is due again, and the next one goes on from what th
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -72,11 +73,22 @@ class Engine:
         *,
         lease_seconds: float,
         poll_seconds: float,
+        alive_file: Path | None = None,
     ) -> None:
+        """Make the engine.
+
+        Args:
+            database: where the rows are.
+            reconcilers: one a table.
+            lease_seconds: how long a row is held without a sign of life.
+            poll_seconds: how long to wait between two looks.
+            alive_file: touched after every look; None: nobody asks.
+        """
         self._database = database
         self._reconcilers = {r.table.name: r for r in reconcilers}
         self._lease_seconds = lease_seconds
         self._poll_seconds = poll_seconds
+        self._alive_file = alive_file
         self._running: set[tuple[str, str]] = set()
         self._hinted_again: set[tuple[str, str]] = set()
         self._failures: dict[tuple[str, str], int] = {}
@@ -96,6 +108,8 @@ class Engine:
                         due = await leases.due_ids(session, reconciler.table, limit=_BATCH)
                     for row_id in due:
                         self._start(reconciler, row_id)
+                if self._alive_file is not None:
+                    self._alive_file.touch()
             except SQLAlchemyError as error:
                 _log.warning("poll_failed", error=str(error).splitlines()[0])
             await asyncio.sleep(self._poll_seconds)

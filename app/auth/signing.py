@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import hmac
-import os
 import secrets
 import time
 from pathlib import Path
@@ -15,9 +14,11 @@ from joserfc.jwk import OctKey
 
 from app.auth.principal import Principal
 from app.kernel.errors import Unauthorized
+from app.kernel.secret_files import read_secret
 
 RUN_TOKEN_SECONDS = 30 * 24 * 3600
 """A run lives 30 days at most, as in the contract; its tokens too."""
+_SHORTEST_KEY_BYTES = 32
 
 
 class Signer:
@@ -28,12 +29,29 @@ class Signer:
         self._jwk = OctKey.import_key(key)
 
     @classmethod
-    def load(cls, data_dir: Path) -> "Signer":
-        """The signer of this installation; its key is made on the first call."""
+    def load(cls, data_dir: Path, key_file: Path | None = None) -> "Signer":
+        """The signer of this installation.
+
+        Args:
+            data_dir: where its key lies; made on the first call.
+            key_file: where the operator keeps it instead.
+
+        Raises:
+            OSError: the operator's file cannot be read.
+            ValueError: the key in it is too short.
+        """
+        if key_file is not None:
+            key = read_secret(key_file).encode()
+            if len(key) < _SHORTEST_KEY_BYTES:
+                raise ValueError(
+                    f"the signing key in {key_file} has {len(key)} bytes; at least "
+                    f"{_SHORTEST_KEY_BYTES} random ones are needed"
+                )
+            return cls(key)
         path = data_dir / "secrets" / "signing.key"
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
-            temporary = path.with_name(f"{path.name}.{os.getpid()}")
+            temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
             temporary.touch(mode=0o600)
             temporary.write_bytes(secrets.token_bytes(32))
             try:

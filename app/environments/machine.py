@@ -35,11 +35,7 @@ def this_machine(settings: Settings, *, environ: Mapping[str, str] = os.environ)
 
 def _image_machine(settings: Settings) -> Machine:
     """What can be had where environments are images: what the operator's base images bring."""
-    bases = BaseImages(
-        settings.base_images,
-        allowed=settings.allowed_base_images,
-        allows_dockerfiles=settings.allow_dockerfiles,
-    )
+    bases = BaseImages(settings.base_images)
     return Machine(
         interpreters=[
             Interpreter(path=Path(f"python{minor}"), version=f"{minor}.0")

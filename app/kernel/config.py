@@ -2,12 +2,14 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.kernel.secret_files import with_password
 
 CONTAINER_FOLDER = "/trainwright/node"
 """The folder of a node inside its container."""
@@ -19,7 +21,9 @@ class Settings(BaseSettings):
     Lists and tables are written as JSON, e.g. ``TRAINWRIGHT_FETCH_ALLOW='["127.0.0.1:8000"]'``.
     """
 
-    model_config = SettingsConfigDict(env_prefix="TRAINWRIGHT_", extra="ignore")
+    model_config = SettingsConfigDict(
+        env_prefix="TRAINWRIGHT_", extra="ignore", hide_input_in_errors=True
+    )
 
     data_dir: Path = Field(default_factory=lambda: Path.home() / ".trainwright")
     host: str = "127.0.0.1"
@@ -31,6 +35,12 @@ class Settings(BaseSettings):
     database_url: SecretStr = SecretStr("")
     database_pool_size: int = 10
     broker_url: SecretStr = SecretStr("")
+    database_password_file: Path | None = None
+    """File with the password for `database_url`, which then names none itself."""
+    broker_password_file: Path | None = None
+    """File with the password for `broker_url`, which then names none itself."""
+    signing_key_file: Path | None = None
+    """File with the key that tokens are signed with; empty: one is made in the data folder."""
 
     fetch_allow: list[str] = []
     """Hosts, host:port pairs or CIDRs that dataset fetches may reach though they are private."""
@@ -52,24 +62,14 @@ class Settings(BaseSettings):
     """Address of the Docker engine; only workers speak to it."""
     base_images: dict[str, str] = {"default": "python:{python_version}-slim-bookworm"}
     """What images start from, by framework, GPU and Python: see docs/images.md."""
-    allowed_base_images: list[str] = []
-    """Patterns of images that environments may name themselves, e.g. ``company/*``; none else."""
-    allow_dockerfiles: bool = False
-    """Whether environments may bring a Dockerfile: whatever it says then runs in the engine."""
-    base_image_check_seconds: float = 600.0
-    """A base image's tag is looked up again after so long, lest it has moved."""
-    conda_channel_alias: str = "https://conda.anaconda.org"
-    """Where conda channels are that environments name, e.g. a mirror; for container images."""
     image_registry: str = ""
     """host:port/repository where images are pushed; empty: they stay in the engine."""
-    image_registry_url: str = ""
-    """The registry as workers reach it (``http://registry:5000``); empty: as the engine does."""
-    build_cache_bytes: int = 20 * 1024**3
-    """How large BuildKit's cache in the engine may stay after a build."""
     registry_credentials_file: Path | None = None
     """Credentials of registries, in the form of Docker's own config.json."""
     build_ca_file: Path | None = None
     """Certificates that image builds trust, e.g. a company proxy's; never part of an image."""
+    docker_network: str = "bridge"
+    """The engine's network that replicas of deployments are in; the API has to reach it."""
     docker_gpus: int = 0
     """How many GPUs the engine's machine has; engines do not tell."""
     node_url: str = ""
@@ -84,8 +84,6 @@ class Settings(BaseSettings):
     max_body_bytes: int = 8 * 1024**2
     """Largest JSON body; uploads have limits of their own."""
     max_upload_bytes: int = 50 * 1024**3
-    log_spool_max_bytes: int = 4 * 1024**3
-    """So much of its log may wait on a node's disk while it cannot be delivered."""
     heartbeat_seconds: float = 5.0
     heartbeat_timeout_seconds: float = 30.0
     """Without a heartbeat for so long a run is NotResponding."""
@@ -96,6 +94,17 @@ class Settings(BaseSettings):
     poll_seconds: float = 1.0
     """How often a worker looks for due rows that no message announced."""
     lease_seconds: float = 30.0
+    worker_alive_file: Path | None = None
+    """File that a worker touches each time it has looked for due rows; for health checks."""
+
+    @model_validator(mode="after")
+    def _complete_addresses(self) -> Self:
+        """Put the passwords that lie in files into the addresses that they are for."""
+        if self.database_password_file is not None:
+            self.database_url = with_password(self.database_url, self.database_password_file)
+        if self.broker_password_file is not None:
+            self.broker_url = with_password(self.broker_url, self.broker_password_file)
+        return self
 
     @property
     def base_url(self) -> str:

@@ -2,7 +2,6 @@
 
 from app.kernel.orm import Base
 from app.tables import (
-    base_image,
     blob,
     cluster,
     dataset,
@@ -22,7 +21,6 @@ from app.tables import (
 )
 
 TABLE_MODULES = (
-    base_image,
     blob,
     cluster,
     dataset,

@@ -177,3 +177,13 @@ async def test_many_hints_at_once_run_a_row_one_at_a_time(api: LiveApi) -> None:
     for engine in engines:
         await engine.close()
     assert most == 1
+
+
+async def test_a_look_at_the_database_is_a_sign_of_life(api: LiveApi, tmp_path: Path) -> None:
+    alive = tmp_path / "alive"
+    engine = Engine(api.database, [], lease_seconds=10, poll_seconds=0.02, alive_file=alive)
+
+    async with polling(engine):
+        async with asyncio.timeout(10):
+            while not alive.exists():
+                await asyncio.sleep(0.01)

@@ -24,7 +24,13 @@ def labels(owner: str, spec: NodeSpec) -> dict[str, str]:
 
 
 def container_options(
-    client: Any, owner: str, spec: NodeSpec, *, cores: float, peers_via: str | None = None
+    client: Any,
+    owner: str,
+    spec: NodeSpec,
+    *,
+    cores: float,
+    network: str,
+    peers_via: str | None = None,
 ) -> dict[str, Any]:
     """Arguments of the engine's `create_container` for a node.
 
@@ -33,6 +39,7 @@ def container_options(
         owner: the installation.
         spec: the node.
         cores: how many there are; an engine refuses to limit to more.
+        network: that the container is in.
         peers_via: an address of the network that the node shares with its peers.
     """
     # A container may have several addresses: its peers reach it at the one that lies there.
@@ -54,11 +61,11 @@ def container_options(
             "LOGNAME": "trainwright",
         }
         | facing,
-        "host_config": _host_config(client, spec, cores=cores),
+        "host_config": _host_config(client, spec, cores=cores, network=network),
     }
 
 
-def _host_config(client: Any, spec: NodeSpec, *, cores: float) -> Any:
+def _host_config(client: Any, spec: NodeSpec, *, cores: float, network: str) -> Any:
     memory_bytes = max(spec.memory_bytes, _SMALLEST_MEMORY_BYTES) if spec.memory_bytes else None
     return client.create_host_config(
         init=True,
@@ -73,7 +80,7 @@ def _host_config(client: Any, spec: NodeSpec, *, cores: float) -> Any:
         shm_size=spec.shared_memory_bytes or None,
         pids_limit=spec.pids_limit,
         device_requests=_gpus(spec),
-        network_mode=spec.network or "bridge",
+        network_mode=network,
         log_config={"Type": "json-file", "Config": {"max-size": "1m", "max-file": "2"}},
         restart_policy={"Name": "no"},
     )

@@ -10,13 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from docker.errors import APIError, ImageNotFound
+from docker.errors import APIError
 
 from app.providers.base import (
     LOCAL,
     Capacity,
     Host,
-    ImageMissing,
     NodeRefused,
     NodeSpec,
     NotYetRemoved,
@@ -62,6 +61,7 @@ class DockerProvider:
         *,
         owner: str,
         runner: Path,
+        default_network: str = "bridge",
         gpus: int = 0,
         credentials_file: Path | None = None,
         networks: Networks | None = None,
@@ -72,6 +72,7 @@ class DockerProvider:
             address: of the engine.
             owner: this installation; written on everything that is made.
             runner: the runner's program.
+            default_network: of nodes that are not in a network of their own.
             gpus: how many the engine's machine has.
             credentials_file: of registries, for images that the engine lacks.
             networks: how nodes are joined; absent: within this engine.
@@ -81,6 +82,7 @@ class DockerProvider:
         self._engine = address
         self._owner = owner
         self._runner = runner.parent
+        self._default_network = default_network
         self._gpus = gpus
 
     async def capacity(self) -> Capacity:
@@ -151,14 +153,19 @@ class DockerProvider:
         self._check_ours(volume["Labels"], f"volume {spec.name}")
         cores = float(client.info()["NCPU"])
         try:
-            options = container_options(client, self._owner, spec, cores=cores, peers_via=peers_via)
+            options = container_options(
+                client,
+                self._owner,
+                spec,
+                cores=cores,
+                network=spec.network or self._default_network,
+                peers_via=peers_via,
+            )
             client.create_container(**options)
         except APIError as error:
             # Somebody was faster, or an earlier call was carried out though it timed out.
             if not is_status(error, CONFLICT):
                 self._remove_volume(client, spec.name)
-                if isinstance(error, ImageNotFound):
-                    raise ImageMissing(words(error), reference=str(spec.image)) from error
                 raise
         return _await_made(client, spec.name)
 
@@ -192,8 +199,7 @@ class DockerProvider:
         if found is not None and self._is_ours(found):
             networks.add(found["Config"]["Labels"].get(NETWORK_LABEL))
             try:
-                # Volumes without a name are those that the image declares.
-                client.remove_container(name, v=True, force=True)
+                client.remove_container(name, force=True)
             except APIError as error:
                 if is_status(error, CONFLICT, _SERVER_ERROR):
                     raise NotYetRemoved(name) from error
