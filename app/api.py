@@ -13,6 +13,7 @@ from app.deployments import scoring_router as scoring
 from app.environments import images_router as images
 from app.environments import router as environments
 from app.experiments import router as experiments
+from app.garbage import router as garbage
 from app.health import router as health
 from app.imports import router as imports
 from app.leaks import router as leaks
@@ -24,6 +25,7 @@ from app.runs import files_router as run_files
 from app.runs import logs_router as run_logs
 from app.runs import router as runs
 from app.snapshots import router as snapshots
+from app.uploads import router as uploads
 from app.workspaces import router as workspaces
 
 ROUTERS: tuple[APIRouter, ...] = (
@@ -46,6 +48,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     environments.router,
     images.router,
     blobs.router,
+    uploads.router,
+    garbage.router,
     snapshots.router,
     datasets.router,
     dataset_versions.router,

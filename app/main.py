@@ -25,7 +25,7 @@ from app.storage.objects import ObjectStore
 from app.storage.problems import install_storage_handler
 
 VERSION = "0.1.0"
-UPLOAD_PATHS = r"/(blobs/[0-9a-f]{64}|snapshots|archive|files/.+|logs)$"
+UPLOAD_PATHS = r"/(blobs/[0-9a-f]{64}|uploads/[^/]+|snapshots|archive|files/.+|logs)$"
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -16,12 +16,14 @@ from app.providers.docker.engine import EngineAddress
 from app.providers.docker.provider import DockerProvider
 from app.providers.process.provider import ProcessProvider
 from app.storage.objects import ObjectStore
+from workers.collect_garbage import GarbageCollector
 from workers.collect_leaks import LeakCollector
 from workers.context import WorkerContext
 from workers.reconciler import Engine
 from workers.registry import make_reconcilers
 
 _ABANDONED_SECONDS = 24 * 3600.0
+_COLLECT_EVERY_SECONDS = 3600.0
 RUNNER = Path(__file__).parent / "runner" / "main.py"
 
 
@@ -94,6 +96,13 @@ class WorkerProcess:
             grace_seconds=settings.leak_grace_seconds,
         )
 
+        self._garbage = GarbageCollector(
+            context.database,
+            context.objects,
+            every_seconds=_COLLECT_EVERY_SECONDS,
+            keep_seconds=settings.unreferenced_keep_hours * 3600.0,
+        )
+
     async def run(self) -> None:
         """Throw away what crashed uploads left, then poll for ever."""
         clean = partial(self._objects.clean_incoming, older_than_seconds=_ABANDONED_SECONDS)
@@ -101,6 +110,7 @@ class WorkerProcess:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._engine.poll_forever())
             tasks.create_task(self._leaks.run_forever())
+            tasks.create_task(self._garbage.run_forever())
 
     async def close(self) -> None:
         """End the work in hand and close the connections."""

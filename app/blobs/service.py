@@ -21,7 +21,7 @@ async def find_missing(
     """Which of `digests` must be sent to the workspace, in their order, each once."""
     wanted = list(dict.fromkeys(digests))
     async with database.session() as session:
-        had = await repository.sizes(session, workspace_id, wanted)
+        had = await repository.touch(session, workspace_id, wanted)
     damaged = set(await objects.missing(had))
     return [digest for digest in wanted if digest not in had or digest in damaged]
 

@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     """Further interpreters, or folders of interpreters, that environments may use."""
     image_keep_days: float = 30.0
     """An unused image is removed after so many days."""
+    unreferenced_keep_hours: float = Field(default=24.0, ge=1.0)
+    """Uploaded bytes that nothing refers to are kept for at least so many hours."""
     idempotency_keep_days: float = 30.0
     """An Idempotency-Key is remembered for at least so many days."""
     vm_sizes_file: Path | None = None

@@ -94,3 +94,9 @@ async def read_chunks(
 async def delete_chunks(session: AsyncSession, owner: str) -> None:
     """Remove the chunks of an owner whose streams have all been sealed."""
     await session.execute(delete(LogChunk).where(LogChunk.owner == owner))
+
+
+async def delete_all(session: AsyncSession, owner: str) -> None:
+    """Delete all streams of an owner that is being deleted, sealed or not."""
+    await session.execute(delete(LogChunk).where(LogChunk.owner == owner))
+    await session.execute(delete(LogStream).where(LogStream.owner == owner))

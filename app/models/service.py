@@ -113,7 +113,7 @@ async def check_files(
         check_tree(check_path(file.path) for file in files)
     except PathRejected as error:
         raise invalid_field("/files", error.code, error.message) from error
-    sizes = await blobs.sizes(session, workspace.id, [file.sha256 for file in files])
+    sizes = await blobs.touch(session, workspace.id, [file.sha256 for file in files])
     wrong = [
         (index, file)
         for index, file in enumerate(files)

@@ -109,7 +109,7 @@ async def find_missing_node_blobs(
     work: WorkDep, body: MissingQuery, session: SessionDep
 ) -> MissingAnswer:
     """Which of these have to be uploaded."""
-    known = await blobs.sizes(session, work.workspace_id, body.sha256)
+    known = await blobs.touch(session, work.workspace_id, body.sha256)
     return MissingAnswer(missing=[digest for digest in body.sha256 if digest not in known])
 
 

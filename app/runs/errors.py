@@ -18,6 +18,12 @@ class RunFinished(Conflict):
     code = "run_finished"
 
 
+class RunNotOver(Conflict):
+    """The run goes on, or something of it is still being removed."""
+
+    code = "run_not_over"
+
+
 class TransitionRefused(Conflict):
     """The state table does not allow it."""
 

@@ -11,7 +11,7 @@ from app.runs.ordering import Condition, Order, ordered, with_conditions
 from app.tables.cluster import Cluster
 from app.tables.dataset import Dataset, DatasetFile, DatasetVersion
 from app.tables.experiment import Experiment
-from app.tables.run import Attempt, Run, RunEvent, RunFile
+from app.tables.run import Attempt, Run, RunEvent, RunFile, RunNode
 from app.tables.snapshot import Snapshot
 
 
@@ -179,3 +179,9 @@ async def dataset_files(session: AsyncSession, version_id: str) -> Sequence[Data
         select(DatasetFile).where(DatasetFile.version_id == version_id).order_by(DatasetFile.path)
     )
     return (await session.execute(statement)).scalars().all()
+
+
+async def has_nodes_left(session: AsyncSession, run_id: str) -> bool:
+    """Whether something of any attempt's nodes may still be at the provider."""
+    statement = select(RunNode.name).where(RunNode.run_id == run_id, RunNode.removed.is_(False))
+    return (await session.scalars(statement.limit(1))).first() is not None

@@ -120,6 +120,15 @@ async def cancel_run(
     return await service.read(session, run)
 
 
+@router.delete("/{run_id}", status_code=204)
+async def delete_run(run: RunDep, session: SessionDep, _: UserAccess) -> None:
+    """Delete a run that is over, with its logs, metrics and files; its models stay.
+
+    The space of files that nothing else uses is freed some time later.
+    """
+    await service.delete(session, run)
+
+
 @router.get("/{run_id}/attempts")
 async def list_run_attempts(run: RunDep, session: SessionDep) -> Page[AttemptRead]:
     """The tries at executing the run, in order."""

@@ -7,8 +7,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.blobs import repository as blobs
 from app.kernel.wake import wake
+from app.logs import repository as logs
 from app.runs import repository
-from app.runs.errors import AttemptSuperseded, FileImmutable, PropertyImmutable, RunFinished
+from app.runs.errors import (
+    AttemptSuperseded,
+    FileImmutable,
+    PropertyImmutable,
+    RunFinished,
+    RunNotOver,
+)
 from app.runs.schemas import Blocker, InputDataset, RunError, RunRead, RunUpdate
 from app.runs.states import TERMINAL, Status
 from app.runs.transitions import add_event, lock_run, transition
@@ -142,6 +149,22 @@ async def add_file(
     await session.flush()
     await session.refresh(row)
     return row, True
+
+
+async def delete(session: AsyncSession, run: Run) -> None:
+    """Delete a run with everything that is its own; models made of it stay.
+
+    Raises:
+        RunNotOver: it goes on, or the provider has not confirmed that its nodes are gone.
+    """
+    run = await lock_run(session, run.id)
+    if run.status not in TERMINAL or run.sealed_at is None:
+        raise RunNotOver(f"The run is {run.status}: cancel it, or wait for its end.")
+    if await repository.has_nodes_left(session, run.id):
+        raise RunNotOver("Nodes of the run are still being removed; try again in a moment.")
+    await logs.delete_all(session, run.id)
+    await session.delete(run)
+    await session.flush()
 
 
 def _check_attempt(run: Run, attempt: int) -> None:

@@ -1,6 +1,6 @@
 """What can be wrong with uploaded source."""
 
-from app.kernel.errors import FieldError, Invalid, NotFound, TooLarge
+from app.kernel.errors import Conflict, FieldError, Invalid, NotFound, TooLarge
 
 
 class SnapshotNotFound(NotFound):
@@ -30,3 +30,9 @@ class SnapshotTooLarge(TooLarge):
     def __init__(self, detail: str, *, code: str) -> None:
         super().__init__(detail)
         self.code = code  # type: ignore[misc]  # one class for the many reasons of one kind
+
+
+class SnapshotInUse(Conflict):
+    """Runs were made of it."""
+
+    code = "snapshot_in_use"

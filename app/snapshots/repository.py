@@ -2,9 +2,10 @@
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.snapshots.errors import SnapshotNotFound
+from app.snapshots.errors import SnapshotInUse, SnapshotNotFound
 from app.snapshots.manifest import Manifest
 from app.tables.snapshot import Snapshot
 
@@ -37,3 +38,18 @@ async def get_or_create(session: AsyncSession, workspace_id: str, manifest: Mani
     )
     await session.execute(statement.on_conflict_do_nothing())
     return await get(session, workspace_id, snapshot_id)
+
+
+async def delete(session: AsyncSession, snapshot: Snapshot) -> None:
+    """Delete a snapshot.
+
+    Raises:
+        SnapshotInUse: runs were made of it.
+    """
+    try:
+        async with session.begin_nested():
+            await session.delete(snapshot)
+    except IntegrityError:
+        raise SnapshotInUse(
+            f"Runs were made of snapshot {snapshot.id!r}; delete them first."
+        ) from None

@@ -82,6 +82,15 @@ async def list_snapshot_files(
     return Page(items=[SnapshotFile.model_validate(file) for file in row.files])
 
 
+@router.delete("/{snapshot_id}", status_code=204)
+async def delete_snapshot(
+    workspace: WorkspaceDep, snapshot_id: str, session: SessionDep, _: UserAccess
+) -> None:
+    """Delete a snapshot that no run uses; 409 when one does."""
+    row = await repository.get(session, workspace.id, snapshot_id)
+    await repository.delete(session, row)
+
+
 def _created(row: Snapshot, request: Request, response: Response) -> SnapshotRead:
     path = request.url.path.rstrip("/")
     response.headers["Location"] = absolute_url(request, f"{path}/{row.id}")

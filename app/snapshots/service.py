@@ -135,7 +135,7 @@ async def _check_blobs(
 ) -> None:
     digests = [file.sha256 for file in files]
     async with database.session() as session:
-        sizes = await blobs.sizes(session, workspace_id, digests)
+        sizes = await blobs.touch(session, workspace_id, digests)
     damaged = set(await objects.missing(sizes))
     missing = [f for f in files if f.sha256 not in sizes or f.sha256 in damaged]
     if missing:

@@ -11,7 +11,7 @@ import stat
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -42,7 +42,13 @@ class ObjectStore:
     def __init__(self, root: Path) -> None:
         self._root = root.absolute()
         (self._root / "incoming").mkdir(parents=True, exist_ok=True)
+        (self._root / "partial").mkdir(exist_ok=True)
         self._store = LocalStore(self._root)
+
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        return self._root
 
     def writer(self, *, max_bytes: int | None = None) -> ObjectWriter:
         """Open a blocking writer, for use in a thread as a context manager.
@@ -107,6 +113,17 @@ class ObjectStore:
         """Store a copy of the file at `path`."""
         return await anyio.to_thread.run_sync(self._copy_in, path, expected_sha256)
 
+    def partial_path(self, name: str) -> Path:
+        """Where a file lies that grows piece by piece, until it is adopted or removed."""
+        return self._root / "partial" / name
+
+    def adopt(self, path: Path, sha256: str) -> None:
+        """Make the finished partial file at `path` the object `sha256`, which its bytes have.
+
+        Blocking. The file is gone afterwards.
+        """
+        self._publish(path, sha256)
+
     async def open(
         self, sha256: str, *, start: int = 0, end: int | None = None
     ) -> AsyncIterator[bytes]:
@@ -163,13 +180,6 @@ class ObjectStore:
         path = self._path(sha256)
         return path if self._is_sealed(path) else None
 
-    async def delete(self, sha256: str) -> None:
-        """Remove an object; one that is already gone is fine."""
-        try:
-            await obstore.delete_async(self._store, _key(sha256))
-        except FileNotFoundError:
-            return
-
     def clean_incoming(self, *, older_than_seconds: float) -> int:
         """Remove what crashed writers left, untouched for that long; return how many files."""
         removed = 0
@@ -201,11 +211,14 @@ class ObjectStore:
         """Seal a finished incoming file and move it to its digest, atomically."""
         target = self._path(sha256)
         if self._is_sealed(target) and target.lstat().st_size == incoming.lstat().st_size:
-            incoming.unlink()
-            return
+            with suppress(FileNotFoundError):  # taken away as unused at this very moment
+                os.utime(target, (time.time(), SEALED_AT_SECONDS))
+                incoming.unlink()
+                return
         _seal(incoming)
         target.parent.mkdir(parents=True, exist_ok=True)
-        obstore.rename(self._store, f"incoming/{incoming.name}", _key(sha256))
+        source = incoming.relative_to(self._root).as_posix()
+        obstore.rename(self._store, source, _key(sha256))
         _sync_folder(target.parent)
 
     def _copy_in(self, path: Path, expected_sha256: str | None) -> StoredObject:
@@ -257,7 +270,8 @@ def _seal(path: Path) -> None:
     try:
         os.fsync(descriptor)
         os.fchmod(descriptor, SEALED_MODE)
-        os.utime(descriptor, (SEALED_AT_SECONDS, SEALED_AT_SECONDS))
+        # The time of access is ours to set: when the bytes were last stored.
+        os.utime(descriptor, (time.time(), SEALED_AT_SECONDS))
     finally:
         os.close(descriptor)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
 
 from app.kernel.errors import DomainError, FieldError, InternalError, Invalid, TooLarge
 from app.kernel.problems import problem_response
@@ -17,7 +18,12 @@ def install_storage_handler(app: FastAPI) -> None:
         assert isinstance(error, StorageError)
         return problem_response(_domain_error(error), request.scope)
 
+    async def on_hang_up(request: Request, error: Exception) -> Response:
+        # Nobody is there to read it; without an answer the server would log a defect.
+        return Response(status_code=400)
+
     app.add_exception_handler(StorageError, on_storage)
+    app.add_exception_handler(ClientDisconnect, on_hang_up)
 
 
 def _domain_error(error: StorageError) -> DomainError:

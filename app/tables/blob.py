@@ -16,6 +16,8 @@ class Blob(Base):
     workspace_id: Mapped[str] = mapped_column(
         ForeignKey("workspaces.id", ondelete="CASCADE"), primary_key=True
     )
-    sha256: Mapped[str] = mapped_column(primary_key=True)
+    sha256: Mapped[str] = mapped_column(primary_key=True, index=True)
     size_bytes: Mapped[int]
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    used_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    """When it was last sent, asked about or referred to; kept to within some minutes."""

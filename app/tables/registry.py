@@ -17,6 +17,7 @@ from app.tables import (
     run,
     snapshot,
     token,
+    upload,
     workspace,
 )
 
@@ -36,6 +37,7 @@ TABLE_MODULES = (
     run,
     snapshot,
     token,
+    upload,
     workspace,
 )
 

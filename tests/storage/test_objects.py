@@ -155,15 +155,6 @@ async def test_anything_but_a_digest_is_missing(store: ObjectStore, digest: str)
         await store.open(digest)
 
 
-async def test_delete_twice_is_fine(store: ObjectStore) -> None:
-    stored = await store.put_bytes(b"gone")
-    await store.delete(stored.sha256)
-    await store.delete(stored.sha256)
-    assert not await store.exists(stored.sha256)
-    with pytest.raises(ObjectMissing):
-        await store.size(stored.sha256)
-
-
 async def test_many_writers_of_one_object_agree(store: ObjectStore, tmp_path: Path) -> None:
     data = os.urandom(200_000)
     digests: list[str] = []

@@ -1,0 +1,72 @@
+"""Collection of bytes that nothing refers to: first their names, then the objects themselves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import anyio.to_thread
+
+from app.garbage import repository
+from app.kernel.db import Database
+from app.storage.objects import ObjectStore
+from app.storage.unused import UnusedObjects
+
+_OBJECTS_AT_ONCE = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What one collection did."""
+
+    names_count: int
+    objects_count: int
+    freed_bytes: int
+
+
+async def collect(
+    database: Database,
+    objects: ObjectStore,
+    *,
+    unused_for_seconds: float,
+    sparing: Sequence[str] = (),
+) -> Collected:
+    """Remove what nothing refers to and nobody touched for so long; safe beside everything else.
+
+    An interrupted collection loses nothing: what it had set aside is judged again by the next.
+
+    Args:
+        database: where references are.
+        objects: where bytes are.
+        unused_for_seconds: how long bytes stay after they were last sent or asked about.
+        sparing: digests that stay in any case.
+    """
+    async with database.session() as session:
+        names_count = await repository.delete_unreferenced(
+            session, unused_for_seconds=unused_for_seconds, sparing=sparing
+        )
+    unused = UnusedObjects(objects.root)
+    taken = await anyio.to_thread.run_sync(unused.leftovers)
+    freed_bytes = await _judge(database, unused, taken)
+    count = len(taken)
+    batches = unused.batches(size=_OBJECTS_AT_ONCE)
+    while batch := await anyio.to_thread.run_sync(next, batches, None):
+        async with database.session() as session:
+            held = await repository.held(session, batch)
+        loose = [digest for digest in batch if digest not in held and digest not in sparing]
+
+        def set_aside(loose: list[str] = loose) -> list[str]:
+            return unused.set_aside(loose, unused_for_seconds=unused_for_seconds)
+
+        taken = await anyio.to_thread.run_sync(set_aside)
+        freed_bytes += await _judge(database, unused, taken)
+        count += len(taken)
+    return Collected(names_count=names_count, objects_count=count, freed_bytes=freed_bytes)
+
+
+async def _judge(database: Database, unused: UnusedObjects, aside: list[str]) -> int:
+    """Put back what got a reference meanwhile, drop the rest; returns the bytes freed."""
+    if not aside:
+        return 0
+    async with database.session() as session:
+        held = await repository.held(session, aside)
+    await anyio.to_thread.run_sync(unused.restore, held)
+    return await anyio.to_thread.run_sync(unused.drop, [d for d in aside if d not in held])

@@ -1,0 +1,49 @@
+"""What can be wrong with an upload in pieces."""
+
+from app.kernel.errors import BadRequest, Conflict, Invalid, NotFound
+
+
+class UploadNotFound(NotFound):
+    """The workspace has no such upload, or it was given up long ago."""
+
+    code = "upload_not_found"
+
+
+class UploadOffsetMissing(BadRequest):
+    """A piece came without saying where it belongs."""
+
+    code = "upload_offset_missing"
+
+
+class UploadOffsetMismatch(Conflict):
+    """A piece does not begin where the bytes received so far end."""
+
+    code = "upload_offset_mismatch"
+    title = "The piece belongs elsewhere"
+
+
+class UploadBusy(Conflict):
+    """Another request is writing to this upload."""
+
+    code = "upload_busy"
+    title = "Somebody else is writing"
+    retryable = True
+
+
+class UploadComplete(Conflict):
+    """All bytes are there; nothing can be added."""
+
+    code = "upload_complete"
+
+
+class UploadTooLong(Invalid):
+    """More bytes came than were announced."""
+
+    code = "upload_too_long"
+
+
+class PieceDigestMismatch(Invalid):
+    """A piece's bytes are not those of its Content-Digest; none of them were kept."""
+
+    code = "digest_mismatch"
+    title = "The digest does not match"

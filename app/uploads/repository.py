@@ -1,0 +1,58 @@
+"""Queries about uploads."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.tables.upload import Upload
+from app.uploads.errors import UploadNotFound
+
+
+async def get(session: AsyncSession, workspace_id: str, upload_id: str) -> Upload:
+    """One upload of a workspace.
+
+    Raises:
+        UploadNotFound: the workspace has none of this id.
+    """
+    statement = select(Upload).where(Upload.workspace_id == workspace_id, Upload.id == upload_id)
+    row = (await session.execute(statement)).scalar_one_or_none()
+    if row is None:
+        raise UploadNotFound(
+            f"This workspace has no upload {upload_id!r}; one that nobody goes on with is given up."
+        )
+    return row
+
+
+async def advance(session: AsyncSession, upload_id: str, offset_bytes: int) -> None:
+    """Write down how many bytes are safe."""
+    statement = update(Upload).where(Upload.id == upload_id, Upload.completed_at.is_(None))
+    await session.execute(statement.values(offset_bytes=offset_bytes))
+
+
+async def abandoned(session: AsyncSession, *, keep_seconds: float, limit: int) -> Sequence[Upload]:
+    """Uploads that nobody has touched for so long, complete or not, locked for removal."""
+    since = func.clock_timestamp() - timedelta(seconds=keep_seconds)
+    statement = select(Upload).where(Upload.updated_at < since).order_by(Upload.updated_at)
+    locked = statement.limit(limit).with_for_update(skip_locked=True)
+    return (await session.scalars(locked)).all()
+
+
+async def lock(session: AsyncSession, upload_id: str) -> Upload:
+    """One upload, locked for change.
+
+    Raises:
+        UploadNotFound: it was given up meanwhile.
+    """
+    statement = select(Upload).where(Upload.id == upload_id).with_for_update()
+    row = (await session.execute(statement)).scalar_one_or_none()
+    if row is None:
+        raise UploadNotFound("The upload was given up meanwhile.")
+    return row
+
+
+async def record_hash(session: AsyncSession, upload_id: str, sha256: str) -> None:
+    """Write down what all bytes were found to be."""
+    statement = update(Upload).where(Upload.id == upload_id, Upload.completed_at.is_(None))
+    await session.execute(statement.values(found_sha256=sha256))

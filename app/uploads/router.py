@@ -1,0 +1,139 @@
+"""Routes of uploads in pieces."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request, Response
+
+from app.auth.access import UserOrRunAccess
+from app.kernel.config import SettingsDep
+from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.orm import MAX_INTEGER
+from app.kernel.urls import absolute_url
+from app.storage.access import ObjectsDep
+from app.tables.upload import Upload
+from app.uploads import repository, service
+from app.uploads.errors import UploadOffsetMissing
+from app.uploads.schemas import UploadCreate, UploadRead
+from app.workspaces.access import WorkspaceDep
+from app.workspaces.detached import DetachedWorkspaceDep
+
+router = APIRouter(prefix="/v1/workspaces/{workspace}/uploads", tags=["blobs"])
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_PIECE = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": _BINARY, "application/partial-upload": _BINARY},
+    }
+}
+
+
+@router.post("", status_code=201)
+async def create_upload(
+    workspace: WorkspaceDep,
+    body: UploadCreate,
+    request: Request,
+    response: Response,
+    session: SessionDep,
+    objects: ObjectsDep,
+    settings: SettingsDep,
+    principal: UserOrRunAccess,
+) -> UploadRead:
+    """Begin an upload in pieces; PATCH sends them, and a broken one goes on where it broke."""
+    row = await service.create(
+        session,
+        objects,
+        workspace_id=workspace.id,
+        body=body,
+        created_by=principal.id,
+        max_bytes=settings.max_upload_bytes,
+    )
+    response.headers["Location"] = absolute_url(request, f"{request.url.path.rstrip('/')}/{row.id}")
+    return _read(row, response)
+
+
+@router.get("/{upload_id}")
+async def get_upload(
+    workspace: WorkspaceDep,
+    upload_id: str,
+    response: Response,
+    session: SessionDep,
+    _: UserOrRunAccess,
+) -> UploadRead:
+    """How far an upload is."""
+    return _read(await repository.get(session, workspace.id, upload_id), response)
+
+
+@router.head("/{upload_id}", status_code=204, name="head_upload")
+async def head_upload(
+    workspace: WorkspaceDep, upload_id: str, session: SessionDep, _: UserOrRunAccess
+) -> Response:
+    """Where the next piece begins: `Upload-Offset`."""
+    row = await repository.get(session, workspace.id, upload_id)
+    return Response(status_code=204, headers=_headers(row))
+
+
+@router.patch("/{upload_id}", openapi_extra=_PIECE)
+async def send_upload_piece(
+    workspace: DetachedWorkspaceDep,
+    upload_id: str,
+    request: Request,
+    response: Response,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    _: UserOrRunAccess,
+    upload_offset: Annotated[
+        int | None, Header(ge=0, le=MAX_INTEGER, description="Where the piece begins")
+    ] = None,
+    content_digest: Annotated[
+        str | None, Header(description="`sha-256=:BASE64:` of the piece, to be checked (RFC 9530)")
+    ] = None,
+) -> UploadRead:
+    """Append a piece; with the last byte the file becomes a blob of the workspace.
+
+    When the connection breaks off, what arrived stays: HEAD says where to go on.
+    """
+    if upload_offset is None:
+        raise UploadOffsetMissing("Send Upload-Offset: HEAD says where the next piece begins.")
+    async with database.session() as session:
+        row = await repository.get(session, workspace.id, upload_id)
+    piece = service.Piece(
+        offset_bytes=upload_offset,
+        stream=request.stream(),
+        digest=service.piece_digest(content_digest),
+    )
+    return _read(await service.Receiver(database, objects, row).receive(piece), response)
+
+
+@router.delete("/{upload_id}", status_code=204)
+async def delete_upload(
+    workspace: WorkspaceDep,
+    upload_id: str,
+    session: SessionDep,
+    objects: ObjectsDep,
+    _: UserOrRunAccess,
+) -> None:
+    """Give an upload up; the blob of a complete one stays."""
+    row = await repository.get(session, workspace.id, upload_id)
+    await service.give_up(session, objects, row)
+
+
+def _read(row: Upload, response: Response) -> UploadRead:
+    response.headers.update(_headers(row))
+    return UploadRead(
+        id=row.id,
+        size_bytes=row.size_bytes,
+        offset_bytes=row.offset_bytes,
+        sha256=row.found_sha256 or row.sha256,
+        completed_at=row.completed_at,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _headers(row: Upload) -> dict[str, str]:
+    return {
+        "Upload-Offset": str(row.offset_bytes),
+        "Upload-Length": str(row.size_bytes),
+        "Upload-Complete": "?0" if row.completed_at is None else "?1",
+        "Cache-Control": "no-store",
+    }

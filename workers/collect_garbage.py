@@ -1,0 +1,62 @@
+"""Frees, again and again, the space of bytes that nothing refers to, and of uploads given up."""
+
+import asyncio
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.deployments.program import program_files
+from app.garbage import service as garbage
+from app.kernel.db import Database
+from app.storage.objects import ObjectStore
+from app.uploads import service as uploads
+
+_log = structlog.get_logger(__name__)
+
+
+class GarbageCollector:
+    """Collects regularly; several workers may do so at once."""
+
+    def __init__(
+        self, database: Database, objects: ObjectStore, *, every_seconds: float, keep_seconds: float
+    ) -> None:
+        """Make the collector.
+
+        Args:
+            database: where references are.
+            objects: where bytes are.
+            every_seconds: how often.
+            keep_seconds: how long bytes without a reference stay.
+        """
+        self._database = database
+        self._objects = objects
+        self._every_seconds = every_seconds
+        self._keep_seconds = keep_seconds
+
+    async def run_forever(self) -> None:
+        """Collect, wait, collect again; an outage only delays it."""
+        while True:
+            await asyncio.sleep(self._every_seconds)
+            try:
+                await self.collect()
+            except (SQLAlchemyError, OSError) as error:
+                _log.warning("garbage_not_collected", error=str(error).splitlines()[0])
+
+    async def collect(self) -> None:
+        """Collect once."""
+        given_up = await uploads.give_up_abandoned(self._database, self._objects)
+        sparing = [file.sha256 for file in program_files()]
+        done = await garbage.collect(
+            self._database,
+            self._objects,
+            unused_for_seconds=self._keep_seconds,
+            sparing=sparing,
+        )
+        if given_up or done.names_count or done.objects_count:
+            _log.info(
+                "garbage_collected",
+                uploads=given_up,
+                names=done.names_count,
+                objects=done.objects_count,
+                freed_bytes=done.freed_bytes,
+            )
