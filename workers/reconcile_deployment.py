@@ -15,7 +15,7 @@ from app.deployments.decide import LIVE_STATES, Plan, ReplicaView, State, View, 
 from app.deployments.order import replica_name
 from app.deployments.program import publish_program
 from app.kernel.clock import utc_now
-from app.logs import service as logs
+from app.logs import sealing
 from app.providers.base import Capacity, NodeRefused, NodeSpec, NotYetRemoved, ProviderError
 from app.tables.deployment import Deployment, Replica
 from app.tables.image import Image
@@ -207,7 +207,7 @@ class DeploymentReconciler:
 
     async def _forget(self, guard: Guard) -> None:
         """Seal the log, so that its followers end, and remove the row."""
-        await logs.seal(self._context.database, self._context.objects, guard.lease.row_id)
+        await sealing.seal(self._context.database, self._context.objects, guard.lease.row_id)
         async with self._context.database.session() as session:
             await guard.check(session)
             await session.delete(await session.get_one(Deployment, guard.lease.row_id))

@@ -16,6 +16,7 @@ from app.environments.venv_builder import BuildFailed, BuiltImage
 from app.kernel.config import Settings
 from app.kernel.db import Database
 from app.kernel.wake import wake
+from app.logs import sealing
 from app.logs import service as logs
 from app.storage.objects import ObjectStore
 from app.tables.deployment import Deployment
@@ -108,7 +109,7 @@ class ImageReconciler:
             await _wake_waiting(session, image.id)
 
     async def _seal(self, owner: str) -> None:
-        await logs.seal(self._database, self._objects, owner)
+        await sealing.seal(self._database, self._objects, owner)
 
     async def _lose(self, guard: Guard) -> None:
         """Somebody removed the image from the engine by hand: have it built again."""

@@ -1,6 +1,8 @@
 """Errors of logs."""
 
-from app.kernel.errors import Conflict
+from datetime import datetime
+
+from app.kernel.errors import Conflict, Gone, NotFound
 
 
 class OffsetGap(Conflict):
@@ -16,8 +18,37 @@ class OffsetGap(Conflict):
         )
 
 
+class StreamGrew(Conflict):
+    """A stream got more bytes while it was sealed; they are kept, the sealing begins again."""
+
+    code = "stream_grew"
+    title = "The log has grown"
+
+
 class StreamSealed(Conflict):
     """The stream has been sealed: it never changes again."""
 
     code = "stream_sealed"
     title = "The log is sealed"
+
+
+class LogStreamNotFound(NotFound):
+    """There is no stream of this name."""
+
+    code = "log_stream_not_found"
+
+    def __init__(self, name: str, attempt: int) -> None:
+        super().__init__(f"There is no log stream {name!r} in attempt {attempt}.")
+
+
+class LogExpired(Gone):
+    """The workspace keeps logs for a time, and that is over."""
+
+    code = "log_expired"
+    title = "The log has expired"
+
+    def __init__(self, expired_at: datetime) -> None:
+        super().__init__(
+            f"The log was removed at {expired_at.isoformat(timespec='seconds')}; how long logs "
+            "are kept is log_retention_days of the workspace."
+        )

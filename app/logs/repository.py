@@ -17,14 +17,17 @@ MERGED = ""
 
 async def lock_stream(session: AsyncSession, owner: str, attempt: int, name: str) -> LogStream:
     """The stream's row, made if there is none, locked until the transaction ends."""
-    await session.execute(
-        insert(LogStream).values(owner=owner, attempt=attempt, name=name).on_conflict_do_nothing()
-    )
     statement = (
         select(LogStream)
         .where(LogStream.owner == owner, LogStream.attempt == attempt, LogStream.name == name)
         .with_for_update()
         .execution_options(populate_existing=True)
+    )
+    found = (await session.execute(statement)).scalar_one_or_none()
+    if found is not None:
+        return found
+    await session.execute(
+        insert(LogStream).values(owner=owner, attempt=attempt, name=name).on_conflict_do_nothing()
     )
     return (await session.execute(statement)).scalar_one()
 
@@ -36,14 +39,19 @@ async def find_stream(
     return await session.get(LogStream, (owner, attempt, name), populate_existing=True)
 
 
-async def list_streams(session: AsyncSession, owner: str) -> Sequence[LogStream]:
-    """All streams of an owner, the merged one included."""
+async def list_streams(
+    session: AsyncSession, owner: str, *, for_update: bool = False
+) -> Sequence[LogStream]:
+    """All streams of an owner, the merged one included; locked when they are to be changed."""
     statement = (
         select(LogStream)
         .where(LogStream.owner == owner)
-        .order_by(LogStream.attempt, LogStream.name)
+        .order_by(LogStream.attempt.desc(), LogStream.name.desc())
+        .execution_options(populate_existing=True)
     )
-    return (await session.execute(statement)).scalars().all()
+    if for_update:
+        statement = statement.with_for_update()
+    return (await session.execute(statement)).scalars().all()[::-1]
 
 
 async def grow(session: AsyncSession, owner: str, attempt: int, name: str, *, count: int) -> int:
@@ -89,6 +97,39 @@ async def read_chunks(
     )
     rows = (await session.execute(statement)).all()
     return [(offset or 0, data) for offset, data in rows]
+
+
+async def read_timed_chunks(
+    session: AsyncSession, owner: str, attempt: int, name: str, *, start: int, limit: int = 16
+) -> Sequence[tuple[int, bytes, bytes | None]]:
+    """Chunks from the one that holds byte ``start``: (offset, data, times), in order."""
+    chosen = [LogChunk.owner == owner, LogChunk.attempt == attempt, LogChunk.name == name]
+    holder = select(func.max(LogChunk.offset)).where(*chosen, LogChunk.offset <= start)
+    statement = (
+        select(LogChunk.offset, LogChunk.data, LogChunk.times)
+        .where(*chosen, LogChunk.offset >= func.coalesce(holder.scalar_subquery(), 0))
+        .order_by(LogChunk.offset)
+        .limit(limit)
+    )
+    return [(row.offset, row.data, row.times) for row in await session.execute(statement)]
+
+
+async def read_times(
+    session: AsyncSession, owner: str, attempt: int, name: str, *, after: int, limit: int = 1000
+) -> Sequence[tuple[int, bytes | None]]:
+    """Times of the chunks that begin after byte ``after``: (offset, times), in order."""
+    statement = (
+        select(LogChunk.offset, LogChunk.times)
+        .where(
+            LogChunk.owner == owner,
+            LogChunk.attempt == attempt,
+            LogChunk.name == name,
+            LogChunk.offset > after,
+        )
+        .order_by(LogChunk.offset)
+        .limit(limit)
+    )
+    return [(row.offset, row.times) for row in await session.execute(statement)]
 
 
 async def delete_chunks(session: AsyncSession, owner: str) -> None:

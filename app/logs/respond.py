@@ -7,19 +7,21 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
 from app.kernel.db import Database
-from app.kernel.errors import NotFound, RangeNotSatisfiable
+from app.kernel.errors import RangeNotSatisfiable, invalid_field
+from app.kernel.signals import Signals
+from app.logs import formats
+from app.logs.errors import LogExpired, LogStreamNotFound
+from app.logs.formats import NDJSON, SSE, TEXT, Format
+from app.logs.query import LineQuery
 from app.logs.repository import MERGED
-from app.logs.service import LogReader
+from app.logs.service import LogReader, is_merged
+from app.logs.view import LogView
 from app.storage.objects import ObjectStore
+from app.tables.log import LogStream
 
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
-_TEXT = "text/plain; charset=utf-8"
-
-
-class LogStreamNotFound(NotFound):
-    """There is no stream of this name."""
-
-    code = "log_stream_not_found"
+_KEEP_ALIVE_BATCHES = 15
+"""An empty batch comes about once a second."""
 
 
 async def log_response(
@@ -47,12 +49,15 @@ async def log_response(
 
     Raises:
         LogStreamNotFound: there is no stream of this name.
+        LogExpired: the workspace's retention took it away.
         RangeNotSatisfiable: the range begins behind the end.
     """
     reader = LogReader(database, objects, owner=owner, attempt=attempt, name=name)
     stream = await reader.stream()
     if stream is None and name != MERGED:
-        raise LogStreamNotFound(f"There is no log stream {name!r} in attempt {attempt}.")
+        raise LogStreamNotFound(name, attempt)
+    if stream is not None and stream.expired_at is not None:
+        raise LogExpired(stream.expired_at)
     length = stream.length_bytes if stream else 0
     headers = {
         "Accept-Ranges": "bytes",
@@ -72,8 +77,110 @@ async def log_response(
         headers["Content-Length"] = str(stop - start)
         content = reader.read(start, stop)
     if request.method == "HEAD":
-        return Response(status_code=status, headers=headers, media_type=_TEXT)
-    return StreamingResponse(content, status_code=status, headers=headers, media_type=_TEXT)
+        return Response(status_code=status, headers=headers, media_type=TEXT)
+    return StreamingResponse(content, status_code=status, headers=headers, media_type=TEXT)
+
+
+async def lines_response(
+    request: Request,
+    database: Database,
+    objects: ObjectStore,
+    *,
+    owner: str,
+    name: str,
+    attempt: int | None,
+    query: LineQuery,
+    follow: bool,
+) -> Response:
+    """Answer with lines, merged by time: as plain text, NDJSON or SSE, as the client accepts.
+
+    Args:
+        request: for its method and its ``Accept``.
+        database: where growing logs are.
+        objects: where sealed logs are.
+        owner: id of the run, image or deployment.
+        name: of one stream; '' is all that are merged.
+        attempt: None: of all attempts.
+        query: which lines.
+        follow: go on until the log is sealed; SSE always does.
+
+    Raises:
+        LogStreamNotFound: there is no stream of this name.
+        LogExpired: the workspace's retention took the lines away.
+    """
+
+    def wants(row: LogStream) -> bool:
+        if attempt is not None and row.attempt != attempt:
+            return False
+        if name:
+            return row.name == name
+        return is_merged(row.name) and query.node in (None, row.node_index)
+
+    view = LogView(database, objects, owner=owner, wants=wants, query=query)
+    streams = await view.streams()
+    if name and not streams:
+        raise LogStreamNotFound(name, attempt or 1)
+    for stream in streams:
+        if stream.expired_at is not None:
+            raise LogExpired(stream.expired_at)
+    media_type = accepted(request)
+    if media_type == SSE and query.after is not None and await view.is_read():
+        # What tells a browser's EventSource that there is nothing to come back for.
+        return Response(status_code=204)
+    headers = {
+        "Cache-Control": "no-cache",
+        "X-Accel-Buffering": "no",
+        "Content-Security-Policy": "sandbox",
+    }
+    if request.method == "HEAD":
+        return Response(headers=headers, media_type=media_type)
+    signals: Signals = request.app.state.signals
+    content = _rendered(view, _format(media_type, query), media_type, follow, signals)
+    return StreamingResponse(content, headers=headers, media_type=media_type)
+
+
+def accepted(request: Request) -> str:
+    """The form in which a client wants lines."""
+    accept = request.headers.get("accept", "")
+    return next((kind for kind in (SSE, NDJSON) if kind in accept), TEXT)
+
+
+def refuse_bytes(offset: int) -> None:
+    """Refuse to count in bytes where lines are asked for.
+
+    Raises:
+        Invalid: an offset was given.
+    """
+    if offset:
+        message = "offset counts the bytes of a whole log; to go on after a line, give after."
+        raise invalid_field("query/offset", "offset_of_lines", message)
+
+
+def _format(media_type: str, query: LineQuery) -> Format:
+    if media_type == SSE:
+        return formats.sse
+    if media_type == NDJSON:
+        return formats.ndjson
+    return formats.plain_with_times if query.timestamps else formats.plain
+
+
+async def _rendered(
+    view: LogView, render: Format, media_type: str, follow: bool, signals: Signals
+) -> AsyncIterator[bytes]:
+    is_sse = media_type == SSE
+    if is_sse:
+        yield b": lines of a log\n\n"
+    silent = 0
+    async for batch in view.batches(follow=follow or is_sse, signals=signals):
+        if batch:
+            silent = 0
+            yield render(batch)
+            continue
+        silent += 1
+        if is_sse and silent % _KEEP_ALIVE_BATCHES == 0:
+            yield formats.SSE_KEEP_ALIVE
+    if is_sse:
+        yield formats.SSE_END
 
 
 def _bounds(request: Request, *, offset: int, length: int, follow: bool) -> tuple[int, int, int]:

@@ -1,18 +1,20 @@
 """Appending to logs, reading them, sealing them."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.kernel.clock import utc_now
 from app.kernel.db import Database
 from app.kernel.signals import Signals
 from app.kernel.wake import signal
-from app.logs import repository
-from app.logs.errors import OffsetGap, StreamSealed
-from app.logs.repository import MAX_CHUNK_BYTES, MERGED
+from app.logs import appending, repository
+from app.logs.appending import Place
+from app.logs.repository import MERGED
+from app.logs.times import Pair, placed
 from app.storage.objects import ObjectStore
-from app.tables.log import LogChunk, LogStream
+from app.tables.log import LogStream
 
 LOG_TOPIC = "log"
 _POLL_SECONDS = 1.0
@@ -32,6 +34,8 @@ async def append(
     *,
     attempt: int = 1,
     offset: int | None = None,
+    node_index: int | None = None,
+    times: Sequence[Pair] = (),
 ) -> int:
     """Append bytes to a stream; repeating a call with the same offset changes nothing.
 
@@ -42,6 +46,8 @@ async def append(
         data: the bytes.
         attempt: the attempt they belong to.
         offset: where in the stream they start; None: at its end.
+        node_index: which of the run's nodes wrote them; None: the control plane.
+        times: when they were written, with offsets within ``data``; absent: now.
 
     Returns:
         The stream's length in bytes.
@@ -50,35 +56,23 @@ async def append(
         OffsetGap: ``offset`` is beyond the end.
         StreamSealed: the stream was sealed.
     """
-    stream = await repository.lock_stream(session, owner, attempt, name)
+    place = Place(owner, attempt, name, is_merged(name), node_index)
+    now = int(utc_now().timestamp() * 1000)
+    if offset is not None and data:
+        pairs = placed(times, start=offset, offset=offset, now_millis=now)
+        if await appending.append_expected(session, place, data, pairs, start=offset):
+            signal(session, LOG_TOPIC, owner)
+            return offset + len(data)
+    stream = await appending.lock(session, place)
     length = stream.length_bytes
-    if offset is not None:
-        if offset > length:
-            raise OffsetGap(length_bytes=length)
-        data = data[length - offset :]
-    if not data:
+    fresh = appending.fresh(stream, data, offset)
+    if not fresh:
         return length
-    if stream.sha256 is not None:
-        raise StreamSealed(f"The log {name!r} is sealed at {length} bytes.")
-    merged_offset = None
-    if is_merged(name):
-        await repository.lock_stream(session, owner, 0, MERGED)
-        merged_offset = await repository.grow(session, owner, 0, MERGED, count=len(data))
-    await repository.grow(session, owner, attempt, name, count=len(data))
-    for start in range(0, len(data), MAX_CHUNK_BYTES):
-        session.add(
-            LogChunk(
-                owner=owner,
-                attempt=attempt,
-                name=name,
-                offset=length + start,
-                merged_offset=None if merged_offset is None else merged_offset + start,
-                data=data[start : start + MAX_CHUNK_BYTES],
-            )
-        )
-    await session.flush()
+    start = length if offset is None else offset
+    pairs = placed(times, start=start, offset=length, now_millis=now)
+    await appending.append_locked(session, stream, place, fresh, pairs)
     signal(session, LOG_TOPIC, owner)
-    return length + len(data)
+    return length + len(fresh)
 
 
 class LogReader:
@@ -158,54 +152,3 @@ class LogReader:
                     if keep_alive and silent_seconds >= 15:
                         silent_seconds = 0.0
                         yield keep_alive
-
-
-Hashes = dict[tuple[int, str], str]
-"""(attempt, stream name) → SHA-256 of the object that holds the stream's bytes."""
-
-
-async def store_streams(database: Database, objects: ObjectStore, owner: str) -> Hashes:
-    """Copy all streams of an owner into the object store; changes no row, may be repeated.
-
-    Nothing may be appended any more when it is called: the caller has ended what writes.
-    """
-    async with database.session() as session:
-        streams = list(await repository.list_streams(session, owner))
-        if MERGED not in {stream.name for stream in streams}:
-            streams.append(await repository.lock_stream(session, owner, 0, MERGED))
-    hashes: Hashes = {}
-    for stream in streams:
-        key = (stream.attempt, stream.name)
-        if stream.sha256 is not None:
-            hashes[key] = stream.sha256
-            continue
-        reader = LogReader(database, objects, owner=owner, attempt=stream.attempt, name=stream.name)
-        hashes[key] = (await objects.put(reader.read(0, stream.length_bytes))).sha256
-    return hashes
-
-
-async def mark_sealed(session: AsyncSession, owner: str, hashes: Hashes) -> list[LogStream]:
-    """Seal all streams of an owner in this transaction: their followers end after its commit.
-
-    Args:
-        session: the transaction.
-        owner: id of the run, build or deployment.
-        hashes: from ``store_streams``.
-
-    Returns:
-        All streams, sealed.
-    """
-    sealed = list(await repository.list_streams(session, owner))
-    for stream in sealed:
-        stream.sha256 = hashes[(stream.attempt, stream.name)]
-    await session.flush()
-    await repository.delete_chunks(session, owner)
-    signal(session, LOG_TOPIC, owner)
-    return sealed
-
-
-async def seal(database: Database, objects: ObjectStore, owner: str) -> list[LogStream]:
-    """Store and seal all streams of an owner; may be repeated after a crash at any point."""
-    hashes = await store_streams(database, objects, owner)
-    async with database.session() as session:
-        return await mark_sealed(session, owner, hashes)

@@ -2,14 +2,18 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
+from app.auth.access import NodeAccess
 from app.auth.signing import Signer
 from app.blobs import repository as blobs
 from app.blobs.errors import BlobNotFound
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.orm import MAX_INTEGER
 from app.logs import service as logs
+from app.logs.times import parse_header
+from app.nodes.log_place import find_log_place
 from app.nodes.schemas import (
     Checkpoint,
     Heartbeat,
@@ -76,17 +80,26 @@ async def send_node_checkpoint(work: WorkDep, body: Checkpoint, session: Session
 
 @router.post("/logs")
 async def send_node_logs(
-    work: WorkDep,
+    principal: NodeAccess,
     request: Request,
     database: DatabaseDep,
     stream: Annotated[str, Query(min_length=1, max_length=1000)],
-    offset: Annotated[int, Query(ge=0)],
+    offset: Annotated[int, Query(ge=0, le=MAX_INTEGER)],
+    log_times: Annotated[str, Header()] = "",
 ) -> LogAccepted:
     """Bytes of a log stream; those that are here already are ignored."""
     data = await request.body()
     async with database.session() as session:
+        place = await find_log_place(session, principal)
         length = await logs.append(
-            session, work.log_owner, stream, data, attempt=work.attempt, offset=offset
+            session,
+            place.owner,
+            stream,
+            data,
+            attempt=place.attempt,
+            offset=offset,
+            node_index=place.node_index,
+            times=parse_header(log_times),
         )
     return LogAccepted(length_bytes=length)
 

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.blobs import repository as blobs
 from app.kernel.db import Database
-from app.logs import service as logs
+from app.logs import sealing
 from app.runs import attempts
 from app.runs.decide import Outcome
 from app.runs.states import TERMINAL, Status
@@ -57,13 +57,13 @@ async def publish_and_end(
         run_id: the run, all of whose nodes have ended and are gone.
         end: how.
     """
-    hashes = await logs.store_streams(database, objects, run_id)
+    hashes = await sealing.store_streams(database, objects, run_id)
     async with database.session() as session:
         await check(session)
         run = await lock_run(session, run_id)
         if run.status in TERMINAL:
             return
-        sealed = await logs.mark_sealed(session, run.id, hashes)
+        sealed = await sealing.mark_sealed(session, run.id, hashes)
         nodes = await attempts.nodes_of(session, run.id, run.attempt)
         merged = merge_outputs([node.outputs or [] for node in nodes])
         await _add_files(session, run, merged, origin="outputs")

@@ -8,14 +8,20 @@ from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.orm import MAX_INTEGER
 from app.kernel.pagination import Page
 from app.logs import repository as logs
-from app.logs.respond import log_response
+from app.logs.formats import NDJSON, SSE, TEXT
+from app.logs.query import LineQueryDep
+from app.logs.respond import accepted, lines_response, log_response, refuse_bytes
 from app.runs.access import DetachedRunDep, RunDep
 from app.runs.schemas import LogStreamRead
 from app.storage.access import ObjectsDep
 
 router = APIRouter(prefix="/v1/workspaces/{workspace}/runs/{run_id}/logs", tags=["runs"])
 
-_TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+_TEXT = {
+    "content": {
+        media_type: {"schema": {"type": "string"}} for media_type in ("text/plain", NDJSON, SSE)
+    }
+}
 
 
 @router.get("", response_class=Response, responses={200: _TEXT, 206: _TEXT})
@@ -25,6 +31,7 @@ async def get_run_logs(
     request: Request,
     database: DatabaseDep,
     objects: ObjectsDep,
+    lines: LineQueryDep,
     stream: Annotated[
         str, Query(max_length=1000, description="Name of one stream; absent: all, merged")
     ] = "",
@@ -35,7 +42,23 @@ async def get_run_logs(
     offset: Annotated[int, Query(ge=0, description="First byte")] = 0,
     follow: Annotated[bool, Query(description="Go on until the run has ended")] = False,
 ) -> Response:
-    """The log as it is now, or followed with ``curl -N``; resumes at any byte."""
+    """The log as it is now, or followed with ``curl -N``; resumes at any byte.
+
+    With ``tail``, ``since``, ``until``, ``grep``, ``node`` or ``timestamps``, or where the client
+    accepts NDJSON or SSE, lines merged by time.
+    """
+    if lines.is_given or accepted(request) != TEXT:
+        refuse_bytes(offset)
+        return await lines_response(
+            request,
+            database,
+            objects,
+            owner=run.id,
+            name=stream,
+            attempt=attempt or (max(1, run.attempt) if stream else None),
+            query=lines,
+            follow=follow,
+        )
     return await log_response(
         request,
         database,

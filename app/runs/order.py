@@ -71,6 +71,7 @@ async def build_order(
         "objects_dir": settings.objects_dir_on_nodes,
         "collect": ["outputs"],
         "follow": ["logs"],
+        "log_spool_bytes": settings.log_spool_max_bytes,
         "checkpoints": CHECKPOINTS,
     }
 

@@ -39,6 +39,7 @@ class NodeApi(ThreadingHTTPServer):
         self.blobs: dict[str, bytes] = {}
         self.streams: dict[str, bytearray] = {}
         self.log_posts: list[tuple[float, str, int, int]] = []
+        self.log_times: list[tuple[str, int, str]] = []
         self.records: list[dict[str, Any]] = []
         self.record_bodies: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
@@ -85,6 +86,15 @@ class NodeApi(ThreadingHTTPServer):
 
     def text(self, stream: str = "user_logs/std_log.txt") -> str:
         return bytes(self.streams.get(stream, b"")).decode()
+
+    def moments(self, stream: str) -> list[tuple[int, int]]:
+        """When the bytes of a stream were written: offsets and milliseconds since 1970."""
+        found: set[tuple[int, int]] = set()
+        for name, offset, times in self.log_times:
+            if name == stream:
+                pairs = (word.split("@") for word in times.split())
+                found |= {(offset + int(start), int(millis)) for start, millis in pairs}
+        return sorted(found)
 
     def output(self, path: str) -> bytes:
         assert self.outputs is not None
@@ -239,6 +249,10 @@ class _Handler(BaseHTTPRequestHandler):
                 raise Refusal(401, "unauthorized")
         elif self.headers["Authorization"] != "Bearer run-token":
             raise Refusal(401, "unauthorized")
+        if "/logs?" in self.path:
+            query = parse_qs(urlsplit(self.path).query)
+            place = (query["stream"][0], int(query["offset"][0]))
+            self.server.log_times.append((*place, self.headers["Log-Times"] or ""))
         key = self.headers["Idempotency-Key"]
         if key is None or key not in self.server.answered:
             answer = self.server.route(self.command, self.path, body)

@@ -166,6 +166,88 @@ def test_a_line_is_posted_at_once_when_idle(bench: Bench) -> None:
     assert delays[len(delays) // 2] < 0.02
 
 
+def test_a_full_spool_drops_and_says_so_but_never_holds_up_the_script(bench: Bench) -> None:
+    bench.api.order["log_spool_bytes"] = 300_000
+    bench.script(
+        "import os, pathlib, time\n"
+        "print('first', flush=True)\n"
+        "while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+        "for _ in range(100): os.write(1, b'x' * 9_999 + b'\\n')\n"
+        "pathlib.Path('printed').touch()\n"
+        "while not pathlib.Path('end').exists(): time.sleep(0.01)\n"
+        "print('last')\n"
+    )
+    bench.start()
+    bench.api.wait_for(lambda: bench.api.text() == "first\n")
+    bench.api.is_away = True
+    (bench.work / "go").touch()
+    ends_at = time.monotonic() + 20
+    while not (bench.work / "printed").exists():
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)
+    bench.api.is_away = False
+    bench.api.wait_for(lambda: len(bench.api.streams[STDOUT]) >= 299_000)
+    (bench.work / "end").touch()
+
+    assert bench.wait() == 0
+
+    text = bench.api.text()
+    assert text.startswith("first\n" + ("x" * 9_999 + "\n") * 20)
+    assert "bytes lost: the node's disk or spool was full" in text
+    assert len(text) < 400_000
+    assert_sealed(bench)
+
+
+def test_what_was_delivered_leaves_the_disk(bench: Bench) -> None:
+    bench.script(
+        "import os, pathlib, time\n"
+        "for _ in range(60): os.write(1, b'z' * 1_000_000)\n"
+        "while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+    )
+    bench.start()
+    bench.api.wait_for(lambda: len(bench.api.streams.get(STDOUT, b"")) == 60_000_000)
+    spool = bench.work.parent / "spool"
+    ends_at = time.monotonic() + 20
+    while sum(file.stat().st_size for file in spool.iterdir()) > 2 * (16 << 20):
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)
+    (bench.work / "go").touch()
+
+    assert bench.wait() == 0
+    assert_sealed(bench)
+
+
+def test_every_byte_comes_with_the_time_of_its_writing(bench: Bench) -> None:
+    bench.script(
+        "import pathlib, time\n"
+        "print('ready', flush=True)\n"
+        "while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+        "for i in range(10): print(repr(time.time()), flush=True); time.sleep(0.05)\n"
+        "pathlib.Path('printed').touch()\n"
+    )
+    bench.start()
+    bench.api.wait_for(lambda: bench.api.text() == "ready\n")
+    bench.api.is_away = True
+    (bench.work / "go").touch()
+    ends_at = time.monotonic() + 20
+    while not (bench.work / "printed").exists():
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)
+    bench.api.is_away = False
+
+    assert bench.wait() == 0
+
+    printed = bench.api.text().splitlines()[1:]
+    noted = bench.api.moments(STDOUT)
+    for line, offset in list(
+        zip(bench.api.text().split(), _offsets(bench.api.text()), strict=True)
+    )[1:]:
+        moment = next(millis for start, millis in reversed(noted) if start <= offset)
+        # It is noted when it is read from the pipe, soon after.
+        assert -20 < moment - float(line) * 1000 < 2000
+    assert len({millis for _, millis in noted}) >= len(printed)
+
+
 def test_a_script_that_prints_nothing_has_an_empty_stream(bench: Bench) -> None:
     bench.script("")
 

@@ -64,9 +64,10 @@ class Channel:
         data = json.dumps(body).encode("ascii")
         return _object(self._request("POST", path, data, {"Content-Type": _JSON}, timeout_seconds))
 
-    def post_bytes(self, path: str, body: bytes) -> dict[str, Any]:
+    def post_bytes(self, path: str, body: bytes, headers: dict[str, str]) -> dict[str, Any]:
         """POST raw bytes and return the JSON object answered."""
-        return _object(self._request("POST", path, body, {"Content-Type": _BYTES}, 30))
+        sent = {"Content-Type": _BYTES, **headers}
+        return _object(self._request("POST", path, body, sent, 30))
 
     def put_chunks(self, path: str, chunks: Callable[[], Iterable[bytes]], size_bytes: int) -> None:
         """PUT a body of known size; `chunks` is called anew for each try."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 
 from workers.runner.names import readable_name
@@ -12,6 +13,7 @@ from workers.runner.shipping import LogShipper
 from workers.runner.streams import Stream
 
 SCAN_SECONDS = 0.5
+ROOM_POLL_SECONDS = 0.05
 READ_BYTES = 1 << 20
 PROOF_BYTES = 4096
 MOST_FILES = 2000
@@ -27,21 +29,27 @@ class _Tail:
         self._proof = b""
         self._seen: tuple[int, int, int] | None = None
 
-    def catch_up(self) -> None:
+    def catch_up(self) -> bool:
+        """Append what is new; return whether some of it waits for room in the spool."""
         with open(self._path, "rb", buffering=0) as file:
             status = os.fstat(file.fileno())
             seen = (status.st_ino, status.st_size, status.st_mtime_ns)
             if seen == self._seen:
-                return
+                return False
             if not self._is_continued(file.fileno(), status):
                 # Truncated, replaced or rewritten: the new content follows the old, as in tail -F.
                 self._offset = 0
                 self._proof = b""
             while chunk := os.pread(file.fileno(), READ_BYTES, self._offset):
+                if not self.stream.has_room(len(chunk)):
+                    # The bytes are on this disk already: nothing is lost by waiting.
+                    self._seen = (status.st_ino, -1, 0)
+                    return True
                 self.stream.append(chunk)
                 self._offset += len(chunk)
                 self._proof = (self._proof + chunk)[-PROOF_BYTES:]
             self._seen = seen
+            return False
 
     def _is_continued(self, descriptor: int, status: os.stat_result) -> bool:
         if self._seen is None:
@@ -82,27 +90,32 @@ class Follower(threading.Thread):
         self._closing.set()
         if self.is_alive():
             self.join()
-        self._scan()
+        while self._scan() and not self._shipper.is_over:
+            time.sleep(ROOM_POLL_SECONDS)
 
-    def _scan(self) -> None:
+    def _scan(self) -> bool:
+        """Look at every file once; return whether one waits for room."""
+        is_waiting = False
         for folder in self._folders:
             for path in _regular_files(os.path.join(self._work_dir, folder)):
-                self._follow(path)
+                is_waiting |= self._follow(path)
+        return is_waiting
 
-    def _follow(self, path: str) -> None:
+    def _follow(self, path: str) -> bool:
         tail = self._tails.get(path)
         if tail is None:
             if len(self._tails) >= MOST_FILES:
                 self._notes.write_once(f"more than {MOST_FILES} log files: not all are followed")
-                return
+                return False
             name = readable_name(os.path.relpath(path, self._work_dir))
             tail = self._tails[path] = _Tail(self._shipper.open_own_stream(name), path)
         try:
-            tail.catch_up()
+            return tail.catch_up()
         except FileNotFoundError:
-            return
+            return False
         except OSError as error:
             self._notes.write_once(f"{tail.stream.name}: cannot be read: {error.strerror}")
+            return False
 
 
 def _regular_files(folder: str) -> Iterator[str]:

@@ -105,6 +105,7 @@ class Node:
         except PrepareError as error:
             return self._fail(error, deliver_seconds=BAD_ORDER_DELIVER_SECONDS)
         self._shipper.prefix = order.stream_prefix
+        self._shipper.budget.limit_bytes = order.log_spool_bytes
         heartbeat = Heartbeat(self._endpoint, interval_seconds=order.heartbeat_seconds)
         heartbeat.start()
         try:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from workers.runner.errors import PrepareError
 
+LOG_SPOOL_BYTES = 4 << 30
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -82,6 +83,7 @@ class Order(NamedTuple):
     launch: OrderLaunch | None
     stream_prefix: str
     checkpoints: str | None
+    log_spool_bytes: int
     readiness: Readiness | None
 
 
@@ -133,6 +135,7 @@ def _parse(data: dict[str, Any]) -> Order:
         ports=None if ports is None else OrderPorts(int(ports["first"]), int(ports["count"])),
         launch=None if launch is None else _launch(launch),
         checkpoints=data.get("checkpoints"),
+        log_spool_bytes=int(data.get("log_spool_bytes", LOG_SPOOL_BYTES)),
         stream_prefix=str(data.get("stream_prefix") or ""),
         readiness=None if readiness is None else _readiness(readiness),
     )

@@ -9,9 +9,12 @@ from urllib.parse import quote
 
 from workers.runner.api import Channel, Endpoint, persist
 from workers.runner.errors import Fenced, GaveUp, Refused, Stopped
+from workers.runner.order import LOG_SPOOL_BYTES
+from workers.runner.spool import SpoolBudget
 from workers.runner.streams import Stream
 
 CHUNK_BYTES = 1 << 20
+MOST_MOMENTS = 200
 SMALLEST_CHUNK_BYTES = 64 << 10
 # An idle stream's next bytes go at once; those of a busy one gather for this long.
 GATHER_SECONDS = 0.03
@@ -46,6 +49,7 @@ class LogShipper(threading.Thread):
         self._grown = threading.Condition()
         self._shipments: dict[str, _Shipment] = {}
         self._is_over = False
+        self.budget = SpoolBudget(LOG_SPOOL_BYTES)
         self.prefix = ""
         """Before the names of streams that every node of the run has."""
 
@@ -55,7 +59,7 @@ class LogShipper(threading.Thread):
             shipment = self._shipments.get(name)
             if shipment is None:
                 path = os.path.join(self._spool_dir, f"stream-{len(self._shipments):05d}")
-                stream = Stream(name=name, path=path, on_growth=self._wake)
+                stream = Stream(name=name, path=path, budget=self.budget, on_growth=self._wake)
                 shipment = self._shipments[name] = _Shipment(stream)
             return shipment.stream
 
@@ -96,6 +100,11 @@ class LogShipper(threading.Thread):
         finally:
             channel.close()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will be sent any more."""
+        return self._is_over
+
     def _wake(self) -> None:
         with self._grown:
             self._grown.notify_all()
@@ -119,21 +128,31 @@ class LogShipper(threading.Thread):
     def _ship(self, channel: Channel, shipment: _Shipment) -> None:
         offset = shipment.shipped_bytes
         data = shipment.stream.read(offset=offset, limit_bytes=shipment.chunk_bytes)
+        moments = shipment.stream.moments(offset, offset + len(data))
+        if len(moments) > MOST_MOMENTS:
+            data = data[: moments[MOST_MOMENTS][0]]
         path = f"/logs?stream={quote(shipment.stream.name, safe='')}&offset={offset}"
+        times = " ".join(f"{start}@{millis}" for start, millis in moments[:MOST_MOMENTS])
+        headers = {"Log-Times": times}
         try:
-            answer = persist(lambda: channel.post_bytes(path, data), self._control)
+            answer = persist(lambda: channel.post_bytes(path, data, headers), self._control)
             reached = int(answer.get("length_bytes", offset + len(data)))
         except Refused as refusal:
             reached = self._after_refusal(shipment, refusal)
         with self._grown:
             shipment.shipped_bytes = min(reached, shipment.stream.length_bytes)
+            shipment.stream.delivered(shipment.shipped_bytes)
             shipment.next_at = time.monotonic() + GATHER_SECONDS
             self._grown.notify_all()
 
     def _after_refusal(self, shipment: _Shipment, refusal: Refused) -> int:
         known = refusal.problem.get("length_bytes")
         if refusal.code == "offset_gap" and isinstance(known, int):
-            return known
+            if known >= shipment.stream.first_byte:
+                return known
+            # It has lost more than is still here; nothing can follow on what it has.
+            shipment.is_refused = True
+            return shipment.shipped_bytes
         if refusal.status == 413 and shipment.chunk_bytes > SMALLEST_CHUNK_BYTES:
             shipment.chunk_bytes //= 2
         else:

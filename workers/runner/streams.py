@@ -7,36 +7,60 @@ import threading
 import time
 from collections.abc import Callable
 
+from workers.runner.moments import Moments
+from workers.runner.spool import Spool, SpoolBudget
+
 HELD_BYTES = 16 << 20
+WRITE_BYTES = 1 << 20
 TAIL_BYTES = 64 << 10
 TAIL_LINES = 20
 TAIL_LINE_CHARACTERS = 1000
 
 
 class Stream:
-    """An append-only spool file with the length and SHA-256 of everything in it.
+    """An append-only stream with the length and SHA-256 of everything in it.
 
-    When the disk is full, bytes wait in memory; beyond `HELD_BYTES` they are dropped and the
-    stream says how many, so that the process that writes is never held up.
+    What was not delivered yet waits in the spool. When the disk is full it waits in memory, up
+    to `HELD_BYTES`; what finds no room, there or in the budget of the spool, is dropped and the
+    stream says how many bytes, so that the process that writes is never held up.
 
     Args:
         name: the stream's name in the run's logs.
-        path: its spool file.
+        path: what the names of its spool files begin with.
+        budget: of the spool.
         on_growth: called after bytes were added, outside any lock.
     """
 
-    def __init__(self, *, name: str, path: str, on_growth: Callable[[], None]) -> None:
+    def __init__(
+        self, *, name: str, path: str, budget: SpoolBudget, on_growth: Callable[[], None]
+    ) -> None:
         self.name = name
-        self.length_bytes = 0
         self.grown_at = time.monotonic()
         """When bytes came last, on the monotonic clock; at first, when it was made."""
-        self._path = path
+        self._spool = Spool(path)
+        self._budget = budget
         self._on_growth = on_growth
         self._lock = threading.Lock()
         self._digest = hashlib.sha256()
+        self._moments = Moments()
         self._held = bytearray()
         self._lost_bytes = 0
+        self._delivered_bytes = 0
         self._is_sealed = False
+
+    @property
+    def length_bytes(self) -> int:
+        """How many bytes it has."""
+        return self._spool.length_bytes
+
+    @property
+    def first_byte(self) -> int:
+        """The earliest byte that can still be read."""
+        return self._spool.first_byte
+
+    def has_room(self, count_bytes: int) -> bool:
+        """Whether so many bytes would be kept whole, did they come now."""
+        return self._budget.has_room(count_bytes)
 
     def append(self, data: bytes) -> None:
         """Add bytes at the end; does nothing once sealed."""
@@ -44,31 +68,46 @@ class Stream:
             if self._is_sealed:
                 return
             self.grown_at = time.monotonic()
-            room = HELD_BYTES - len(self._held)
-            self._held += data[:room]
-            self._lost_bytes += max(0, len(data) - room)
+            granted = self._budget.take(min(len(data), HELD_BYTES - len(self._held)))
+            if granted:
+                self._moments.note(self.length_bytes + len(self._held))
+            self._held += data[:granted]
+            self._lost_bytes += len(data) - granted
             self._flush()
         self._on_growth()
 
     def read(self, *, offset: int, limit_bytes: int) -> bytes:
         """Return up to `limit_bytes` of what is in the spool from `offset` on."""
-        with open(self._path, "rb", buffering=0) as spool:
-            spool.seek(offset)
-            return spool.read(min(limit_bytes, self.length_bytes - offset))
+        return self._spool.read(offset=offset, limit_bytes=limit_bytes)
+
+    def moments(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """Return when the bytes were written: pairs of an offset from `start` on, and millis."""
+        with self._lock:
+            return self._moments.between(start, stop)
+
+    def delivered(self, offset: int) -> None:
+        """Note that all bytes before `offset` are safe; their room is free again."""
+        with self._lock:
+            if offset > self._delivered_bytes:
+                self._budget.give_back(offset - self._delivered_bytes)
+                self._delivered_bytes = offset
+                self._spool.drop_before(offset)
+                self._moments.forget_before(self._spool.first_byte)
 
     def seal(self) -> dict[str, int | str]:
         """Take no more bytes, and return the final length in bytes and SHA-256."""
         with self._lock:
+            self._flush()
             self._is_sealed = True
             return {"length_bytes": self.length_bytes, "sha256": self._digest.hexdigest()}
 
     def last_lines(self) -> list[str]:
         """Return the last lines as text, each as a terminal would show it in the end."""
-        if not self.length_bytes:
-            return []
-        start = max(0, self.length_bytes - TAIL_BYTES)
-        text = self.read(offset=start, limit_bytes=TAIL_BYTES).decode("utf-8", "replace")
-        lines = text.split("\n")
+        place = max(self.first_byte, self.length_bytes - TAIL_BYTES)
+        tail = b""
+        while piece := self.read(offset=place + len(tail), limit_bytes=TAIL_BYTES):
+            tail += piece
+        lines = tail.decode("utf-8", "replace").split("\n")
         if lines and not lines[-1]:
             lines.pop()
         shown = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in lines[-TAIL_LINES:]]
@@ -76,19 +115,22 @@ class Stream:
 
     def _flush(self) -> None:
         try:
-            with open(self._path, "ab", buffering=0) as spool:
-                while self._held:
-                    self._wrote(spool.write(self._held) or 0)
-                if self._lost_bytes:
-                    note = b"\n[trainwright] %d bytes lost: the node's disk was full\n"
-                    self._held += note % self._lost_bytes
-                    self._lost_bytes = 0
-                    self._wrote(spool.write(self._held) or 0)
+            self._write_held()
+            if self._lost_bytes:
+                note = b"\n[trainwright] %d bytes lost: the node's disk or spool was full\n"
+                data = note % self._lost_bytes
+                if not self._budget.has_room(len(data)):
+                    return
+                self._budget.take(len(data))
+                self._lost_bytes = 0
+                self._held += data
+                self._write_held()
         except OSError:
             # Most likely no space left: the bytes stay held, the next append tries again.
             return
 
-    def _wrote(self, count: int) -> None:
-        self._digest.update(memoryview(self._held)[:count].tobytes())
-        del self._held[:count]
-        self.length_bytes += count
+    def _write_held(self) -> None:
+        while self._held:
+            count = self._spool.write(bytes(self._held[:WRITE_BYTES]))
+            self._digest.update(memoryview(self._held)[:count].tobytes())
+            del self._held[:count]

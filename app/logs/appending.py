@@ -1,0 +1,135 @@
+"""Appending to a stream: one statement where all is as expected, with locks where it is not."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import insert, text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.logs import repository
+from app.logs.errors import OffsetGap, StreamSealed
+from app.logs.repository import MAX_CHUNK_BYTES, MERGED
+from app.logs.times import Pair, between, packed
+from app.tables.log import LogChunk, LogStream
+
+# The stream's row is locked first and the merged one after it, as everywhere.
+_MERGED = text("""
+WITH mine AS (
+    UPDATE log_streams SET length_bytes = length_bytes + :count
+    WHERE owner = :owner AND attempt = :attempt AND name = :name
+        AND length_bytes = :start AND sha256 IS NULL
+        AND EXISTS (SELECT FROM log_streams WHERE owner = :owner AND attempt = 0 AND name = '')
+    RETURNING length_bytes
+), merged AS (
+    UPDATE log_streams SET length_bytes = length_bytes + :count
+    WHERE owner = :owner AND attempt = 0 AND name = '' AND EXISTS (SELECT FROM mine)
+    RETURNING length_bytes - :count AS place
+)
+INSERT INTO log_chunks (owner, attempt, name, "offset", merged_offset, data, times)
+SELECT :owner, :attempt, :name, :start, place, :data, :times FROM merged
+RETURNING merged_offset
+""")
+_ALONE = text("""
+WITH mine AS (
+    UPDATE log_streams SET length_bytes = length_bytes + :count
+    WHERE owner = :owner AND attempt = :attempt AND name = :name
+        AND length_bytes = :start AND sha256 IS NULL
+    RETURNING length_bytes
+)
+INSERT INTO log_chunks (owner, attempt, name, "offset", data, times)
+SELECT :owner, :attempt, :name, :start, :data, :times FROM mine
+RETURNING "offset"
+""")
+
+
+class Place(NamedTuple):
+    """A stream.
+
+    Attributes:
+        owner: id of the run, image or deployment.
+        attempt: of the owner.
+        name: of the stream.
+        is_merged: whether its bytes stand in the merged log as well.
+        node_index: which node writes it; None: the control plane does.
+    """
+
+    owner: str
+    attempt: int
+    name: str
+    is_merged: bool
+    node_index: int | None = None
+
+
+async def append_expected(
+    session: AsyncSession, place: Place, data: bytes, pairs: Sequence[Pair], *, start: int
+) -> bool:
+    """Append bytes to a stream that is ``start`` bytes long and open, in one round trip.
+
+    Returns:
+        False when the stream is not so, or new: nothing was changed.
+    """
+    if len(data) > MAX_CHUNK_BYTES:
+        return False
+    given = {
+        "owner": place.owner,
+        "attempt": place.attempt,
+        "name": place.name,
+        "start": start,
+        "count": len(data),
+        "data": data,
+        "times": packed(pairs),
+    }
+    statement = _MERGED if place.is_merged else _ALONE
+    return (await session.execute(statement, given)).first() is not None
+
+
+async def lock(session: AsyncSession, place: Place) -> LogStream:
+    """The stream's row, made if there is none, locked until the transaction ends."""
+    stream = await repository.lock_stream(session, place.owner, place.attempt, place.name)
+    if stream.node_index is None and place.node_index is not None:
+        stream.node_index = place.node_index
+    return stream
+
+
+async def append_locked(
+    session: AsyncSession, stream: LogStream, place: Place, data: bytes, pairs: Sequence[Pair]
+) -> None:
+    """Append bytes at the end of a stream that this transaction has locked.
+
+    Raises:
+        StreamSealed: the stream was sealed.
+    """
+    length = stream.length_bytes
+    if stream.sha256 is not None:
+        raise StreamSealed(f"The log {place.name!r} is sealed at {length} bytes.")
+    merged_offset = None
+    if place.is_merged:
+        await repository.lock_stream(session, place.owner, 0, MERGED)
+        merged_offset = await repository.grow(session, place.owner, 0, MERGED, count=len(data))
+    await repository.grow(session, place.owner, place.attempt, place.name, count=len(data))
+    for start in range(0, len(data), MAX_CHUNK_BYTES):
+        piece = data[start : start + MAX_CHUNK_BYTES]
+        first = length + start
+        values = {
+            "owner": place.owner,
+            "attempt": place.attempt,
+            "name": place.name,
+            "offset": first,
+            "merged_offset": None if merged_offset is None else merged_offset + start,
+            "data": piece,
+            "times": packed(between(pairs, first, first + len(piece))),
+        }
+        await session.execute(insert(LogChunk).values(values))
+
+
+def fresh(stream: LogStream, data: bytes, offset: int | None) -> bytes:
+    """Those of the bytes that the stream does not have yet.
+
+    Raises:
+        OffsetGap: ``offset`` is beyond the end.
+    """
+    if offset is None:
+        return data
+    if offset > stream.length_bytes:
+        raise OffsetGap(length_bytes=stream.length_bytes)
+    return data[stream.length_bytes - offset :]

@@ -1,0 +1,139 @@
+"""Which lines of a log are wanted, as clients say it."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+import re2
+from fastapi import Depends, Header, Query
+from pydantic import AwareDatetime
+
+from app.kernel.errors import invalid_field
+from app.kernel.orm import MAX_INTEGER
+
+MAX_TAIL = 10_000
+_MAX_PATTERN = 500
+_PATTERN_MEMORY_BYTES = 8 * 1024**2
+_CURSOR = re.compile(r"\d{1,18}:\d{1,18}(,\d{1,18}:\d{1,18})*")
+# These see the borders of a block of lines, not of a line.
+_BLOCK_ANCHORS = (r"\A", r"\z", r"\C")
+
+
+class Pattern:
+    """A regular expression in RE2's syntax: its time is linear in the text, whatever it says.
+
+    Args:
+        text: the expression, matched against each line.
+
+    Raises:
+        Invalid: it is none.
+    """
+
+    def __init__(self, text: str) -> None:
+        options = re2.Options()
+        options.log_errors = False
+        options.max_mem = _PATTERN_MEMORY_BYTES
+        try:
+            self._line = re2.compile(text, options)
+            self._block = re2.compile(f"(?m:{text})", options)
+        except re2.error as error:
+            message = f"grep takes a regular expression in RE2's syntax: {error}."
+            raise invalid_field("query/grep", "bad_pattern", message) from error
+        self._is_blockwise = not any(anchor in text for anchor in _BLOCK_ANCHORS)
+
+    def may_match(self, block: bytes) -> bool:
+        """Whether a line of these may match: what is quickly seen not to is not split."""
+        return not self._is_blockwise or self._block.search(block) is not None
+
+    def matches(self, line: bytes) -> bool:
+        """Whether a line matches somewhere."""
+        return self._line.search(line) is not None
+
+
+@dataclass(frozen=True)
+class LineQuery:
+    """Which lines.
+
+    Attributes:
+        node: only of the streams that this node writes.
+        tail: only so many last ones; 0: only those still to come.
+        since_millis: written at this moment or later, since 1970.
+        until_millis: written at this moment or earlier.
+        pattern: matching this.
+        after: offsets to go on at, by id of the stream.
+        timestamps: in plain text, the time before each line.
+    """
+
+    node: int | None = None
+    tail: int | None = None
+    since_millis: int | None = None
+    until_millis: int | None = None
+    pattern: Pattern | None = None
+    after: dict[int, int] | None = None
+    timestamps: bool = False
+
+    @property
+    def is_given(self) -> bool:
+        """Whether lines are wanted at all, and not bytes."""
+        return self != LineQuery()
+
+
+def _line_query(
+    node: Annotated[
+        int | None, Query(ge=0, le=MAX_INTEGER, description="Only what this node's processes print")
+    ] = None,
+    tail: Annotated[
+        int | None, Query(ge=0, le=MAX_TAIL, description="Only so many last lines")
+    ] = None,
+    since: Annotated[AwareDatetime | None, Query(description="Lines written then or later")] = None,
+    until: Annotated[
+        AwareDatetime | None, Query(description="Lines written then or earlier")
+    ] = None,
+    grep: Annotated[
+        str | None,
+        Query(
+            min_length=1,
+            max_length=_MAX_PATTERN,
+            description="Lines that match this regular expression (RE2; (?i) ignores case)",
+        ),
+    ] = None,
+    after: Annotated[
+        str | None, Query(max_length=50_000, description="The id of the last line you have")
+    ] = None,
+    timestamps: Annotated[
+        bool, Query(description="In plain text, the time before each line")
+    ] = False,
+    last_event_id: Annotated[str | None, Header(max_length=50_000)] = None,
+) -> LineQuery:
+    place, pointer = after, "query/after"
+    if last_event_id:
+        place, pointer = last_event_id, "header/Last-Event-ID"
+    return LineQuery(
+        node=node,
+        tail=tail,
+        since_millis=None if since is None else int(since.timestamp() * 1000),
+        until_millis=None if until is None else int(until.timestamp() * 1000),
+        pattern=None if grep is None else Pattern(grep),
+        after=None if place is None else parse_cursor(place, pointer),
+        timestamps=timestamps,
+    )
+
+
+LineQueryDep = Annotated[LineQuery, Depends(_line_query)]
+
+
+def cursor(places: dict[int, int]) -> str:
+    """A place in several streams at once, as text: the id of a line."""
+    return ",".join(f"{stream}:{offset}" for stream, offset in places.items())
+
+
+def parse_cursor(text: str, pointer: str) -> dict[int, int]:
+    """The place behind the id of a line.
+
+    Raises:
+        Invalid: it is none.
+    """
+    if not _CURSOR.fullmatch(text):
+        raise invalid_field(pointer, "bad_line_id", "Give the id of a line, as it was sent.")
+    pairs = (word.split(":") for word in text.split(","))
+    return {int(stream): int(offset) for stream, offset in pairs}
