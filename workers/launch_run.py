@@ -4,7 +4,7 @@ from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.principal import Principal
-from app.providers.base import NodeRefused, NodeSpec
+from app.providers.base import ImageMissing, NodeRefused, NodeSpec
 from app.runs import attempts
 from app.runs.attempts import network_name
 from app.runs.gang import PEER_FAILED
@@ -14,6 +14,7 @@ from app.tables.cluster import ClusterNode
 from app.tables.image import Image
 from app.tables.run import Run, RunNode
 from workers.context import WorkerContext
+from workers.images_of_nodes import ImagesOfNodes
 from workers.reconciler import Guard
 
 _WATCH_SECONDS = 2.0
@@ -26,6 +27,7 @@ class Launch:
         self._context = context
         self._database = context.database
         self._provider = context.provider
+        self._images = ImagesOfNodes(context)
 
     async def launch(self, guard: Guard, run: Run, nodes: list[RunNode]) -> float:
         """Start those that are not; says when to look again.
@@ -35,11 +37,16 @@ class Launch:
         Raises:
             ProviderError: the provider is away.
         """
+        pause = await self._images.await_ready(guard, run)
+        if pause is not None:
+            return pause
         try:
             for node in nodes:
                 if node.state != "Assigned":
                     continue  # it may have ended already, and is not to be started again
                 await self._provider.ensure(await self._spec(run, node))
+        except ImageMissing as error:
+            return await self._images.replace(guard, run, error)
         except NodeRefused as error:
             await self._note_refusal(guard, run, node.name, str(error))
             return 0.0

@@ -10,10 +10,8 @@ from app.datasets.fetch import policy_from
 from app.environments import repository as images
 from app.environments import service as environments
 from app.environments.spec import EnvironmentSpec
+from app.environments.states import ImageState
 from app.kernel.wake import wake
-from app.logs import service as logs
-from app.logs.repository import find_stream
-from app.logs.service import LogReader
 from app.runs import finalizing
 from app.runs.attempts import blocker, set_blockers
 from app.runs.decide import Outcome
@@ -23,10 +21,10 @@ from app.tables.cluster import Cluster
 from app.tables.image import Image
 from app.tables.run import Run
 from app.tables.workspace import Workspace
+from workers.build_log_copies import BuildLogCopies
 from workers.context import WorkerContext
 from workers.reconciler import Guard
 
-BUILD_STREAM = "system_logs/image_build.txt"
 _BUILD_LOOK_SECONDS = 0.5
 _DATA_RETRY_SECONDS = 5.0
 _ACTOR = "worker"
@@ -39,6 +37,7 @@ class Preparation:
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
         self._database = context.database
+        self._build_logs = BuildLogCopies(context)
 
     async def prepare(self, guard: Guard, run: Run) -> float | None:
         """Check the data, follow the build, and queue the run when both are ready."""
@@ -48,7 +47,9 @@ class Preparation:
                 return pause
         async with self._database.session() as session:
             image = await session.get_one(Image, run.image_id)
-        await self._copy_build_log(guard, run, image)
+        if image.state == ImageState.RESOLVED:
+            return await self._follow_resolution(guard, run, image)
+        await self._build_logs.copy(guard, run, image)
         if image.state == "Failed":
             return await self._fail(guard, run, self._image_error(image))
         if image.state == "Deleted":
@@ -61,6 +62,7 @@ class Preparation:
             if run.status != Status.PREPARING:
                 return 0.0
             await images.touch(session, image.id)
+            run.image_reference = image.reference
             run.blockers = []
             transition(session, run, Status.QUEUED, actor=_ACTOR)
             await session.flush()
@@ -120,34 +122,19 @@ class Preparation:
         async with self._database.session() as session:
             await guard.check(session)
             workspace = await session.get_one(Workspace, run.workspace_id)
-            await environments.ensure_image(session, self._context.settings, workspace, spec)
+            run = await lock_run(session, run.id)
+            found, _ = await environments.ensure_image(
+                session, self._context.settings, workspace, spec
+            )
+            run.image_id = found.id
 
-    async def _copy_build_log(self, guard: Guard, run: Run, image: Image) -> None:
-        """Append to the run's log what the build has printed since the last look."""
-        reader = LogReader(
-            self._database,
-            self._context.objects,
-            owner=environments.build_log_owner(image.id, environments.current_build(image)),
-            attempt=1,
-            name=environments.BUILD_LOG,
-        )
-        async with self._database.session() as session:
-            copied = await find_stream(session, run.id, 1, BUILD_STREAM)
-        if image.state == "Ready" and copied is None:
-            await self._note_reuse(guard, run, image)
-            return
-        position = copied.length_bytes if copied else 0
-        async for piece in reader.read(position):
-            async with self._database.session() as session:
-                await guard.check(session)
-                await logs.append(session, run.id, BUILD_STREAM, piece, offset=position)
-            position += len(piece)
-
-    async def _note_reuse(self, guard: Guard, run: Run, image: Image) -> None:
-        line = f"Environment {image.id[:12]} is built already; nothing to build.\n".encode()
+    async def _follow_resolution(self, guard: Guard, run: Run, image: Image) -> float:
+        """The base's tag has been looked up: the image with its digest is the run's."""
         async with self._database.session() as session:
             await guard.check(session)
-            await logs.append(session, run.id, BUILD_STREAM, line, offset=0)
+            run = await lock_run(session, run.id)
+            run.image_id = image.resolved_to
+        return 0.0
 
     async def _fail(self, guard: Guard, run: Run, error: dict[str, Any]) -> float:
         await finalizing.publish_and_end(

@@ -14,9 +14,18 @@ from app.deployments import repository
 from app.deployments.decide import LIVE_STATES, Plan, ReplicaView, State, View, decide
 from app.deployments.order import replica_name
 from app.deployments.program import publish_program
+from app.environments import service as environments
+from app.environments.states import ImageState
 from app.kernel.clock import utc_now
 from app.logs import sealing
-from app.providers.base import Capacity, NodeRefused, NodeSpec, NotYetRemoved, ProviderError
+from app.providers.base import (
+    Capacity,
+    ImageMissing,
+    NodeRefused,
+    NodeSpec,
+    NotYetRemoved,
+    ProviderError,
+)
 from app.tables.deployment import Deployment, Replica
 from app.tables.image import Image
 from workers.context import WorkerContext
@@ -60,6 +69,9 @@ class DeploymentReconciler:
             if row is None:
                 return None
             image = await session.get_one(Image, row.image_id)
+            if image.state == ImageState.RESOLVED:
+                row = await self._follow_resolution(session, guard, image)
+                image = await session.get_one(Image, row.image_id)
             replicas = await repository.replicas_to_judge(session, row)
         plan = await self._plan(row, image, replicas)
         if plan.is_gone:
@@ -72,10 +84,31 @@ class DeploymentReconciler:
         to_start = await self._write(guard, row.generation, plan)
         if to_start is None:
             return 0.0  # the wish changed while it was looked at
-        for replica in to_start:
-            await self._start(guard, row, replica, image)
+        if image.state != ImageState.READY:
+            to_start = []  # started when there is something to make them of
+        try:
+            for replica in to_start:
+                await self._start(guard, row, replica, image)
+        except ImageMissing as error:
+            await self._replace_image(guard, image, error)
+            return _NOT_YET_SECONDS
         is_clean = await self._remove(guard, plan.remove)
         return plan.check_in_seconds if is_clean else _NOT_YET_SECONDS
+
+    async def _follow_resolution(
+        self, session: AsyncSession, guard: Guard, image: Image
+    ) -> Deployment:
+        """The base's tag has been looked up: the image with its digest is the deployment's."""
+        await guard.check(session)
+        row = await repository.lock(session, guard.lease.row_id)
+        row.image_id = image.resolved_to
+        return row
+
+    async def _replace_image(self, guard: Guard, image: Image, missing: ImageMissing) -> None:
+        """Have an image built again that is gone from the engine and cannot be pulled."""
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            await environments.replace_lost(session, image.id, missing.reference)
 
     async def _plan(self, row: Deployment, image: Image, replicas: Sequence[Replica]) -> Plan:
         present = [replica for replica in replicas if not replica.removed]

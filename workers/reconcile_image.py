@@ -3,30 +3,36 @@
 import asyncio
 from typing import cast
 
+import structlog
 from sqlalchemy import Table
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.environments import repository
 from app.environments.builders import ImageBuilder, make_builder
+from app.environments.docker_builder import DockerImageBuilder
+from app.environments.image_engine import EngineUnavailable
 from app.environments.machine import this_machine
+from app.environments.registry_api import RegistryUnavailable
 from app.environments.resolved import Machine, ResolvedSpec
-from app.environments.service import BUILD_LOG, build_log_owner, is_local
+from app.environments.service import build_log_owner, is_local
 from app.environments.states import ImageState
 from app.environments.venv_builder import BuildFailed, BuiltImage
 from app.kernel.config import Settings
 from app.kernel.db import Database
 from app.kernel.wake import wake
 from app.logs import sealing
-from app.logs import service as logs
 from app.storage.objects import ObjectStore
 from app.tables.deployment import Deployment
 from app.tables.image import Image
 from app.tables.run import Run
+from workers.build_log import BuildLog
 from workers.reconciler import Guard
+from workers.resolve_base import BaseResolution
 
-_FLUSH_SECONDS = 0.2
-_GUARD_SECONDS = 5.0
+_ENGINE_SECONDS = 2.0
+_REGISTRY_SECONDS = 3600.0
 _SECONDS_PER_DAY = 86400.0
+_log = structlog.get_logger(__name__)
 
 
 class ImageReconciler:
@@ -45,8 +51,20 @@ class ImageReconciler:
             image = await session.get_one(Image, guard.lease.row_id)
         machine = await asyncio.to_thread(this_machine, self._settings)
         builder = make_builder(self._settings, machine)
+        try:
+            return await self._step(guard, image, machine, builder)
+        except EngineUnavailable as error:
+            _log.warning("engine_unavailable", image=image.id, error=str(error))
+            return _ENGINE_SECONDS
+
+    async def _step(
+        self, guard: Guard, image: Image, machine: Machine, builder: ImageBuilder
+    ) -> float | None:
         if image.state in (ImageState.QUEUED, ImageState.BUILDING):
-            await self._build(guard, image, machine, builder)
+            spec = ResolvedSpec.from_canonical(image.spec)
+            if spec.needs_base_digest and isinstance(builder, DockerImageBuilder):
+                return await self._resolve_base(guard, image, builder)
+            await self._build(guard, image, spec, machine, builder)
             return self._keep_seconds()
         if image.state == ImageState.READY:
             if is_local(image) and await asyncio.to_thread(builder.find, image.id) is None:
@@ -54,24 +72,50 @@ class ImageReconciler:
                 return 0.0
             return await self._retire(guard)
         if image.state == ImageState.DELETED:
-            await asyncio.to_thread(builder.remove, image.id)
+            try:
+                await asyncio.to_thread(builder.remove, image.id)
+            except RegistryUnavailable as error:
+                _log.warning("image_left_in_registry", image=image.id, error=str(error))
+                return _REGISTRY_SECONDS
         return None
 
     async def _build(
-        self, guard: Guard, image: Image, machine: Machine, builder: ImageBuilder
+        self,
+        guard: Guard,
+        image: Image,
+        spec: ResolvedSpec,
+        machine: Machine,
+        builder: ImageBuilder,
     ) -> None:
+        # An engine that is away is noticed here, before a build is begun.
+        finished = await asyncio.to_thread(builder.find, spec.spec_hash)
         number = await self._begin(guard)
         owner = build_log_owner(image.id, number)
-        spec = ResolvedSpec.from_canonical(image.spec)
-        log = _BuildLog(self._database, guard, owner)
+        log = BuildLog(self._database, guard, owner)
         try:
-            built = await log.during(_make(builder, spec, machine, image.lock, log))
+            built = await log.during(_make(builder, spec, finished, machine, image.lock, log))
         except BuildFailed as error:
-            await log.write(f"{error.message}\n".encode())
-            await log.flush()
-            await self._end(guard, owner, built=None, error=error)
+            await self._fail(guard, log, owner, error)
         else:
             await self._end(guard, owner, built=built, error=None)
+
+    async def _resolve_base(
+        self, guard: Guard, image: Image, builder: DockerImageBuilder
+    ) -> float | None:
+        try:
+            await BaseResolution(self._database, builder).resolve(guard, image)
+        except BuildFailed as error:
+            owner = build_log_owner(image.id, await self._begin(guard))
+            await self._fail(guard, BuildLog(self._database, guard, owner), owner, error)
+        else:
+            async with self._database.session() as session:
+                await _wake_waiting(session, image.id)
+        return None
+
+    async def _fail(self, guard: Guard, log: BuildLog, owner: str, error: BuildFailed) -> None:
+        await log.write(f"{error.message}\n".encode())
+        await log.flush()
+        await self._end(guard, owner, built=None, error=error)
 
     async def _begin(self, guard: Guard) -> int:
         """Number this build; the log of one that was broken off ends where it is."""
@@ -100,6 +144,7 @@ class ImageReconciler:
                 image.reference = built.reference
                 image.lock = built.lock
                 image.packages = built.packages
+                image.system_packages = built.system_packages
                 image.size_bytes = built.size_bytes
                 image.build_seconds = built.build_seconds
             if error is not None:
@@ -145,56 +190,15 @@ class ImageReconciler:
         return self._settings.image_keep_days * _SECONDS_PER_DAY
 
 
-class _BuildLog:
-    """Collects output and appends it to the log a few times a second, while the lease holds."""
-
-    def __init__(self, database: Database, guard: Guard, owner: str) -> None:
-        self._database = database
-        self._guard = guard
-        self._owner = owner
-        self._pending = bytearray()
-
-    async def write(self, lines: bytes) -> None:
-        """Take lines."""
-        self._pending += lines
-
-    async def during(self, build: "asyncio.Task[BuiltImage]") -> BuiltImage:
-        """Wait for a build and pass on its output; a lost lease ends it."""
-        silent_seconds = 0.0
-        try:
-            while not build.done():
-                await asyncio.wait([build], timeout=_FLUSH_SECONDS)
-                silent_seconds += _FLUSH_SECONDS
-                if self._pending or silent_seconds >= _GUARD_SECONDS:
-                    silent_seconds = 0.0
-                    await self.flush()
-            await self.flush()
-            return build.result()
-        finally:
-            build.cancel()
-            await asyncio.wait([build])
-
-    async def flush(self) -> None:
-        """Append what was collected.
-
-        Raises:
-            LeaseLost: somebody newer builds this image.
-        """
-        lines = bytes(self._pending)
-        async with self._database.session() as session:
-            await self._guard.check(session)
-            await logs.append(session, self._owner, BUILD_LOG, lines)
-        del self._pending[: len(lines)]
-
-
 def _make(
-    builder: ImageBuilder, spec: ResolvedSpec, machine: Machine, lock: str | None, log: _BuildLog
+    builder: ImageBuilder,
+    spec: ResolvedSpec,
+    finished: BuiltImage | None,
+    machine: Machine,
+    lock: str | None,
+    log: BuildLog,
 ) -> "asyncio.Task[BuiltImage]":
-    async def find_or_build() -> BuiltImage:
-        finished = await asyncio.to_thread(builder.find, spec.spec_hash)
-        if finished is not None:
-            await log.write(b"A finished environment was found; nothing to build.\n")
-            return finished
+    async def build() -> BuiltImage:
         interpreter = machine.interpreter(spec.python_version)
         if lock is not None:
             await log.write(b"Building again with the packages of the first build.\n")
@@ -204,7 +208,30 @@ def _make(
                 await log.write(b"Some of them cannot be had any more; resolving anew.\n")
         return await builder.build(spec, interpreter, on_output=log.write)
 
+    async def find_or_build() -> BuiltImage:
+        found = finished
+        while True:
+            try:
+                if found is not None:
+                    await log.write(b"A finished environment was found; nothing to build.\n")
+                    return found
+                return await build()
+            except EngineUnavailable as error:
+                text = f"{error}\nThe build goes on when the engine is back.\n"
+                await log.write(text.encode())
+                found = await _await_engine(builder, spec.spec_hash)
+
     return asyncio.create_task(find_or_build())
+
+
+async def _await_engine(builder: ImageBuilder, spec_hash: str) -> BuiltImage | None:
+    """Wait until the engine answers; the lease bounds it. It may have finished the image."""
+    while True:
+        await asyncio.sleep(_ENGINE_SECONDS)
+        try:
+            return await asyncio.to_thread(builder.find, spec_hash)
+        except EngineUnavailable:
+            continue
 
 
 async def _wake_waiting(session: AsyncSession, image_id: str) -> None:

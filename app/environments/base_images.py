@@ -1,8 +1,9 @@
 """The operator's table of base images, and which one an environment starts from."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 KNOWN_PYTHONS = ("3.13", "3.12", "3.11", "3.10", "3.9", "3.8", "3.7", "3.6")
 DEFAULT_KEY = "default"
@@ -19,9 +20,17 @@ class BaseImages:
         table: keys are tried in this order: ``tensorflow-2.15-gpu``, ``tensorflow-gpu`` (both only
             with a GPU), ``tensorflow-2.15``, ``tensorflow``, a Python version such as ``3.11``,
             ``default``. ``{python_version}`` and ``{framework_version}`` in a value are filled in.
+        allowed: patterns of the images that environments may name themselves.
+        allows_dockerfiles: whether environments may have a Dockerfile of their own.
     """
 
     table: Mapping[str, str]
+    allowed: Sequence[str] = ()
+    allows_dockerfiles: bool = False
+
+    def allows(self, name: str) -> bool:
+        """Whether an environment may name this image as its base."""
+        return any(fnmatchcase(name, pattern) for pattern in self.allowed)
 
     def python_versions(self) -> list[str]:
         """The Python minor versions that can be had, the newest first."""

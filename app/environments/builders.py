@@ -6,6 +6,7 @@ from app.environments.buildkit import find_buildkit
 from app.environments.commands import Output
 from app.environments.docker_builder import DockerImageBuilder
 from app.environments.image_engine import ImageEngine
+from app.environments.image_push import ImageRegistry
 from app.environments.interpreters import Interpreter
 from app.environments.resolved import Machine, ResolvedSpec
 from app.environments.venv_builder import BuiltImage, VenvBuilder
@@ -41,10 +42,17 @@ def make_builder(settings: Settings, machine: Machine) -> ImageBuilder:
         engine = ImageEngine(
             settings.docker_url, credentials_file=settings.registry_credentials_file
         )
+        registry = None
+        if settings.image_registry:
+            registry = ImageRegistry(
+                engine, settings.image_registry, api_url=settings.image_registry_url
+            )
         return DockerImageBuilder(
             engine,
-            registry=settings.image_registry,
+            registry=registry,
             ca_file=settings.build_ca_file,
             buildkit=find_buildkit(settings.docker_url),
+            channel_alias=settings.conda_channel_alias,
+            cache_bytes=settings.build_cache_bytes,
         )
     return VenvBuilder(settings.data_dir / "images", conda_tool=machine.conda_tool)

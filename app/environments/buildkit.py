@@ -30,21 +30,42 @@ class BuildKit:
         self.argv = argv
         self._url = url
 
-    async def build(self, context: IO[bytes], tag: str, on_output: Output) -> None:
+    async def build(
+        self,
+        context: IO[bytes],
+        tag: str,
+        on_output: Output,
+        *,
+        credentials_file: Path | None = None,
+    ) -> None:
         """Build a context; cancelling it ends the build in the engine.
+
+        Args:
+            context: a tar file.
+            tag: what the result is called.
+            on_output: is given the build's output.
+            credentials_file: of registries from which the Dockerfile takes further images.
 
         Raises:
             EngineRefused: the build failed.
             EngineUnavailable: the engine went away.
         """
         environ = {name: os.environ[name] for name in _PASSED_NAMES if name in os.environ}
-        environ |= {"DOCKER_HOST": self._url, "DOCKER_BUILDKIT": "1"}
+        # Attestations would make an index of each image, of no use to an engine.
+        environ |= {"DOCKER_HOST": self._url, "DOCKER_BUILDKIT": "1",
+                    "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}  # fmt: skip
         with tempfile.TemporaryDirectory(prefix="trainwright-build-") as folder:
+            files = Path(folder, "context")
             with tarfile.open(fileobj=context) as tar:
-                tar.extractall(folder, filter="data")
-            argv = [*self.argv, "--progress=plain", "--tag", tag, folder]
+                tar.extractall(files, filter="data")
+            if credentials_file is not None:
+                environ["DOCKER_CONFIG"] = folder
+                shutil.copyfile(credentials_file, Path(folder, "config.json"))
+                # buildx may be installed for the user alone, beside the configuration.
+                Path(folder, "cli-plugins").symlink_to(_user_plugins())
+            argv = [*self.argv, "--progress=plain", "--tag", tag, str(files)]
             try:
-                await run_command(argv, cwd=Path(folder), environ=environ, on_output=on_output)
+                await run_command(argv, cwd=files, environ=environ, on_output=on_output)
             except CommandFailed as error:
                 said = "\n".join(error.last_lines) or str(error)
                 if any(words in said for words in _UNAVAILABLE):
@@ -62,10 +83,17 @@ def find_buildkit(url: str, environ: Mapping[str, str] = os.environ) -> BuildKit
     return None
 
 
+def _user_plugins() -> Path:
+    configured = os.environ.get("DOCKER_CONFIG")
+    folder = Path(configured) if configured else Path.home() / ".docker"
+    return folder / "cli-plugins"
+
+
 @lru_cache
 def _build_command(program: str) -> tuple[str, ...] | None:
     if _says(program, "buildx", "version") is not None:
-        return (program, "buildx", "build", "--load")
+        # The builder inside the engine: another one would not see the engine's images.
+        return (program, "buildx", "build", "--builder=default", "--load")
     version = _says(program, "--version") or ""
     # "Docker version 20.10.24+dfsg1, build 297e128"
     words = version.removeprefix("Docker version ").split(".")

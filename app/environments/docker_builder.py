@@ -1,8 +1,9 @@
 """Builds environments as container images.
 
-A build works under a tag of its own; the tag by which anybody looks for the image, the hash of the
+A build works under tags of its own; the tag by which anybody looks for the image, the hash of the
 specification, is set when everything has succeeded. So what a killed build leaves has no name that
-counts, and a finished image whose builder died before it could say so is found and adopted.
+counts, the next build of the same hash clears it away, and a finished image whose builder died
+before it could say so is found and adopted.
 """
 
 import asyncio
@@ -11,33 +12,49 @@ import os
 import secrets
 import tarfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from app.environments.build_files import full_lock
+from app.environments.build_runner import BuildRunner
 from app.environments.buildkit import BuildKit
 from app.environments.commands import Output
 from app.environments.dockerfile import (
+    BUILD_LABEL,
+    CACHE_KEY_LABEL,
     FACTS_PATH,
-    PYTHON_PATH,
     STAGE_LABEL,
+    Start,
+    cache_key,
 )
-from app.environments.image_build import (
-    Progress,
-    build_context,
-    build_variables,
-    proxy_arguments,
+from app.environments.image_bases import ImageBases
+from app.environments.image_build import build_context, build_variables
+from app.environments.image_engine import (
+    EngineRefused,
+    EngineUnavailable,
+    ImageEngine,
+    Record,
+    tag_image,
+    untag_image,
 )
-from app.environments.image_engine import EngineRefused, EngineUnavailable, ImageEngine, Record
+from app.environments.image_push import ImageRegistry
 from app.environments.interpreters import Interpreter
 from app.environments.resolved import ResolvedSpec
 from app.environments.venv_builder import DEFAULT_TIMEOUT_SECONDS, BuildFailed, BuiltImage
 
 REPOSITORY = "trainwright/environment"
-# The words of uv, and those of apt.
-_NO_SOLUTION = ("No solution found", "Unable to locate package", "has no installation candidate")
+BASE_REPOSITORY = "trainwright/base"
+# The words of uv, those of apt and those of our conda step.
+_NO_SOLUTION = (
+    "No solution found",
+    "Unable to locate package",
+    "has no installation candidate",
+    "Cannot solve the request",
+)
 
 
 class DockerImageBuilder:
@@ -47,30 +64,54 @@ class DockerImageBuilder:
         self,
         engine: ImageEngine,
         *,
-        registry: str = "",
+        registry: ImageRegistry | None = None,
         ca_file: Path | None = None,
         buildkit: BuildKit | None = None,
         environ: Mapping[str, str] = os.environ,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+        channel_alias: str = "",
+        cache_bytes: int | None = None,
     ) -> None:
+        """Make a builder.
+
+        Args:
+            engine: where it builds.
+            registry: where it pushes; None: nowhere.
+            ca_file: certificates that builds trust.
+            buildkit: how it builds; None: by the engine's old builder.
+            environ: of this process; what of it builds may see is chosen.
+            timeout_seconds: of one build.
+            channel_alias: where conda channels are that are given by name.
+            cache_bytes: how large BuildKit's cache may stay after a build; None: any.
+        """
         self._engine = engine
         self._registry = registry
         self._ca_file = ca_file
-        self._buildkit = buildkit
         self._environ = build_variables(environ)
+        self._runner = BuildRunner(engine, buildkit, self._environ)
+        self._bases = ImageBases(engine, self._runner)
         self._timeout_seconds = timeout_seconds
+        self._channel_alias = channel_alias
+        self._cache_bytes = cache_bytes if buildkit is not None else None
 
     def find(self, spec_hash: str) -> BuiltImage | None:
-        """A finished image of this hash; blocks."""
+        """A finished image of this hash; blocks.
+
+        Raises:
+            EngineUnavailable: the engine is not there.
+        """
         found = self._engine.inspect(f"{REPOSITORY}:{spec_hash}")
         if found is None:
             return None
-        if not self._registry:
+        if self._registry is None:
             return self._describe(found, found["Id"])
-        digests = found.get("RepoDigests") or []
-        pushed = [one for one in digests if one.startswith(f"{self._registry}@")]
+        pushed = self._registry.pushed_reference(found)
         # Built and not pushed: the build is repeated, which takes its steps from the cache.
-        return self._describe(found, pushed[0]) if pushed else None
+        return self._describe(found, pushed) if pushed else None
+
+    async def digest_of_base(self, name: str, on_output: Output) -> str:
+        """What a base image's name names now; raises as `ImageBases.digest_of`."""
+        return await self._bases.digest_of(name, on_output)
 
     async def build(
         self,
@@ -87,159 +128,111 @@ class DockerImageBuilder:
             EngineUnavailable: the engine went away; try again later.
         """
         started = time.monotonic()
-        working = f"{REPOSITORY}:building-{spec.spec_hash[:12]}-{secrets.token_hex(4)}"
+        tail = f"building-{spec.spec_hash[:12]}-{secrets.token_hex(4)}"
+        working, base = f"{REPOSITORY}:{tail}", f"{BASE_REPOSITORY}:{tail}"
+        await self._engine.call(lambda client: _clear_away(client, spec.spec_hash))
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                await self._pull_base(spec, on_output)
-                await self._run_build(spec, working, lock, on_output)
-                final = f"{REPOSITORY}:{spec.spec_hash}"
+                await self._bases.obtain(spec, base, on_output)
+                await self._run_build(spec, base, working, lock, on_output)
                 built = await self._engine.call(lambda client: client.inspect_image(working))
-                reference = await self._push(built["Id"], spec.spec_hash, on_output)
-                await self._engine.call(_tag(built["Id"], final))
+                reference = await self._push(built, spec.spec_hash, on_output)
+                final = f"{REPOSITORY}:{spec.spec_hash}"
+                await self._engine.call(tag_image(built["Id"], final))
                 described = await asyncio.to_thread(self._describe, built, reference)
         except TimeoutError:
             text = f"The build took longer than {self._timeout_seconds:.0f} seconds."
             raise BuildFailed("build_timeout", text) from None
         finally:
-            await self._engine.call(_untag(working))
-        return replace(described, build_seconds=round(time.monotonic() - started, 3))
+            with suppress(EngineUnavailable):  # then the next build clears away
+                await self._engine.call(untag_image(working))
+                await self._engine.call(untag_image(base))
+        seconds = round(time.monotonic() - started, 3)
+        if self._cache_bytes is not None:
+            await self._engine.call(
+                lambda client: client.prune_builds(keep_storage=self._cache_bytes, all=True)
+            )
+        return replace(described, build_seconds=seconds)
 
     def remove(self, spec_hash: str) -> None:
-        """Remove the tags of a hash, and the layers that nothing else needs; blocks."""
-        self._engine.call_now(_untag(f"{REPOSITORY}:{spec_hash}"))
+        """Remove an image, here and from the registry, with layers nothing else needs; blocks.
+
+        Raises:
+            EngineUnavailable: the engine is not there.
+            RegistryUnavailable: the registry still has it.
+        """
+        self._engine.call_now(untag_image(f"{REPOSITORY}:{spec_hash}"))
+        self._engine.call_now(lambda client: _clear_away(client, spec_hash))
         self._engine.call_now(lambda client: _remove_stage(client, spec_hash))
-        if self._registry:
-            self._engine.call_now(_untag(f"{self._registry}:{spec_hash}"))
-
-    async def _pull_base(self, spec: ResolvedSpec, on_output: Output) -> None:
-        base = spec.base
-        assert base is not None
-        if await asyncio.to_thread(self._engine.inspect, base) is not None:
-            return
-        await on_output(f"Pulling {base}\n".encode())
-        name, tag = _split(base)
-
-        def pull(client: Any) -> Iterator[Record]:
-            credentials = self._engine.credentials(base)
-            records: Iterator[Record] = client.pull(
-                name, tag=tag, stream=True, decode=True, auth_config=credentials
-            )
-            return records
-
-        try:
-            await self._engine.follow(pull, Progress(on_output))
-        except EngineRefused as error:
-            text = f"The base image {base} cannot be pulled: {error.words}"
-            raise BuildFailed("base_image_unavailable", text) from error
+        if self._registry is not None:
+            self._registry.remove(spec_hash)
 
     async def _run_build(
-        self, spec: ResolvedSpec, tag: str, lock: str | None, on_output: Output
+        self, spec: ResolvedSpec, base: str, tag: str, lock: str | None, on_output: Output
     ) -> None:
+        seed = None
+        if not self._runner.with_mounts:
+            seed = await self._engine.call(lambda client: _stage_with_downloads(client, spec))
         context = await asyncio.to_thread(
             build_context,
             spec,
             lock=lock,
             environ=self._environ,
             ca_file=self._ca_file,
-            with_mounts=self._buildkit is not None,
+            with_mounts=self._runner.with_mounts,
+            start=Start(base, seed),
+            channel_alias=self._channel_alias,
         )
         try:
             with context:
-                if self._buildkit is not None:
-                    await self._buildkit.build(context, tag, on_output)
-                else:
-                    await self._old_build(context, tag, on_output)
+                await self._runner.run(context, tag, on_output)
         except EngineRefused as error:
             is_unknown = any(said in error.words for said in _NO_SOLUTION)
             code = "resolution_failed" if is_unknown else "install_failed"
             text = f"The image cannot be built:\n{error.words}"
             raise BuildFailed(code, text) from error
 
-    async def _old_build(self, context: IO[bytes], tag: str, on_output: Output) -> None:
-        progress = Progress(on_output)
-
-        def start(client: Any) -> Iterator[Record]:
-            records: Iterator[Record] = client.build(
-                fileobj=context,
-                custom_context=True,
-                tag=tag,
-                buildargs=proxy_arguments(self._environ),
-                rm=True,
-                forcerm=True,
-                decode=True,
-                timeout=None,
-            )
-            return records
-
-        try:
-            await self._engine.follow(start, progress)
-        except EngineRefused as error:
-            raise EngineRefused("\n".join([*progress.last_lines, error.words])) from error
-        if not progress.image_id:
-            # The stream ended without success or error: the engine was stopped.
-            raise EngineUnavailable("The Docker engine broke the build off.")
-
-    async def _push(self, image_id: str, spec_hash: str, on_output: Output) -> str:
-        """Push to the registry, if there is one; returns the image's reference."""
-        if not self._registry:
-            return image_id
-        name = f"{self._registry}:{spec_hash}"
-        await self._engine.call(_tag(image_id, name))
-        await on_output(f"Pushing to {self._registry}\n".encode())
-        progress = Progress(on_output)
-
-        def push(client: Any) -> Iterator[Record]:
-            credentials = self._engine.credentials(name)
-            records: Iterator[Record] = client.push(
-                self._registry, tag=spec_hash, stream=True, decode=True, auth_config=credentials
-            )
-            return records
-
-        try:
-            await self._engine.follow(push, progress)
-        except EngineRefused as error:
-            text = f"The image cannot be pushed to {self._registry}: {error.words}"
-            raise BuildFailed("push_failed", text) from error
-        finally:
-            if not progress.digest:
-                await self._engine.call(_untag(name))
-        if not progress.digest:
-            raise EngineUnavailable("The Docker engine broke the push off.")
-        return f"{self._registry}@{progress.digest}"
+    async def _push(self, built: Record, spec_hash: str, on_output: Output) -> str:
+        if self._registry is None:
+            return str(built["Id"])
+        return await self._registry.push(built["Id"], spec_hash, on_output)
 
     def _describe(self, found: Record, reference: str) -> BuiltImage:
         files = self._engine.call_now(lambda client: _read_facts(client, found["Id"]))
+        facts = json.loads(files["facts.json"])
         listed = json.loads(files["packages.json"])
+        packages = {entry["name"]: entry["version"] for entry in listed}
         return BuiltImage(
-            python=Path(PYTHON_PATH),
-            python_version=files["python.txt"].strip(),
-            lock=files["lock.txt"],
-            packages={entry["name"]: entry["version"] for entry in listed},
+            python=Path(facts["python"]),
+            python_version=facts["python_version"],
+            lock=full_lock(files["lock.txt"], facts["conda"]),
+            packages=packages | {one["name"]: one["version"] for one in facts["conda"]},
             size_bytes=found["Size"],
             build_seconds=0.0,
             reference=reference,
+            system_packages=facts["system_packages"],
         )
 
 
-def _split(name: str) -> tuple[str, str | None]:
-    """Repository and tag of an image name; a digest stays with the repository."""
-    if "@" in name:
-        return name, None
-    head, colon, tag = name.rpartition(":")
-    return (head, tag) if colon and "/" not in tag else (name, "latest")
+def _clear_away(client: Any, spec_hash: str) -> None:
+    """Remove what a killed build of this hash left: working tags, and containers of steps."""
+    for repository in (REPOSITORY, BASE_REPOSITORY):
+        for image in client.images(name=f"{repository}:building-{spec_hash[:12]}-*"):
+            for name in image["RepoTags"] or []:
+                if name.startswith(f"{repository}:building-{spec_hash[:12]}-"):
+                    client.remove_image(name)
+    # A step's container is removed as soon as it ends, so an ended one belongs to no build.
+    ended = {"label": f"{BUILD_LABEL}=1", "status": ["exited", "dead"]}
+    for container in client.containers(all=True, filters=ended):
+        client.remove_container(container["Id"], v=True, force=True)
 
 
-def _tag(image_id: str, name: str) -> Any:
-    repository, tag = _split(name)
-    return lambda client: client.tag(image_id, repository, tag=tag, force=True)
-
-
-def _untag(name: str) -> Any:
-    def untag(client: Any) -> None:
-        if client.images(name=name):
-            client.remove_image(name)
-
-    return untag
+def _stage_with_downloads(client: Any, spec: ResolvedSpec) -> str | None:
+    """The newest stage whose downloads may serve this build."""
+    filters = {"dangling": True, "label": f"{CACHE_KEY_LABEL}={cache_key(spec)}"}
+    stages = client.images(filters=filters)
+    newest = max(stages, key=lambda image: int(image["Created"]), default=None)
+    return str(newest["Id"]) if newest is not None else None
 
 
 def _remove_stage(client: Any, spec_hash: str) -> None:
@@ -255,7 +248,7 @@ def _read_facts(client: Any, image_id: str) -> dict[str, str]:
         pieces, _ = client.get_archive(container, FACTS_PATH)
         content = BytesIO(b"".join(pieces))
     finally:
-        client.remove_container(container, force=True)
+        client.remove_container(container, v=True, force=True)
     texts = {}
     with tarfile.open(fileobj=content) as tar:
         for member in tar:

@@ -1,7 +1,8 @@
-"""The Dockerfile of an environment, and the files it is built from; pure functions.
+"""The Dockerfile of an environment; pure functions.
 
 The steps go from what changes least to what changes most: base image, Debian packages,
-interpreter, framework, the user's packages. A changed package repeats the last step only.
+interpreter (of conda, its packages too), framework, the user's packages. A changed package repeats
+the last step only, and there the others come from a cache.
 
 What the build alone needs (uv, certificates, the package index and its credentials, proxies) lies
 in ``tools/`` of the context. BuildKit mounts it for the steps that use it. The old builder cannot
@@ -10,13 +11,13 @@ is taken over. Either way nothing of it is in the image, its history or its conf
 """
 
 import hashlib
+import json
 import shlex
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
-from packaging.requirements import Requirement
-
-from app.environments.frameworks import TENSORFLOW_NAMES
+from app.environments.build_files import TOOLS, build_lists
 from app.environments.resolved import ResolvedSpec
 
 ENVIRONMENT_PATH = "/opt/environment"
@@ -25,36 +26,76 @@ FACTS_PATH = f"{ENVIRONMENT_PATH}/.trainwright"
 LABEL = "trainwright.environment"
 STAGE_LABEL = "trainwright.environment.stage"
 """On what is left of the thrown-away stage: a cache for the next build, removed with its image."""
-_TOOLS = "/trainwright/tools"
+CACHE_KEY_LABEL = "trainwright.environment.cache"
+"""On the same: whose packages this stage's downloads may serve."""
+BUILD_LABEL = "trainwright.build"
+"""On the containers of steps, which an engine that is killed leaves behind."""
+CONDA_SOLVER = "py-rattler==0.28.0"
 _LISTS = "/trainwright/lists"
+_PACKAGES_CACHE = "/trainwright/packages-cache"
 # The engine would colour what comes on standard error, in pieces.
-_SHELL = f"exec 2>&1 && . {_TOOLS}/environment"
+_SHELL = f"exec 2>&1 && . {TOOLS}/environment"
 _NO_APT = "The base image has no apt-get, so apt_packages cannot be installed in it."
 _CACHE_MOUNT = "--mount=type=cache,target=/trainwright/cache"
-_TOOLS_MOUNT = f"--mount=type=bind,source=tools,target={_TOOLS}"
+_TOOLS_MOUNT = f"--mount=type=bind,source=tools,target={TOOLS}"
+# What the provider runs nodes as; a program that starts the image by hand gets the same.
+_USER = "1000:1000"
 
 
-def dockerfile(spec: ResolvedSpec, *, with_mounts: bool) -> str:
+@dataclass(frozen=True)
+class Start:
+    """What a build starts from.
+
+    Attributes:
+        image: a name of the base image in the engine.
+        seed: for the old builder: a stage of an earlier build, whose downloads are used.
+    """
+
+    image: str
+    seed: str | None = None
+
+
+def dockerfile(spec: ResolvedSpec, *, with_mounts: bool, start: Start | None = None) -> str:
     """The Dockerfile text.
 
     Args:
-        spec: what to build; has a base.
+        spec: what to build.
         with_mounts: BuildKit: mounts, a cache and one layer a step; else the old builder.
+        start: what it starts from; by default the base by its name.
     """
-    assert spec.base is not None
-    lines = [f"FROM {spec.base} AS system", "USER root"]
+    start = start or Start(str(spec.base))
+    lines = [f"FROM {start.image} AS system", "USER root"]
     lines += _system_steps(spec, with_mounts=with_mounts)
     if with_mounts:
-        lines += ["FROM system", *_install_steps(spec, _mounted)]
+        lines += ["FROM system", *_install_steps(spec, _mounted, seed=None)]
     else:
-        lines += ["FROM system AS build", f"COPY tools {_TOOLS}", *_install_steps(spec, _copied)]
+        lines += ["FROM system AS build", f"LABEL {BUILD_LABEL}=1", f"COPY tools {TOOLS}"]
+        lines += _install_steps(spec, _copied, seed=start.seed)
         lines.append(f"LABEL {STAGE_LABEL}={spec.spec_hash}")
+        if build_lists(spec)["packages.txt"]:
+            lines.append(f"LABEL {CACHE_KEY_LABEL}={cache_key(spec)}")
         lines += ["FROM system", f"COPY --from=build {ENVIRONMENT_PATH} {ENVIRONMENT_PATH}"]
-    lines += [
-        f"ENV PATH={ENVIRONMENT_PATH}/bin:$PATH VIRTUAL_ENV={ENVIRONMENT_PATH}",
-        f"LABEL {LABEL}={spec.spec_hash}",
-    ]
-    return "".join(f"{line}\n" for line in lines)
+    if not spec.user_managed:
+        kind = "CONDA_PREFIX" if spec.conda_packages else "VIRTUAL_ENV"
+        lines.append(f"ENV PATH={ENVIRONMENT_PATH}/bin:$PATH {kind}={ENVIRONMENT_PATH}")
+    return "".join(f"{line}\n" for line in [*lines, *_labels(spec), f"USER {_USER}"])
+
+
+def cache_key(spec: ResolvedSpec) -> str:
+    """By which the old builder finds earlier stages with downloads of use for this one."""
+    parts = (spec.base, spec.dockerfile, spec.python_version, spec.framework_version)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def _labels(spec: ResolvedSpec) -> list[str]:
+    labels = {LABEL: spec.spec_hash}
+    if spec.base is not None:
+        labels["org.opencontainers.image.base.name"] = spec.base
+    if spec.base_digest is not None:
+        labels["org.opencontainers.image.base.digest"] = spec.base_digest
+    lines = [f"LABEL {' '.join(f'{name}={value}' for name, value in labels.items())}"]
+    # Of the base: a node has its own ways to say that it is well.
+    return [*lines, "HEALTHCHECK NONE"]
 
 
 def _system_steps(spec: ResolvedSpec, *, with_mounts: bool) -> list[str]:
@@ -73,57 +114,12 @@ def _system_steps(spec: ResolvedSpec, *, with_mounts: bool) -> list[str]:
     if not with_mounts:
         return [f"RUN exec 2>&1 && {install} && rm -rf /var/lib/apt/lists/*"]
     # Of one base, so that no other distribution's lists are met.
-    name = hashlib.sha256(str(spec.base).encode()).hexdigest()[:12]
+    name = hashlib.sha256(f"{spec.base}{spec.dockerfile}".encode()).hexdigest()[:12]
     mounts = [
         f"--mount=type=cache,sharing=locked,id=trainwright-{kind}-{name},target={path}"
         for kind, path in (("lists", "/var/lib/apt/lists"), ("archives", "/var/cache/apt"))
     ]
     return [f"RUN {' '.join([*mounts, _TOOLS_MOUNT])} {_SHELL} && {install}"]
-
-
-def apt_configuration() -> str:
-    """``tools/apt.conf``: has apt trust ``tools/ca.crt``."""
-    return f'Acquire::https::CAInfo "{_TOOLS}/ca.crt";\n'
-
-
-def build_lists(spec: ResolvedSpec, lock: str | None = None) -> dict[str, str]:
-    """The context's requirement files by path.
-
-    Args:
-        spec: what to build.
-        lock: of an earlier build, to get the same versions again.
-    """
-    framework = [line for line in spec.requirements if _is_framework(line)]
-    others = [line for line in spec.requirements if not _is_framework(line)]
-    constraints = [*spec.constraints, *(lock or "").splitlines()]
-    return {
-        "lists/constraints.txt": _lines(constraints),
-        "lists/framework.txt": _lines(framework),
-        "packages.txt": _lines(others),
-    }
-
-
-def build_environment(environ: Mapping[str, str], *, has_ca_bundle: bool) -> str:
-    """``tools/environment``: what the steps' shell reads before it installs.
-
-    Args:
-        environ: variables of the tools, e.g. index and proxies.
-        has_ca_bundle: whether ``tools/ca.crt`` is there.
-    """
-    variables = dict(environ) | {
-        "UV_CACHE_DIR": "/trainwright/cache",
-        "UV_LINK_MODE": "copy",
-        # Once here instead of in the first import of every run.
-        "UV_COMPILE_BYTECODE": "1",
-        "UV_NO_PROGRESS": "1",
-        "UV_NO_CONFIG": "1",
-        "UV_PYTHON_DOWNLOADS": "never",
-    }
-    if has_ca_bundle:
-        names = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-        variables |= dict.fromkeys(names, f"{_TOOLS}/ca.crt")
-        variables["APT_CONFIG"] = f"{_TOOLS}/apt.conf"
-    return _lines([f"export {k}={shlex.quote(v)}" for k, v in sorted(variables.items())])
 
 
 def _mounted(command: str, *, sources: Mapping[str, str]) -> list[str]:
@@ -141,33 +137,50 @@ class _Step(Protocol):
     def __call__(self, command: str, *, sources: Mapping[str, str]) -> list[str]: ...
 
 
-def _install_steps(spec: ResolvedSpec, step: _Step) -> list[str]:
-    uv = f"{_TOOLS}/uv"
+def _install_steps(spec: ResolvedSpec, step: _Step, *, seed: str | None) -> list[str]:
+    if spec.user_managed:
+        python = '"$(command -v python || command -v python3)"'
+        return step(_facts_command(spec, python), sources={})
+    uv = f"{TOOLS}/uv"
     install = f"{uv} pip install --python {PYTHON_PATH} --constraints {_LISTS}/constraints.txt"
     framework = f"--requirements {_LISTS}/framework.txt"
     # With the framework named again the user's packages cannot break it unnoticed.
     everything = f"{framework} --requirements /trainwright/packages.txt"
     lists = {"lists": _LISTS}
     packages = lists | {"packages.txt": "/trainwright/packages.txt"}
-    facts = (
-        f"mkdir {FACTS_PATH} && "
-        f"{uv} pip freeze --python {PYTHON_PATH} > {FACTS_PATH}/lock.txt && "
-        f"{uv} pip list --format json --python {PYTHON_PATH} > {FACTS_PATH}/packages.json && "
-        f"{PYTHON_PATH} -I -c 'import platform; print(platform.python_version())' "
-        f"> {FACTS_PATH}/python.txt"
-    )
-    steps = step(f"{uv} venv --python {spec.python_version} {ENVIRONMENT_PATH}", sources={})
+    steps = _python_steps(spec, step)
     names = build_lists(spec)
     if names["lists/framework.txt"]:
         steps += step(f"{install} {framework}", sources=lists)
     if names["packages.txt"]:
+        if step is _copied:
+            # A cache of its own: what the framework's step has left in the other is far larger.
+            install = f"export UV_CACHE_DIR={_PACKAGES_CACHE} && {install}"
+            steps += [f"COPY --from={seed} {_PACKAGES_CACHE} {_PACKAGES_CACHE}"] if seed else []
         steps += step(f"{install} {everything}", sources=packages)
-    return steps + step(facts, sources={})
+    return steps + step(_facts_command(spec, PYTHON_PATH), sources={})
 
 
-def _is_framework(line: str) -> bool:
-    return Requirement(line).name in TENSORFLOW_NAMES
+def _python_steps(spec: ResolvedSpec, step: _Step) -> list[str]:
+    """The interpreter: the base's in a virtual environment, or conda's with its packages."""
+    uv = f"{TOOLS}/uv"
+    if not spec.conda_packages:
+        python = spec.python_version or '"$(command -v python3)"'
+        return step(f"{uv} venv --python {python} {ENVIRONMENT_PATH}", sources={})
+    solver = f"{uv} run --no-project --python python3 --with {CONDA_SOLVER}"
+    # Packages are linked from where they are unpacked, which has to be on the same layer.
+    return step(
+        f"{solver} {TOOLS}/conda_install.py /trainwright/conda.json",
+        sources={"conda.json": "/trainwright/conda.json"},
+    )
 
 
-def _lines(lines: list[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
+def _facts_command(spec: ResolvedSpec, python: str) -> str:
+    uv = f"{TOOLS}/uv"
+    names = "".join(f" {shlex.quote(name.partition('=')[0])}" for name in spec.apt_packages)
+    return (
+        f"mkdir -p {FACTS_PATH} && "
+        f"{uv} pip freeze --python {python} > {FACTS_PATH}/lock.txt && "
+        f"{uv} pip list --format json --python {python} > {FACTS_PATH}/packages.json && "
+        f"{python} -I {TOOLS}/image_facts.py {FACTS_PATH}{names}"
+    )

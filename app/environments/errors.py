@@ -59,6 +59,27 @@ class MpiMissing(Invalid):
     title = "No MPI here"
 
 
+class ContainerImagesNeeded(Invalid):
+    """A base image or a Dockerfile was given where environments are no container images."""
+
+    code = "container_images_needed"
+    title = "No container images here"
+
+
+class BaseImageNotAllowed(Forbidden):
+    """The operator does not allow this image as a base."""
+
+    code = "base_image_not_allowed"
+    title = "Base image not allowed"
+
+
+class DockerfileNotAllowed(Forbidden):
+    """The operator does not allow Dockerfiles in environments."""
+
+    code = "dockerfile_not_allowed"
+    title = "Dockerfiles not allowed"
+
+
 class CondaUnavailable(Invalid):
     """conda packages were asked for and no tool to install them is here."""
 

@@ -11,17 +11,19 @@ from typing import IO
 
 import uv
 
-from app.environments.commands import Output, tool_environment
-from app.environments.dockerfile import (
+from app.environments.build_files import (
     apt_configuration,
     build_environment,
     build_lists,
-    dockerfile,
+    conda_order,
 )
+from app.environments.commands import Output, tool_environment
+from app.environments.dockerfile import ENVIRONMENT_PATH, Start, dockerfile
 from app.environments.image_engine import Record
 from app.environments.resolved import ResolvedSpec
 
 _SHOWN_LINES = 12
+_SCRIPTS = [Path(__file__).with_name(name) for name in ("image_facts.py", "conda_install.py")]
 _PASSED_PREFIX = "UV_"
 _PROXY_NAMES = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy"})
 
@@ -33,14 +35,21 @@ def build_context(
     environ: Mapping[str, str],
     ca_file: Path | None,
     with_mounts: bool = False,
+    start: Start | None = None,
+    channel_alias: str = "",
 ) -> IO[bytes]:
     """The build context as a tar file, to be closed; the same input gives the same checksums."""
     file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by the caller)
     texts = {
-        "Dockerfile": dockerfile(spec, with_mounts=with_mounts),
+        "Dockerfile": dockerfile(spec, with_mounts=with_mounts, start=start),
         "tools/environment": build_environment(environ, has_ca_bundle=ca_file is not None),
+        **{f"tools/{script.name}": script.read_text() for script in _SCRIPTS},
         **build_lists(spec, lock),
     }
+    if spec.conda_packages:
+        texts["conda.json"] = conda_order(
+            spec, ENVIRONMENT_PATH, channel_alias=channel_alias, lock=lock
+        )
     with tarfile.open(fileobj=file, mode="w") as tar:
         for name, text in texts.items():
             _add(tar, name, text.encode())
@@ -48,6 +57,15 @@ def build_context(
         if ca_file is not None:
             _add(tar, "tools/ca.crt", ca_file.read_bytes())
             _add(tar, "tools/apt.conf", apt_configuration().encode())
+    file.seek(0)
+    return file
+
+
+def plain_context(text: str) -> IO[bytes]:
+    """A context with a Dockerfile and nothing else, to be closed."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by the caller)
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        _add(tar, "Dockerfile", text.encode())
     file.seek(0)
     return file
 

@@ -14,6 +14,8 @@ from docker.errors import APIError, DockerException, ImageNotFound
 from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
+from app.environments.image_names import split_image
+
 _TIMEOUT_SECONDS = 60
 _STREAM_TIMEOUT_SECONDS = 3600
 _STOP_SECONDS = 10.0
@@ -41,11 +43,15 @@ class EngineRefused(Exception):
 
 
 class ImageEngine:
-    """One Docker engine."""
+    """One Docker engine.
+
+    Attributes:
+        credentials_file: the operator's, of registries.
+    """
 
     def __init__(self, url: str, *, credentials_file: Path | None = None) -> None:
         self._url = url
-        self._credentials_file = credentials_file
+        self.credentials_file = credentials_file
 
     async def call(self, work: Callable[[Any], T]) -> T:
         """Run SDK calls in a thread.
@@ -73,12 +79,29 @@ class ImageEngine:
 
         return self.call_now(look)
 
+    def check(self) -> None:
+        """Return if the engine answers; blocks; raises `EngineUnavailable`."""
+        self.call_now(lambda client: client.ping())
+
+    def registry_digest(self, name: str) -> str:
+        """The digest that a registry has for an image's name; blocks.
+
+        Raises:
+            EngineRefused: with the registry's words.
+            EngineUnavailable: the engine is not there.
+        """
+        credentials = self.credentials(name)
+        found = self.call_now(
+            lambda client: client.inspect_distribution(name, auth_config=credentials)
+        )
+        return str(found["Descriptor"]["digest"])
+
     def credentials(self, name: str) -> dict[str, str] | None:
         """The operator's credentials for the registry of an image name, read anew each time."""
-        if self._credentials_file is None:
+        if self.credentials_file is None:
             return None
         registry, _ = auth.resolve_repository_name(name)
-        config = auth.load_config(str(self._credentials_file))
+        config = auth.load_config(str(self.credentials_file))
         found: dict[str, str] | None = auth.resolve_authconfig(config, registry)
         return found
 
@@ -177,3 +200,20 @@ def _client(url: str, timeout_seconds: int) -> Iterator[Any]:
         raise EngineRefused(str(error.explanation or error).strip(), status) from error
     except (DockerException, RequestException, HTTPError, OSError) as error:
         raise EngineUnavailable(f"The Docker engine cannot be reached at {url}: {error}") from error
+
+
+def tag_image(image_id: str, name: str) -> Callable[[Any], None]:
+    """A call that gives an image a name."""
+    repository, tag = split_image(name)
+    return lambda client: client.tag(image_id, repository, tag=tag, force=True)
+
+
+def untag_image(name: str) -> Callable[[Any], None]:
+    """A call that takes a name away, and with the last one the image; no error if it has none."""
+
+    def untag(client: Any) -> None:
+        if client.images(name=name):
+            with suppress(ImageNotFound):
+                client.remove_image(name)
+
+    return untag

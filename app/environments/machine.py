@@ -35,7 +35,11 @@ def this_machine(settings: Settings, *, environ: Mapping[str, str] = os.environ)
 
 def _image_machine(settings: Settings) -> Machine:
     """What can be had where environments are images: what the operator's base images bring."""
-    bases = BaseImages(settings.base_images)
+    bases = BaseImages(
+        settings.base_images,
+        allowed=settings.allowed_base_images,
+        allows_dockerfiles=settings.allow_dockerfiles,
+    )
     return Machine(
         interpreters=[
             Interpreter(path=Path(f"python{minor}"), version=f"{minor}.0")

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.environments.errors import EnvironmentNotFound, ImageNotFound
 from app.kernel.ids import new_id
 from app.kernel.pagination import PageQuery, fetch_page
+from app.tables.base_image import BaseImage
 from app.tables.deployment import Deployment
 from app.tables.environment import Environment
 from app.tables.image import Image, WorkspaceImage
@@ -146,6 +147,26 @@ async def earlier_images(
     return [(image_id, spec) for image_id, spec in await session.execute(statement)]
 
 
+async def workspaces_of(session: AsyncSession, image_id: str) -> Sequence[str]:
+    """Ids of the workspaces that know an image."""
+    statement = select(WorkspaceImage.workspace_id).where(WorkspaceImage.image_id == image_id)
+    return (await session.execute(statement)).scalars().all()
+
+
+async def base_digest(session: AsyncSession, name: str, *, max_age_seconds: float) -> str | None:
+    """What a base image's name named when it was last looked up, unless that was too long ago."""
+    age = func.extract("epoch", func.clock_timestamp() - BaseImage.resolved_at)
+    statement = select(BaseImage.digest).where(BaseImage.name == name, age <= max_age_seconds)
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def put_base_digest(session: AsyncSession, name: str, digest: str) -> None:
+    """Write down what a base image's name names now."""
+    values = {"digest": digest, "resolved_at": func.clock_timestamp()}
+    statement = insert(BaseImage).values(name=name, **values)
+    await session.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
+
+
 async def touch(session: AsyncSession, image_id: str) -> None:
     """Note that the image is used now."""
     await session.execute(
@@ -177,6 +198,11 @@ async def deployments(session: AsyncSession, image_id: str) -> Sequence[str]:
 async def is_in_use(session: AsyncSession, image_id: str) -> bool:
     """Whether a run that has not ended or a deployment needs the image."""
     return bool(await waiting_runs(session, image_id) or await deployments(session, image_id))
+
+
+async def lock_image(session: AsyncSession, image_id: str) -> Image:
+    """An image, locked until the transaction ends."""
+    return (await session.execute(_locked(image_id))).scalar_one()
 
 
 def _locked(image_id: str) -> Select[Image]:

@@ -5,12 +5,7 @@ from dataclasses import replace
 
 from packaging.requirements import Requirement
 
-from app.environments.errors import (
-    AptUnavailable,
-    CondaUnavailable,
-    FrameworkUnavailable,
-    PythonUnavailable,
-)
+from app.environments.errors import CondaUnavailable, FrameworkUnavailable, PythonUnavailable
 from app.environments.frameworks import (
     TENSORFLOW_NAMES,
     Series,
@@ -19,6 +14,13 @@ from app.environments.frameworks import (
     package_name,
     series_allowed_by,
     version_specifier,
+)
+from app.environments.image_names import digest_in
+from app.environments.own_bases import (
+    check_needs_no_image,
+    check_own_base,
+    on_own_base,
+    with_every_python,
 )
 from app.environments.resolved import IMAGE_KIND, Machine, ResolvedSpec
 from app.environments.spec import EnvironmentSpec
@@ -43,19 +45,26 @@ def resolve(spec: EnvironmentSpec, machine: Machine, *, pointer: str = "") -> Re
         FrameworkUnavailable: no Python here can have the framework version.
         PythonUnavailable: the Python version is not here.
         AptUnavailable: Debian packages for a virtual environment.
+        BaseImageNotAllowed: the operator does not allow the base image.
         CondaUnavailable: conda packages and no conda.
+        ContainerImagesNeeded: a base of its own for a virtual environment.
+        DockerfileNotAllowed: the operator does not allow Dockerfiles.
     """
-    resolved = _resolve(spec, machine, pointer)
     if machine.bases is None:
-        _check_no_apt(spec, pointer)
-        return resolved
+        check_needs_no_image(spec, pointer)
+        return _resolve(spec, machine, pointer)
+    if spec.base_image is not None or spec.dockerfile is not None:
+        check_own_base(spec, machine.bases, pointer)
+        return on_own_base(spec, _resolve(spec, with_every_python(machine), pointer))
+    resolved = _resolve(spec, machine, pointer)
     base = machine.bases.base_of(
         python_version=resolved.python_version,
         framework=resolved.framework,
         framework_version=resolved.framework_version,
         use_gpu=resolved.use_gpu,
     )
-    return replace(resolved, kind=IMAGE_KIND, base=base, apt_packages=tuple(spec.apt_packages))
+    resolved = replace(resolved, kind=IMAGE_KIND, apt_packages=tuple(spec.apt_packages))
+    return replace(resolved, base=base, base_digest=digest_in(base))
 
 
 def _resolve(spec: EnvironmentSpec, machine: Machine, pointer: str) -> ResolvedSpec:
@@ -67,17 +76,6 @@ def _resolve(spec: EnvironmentSpec, machine: Machine, pointer: str) -> ResolvedS
         return _plain(spec, machine, pointer)
     series, python_version = _choose(spec, machine, wanted, pointer)
     return _with_tensorflow(spec, machine, named, series, python_version)
-
-
-def _check_no_apt(spec: EnvironmentSpec, pointer: str) -> None:
-    if spec.apt_packages:
-        _refuse(
-            AptUnavailable,
-            f"{pointer}/apt_packages",
-            "Environments are virtual environments of this machine here, which Debian packages "
-            "cannot be part of: install them on the machine, or have nodes as containers "
-            "(TRAINWRIGHT_PROVIDER=docker). Asked for: " + ", ".join(spec.apt_packages) + ".",
-        )
 
 
 def _check_conda(spec: EnvironmentSpec, machine: Machine, pointer: str) -> None:

@@ -50,7 +50,7 @@ class ResolvedSpec:
     """What exactly is to be built; whatever asks for the same shares one image.
 
     Attributes:
-        python_version: minor version, e.g. ``3.7``.
+        python_version: minor version, e.g. ``3.7``; empty: the one that the base image has.
         requirements: pip requirements, the framework's own included.
         constraints: versions held back so that an old framework imports today.
         framework: ``tensorflow`` or None.
@@ -60,7 +60,10 @@ class ResolvedSpec:
         conda_channels: in order of priority.
         platform_name: operating system and architecture.
         kind: of the back end that builds it.
-        base: the image it starts from, where it is an image.
+        base: the image it starts from, where it is an image without a Dockerfile of its own.
+        base_digest: what exactly the base is; None until its tag has been looked up.
+        dockerfile: what its base is built by.
+        user_managed: whether the base has everything, so that nothing is installed.
         apt_packages: Debian packages, installed before all others; of images only.
         warnings: what the user should know, ``{"code", "message"}``; no part of the image.
     """
@@ -76,6 +79,9 @@ class ResolvedSpec:
     platform_name: str = f"{sys.platform}-{platform.machine()}"
     kind: str = VENV_KIND
     base: str | None = None
+    base_digest: str | None = None
+    dockerfile: str | None = None
+    user_managed: bool = False
     apt_packages: tuple[str, ...] = ()
     warnings: tuple[dict[str, Any], ...] = field(default=(), compare=False)
 
@@ -95,8 +101,19 @@ class ResolvedSpec:
             "conda_channels": list(self.conda_channels),
         }
         # Only where there are any, so that the hashes of earlier environments stay what they were.
-        optional = {"base": self.base, "apt_packages": list(self.apt_packages)}
+        optional = {
+            "base": self.base,
+            "base_digest": self.base_digest,
+            "dockerfile": self.dockerfile,
+            "user_managed": self.user_managed,
+            "apt_packages": list(self.apt_packages),
+        }
         return inputs | {name: value for name, value in optional.items() if value}
+
+    @property
+    def needs_base_digest(self) -> bool:
+        """Whether its base is a name of which nobody has looked up yet what it names."""
+        return self.base is not None and self.base_digest is None
 
     @property
     def compile_options(self) -> list[str]:
@@ -129,5 +146,8 @@ class ResolvedSpec:
             platform_name=inputs["platform"],
             kind=inputs["kind"],
             base=inputs.get("base"),
+            base_digest=inputs.get("base_digest"),
+            dockerfile=inputs.get("dockerfile"),
+            user_managed=inputs.get("user_managed", False),
             apt_packages=tuple(inputs.get("apt_packages", ())),
         )

@@ -73,11 +73,17 @@ class ImageRead(ImageSummary):
     inputs: dict[str, Any] = Field(
         validation_alias="spec", description="What the hash is taken over"
     )
+    resolved_to: str | None = Field(
+        description="In the state Resolved: the image with the base's digest among its inputs"
+    )
     reference: str | None = Field(
         description="The container image: repository@digest in a registry, else the engine's id"
     )
     lock: str | None = Field(description="Pinned requirements; with hashes in virtual environments")
     packages: dict[str, str] = Field(description="What is installed: name and version")
+    system_packages: dict[str, str] = Field(
+        description="Debian packages that were asked for, and their versions"
+    )
     built_because: BuildReason | None = Field(
         default=None, description="What differs from the nearest earlier image"
     )

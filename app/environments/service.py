@@ -1,6 +1,7 @@
 """Images on demand: the door for runs and deployments."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,22 +61,62 @@ async def ensure_image(
         DomainError: as :func:`resolve_here`.
     """
     resolved = await resolve_here(settings, spec, pointer=pointer)
+    if resolved.needs_base_digest:
+        # Where nobody knows it, a worker looks it up; another image then takes this one's place.
+        digest = await repository.base_digest(
+            session, str(resolved.base), max_age_seconds=settings.base_image_check_seconds
+        )
+        resolved = replace(resolved, base_digest=digest)
     image, is_new = await repository.add_image(
         session, workspace.id, resolved.spec_hash, resolved.canonical()
     )
+    await want_built(session, image, is_new=is_new)
+    await session.refresh(image)
+    return image, list(resolved.warnings)
+
+
+async def want_built(session: AsyncSession, image: Image, *, is_new: bool) -> bool:
+    """Note that an image is used now, and see to it that it is there or built.
+
+    Args:
+        session: the transaction; the row is locked in it.
+        image: the image.
+        is_new: whether its row was made in this transaction.
+
+    Returns:
+        Whether it will be built.
+    """
     if not is_new and _must_be_built_again(image):
-        image.state = ImageState.QUEUED
-        image.error = None
-        image.python = None
-        image.reference = None
-        await session.flush()
+        await _queue(session, image)
         is_new = True
     await repository.touch(session, image.id)
     # Whether the engine still has an image only a worker can see; it has it built again if not.
     if is_new or (image.state == ImageState.READY and is_local(image)):
         await wake(session, Image, image.id)
-    await session.refresh(image)
-    return image, list(resolved.warnings)
+    return is_new
+
+
+async def replace_lost(session: AsyncSession, image_id: str, reference: str | None) -> None:
+    """Have an image built again that can neither be found in an engine nor pulled.
+
+    Args:
+        session: the transaction.
+        image_id: the image.
+        reference: the one that cannot be had; where it has another by now, nothing is done.
+    """
+    image = await repository.lock_image(session, image_id)
+    if image.state == ImageState.READY and image.reference == reference:
+        await _queue(session, image)
+        await wake(session, Image, image.id)
+
+
+async def _queue(session: AsyncSession, image: Image) -> None:
+    image.state = ImageState.QUEUED
+    image.error = None
+    image.python = None
+    image.reference = None
+    image.resolved_to = None
+    await session.flush()
 
 
 async def spec_of(session: AsyncSession, workspace: Workspace, name: str) -> EnvironmentSpec:
@@ -121,7 +162,7 @@ def build_log_owner(image_id: str, build_number: int) -> str:
 
 
 def _must_be_built_again(image: Image) -> bool:
-    if image.state in (ImageState.FAILED, ImageState.DELETED):
+    if image.state in (ImageState.FAILED, ImageState.DELETED, ImageState.RESOLVED):
         return True
     if image.reference is not None:
         return False  # only workers have the engine at hand

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from app.environments.image_names import canonical_image
 from app.environments.packages import (
     canonical_apt_package,
     canonical_conda_channel,
@@ -17,6 +18,7 @@ from app.environments.packages import (
 
 MAX_PACKAGES = 500
 MAX_VARIABLES = 200
+MAX_DOCKERFILE_LENGTH = 64 * 1024
 MAX_VARIABLE_BYTES = 32 * 1024
 _PYTHON_VERSION = re.compile(r"^3\.(\d{1,2})(\.\d{1,2})?$")
 _CONDA_PYTHON = re.compile(r"^python(?:={1,2}|~=)(3\.\d{1,2})(\.[\d*]+)?$")
@@ -93,6 +95,21 @@ class EnvironmentSpec(BaseModel):
         examples=[["libgl1", "ffmpeg"]],
         description="Debian packages; only where environments are container images",
     )
+    base_image: Annotated[str, AfterValidator(canonical_image)] | None = Field(
+        default=None,
+        examples=["tensorflow/tensorflow:2.15.0"],
+        description="Instead of the operator's; with a framework, python_version must be said too",
+    )
+    dockerfile: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MAX_DOCKERFILE_LENGTH,
+        description="What the base image is built by, without a build context",
+    )
+    user_managed: bool = Field(
+        default=False,
+        description="The base image has its Python and packages already: nothing is installed",
+    )
     environment_variables: Annotated[
         dict[VariableName, VariableValue], Field(max_length=MAX_VARIABLES)
     ] = {}
@@ -102,6 +119,32 @@ class EnvironmentSpec(BaseModel):
         if self.framework is None and self.framework_version is not None:
             raise PydanticCustomError(
                 "framework_missing", "framework_version needs a framework, e.g. 'tensorflow'."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_base(self) -> Self:
+        if self.base_image is not None and self.dockerfile is not None:
+            raise PydanticCustomError(
+                "base_conflict", "Give base_image or dockerfile, not both: each is the base."
+            )
+        has_own_base = self.base_image is not None or self.dockerfile is not None
+        if self.user_managed and not has_own_base:
+            raise PydanticCustomError(
+                "base_missing", "user_managed needs a base_image or a dockerfile with its Python."
+            )
+        installed = (self.framework, self.pip_packages, self.conda_packages, self.apt_packages)
+        if self.user_managed and any(installed):
+            raise PydanticCustomError(
+                "user_managed_packages",
+                "Nothing is installed in a user_managed environment: leave out framework and "
+                "packages, or user_managed.",
+            )
+        if has_own_base and self.framework is not None and self.python_version is None:
+            raise PydanticCustomError(
+                "python_version_missing",
+                "Say python_version: which Python the base has decides which framework versions "
+                "can be had.",
             )
         return self
 

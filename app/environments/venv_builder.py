@@ -16,7 +16,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import uv
@@ -58,6 +58,7 @@ class BuiltImage:
         size_bytes: of all its files, those shared with uv's cache included.
         build_seconds: how long it took.
         reference: the container image, where it is one.
+        system_packages: Debian packages that were asked for, and their versions.
     """
 
     python: Path
@@ -67,6 +68,7 @@ class BuiltImage:
     size_bytes: int
     build_seconds: float
     reference: str | None = None
+    system_packages: dict[str, str] = field(default_factory=dict)
 
 
 class VenvBuilder:

@@ -64,8 +64,20 @@ class Settings(BaseSettings):
     """Address of the Docker engine; only workers speak to it."""
     base_images: dict[str, str] = {"default": "python:{python_version}-slim-bookworm"}
     """What images start from, by framework, GPU and Python: see docs/images.md."""
+    allowed_base_images: list[str] = []
+    """Patterns of images that environments may name themselves, e.g. ``company/*``; none else."""
+    allow_dockerfiles: bool = False
+    """Whether environments may bring a Dockerfile: whatever it says then runs in the engine."""
+    base_image_check_seconds: float = 600.0
+    """A base image's tag is looked up again after so long, lest it has moved."""
+    conda_channel_alias: str = "https://conda.anaconda.org"
+    """Where conda channels are that environments name, e.g. a mirror; for container images."""
     image_registry: str = ""
     """host:port/repository where images are pushed; empty: they stay in the engine."""
+    image_registry_url: str = ""
+    """The registry as workers reach it (``http://registry:5000``); empty: as the engine does."""
+    build_cache_bytes: int = 20 * 1024**3
+    """How large BuildKit's cache in the engine may stay after a build."""
     registry_credentials_file: Path | None = None
     """Credentials of registries, in the form of Docker's own config.json."""
     build_ca_file: Path | None = None

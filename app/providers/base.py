@@ -103,6 +103,18 @@ class HostLost(ProviderError):
     """The host of the node is down; nothing that runs there can be counted on any more."""
 
 
+class ImageMissing(ProviderError):
+    """The image that a node is to be made of is not there, and no registry has it.
+
+    Attributes:
+        reference: the image, as the node's specification names it.
+    """
+
+    def __init__(self, message: str, *, reference: str) -> None:
+        super().__init__(message)
+        self.reference = reference
+
+
 class Provider(Protocol):
     """Where nodes live."""
 

@@ -198,6 +198,9 @@ class RunRead(BaseModel):
     node_count: int
     snapshot_id: str | None
     image_hash: str | None
+    image_reference: str | None = Field(
+        description="The container image of its nodes: repository@digest, or an engine's id"
+    )
     input_datasets: list[InputDataset]
     request: dict[str, Any] = Field(description="What was asked for, with versions resolved")
     outputs_partial: bool

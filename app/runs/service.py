@@ -199,6 +199,7 @@ def _read(run: Run, experiments: dict[str, str], clusters: dict[str, str]) -> Ru
         node_count=run.node_count,
         snapshot_id=run.snapshot_id,
         image_hash=run.image_id,
+        image_reference=run.image_reference,
         input_datasets=inputs,
         request=_shown_request(run),
         outputs_partial=run.outputs_partial,

@@ -18,7 +18,9 @@ class Image(Reconciled, Timestamped, Base):
     spec: Mapped[dict[str, Any]]
     """The canonical, resolved specification that the hash is taken over."""
     state: Mapped[str] = mapped_column(server_default="Queued")
-    """Queued, Building, Ready, Failed or Deleted."""
+    """Queued, Building, Ready, Failed, Deleted or Resolved."""
+    resolved_to: Mapped[str | None]
+    """The image with the base's digest in its hash, once the base's tag has been resolved."""
     error: Mapped[dict[str, Any] | None]
     python: Mapped[str | None]
     """Path of the interpreter: on this machine, or within the container image."""
@@ -27,6 +29,8 @@ class Image(Reconciled, Timestamped, Base):
     lock: Mapped[str | None]
     """The resolved requirements, pinned."""
     packages: Mapped[dict[str, str]] = mapped_column(server_default="{}")
+    system_packages: Mapped[dict[str, str]] = mapped_column(server_default="{}")
+    """Debian packages that were asked for, and their versions."""
     size_bytes: Mapped[int | None]
     build_seconds: Mapped[float | None]
     build_number: Mapped[int] = mapped_column(server_default="0")

@@ -2,6 +2,7 @@
 
 from app.kernel.orm import Base
 from app.tables import (
+    base_image,
     blob,
     cluster,
     dataset,
@@ -22,6 +23,7 @@ from app.tables import (
 )
 
 TABLE_MODULES = (
+    base_image,
     blob,
     cluster,
     dataset,

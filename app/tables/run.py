@@ -26,6 +26,12 @@ class Run(Reconciled, Timestamped, Base):
     cluster_id: Mapped[str | None] = mapped_column(ForeignKey("clusters.id", ondelete="SET NULL"))
     snapshot_id: Mapped[str | None] = mapped_column(ForeignKey("snapshots.id"))
     image_id: Mapped[str | None] = mapped_column(ForeignKey("images.id"))
+    build_log_owner: Mapped[str | None]
+    """The build whose output is being copied into the run's log."""
+    build_log_start: Mapped[int] = mapped_column(server_default="0")
+    """At which byte of the run's own stream that output begins."""
+    image_reference: Mapped[str | None]
+    """The container image that its nodes are made of; None before, and without containers."""
     created_by: Mapped[str]
     display_name: Mapped[str] = mapped_column(server_default="")
     description: Mapped[str] = mapped_column(server_default="")

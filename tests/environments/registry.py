@@ -37,14 +37,25 @@ def has_registry() -> bool:
 
 
 @contextmanager
-def private_registry(folder: Path) -> Iterator[Registry]:
-    """Run a registry for the block."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+def private_registry(
+    folder: Path, *, host: str = "127.0.0.1", deletes: bool = True
+) -> Iterator[Registry]:
+    """Run a registry for the block.
+
+    Args:
+        folder: for all that it keeps.
+        host: the address that it listens on.
+        deletes: whether it deletes what it is asked to, as registries do that are set up so.
+    """
+    with socket.create_server((host, 0)) as free:
+        address = f"{host}:{free.getsockname()[1]}"
     (folder / "htpasswd").write_text(_HTPASSWD)
     config = {
         "version": "0.1",
-        "storage": {"filesystem": {"rootdirectory": str(folder / "blobs")}},
+        "storage": {
+            "filesystem": {"rootdirectory": str(folder / "blobs")},
+            "delete": {"enabled": deletes},
+        },
         "http": {"addr": address},
         "auth": {"htpasswd": {"realm": "test", "path": str(folder / "htpasswd")}},
     }

@@ -75,12 +75,21 @@ def builder() -> DockerImageBuilder:
     return DockerImageBuilder(ImageEngine(docker_engine.DOCKER_URL))
 
 
-async def ask_for(api: LiveApi, *lines: str, python: str = "3.11") -> str:
+async def ask_for(api: LiveApi, *lines: str, **fields: Any) -> str:
+    """Hash of the image for these packages, once the base's tag has been looked up."""
     async with api.database.session() as session:
         workspace = await workspaces.get(session, api.workspace)
-        spec = EnvironmentSpec(pip_packages=list(lines), python_version=python)
-        image, _ = await service.ensure_image(session, api.settings, workspace, spec)
-        return image.id
+        spec = EnvironmentSpec(pip_packages=list(lines), **({"python_version": "3.11"} | fields))
+        asked, _ = await service.ensure_image(session, api.settings, workspace, spec)
+    image = await wait_for(
+        api,
+        asked.id,
+        lambda one: (
+            one["state"] in ("Resolved", "Failed")
+            or one["inputs"].keys() & {"base_digest", "dockerfile"} != set()
+        ),
+    )
+    return str(image["resolved_to"] or image["hash"])
 
 
 async def reference_of(api: LiveApi, image_hash: str) -> str:
@@ -152,7 +161,7 @@ def tags_and_stages(image_hash: str) -> list[Any]:
 async def test_a_base_image_that_cannot_be_pulled_fails_with_the_registrys_words(
     api: LiveApi,
 ) -> None:
-    image = await ended(api, await ask_for(api, "six", python="3.10"))
+    image = await ended(api, await ask_for(api, "six", python_version="3.10"))
     assert image["state"] == "Failed"
     assert image["error"]["code"] == "base_image_unavailable"
     assert "127.0.0.1:1/nothing:here" in image["error"]["message"]

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from app.environments.base_images import BaseImages
-from app.environments.dockerfile import build_environment, build_lists, dockerfile
+from app.environments.build_files import build_environment, build_lists
+from app.environments.dockerfile import dockerfile
 from app.environments.interpreters import Interpreter
 from app.environments.machine import this_machine
 from app.environments.resolve import resolve

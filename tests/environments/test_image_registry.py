@@ -1,5 +1,6 @@
 """Images in a real, private registry."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -8,9 +9,11 @@ import pytest
 
 from app.environments.docker_builder import REPOSITORY, DockerImageBuilder
 from app.environments.image_engine import ImageEngine
+from app.environments.image_push import ImageRegistry
+from app.environments.registry_api import RegistryUnavailable
 from app.environments.resolved import ResolvedSpec
 from app.environments.venv_builder import BuildFailed, BuiltImage
-from app.providers.base import ProviderError
+from app.providers.base import ImageMissing, ProviderError
 from app.providers.docker.engine import EngineAddress
 from app.providers.docker.engine import engine as provider_engine
 from app.providers.docker.pull import pull_missing
@@ -22,15 +25,15 @@ pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.slow]
 CANARY = "canary-of-the-package-index"
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
     if not docker_engine.answers() or not has_registry():
         pytest.skip("no Docker engine or no docker-registry: registries were NOT tested")
-    with private_registry(tmp_path) as running:
+    with private_registry(tmp_path_factory.mktemp("registry")) as running:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def private_base(registry: Registry) -> str:
     """A base image that is in the registry only."""
     name = f"{registry.address}/bases/python"
@@ -55,7 +58,7 @@ def builder(registry: Registry, *, credentials_file: Path | None) -> DockerImage
     engine = ImageEngine(docker_engine.DOCKER_URL, credentials_file=credentials_file)
     return DockerImageBuilder(
         engine,
-        registry=f"{registry.address}/workspace/environments",
+        registry=ImageRegistry(engine, f"{registry.address}/workspace/environments"),
         environ={"UV_DEFAULT_INDEX": f"http://bird:{CANARY}@index.example/simple"},
     )
 
@@ -87,18 +90,34 @@ async def test_a_private_base_and_a_push_with_credentials_that_nobody_sees(
             assert PASSWORD not in seen + output
             assert CANARY not in seen + output
     finally:
-        working.remove(wanted.spec_hash)
+        forget(wanted.spec_hash, f"{registry.address}/workspace/environments")
     with (
         pytest.raises(ProviderError, match="no basic auth credentials"),
         provider_engine(EngineAddress(docker_engine.DOCKER_URL)) as client,
     ):
         pull_missing(client, built.reference, None)
     with closing(docker_engine.client()) as engine:
-        assert not engine.images(name=f"{REPOSITORY}:{wanted.spec_hash}")
         pull_missing(engine, built.reference, registry.credentials_file)
         assert engine.inspect_image(built.reference)["Size"] == built.size_bytes
         engine.remove_image(built.reference)
-        engine.remove_image(private_base)
+        await asyncio.to_thread(working.remove, wanted.spec_hash)
+        with pytest.raises(ImageMissing, match="manifest unknown"):
+            pull_missing(engine, built.reference, registry.credentials_file)
+        await asyncio.to_thread(working.remove, wanted.spec_hash)  # what is gone is no error
+        engine.remove_image(base_digest(registry, private_base))
+
+
+def base_digest(registry: Registry, name: str) -> str:
+    """``repository@digest`` of a base image, by which the engine holds it after a build."""
+    engine = ImageEngine(docker_engine.DOCKER_URL, credentials_file=registry.credentials_file)
+    return f"{name.rpartition(':')[0]}@{engine.registry_digest(name)}"
+
+
+def forget(spec_hash: str, repository: str) -> None:
+    """Remove an image from the engine, as somebody does by hand; the registry keeps it."""
+    with closing(docker_engine.client()) as engine:
+        engine.remove_image(f"{REPOSITORY}:{spec_hash}")
+        engine.remove_image(f"{repository}:{spec_hash}")
 
 
 async def test_the_registrys_words_without_credentials(
@@ -121,5 +140,6 @@ async def test_a_push_that_is_refused_leaves_no_name(registry: Registry, private
     with closing(docker_engine.client()) as engine:
         left = engine.images(filters={"label": f"trainwright.environment={wanted.spec_hash}"})
         engine.remove_image("trainwright-test/python:for-push")
-    working.remove(wanted.spec_hash)
+    with pytest.raises(RegistryUnavailable, match="401"):
+        working.remove(wanted.spec_hash)
     assert not left

@@ -10,12 +10,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from docker.errors import APIError
+from docker.errors import APIError, ImageNotFound
 
 from app.providers.base import (
     LOCAL,
     Capacity,
     Host,
+    ImageMissing,
     NodeRefused,
     NodeSpec,
     NotYetRemoved,
@@ -166,6 +167,8 @@ class DockerProvider:
             # Somebody was faster, or an earlier call was carried out though it timed out.
             if not is_status(error, CONFLICT):
                 self._remove_volume(client, spec.name)
+                if isinstance(error, ImageNotFound):
+                    raise ImageMissing(words(error), reference=str(spec.image)) from error
                 raise
         return _await_made(client, spec.name)
 
@@ -199,7 +202,8 @@ class DockerProvider:
         if found is not None and self._is_ours(found):
             networks.add(found["Config"]["Labels"].get(NETWORK_LABEL))
             try:
-                client.remove_container(name, force=True)
+                # Volumes without a name are those that the image declares.
+                client.remove_container(name, v=True, force=True)
             except APIError as error:
                 if is_status(error, CONFLICT, _SERVER_ERROR):
                     raise NotYetRemoved(name) from error

@@ -1,0 +1,54 @@
+"""The log of a build: written while it goes on, copied into the logs of the runs that wait."""
+
+import asyncio
+
+from app.environments.service import BUILD_LOG
+from app.environments.venv_builder import BuiltImage
+from app.kernel.db import Database
+from app.logs import service as logs
+from workers.reconciler import Guard
+
+_FLUSH_SECONDS = 0.2
+_GUARD_SECONDS = 5.0
+
+
+class BuildLog:
+    """Collects output and appends it to the log a few times a second, while the lease holds."""
+
+    def __init__(self, database: Database, guard: Guard, owner: str) -> None:
+        self._database = database
+        self._guard = guard
+        self._owner = owner
+        self._pending = bytearray()
+
+    async def write(self, lines: bytes) -> None:
+        """Take lines."""
+        self._pending += lines
+
+    async def during(self, build: "asyncio.Task[BuiltImage]") -> BuiltImage:
+        """Wait for a build and pass on its output; a lost lease ends it."""
+        silent_seconds = 0.0
+        try:
+            while not build.done():
+                await asyncio.wait([build], timeout=_FLUSH_SECONDS)
+                silent_seconds += _FLUSH_SECONDS
+                if self._pending or silent_seconds >= _GUARD_SECONDS:
+                    silent_seconds = 0.0
+                    await self.flush()
+            await self.flush()
+            return build.result()
+        finally:
+            build.cancel()
+            await asyncio.wait([build])
+
+    async def flush(self) -> None:
+        """Append what was collected.
+
+        Raises:
+            LeaseLost: somebody newer builds this image.
+        """
+        lines = bytes(self._pending)
+        async with self._database.session() as session:
+            await self._guard.check(session)
+            await logs.append(session, self._owner, BUILD_LOG, lines)
+        del self._pending[: len(lines)]
