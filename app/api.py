@@ -15,6 +15,7 @@ from app.environments import router as environments
 from app.experiments import router as experiments
 from app.garbage import router as garbage
 from app.health import router as health
+from app.hosts import router as hosts
 from app.imports import router as imports
 from app.leaks import router as leaks
 from app.metrics import router as metrics
@@ -31,6 +32,7 @@ from app.workspaces import router as workspaces
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     leaks.router,
+    hosts.router,
     auth.router,
     workspaces.router,
     experiments.router,

@@ -1,10 +1,12 @@
 """Starts the nodes of an attempt."""
 
+import asyncio
+
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.principal import Principal
-from app.providers.base import ImageMissing, NodeRefused, NodeSpec
+from app.providers.base import HostLost, ImageMissing, NodeRefused, NodeSpec
 from app.runs import attempts
 from app.runs.attempts import network_name
 from app.runs.gang import PEER_FAILED
@@ -16,6 +18,7 @@ from app.tables.run import Run, RunNode
 from workers.context import WorkerContext
 from workers.images_of_nodes import ImagesOfNodes
 from workers.reconciler import Guard
+from workers.run_health import RunHealth
 
 _WATCH_SECONDS = 2.0
 
@@ -23,16 +26,18 @@ _WATCH_SECONDS = 2.0
 class Launch:
     """From rows of nodes to nodes."""
 
-    def __init__(self, context: WorkerContext) -> None:
+    def __init__(self, context: WorkerContext, health: RunHealth) -> None:
         self._context = context
         self._database = context.database
         self._provider = context.provider
         self._images = ImagesOfNodes(context)
+        self._health = health
 
     async def launch(self, guard: Guard, run: Run, nodes: list[RunNode]) -> float:
         """Start those that are not; says when to look again.
 
-        A node that can never be started as asked for ends the attempt.
+        A node that can never be started as asked for ends the attempt; so does one whose host is
+        lost.
 
         Raises:
             ProviderError: the provider is away.
@@ -40,18 +45,31 @@ class Launch:
         pause = await self._images.await_ready(guard, run)
         if pause is not None:
             return pause
-        try:
-            for node in nodes:
-                if node.state != "Assigned":
-                    continue  # it may have ended already, and is not to be started again
-                await self._provider.ensure(await self._spec(run, node))
-        except ImageMissing as error:
-            return await self._images.replace(guard, run, error)
-        except NodeRefused as error:
-            await self._note_refusal(guard, run, node.name, str(error))
+        # One that is not Assigned may have ended already, and is not to be started again.
+        waiting = [node for node in nodes if node.state == "Assigned"]
+        # All at once: each may have to fetch its image first.
+        done = await asyncio.gather(
+            *(self._start(run, node) for node in waiting), return_exceptions=True
+        )
+        ended = list(zip(waiting, done, strict=True))
+        for node, error in ended:
+            if isinstance(error, ImageMissing):
+                return await self._images.replace(guard, run, error)
+            if isinstance(error, NodeRefused):
+                await self._note_refusal(guard, run, node.name, str(error))
+                return 0.0
+        if gone := [(node, error) for node, error in ended if isinstance(error, HostLost)]:
+            indices = [node.node_index for node, _ in gone]
+            await self._health.lose(guard, run, indices, f"cannot be started: {gone[0][1]}")
             return 0.0
+        for error in done:
+            if error is not None:
+                raise error
         await self._note_launched(guard, run)
         return _WATCH_SECONDS
+
+    async def _start(self, run: Run, node: RunNode) -> None:
+        await self._provider.ensure(await self._spec(run, node))
 
     async def _note_launched(self, guard: Guard, run: Run) -> None:
         async with self._database.session() as session:
@@ -99,4 +117,5 @@ class Launch:
             gpu_ids=tuple(place.gpu_ids) if place else (),
             shared_memory_bytes=shared_memory_bytes(run.request, memory_bytes=memory_bytes),
             network=network_name(run.id, run.attempt),
+            host=node.host,
         )

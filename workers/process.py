@@ -13,7 +13,9 @@ from app.kernel.hints import Hint
 from app.kernel.signals import Signals
 from app.providers.base import Provider
 from app.providers.docker.engine import EngineAddress
+from app.providers.docker.networks import OverlayNetworks
 from app.providers.docker.provider import DockerProvider
+from app.providers.docker.swarm import SwarmProvider
 from app.providers.process.provider import ProcessProvider
 from app.storage.objects import ObjectStore
 from workers.collect_garbage import GarbageCollector
@@ -21,6 +23,7 @@ from workers.collect_leaks import LeakCollector
 from workers.context import WorkerContext
 from workers.reconciler import Engine
 from workers.registry import make_reconcilers
+from workers.watch_hosts import HostWatcher
 
 _ABANDONED_SECONDS = 24 * 3600.0
 _COLLECT_EVERY_SECONDS = 3600.0
@@ -60,16 +63,28 @@ def make_context(settings: Settings, signals: Signals, hints: WorkerHints) -> Wo
 
 def make_provider(settings: Settings, signer: Signer) -> Provider:
     """Where this installation's nodes live."""
-    if settings.provider == "docker":
+    if settings.provider == "process":
+        return ProcessProvider(settings.data_dir / "nodes", runner=RUNNER)
+    local = EngineAddress(settings.docker_url)
+    engines = {
+        name: EngineAddress(url, settings.docker_tls_folder)
+        for name, url in settings.docker_engines.items()
+    }
+    owner = signer.installation_id
+
+    def on(address: EngineAddress) -> DockerProvider:
+        is_encrypted = settings.docker_overlay_encrypted
         return DockerProvider(
-            EngineAddress(settings.docker_url),
-            owner=signer.installation_id,
+            address,
+            owner=owner,
             runner=RUNNER,
             default_network=settings.docker_network,
             gpus=settings.docker_gpus,
             credentials_file=settings.registry_credentials_file,
+            networks=OverlayNetworks(local, owner, is_encrypted=is_encrypted) if engines else None,
         )
-    return ProcessProvider(settings.data_dir / "nodes", runner=RUNNER)
+
+    return SwarmProvider(local, engines, on=on) if engines else on(local)
 
 
 class WorkerProcess:
@@ -102,6 +117,9 @@ class WorkerProcess:
             every_seconds=_COLLECT_EVERY_SECONDS,
             keep_seconds=settings.unreferenced_keep_hours * 3600.0,
         )
+        self._hosts = HostWatcher(
+            context.database, context.provider, every_seconds=settings.host_check_seconds
+        )
 
     async def run(self) -> None:
         """Throw away what crashed uploads left, then poll for ever."""
@@ -111,6 +129,7 @@ class WorkerProcess:
             tasks.create_task(self._engine.poll_forever())
             tasks.create_task(self._leaks.run_forever())
             tasks.create_task(self._garbage.run_forever())
+            tasks.create_task(self._hosts.run_forever())
 
     async def close(self) -> None:
         """End the work in hand and close the connections."""

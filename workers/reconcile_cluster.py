@@ -1,21 +1,22 @@
 """Moves a cluster towards its desired state: places runs, grows, shrinks."""
 
+from collections.abc import Sequence
 from typing import cast
 
 from sqlalchemy import Table, delete, func, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clusters import repository
-from app.clusters.service import find_size
-from app.clusters.vm_sizes import GIB
 from app.kernel.ids import new_id
-from app.providers.base import Capacity, ProviderError
+from app.providers.base import Host, HostState, ProviderError
 from app.runs import attempts
 from app.runs.transitions import lock_run
 from app.scheduling.planner import plan
+from app.scheduling.rooms import Place, Room, spread
 from app.scheduling.types import Gang, Node, Plan, Snapshot
 from app.tables.cluster import Cluster, ClusterNode
 from app.tables.run import Run
+from workers.cluster_rooms import rooms
 from workers.context import WorkerContext
 from workers.reconciler import Guard
 
@@ -35,12 +36,12 @@ class ClusterReconciler:
     async def reconcile(self, guard: Guard) -> float | None:
         """Plan and apply; says when the next idle node may have to go."""
         try:
-            capacity = await self._context.provider.capacity()
+            hosts = await self._context.provider.hosts()
         except ProviderError as error:
             return await self._wait_for_provider(guard, str(error))
         async with self._context.database.session() as session:
             await guard.check(session)
-            # One host is shared by all clusters: their growth is decided one after the other.
+            # Hosts are shared by all clusters: their growth is decided one after the other.
             await session.execute(text(f"SELECT pg_advisory_xact_lock({_HOST_LOCK})"))
             cluster = await session.get_one(Cluster, guard.lease.row_id)
             if cluster.provisioning_state == "Deleting":
@@ -49,7 +50,7 @@ class ClusterReconciler:
                 )
                 await session.delete(cluster)
                 return None
-            return await self._step(session, cluster, capacity)
+            return await self._step(session, cluster, hosts)
 
     async def _wait_for_provider(self, guard: Guard, words: str) -> float:
         """Let the cluster and the runs that wait for it say why nothing goes on."""
@@ -63,13 +64,15 @@ class ClusterReconciler:
         return _PROVIDER_CHECK_SECONDS
 
     async def _step(
-        self, session: AsyncSession, cluster: Cluster, capacity: Capacity
+        self, session: AsyncSession, cluster: Cluster, hosts: Sequence[Host]
     ) -> float | None:
-        snapshot = await self._snapshot(session, cluster, capacity)
+        free = await rooms(session, self._context.settings, cluster, hosts)
+        snapshot = await _snapshot(session, cluster, free)
         decision = plan(snapshot)
         if decision.add_node_count:
-            await self._add_nodes(session, cluster, capacity, count=decision.add_node_count)
-            snapshot = await self._snapshot(session, cluster, capacity)
+            await _add_nodes(session, cluster, spread(free, count=decision.add_node_count))
+            free = await rooms(session, self._context.settings, cluster, hosts)
+            snapshot = await _snapshot(session, cluster, free)
             decision = plan(snapshot)
         for run_id, node_ids in decision.placed.items():
             await attempts.begin(session, run_id=run_id, cluster_node_ids=node_ids)
@@ -80,79 +83,55 @@ class ClusterReconciler:
         await attempts.explain_waiting(session, cluster, decision.waiting)
         node_count = len(snapshot.nodes) - len(decision.remove_node_ids)
         _show(cluster, decision, node_count)
+        cluster.errors = [
+            {"code": f"host_{host.state}", "message": f"Host {host.name}: {host.detail}"}
+            for host in hosts
+            if host.state != HostState.READY
+        ]
         return _next_check(snapshot, decision)
 
-    async def _snapshot(
-        self, session: AsyncSession, cluster: Cluster, capacity: Capacity
-    ) -> Snapshot:
-        now = await repository.database_now(session)
-        nodes = await repository.nodes(session, cluster.id)
-        queue = await repository.queued_runs(session, cluster.id)
-        cores, memory_bytes = await repository.handed_out(session)
-        node_cores, node_memory = self._slice(cluster, capacity)
-        overcommit = self._context.settings.node_overcommit
-        addable = min(
-            int((capacity.cores * overcommit - cores) / node_cores + 1e-9),
-            int((capacity.memory_bytes - memory_bytes) / node_memory + 1e-9),
-        )
-        if node_gpus := self._gpus(cluster, capacity):
-            # These are never handed out twice.
-            addable = min(addable, len(await _free_gpus(session, capacity)) // node_gpus)
-        return Snapshot(
-            nodes=tuple(
-                Node(
-                    id=node.id,
-                    index=node.index,
-                    is_idle=node.state == "idle",
-                    idle_seconds=now - node.idle_since.timestamp() if node.idle_since else 0.0,
-                )
-                for node in nodes
-            ),
-            queue=tuple(_gang(run) for run in queue),
-            min_nodes=cluster.min_nodes,
-            max_nodes=cluster.max_nodes,
-            idle_seconds_before_scaledown=cluster.idle_seconds_before_scaledown,
-            addable_node_count=max(0, addable),
-        )
 
-    def _slice(self, cluster: Cluster, capacity: Capacity) -> tuple[float, int]:
-        # Nominal sizes larger than this machine are cut down to it, so that scripts written
-        # for large nodes still find a place (docs/decisions: virtual nodes).
-        size = find_size(self._context.settings, cluster.vm_size)
-        overcommit = self._context.settings.node_overcommit
-        cores = min(float(size.cores), capacity.cores)
-        memory_bytes = min(int(size.memory_gb * GIB), int(capacity.memory_bytes / overcommit))
-        return cores, memory_bytes
-
-    def _gpus(self, cluster: Cluster, capacity: Capacity) -> int:
-        return min(find_size(self._context.settings, cluster.vm_size).gpus, capacity.gpus)
-
-    async def _add_nodes(
-        self, session: AsyncSession, cluster: Cluster, capacity: Capacity, *, count: int
-    ) -> None:
-        used = {node.index for node in await repository.nodes(session, cluster.id)}
-        free = (index for index in range(cluster.max_nodes + len(used)) if index not in used)
-        cores, memory_bytes = self._slice(cluster, capacity)
-        gpus = self._gpus(cluster, capacity)
-        free_gpus = await _free_gpus(session, capacity) if gpus else []
-        for index, _ in zip(free, range(count), strict=False):
-            session.add(
-                ClusterNode(
-                    id=new_id("node"),
-                    cluster_id=cluster.id,
-                    index=index,
-                    cores=cores,
-                    memory_bytes=memory_bytes,
-                    gpus=gpus,
-                    gpu_ids=[free_gpus.pop(0) for _ in range(gpus)],
-                )
+async def _snapshot(session: AsyncSession, cluster: Cluster, free: Sequence[Room]) -> Snapshot:
+    now = await repository.database_now(session)
+    nodes = await repository.nodes(session, cluster.id)
+    queue = await repository.queued_runs(session, cluster.id)
+    usable = {room.host for room in free}
+    return Snapshot(
+        nodes=tuple(
+            Node(
+                id=node.id,
+                index=node.index,
+                is_idle=node.state == "idle",
+                idle_seconds=now - node.idle_since.timestamp() if node.idle_since else 0.0,
+                is_usable=node.host in usable,
             )
-        await session.flush()
+            for node in nodes
+        ),
+        queue=tuple(_gang(run) for run in queue),
+        min_nodes=cluster.min_nodes,
+        max_nodes=cluster.max_nodes,
+        idle_seconds_before_scaledown=cluster.idle_seconds_before_scaledown,
+        addable_node_count=sum(room.node_count for room in free),
+    )
 
 
-async def _free_gpus(session: AsyncSession, capacity: Capacity) -> list[str]:
-    taken = await repository.gpus_taken(session)
-    return [str(number) for number in range(capacity.gpus) if str(number) not in taken]
+async def _add_nodes(session: AsyncSession, cluster: Cluster, places: Sequence[Place]) -> None:
+    used = {node.index for node in await repository.nodes(session, cluster.id)}
+    free = (index for index in range(len(used) + len(places)) if index not in used)
+    for index, place in zip(free, places, strict=False):
+        session.add(
+            ClusterNode(
+                id=new_id("node"),
+                cluster_id=cluster.id,
+                index=index,
+                host=place.host,
+                cores=place.size.cores,
+                memory_bytes=place.size.memory_bytes,
+                gpus=place.size.gpus,
+                gpu_ids=list(place.gpu_ids),
+            )
+        )
+    await session.flush()
 
 
 def _gang(run: Run) -> Gang:
@@ -168,7 +147,6 @@ def _show(cluster: Cluster, decision: Plan, node_count: int) -> None:
     if cluster.allocation_state != state:
         cluster.allocation_state = state
         cluster.allocation_state_at = func.clock_timestamp()
-    cluster.errors = []
     cluster.target_node_count = decision.target_node_count
 
 

@@ -1,12 +1,13 @@
 """Moves a run towards its end: one class, one method per phase of its life."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import cast
 
 import structlog
 from sqlalchemy import Table
 
-from app.providers.base import NotYetRemoved, ProviderError
+from app.providers.base import HostLost, NotYetRemoved, ProviderError
 from app.runs import attempts, finalizing
 from app.runs.decide import NODE_LOST, NodeView, Outcome, is_tried_again, outcome
 from app.runs.states import TERMINAL, BlockerCode, Status
@@ -39,8 +40,8 @@ class RunReconciler:
         self._database = context.database
         self._provider = context.provider
         self._preparation = Preparation(context)
-        self._launch = Launch(context)
         self._health = RunHealth(context)
+        self._launch = Launch(context, self._health)
         self._steps: dict[Status, Step] = {
             Status.STARTING: self._start,
             Status.PREPARING: self._preparation.prepare,
@@ -147,11 +148,12 @@ class RunReconciler:
             nodes = list(await attempts.nodes_of(session, run.id, run.attempt))
             waiting_seconds = await finalizing.seconds_in_state(session, run.id)
         views, _ = await self._health.look([node for node in nodes if not node.removed])
-        is_over = all(v.state in _FINISHED or v.is_alive is False for v in views)
+        is_over = all(v.state in _FINISHED or v.is_alive is False or v.host_trouble for v in views)
         if not is_over and waiting_seconds < _STOP_DEADLINE_SECONDS:
             for node in nodes:
                 if node.state not in _FINISHED:
-                    await self._provider.stop(node.name)
+                    with suppress(HostLost):
+                        await self._provider.stop(node.name, host=node.host)
             return _WATCH_SECONDS
         return await self._finish(guard, run, views)
 
@@ -165,9 +167,12 @@ class RunReconciler:
             nodes = [n for n in await attempts.nodes_of(session, run.id) if not n.removed]
         for node in nodes:
             try:
-                await self._provider.remove(node.name)
+                await self._provider.remove(node.name, host=node.host)
             except NotYetRemoved:
                 return False
+            except HostLost as error:
+                # Nobody owns what is left there; it is collected when the host is back.
+                _log.warning("node_abandoned", node=node.name, error=str(error))
             async with self._database.session() as session:
                 await guard.check(session)
                 row = await session.get_one(RunNode, node.name)

@@ -4,9 +4,15 @@ import structlog
 
 from app.kernel.clock import utc_now
 from app.metrics import repository as metrics
-from app.providers.base import ProviderError
+from app.providers.base import HostLost, ProviderError
 from app.runs import attempts, finalizing, gang
-from app.runs.decide import NodeView, hung_nodes, lost_nodes, silent_nodes
+from app.runs.decide import (
+    NodeView,
+    hung_nodes,
+    lost_nodes,
+    nodes_of_lost_hosts,
+    silent_nodes,
+)
 from app.runs.silence import Heard, silence
 from app.runs.states import Status
 from app.runs.transitions import add_event, lock_run, transition
@@ -36,9 +42,12 @@ class RunHealth:
         trouble: ProviderError | None = None
         for node in nodes:
             is_alive: bool | None = None
+            host_trouble = ""
             if node.state not in _FINISHED:
                 try:
-                    is_alive = await self._provider.is_alive(node.name)
+                    is_alive = await self._provider.is_alive(node.name, host=node.host)
+                except HostLost as error:
+                    host_trouble = str(error)
                 except ProviderError as error:
                     trouble = error
             async with self._database.session() as session:
@@ -49,6 +58,7 @@ class RunHealth:
                 is_alive=is_alive,
                 heartbeat_age_seconds=age,
                 result=node.result,
+                host_trouble=host_trouble,
             )
             views.append(view)
         return views, trouble
@@ -78,14 +88,19 @@ class RunHealth:
     async def has_lost(self, guard: Guard, run: Run, views: list[NodeView]) -> bool:
         """Whether nodes went away or hang: then the attempt is over, and its rows say so."""
         if lost := lost_nodes(views):
-            await self._lose(guard, run, lost, "went away")
+            await self.lose(guard, run, lost, "went away")
+            return True
+        timeout = self._settings.heartbeat_timeout_seconds
+        if gone := nodes_of_lost_hosts(views, timeout_seconds=timeout):
+            troubles = {view.host_trouble for view in views if view.index in gone}
+            await self.lose(guard, run, gone, f"is lost: {' '.join(sorted(troubles))}")
             return True
         limit = self._settings.lost_after_seconds
-        if not silent_nodes(views, timeout_seconds=self._settings.heartbeat_timeout_seconds):
+        if not silent_nodes(views, timeout_seconds=timeout):
             return False
         open_seconds = await self._door.open_seconds()
         if hung := hung_nodes(views, timeout_seconds=limit, could_report_seconds=open_seconds):
-            await self._lose(guard, run, hung, f"sent no heartbeat for {limit:g} s")
+            await self.lose(guard, run, hung, f"sent no heartbeat for {limit:g} s")
             return True
         return False
 
@@ -135,7 +150,7 @@ class RunHealth:
             add_event(session, run, kind="silent", actor=_ACTOR, reason=error["message"])
         _log.warning("run_hangs", run_id=run.id)
 
-    async def _lose(self, guard: Guard, run: Run, lost: list[int], what: str) -> None:
+    async def lose(self, guard: Guard, run: Run, lost: list[int], what: str) -> None:
         """Nodes are lost: the others cannot go on without them, the attempt ends as a whole."""
         message = f"The runner of {_names(lost)} {what}."
         async with self._database.session() as session:
@@ -149,8 +164,13 @@ class RunHealth:
                 node.state = node.state if node.state in _FINISHED else "Lost"
             attempt = await attempts.current(session, run)
             if attempt is not None:
-                error = {"code": "node_lost", "message": message, "node": f"node {lost[0]}"}
-                attempt.error = error | {"ended_at": utc_now().isoformat()}
+                attempt.error = {
+                    "code": "node_lost",
+                    "message": message,
+                    "node": f"node {lost[0]}",
+                    "host": next(row.host for row in rows if row.node_index == lost[0]),
+                    "ended_at": utc_now().isoformat(),
+                }
             if run.status in (Status.QUEUED, Status.RUNNING, Status.FINALIZING):
                 transition(session, run, Status.NOT_RESPONDING, actor=_ACTOR, reason=message)
         _log.warning("node_lost", run_id=run.id, nodes=lost, what=what)

@@ -76,20 +76,24 @@ async def node_state_counts(session: AsyncSession, cluster_id: str) -> dict[str,
     return {state: count for state, count in counts}  # noqa: C416  (a row is no tuple to mypy)
 
 
-async def handed_out(session: AsyncSession) -> tuple[float, int]:
-    """Cores and bytes of memory that all nodes of all clusters hold."""
+async def handed_out(session: AsyncSession) -> dict[str, tuple[float, int]]:
+    """Cores and bytes of memory that the nodes of all clusters hold, by host."""
     statement = select(
-        func.coalesce(func.sum(ClusterNode.cores), 0.0),
-        func.coalesce(func.sum(ClusterNode.memory_bytes), 0),
+        ClusterNode.host, func.sum(ClusterNode.cores), func.sum(ClusterNode.memory_bytes)
+    ).group_by(ClusterNode.host)
+    rows = await session.execute(statement)
+    return {host: (float(cores), int(memory_bytes)) for host, cores, memory_bytes in rows}
+
+
+async def gpus_taken(session: AsyncSession) -> dict[str, set[str]]:
+    """Which GPUs nodes of clusters hold, by host."""
+    held = await session.execute(
+        select(ClusterNode.host, ClusterNode.gpu_ids).where(ClusterNode.gpus > 0)
     )
-    cores, memory_bytes = (await session.execute(statement)).one()
-    return float(cores), int(memory_bytes)
-
-
-async def gpus_taken(session: AsyncSession) -> set[str]:
-    """Which of the host's GPUs nodes of clusters hold."""
-    held = await session.scalars(select(ClusterNode.gpu_ids).where(ClusterNode.gpus > 0))
-    return {gpu for gpus in held for gpu in gpus}
+    taken: dict[str, set[str]] = {}
+    for host, gpus in held:
+        taken.setdefault(host, set()).update(gpus)
+    return taken
 
 
 async def has_unfinished_runs(session: AsyncSession, cluster_id: str) -> bool:

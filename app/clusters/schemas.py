@@ -92,6 +92,7 @@ class ClusterNodeRead(BaseModel):
     index: int
     state: str
     run_id: str | None
+    host: str = Field(description="One of GET /v1/hosts")
     cores: float
     memory_bytes: int
     gpus: int

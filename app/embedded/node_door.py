@@ -4,12 +4,14 @@ Containers cannot reach the loopback address of their host. The one they can rea
 engine's bridge; the API listens there too, and nowhere else: not on all addresses.
 """
 
+import ipaddress
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 from app.embedded.claims import listen
 from app.embedded.errors import EmbeddedError
@@ -25,17 +27,27 @@ def node_door(host: str, port: int) -> Iterator[socket.socket | None]:
     Raises:
         EmbeddedError: the engine does not answer, or the address cannot be used.
     """
-    wants_containers = os.environ.get("TRAINWRIGHT_PROVIDER") == "docker"
-    is_told = bool(os.environ.get("TRAINWRIGHT_NODE_URL"))
-    if not wants_containers or is_told:
+    if os.environ.get("TRAINWRIGHT_PROVIDER") != "docker":
         yield None
         return
-    address = _gateway()
-    if host in ("0.0.0.0", address):  # noqa: S104 - somebody else's choice, compared only
+    told = os.environ.get("TRAINWRIGHT_NODE_URL", "")
+    address = _own_address(told, port) if told else _gateway()
+    if address is None or host in ("0.0.0.0", address):  # noqa: S104 - compared only
         yield None
         return
     with listen(address, port) as listener:
         yield listener
+
+
+def _own_address(url: str, port: int) -> str | None:
+    """The address of a URL under which nodes reach this very server, if it is one of ours."""
+    parts = urlsplit(url)
+    try:
+        address = str(ipaddress.ip_address(parts.hostname or ""))
+        with socket.create_server((address, 0)):
+            return address if (parts.scheme, parts.port or 80) == ("http", port) else None
+    except (ValueError, OSError):
+        return None  # a name, or another machine: somebody else passes it on to us
 
 
 def _gateway() -> str:

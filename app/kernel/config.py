@@ -21,6 +21,7 @@ class Settings(BaseSettings):
     Lists and tables are written as JSON, e.g. ``TRAINWRIGHT_FETCH_ALLOW='["127.0.0.1:8000"]'``.
     """
 
+    # A complaint about one setting must not show the others: passwords are among them.
     model_config = SettingsConfigDict(
         env_prefix="TRAINWRIGHT_", extra="ignore", hide_input_in_errors=True
     )
@@ -62,6 +63,13 @@ class Settings(BaseSettings):
     """Where nodes live: as processes of this machine, or as containers of an engine."""
     docker_url: str = "unix:///var/run/docker.sock"
     """Address of the Docker engine; only workers speak to it."""
+    docker_engines: dict[str, str] = {}
+    """Engines that nodes of runs live on, by their name in the swarm whose manager is docker_url;
+    empty: that one engine, without a swarm."""
+    docker_tls_folder: Path | None = None
+    """ca.pem, cert.pem and key.pem for docker_engines; None: they are not guarded."""
+    docker_overlay_encrypted: bool = False
+    """Whether what nodes on several engines tell each other is encrypted."""
     base_images: dict[str, str] = {"default": "python:{python_version}-slim-bookworm"}
     """What images start from, by framework, GPU and Python: see docs/images.md."""
     allowed_base_images: list[str] = []
@@ -88,6 +96,8 @@ class Settings(BaseSettings):
     """How many GPUs the engine's machine has; engines do not tell."""
     node_url: str = ""
     """Address of the API as nodes reach it; empty: the public one."""
+    host_check_seconds: float = 5.0
+    """How often a worker looks which hosts take nodes."""
     leak_check_seconds: float = 30.0
     """How often a worker looks for nodes and networks that nobody owns."""
     leak_grace_seconds: float = 300.0
@@ -120,6 +130,20 @@ class Settings(BaseSettings):
             self.database_url = with_password(self.database_url, self.database_password_file)
         if self.broker_password_file is not None:
             self.broker_url = with_password(self.broker_url, self.broker_password_file)
+        return self
+
+    @model_validator(mode="after")
+    def _engines_have_what_they_need(self) -> Self:
+        if not self.docker_engines:
+            return self
+        if self.provider != "docker":
+            raise ValueError("DOCKER_ENGINES needs PROVIDER=docker")
+        if not self.image_registry:
+            raise ValueError("DOCKER_ENGINES needs IMAGE_REGISTRY: engines pull images from there")
+        if not self.node_url:
+            raise ValueError("DOCKER_ENGINES needs NODE_URL: the API as all engines reach it")
+        if "local" in self.docker_engines:
+            raise ValueError("DOCKER_ENGINES: 'local' means the engine of DOCKER_URL")
         return self
 
     @property

@@ -46,6 +46,10 @@ async def begin(session: AsyncSession, *, run_id: str, cluster_node_ids: Sequenc
     run.attempt += 1
     session.add(Attempt(run_id=run.id, number=run.attempt))
     await session.flush()
+    places = await session.execute(
+        select(ClusterNode.id, ClusterNode.host).where(ClusterNode.id.in_(cluster_node_ids))
+    )
+    hosts: dict[str, str] = {node_id: host for node_id, host in places}  # noqa: C416
     for index, cluster_node_id in enumerate(cluster_node_ids):
         session.add(
             RunNode(
@@ -54,6 +58,7 @@ async def begin(session: AsyncSession, *, run_id: str, cluster_node_ids: Sequenc
                 attempt=run.attempt,
                 node_index=index,
                 cluster_node_id=cluster_node_id,
+                host=hosts[cluster_node_id],
             )
         )
     await session.execute(

@@ -19,6 +19,7 @@ class NodeView:
         is_alive: whether the provider sees it; None when nobody asked.
         heartbeat_age_seconds: since the last heartbeat; None before the first.
         result: what the runner reported at the end.
+        host_trouble: why its host is down, as those say who watch it; empty: it is not.
     """
 
     index: int
@@ -26,6 +27,7 @@ class NodeView:
     is_alive: bool | None
     heartbeat_age_seconds: float | None
     result: dict[str, Any] | None
+    host_trouble: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,18 @@ def silent_nodes(nodes: Sequence[NodeView], *, timeout_seconds: float) -> list[i
         if node.state not in FINISHED_STATES
         and node.heartbeat_age_seconds is not None
         and node.heartbeat_age_seconds > timeout_seconds
+    ]
+
+
+def nodes_of_lost_hosts(nodes: Sequence[NodeView], *, timeout_seconds: float) -> list[int]:
+    """Indices of nodes whose hosts are down, and which are silent themselves for too long."""
+    silent = silent_nodes(nodes, timeout_seconds=timeout_seconds)
+    return [
+        node.index
+        for node in nodes
+        if node.host_trouble
+        and node.state not in FINISHED_STATES
+        and (node.index in silent or node.heartbeat_age_seconds is None)
     ]
 
 

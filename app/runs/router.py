@@ -131,9 +131,8 @@ async def delete_run(run: RunDep, session: SessionDep, _: UserAccess) -> None:
 
 @router.get("/{run_id}/attempts")
 async def list_run_attempts(run: RunDep, session: SessionDep) -> Page[AttemptRead]:
-    """The tries at executing the run, in order."""
-    rows = await repository.list_attempts(session, run.id)
-    return Page(items=[AttemptRead.model_validate(row) for row in rows])
+    """The tries at executing the run, in order, and where their nodes are or were."""
+    return Page(items=await service.read_attempts(session, run.id))
 
 
 def _etag(run: Run) -> str:

@@ -148,6 +148,7 @@ class RunError(BaseModel):
     rank: int | None = None
     role: str | None = None
     node: str | None = None
+    host: str | None = Field(default=None, description="With the code node_lost: where it was")
     exit_code: int | None = None
     ended_at: datetime | None = None
     signal: str | None = None
@@ -157,16 +158,29 @@ class RunError(BaseModel):
     )
 
 
-class AttemptRead(BaseModel):
-    """One try at executing the run."""
+class AttemptNodeRead(BaseModel):
+    """A node of an attempt."""
 
     model_config = ConfigDict(from_attributes=True)
+
+    name: str
+    node_index: int
+    host: str = Field(description="One of GET /v1/hosts")
+    state: str = Field(
+        description="Assigned, Launched, Ready, Running, Exited, Finished, Failed or Lost"
+    )
+    address: str | None = Field(description="Where the other nodes reach it, once it is ready")
+
+
+class AttemptRead(BaseModel):
+    """One try at executing the run."""
 
     number: int
     created_at: datetime
     ended_at: datetime | None
     outcome: str
     error: RunError | None
+    nodes: list[AttemptNodeRead]
 
 
 class InputDataset(BaseModel):

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.blobs import repository as blobs
 from app.kernel.wake import wake
 from app.logs import repository as logs
-from app.runs import repository
+from app.runs import attempts, repository
 from app.runs.errors import (
     AttemptSuperseded,
     FileImmutable,
@@ -16,7 +16,15 @@ from app.runs.errors import (
     RunFinished,
     RunNotOver,
 )
-from app.runs.schemas import Blocker, InputDataset, RunError, RunRead, RunUpdate
+from app.runs.schemas import (
+    AttemptNodeRead,
+    AttemptRead,
+    Blocker,
+    InputDataset,
+    RunError,
+    RunRead,
+    RunUpdate,
+)
 from app.runs.states import TERMINAL, Status
 from app.runs.transitions import add_event, lock_run, transition
 from app.storage.writer import StoredObject
@@ -32,6 +40,22 @@ async def read_all(session: AsyncSession, runs: Sequence[Run]) -> list[RunRead]:
 async def read(session: AsyncSession, run: Run) -> RunRead:
     """A run as the API shows it."""
     return (await read_all(session, [run]))[0]
+
+
+async def read_attempts(session: AsyncSession, run_id: str) -> list[AttemptRead]:
+    """The tries at executing a run, with their nodes."""
+    nodes = await attempts.nodes_of(session, run_id)
+    return [
+        AttemptRead(
+            number=row.number,
+            created_at=row.created_at,
+            ended_at=row.ended_at,
+            outcome=row.outcome,
+            error=RunError.model_validate(row.error) if row.error else None,
+            nodes=[AttemptNodeRead.model_validate(n) for n in nodes if n.attempt == row.number],
+        )
+        for row in await repository.list_attempts(session, run_id)
+    ]
 
 
 async def cancel(session: AsyncSession, run: Run, *, actor: str) -> Run:

@@ -3,6 +3,8 @@
 A pure function of the snapshot. The head of the queue is never overtaken, so no run starves.
 """
 
+from dataclasses import replace
+
 from app.scheduling.types import Gang, Node, Plan, Reason, Snapshot, Waiting
 
 
@@ -12,6 +14,9 @@ def plan(snapshot: Snapshot) -> Plan:
     Args:
         snapshot: the cluster now; the same snapshot gives the same plan.
     """
+    # An idle node whose host takes no work is as good as gone already.
+    doomed = [n.id for n in snapshot.nodes if n.is_idle and not n.is_usable]
+    snapshot = replace(snapshot, nodes=tuple(n for n in snapshot.nodes if n.id not in doomed))
     idle = sorted((n for n in snapshot.nodes if n.is_idle), key=lambda n: n.index)
     busy_count = len(snapshot.nodes) - len(idle)
     placed, waiting, needed = _place(snapshot, idle)
@@ -24,7 +29,7 @@ def plan(snapshot: Snapshot) -> Plan:
         placed=placed,
         waiting=waiting,
         add_node_count=min(missing, snapshot.addable_node_count),
-        remove_node_ids=tuple(removable),
+        remove_node_ids=(*doomed, *removable),
         target_node_count=max(desired, len(snapshot.nodes) - len(removable)),
     )
 

@@ -22,12 +22,14 @@ class Node:
         index: its number within the cluster.
         is_idle: whether it can be given work now.
         idle_seconds: how long it has been idle.
+        is_usable: whether its host takes work; an idle node elsewhere goes.
     """
 
     id: str
     index: int
     is_idle: bool
     idle_seconds: float = 0.0
+    is_usable: bool = True
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,8 @@ class ClusterNode(Timestamped, Base):
     state: Mapped[str] = mapped_column(server_default="idle")
     """preparing, idle, running, leaving, unusable or preempted."""
     run_id: Mapped[str | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"))
+    host: Mapped[str] = mapped_column(server_default="local")
+    """The machine that it is a part of."""
     cores: Mapped[float]
     memory_bytes: Mapped[int]
     gpus: Mapped[int] = mapped_column(server_default="0")

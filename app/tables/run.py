@@ -108,6 +108,8 @@ class RunNode(Base):
     cluster_node_id: Mapped[str | None] = mapped_column(
         ForeignKey("cluster_nodes.id", ondelete="SET NULL")
     )
+    host: Mapped[str] = mapped_column(server_default="local")
+    """The machine that it is on."""
     state: Mapped[str] = mapped_column(server_default="Assigned")
     """Assigned, Launched, Ready, Running, Exited, Finished, Failed or Lost."""
     removed: Mapped[bool] = mapped_column(server_default="false")

@@ -87,14 +87,15 @@ class World:
 
 @pytest.fixture
 async def world(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[World]:
-    async with _world(tmp_path, postgres_url, broker_url, gpus=0) as world:
+    async with fake_world(tmp_path, postgres_url, broker_url, gpus=0) as world:
         yield world
 
 
 @asynccontextmanager
-async def _world(
-    tmp_path: Path, postgres_url: str, broker_url: str, *, gpus: int
+async def fake_world(
+    tmp_path: Path, postgres_url: str, broker_url: str, *, gpus: int, **settings: Any
 ) -> AsyncIterator[World]:
+    """An installation on a fake provider with so many GPUs."""
     # Other tests' clusters are in the same database: there must be room beside them.
     fake = FakeProvider(capacity=Capacity(cores=1e6, memory_bytes=2**60, gpus=gpus))
 
@@ -109,7 +110,9 @@ async def _world(
         )
         return [ClusterReconciler(context), RunReconciler(context)]
 
-    async with live_api(tmp_path, postgres_url, broker_url, reconcilers=reconcilers) as api:
+    async with live_api(
+        tmp_path, postgres_url, broker_url, reconcilers=reconcilers, **settings
+    ) as api:
         yield World(api, fake)
 
 
@@ -233,7 +236,7 @@ async def test_a_lost_node_begins_another_attempt(world: World) -> None:
 
 
 async def test_no_two_nodes_share_a_gpu(tmp_path: Path, postgres_url: str, broker_url: str) -> None:
-    async with _world(tmp_path, postgres_url, broker_url, gpus=3) as world:
+    async with fake_world(tmp_path, postgres_url, broker_url, gpus=3) as world:
         runs = await asyncio.gather(*(world.submit(vm_size="STANDARD_NC6") for _ in range(4)))
 
         def given() -> list[str]:

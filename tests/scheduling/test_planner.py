@@ -117,3 +117,26 @@ def test_idle_nodes_go_after_their_time_down_to_the_minimum() -> None:
 def test_a_young_idle_node_stays() -> None:
     nodes = (Node("n0", 0, is_idle=True, idle_seconds=20.0),)
     assert plan(Snapshot(nodes, (), 0, 4, 120.0, 4)).remove_node_ids == ()
+
+
+def test_idle_nodes_of_a_host_that_takes_no_work_go_and_others_are_made() -> None:
+    nodes = (
+        Node("n0", 0, is_idle=True, is_usable=False),
+        Node("n1", 1, is_idle=False, is_usable=False),
+        Node("n2", 2, is_idle=True),
+    )
+    queue = (Gang("r1", 2, (1.0, "r1")),)
+
+    decision = plan(Snapshot(nodes, queue, 2, 3, 120.0, 5))
+
+    assert decision.placed == {}
+    assert decision.remove_node_ids == ("n0",)
+    assert decision.add_node_count == 1
+
+
+def test_a_cluster_at_its_minimum_moves_away_from_such_a_host() -> None:
+    nodes = (Node("n0", 0, is_idle=True, is_usable=False),)
+
+    decision = plan(Snapshot(nodes, (), 1, 1, 120.0, 1))
+
+    assert (decision.remove_node_ids, decision.add_node_count) == (("n0",), 1)

@@ -1,5 +1,6 @@
 """What goes wrong at the fake provider, and when: a script that a test writes."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -46,6 +47,8 @@ class Faults:
     """The script: of the faults that fit a call, the first that is not over happens."""
 
     def __init__(self, script: Sequence[Fault] = ()) -> None:
+        self.calls: Counter[Verb] = Counter()
+        """How often each verb was called."""
         self._script: list[tuple[Fault, int | None]] = []
         self.add(*script)
 
@@ -59,6 +62,7 @@ class Faults:
 
     def take(self, verb: Verb, node: str) -> Fault | None:
         """The fault of this call, which is thereby used up once."""
+        self.calls[verb] += 1
         for place, (fault, left) in enumerate(self._script):
             if fault.verb == verb and fnmatchcase(node, fault.node):
                 if left == 1:

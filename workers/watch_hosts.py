@@ -1,0 +1,70 @@
+"""Writes down which hosts there are, and lets clusters know when one comes or goes."""
+
+import asyncio
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.hosts import repository
+from app.kernel.db import Database
+from app.kernel.wake import wake
+from app.providers.base import Provider, ProviderError
+from app.tables.cluster import Cluster
+
+_log = structlog.get_logger(__name__)
+
+
+class HostWatcher:
+    """Looks again and again; several workers may do so at once."""
+
+    def __init__(self, database: Database, provider: Provider, *, every_seconds: float) -> None:
+        """Make the watcher.
+
+        Args:
+            database: where hosts are written down.
+            provider: where to look.
+            every_seconds: how often.
+        """
+        self._database = database
+        self._provider = provider
+        self._every_seconds = every_seconds
+
+    async def run_forever(self) -> None:
+        """Look, wait, look again; an outage only delays it."""
+        while True:
+            try:
+                await self.look()
+            except (ProviderError, SQLAlchemyError) as error:
+                _log.warning("hosts_not_looked_for", error=str(error).splitlines()[0])
+            await asyncio.sleep(self._every_seconds)
+
+    async def look(self) -> None:
+        """Look once.
+
+        Raises:
+            ProviderError: the provider cannot be asked.
+        """
+        hosts = await self._provider.hosts()
+        seen = [
+            {
+                "name": host.name,
+                "provider": self._provider.name,
+                "state": str(host.state),
+                "detail": host.detail,
+                "address": host.address,
+                "cores": host.capacity.cores,
+                "memory_bytes": host.capacity.memory_bytes,
+                "gpus": host.capacity.gpus,
+                "labels": dict(host.labels),
+            }
+            for host in hosts
+        ]
+        async with self._database.session() as session:
+            before = await repository.states(session)
+            await repository.write(session, seen)
+            now = {host.name: str(host.state) for host in hosts}
+            if before and before != now:
+                _log.warning("hosts_changed", before=before, now=now)
+                for cluster_id in await session.scalars(select(Cluster.id)):
+                    await wake(session, Cluster, cluster_id)
