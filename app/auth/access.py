@@ -7,21 +7,37 @@ from fastapi import Depends, Request
 from app.auth.principal import Principal
 from app.kernel.errors import Forbidden
 
+# Asynchronous though they wait for nothing: others would go through a pool of threads, each.
 
-def _principal(request: Request) -> Principal:
+
+async def _principal(request: Request) -> Principal:
+    return principal_of(request)
+
+
+def principal_of(request: Request) -> Principal:
+    """Who sends this request; the middleware has found out."""
     principal: Principal = request.scope["principal"]
     return principal
 
 
-def _user(request: Request) -> Principal:
-    principal = _principal(request)
+async def _user(request: Request) -> Principal:
+    principal = principal_of(request)
     if principal.kind != "user":
         raise Forbidden(f"A {principal.kind} token may not do this; use an API token.")
     return principal
 
 
-def _user_or_run(request: Request) -> Principal:
-    principal = _principal(request)
+async def _user_or_run(request: Request) -> Principal:
+    return user_or_run(request)
+
+
+def user_or_run(request: Request) -> Principal:
+    """The user or the run that sends this request; a run may speak of itself only.
+
+    Raises:
+        Forbidden: it is somebody else.
+    """
+    principal = principal_of(request)
     if principal.kind not in ("user", "run"):
         raise Forbidden(f"A {principal.kind} token may not do this; use an API token.")
     run_id = request.path_params.get("run_id")
@@ -30,8 +46,8 @@ def _user_or_run(request: Request) -> Principal:
     return principal
 
 
-def _node(request: Request) -> Principal:
-    principal = _principal(request)
+async def _node(request: Request) -> Principal:
+    principal = principal_of(request)
     if principal.kind != "node":
         raise Forbidden("Only a node may call this.")
     return principal

@@ -50,8 +50,7 @@ class Authentication:
         state = scope["app"].state
         database: Database = state.database
         signer: Signer = state.signer
-        async with database.session() as session:
-            return await authenticate(session, signer, credential)
+        return await authenticate(database, signer, credential)
 
 
 def _credential(header: str) -> str:

@@ -1,21 +1,22 @@
 """Queries about tokens."""
 
 from sqlalchemy import func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.kernel.errors import NotFound
 from app.kernel.pagination import PageQuery, fetch_page
 from app.tables.token import Token
 
 
-async def find_valid(session: AsyncSession, secret_sha256: str) -> Token | None:
-    """The token with this hash, unless revoked or expired (database time)."""
-    statement = select(Token).where(
+async def find_valid(connection: AsyncConnection, secret_sha256: str) -> tuple[str, str] | None:
+    """Id and name of the token with this hash, unless revoked or expired (database time)."""
+    statement = select(Token.id, Token.name).where(
         Token.secret_sha256 == secret_sha256,
         Token.revoked_at.is_(None),
         or_(Token.expires_at.is_(None), Token.expires_at > func.clock_timestamp()),
     )
-    return (await session.execute(statement)).scalar_one_or_none()
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else (row.id, row.name)
 
 
 async def has_any(session: AsyncSession) -> bool:

@@ -11,6 +11,7 @@ from app.auth import repository
 from app.auth.principal import Principal
 from app.auth.signing import Signer
 from app.kernel.clock import utc_now
+from app.kernel.db import Database
 from app.kernel.errors import Unauthorized
 from app.kernel.ids import new_id
 from app.tables.token import Token
@@ -61,11 +62,11 @@ async def create_first_token(session: AsyncSession) -> str | None:
     return secret
 
 
-async def authenticate(session: AsyncSession, signer: Signer, credential: str) -> Principal:
+async def authenticate(database: Database, signer: Signer, credential: str) -> Principal:
     """Find out who holds a credential.
 
     Args:
-        session: a transaction to read in.
+        database: where API tokens are.
         signer: checks the tokens of runs and nodes.
         credential: what came after ``Bearer``.
 
@@ -76,7 +77,8 @@ async def authenticate(session: AsyncSession, signer: Signer, credential: str) -
         return Principal(kind="deployment", id=credential, name="deployment key")
     if not credential.startswith(TOKEN_PREFIX):
         return signer.verify(credential)
-    row = await repository.find_valid(session, hash_secret(credential))
-    if row is None:
+    async with database.single() as connection:
+        found = await repository.find_valid(connection, hash_secret(credential))
+    if found is None:
         raise Unauthorized("This token is not valid: unknown, revoked or expired.")
-    return Principal(kind="user", id=row.id, name=row.name)
+    return Principal(kind="user", id=found[0], name=found[1])

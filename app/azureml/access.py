@@ -27,7 +27,7 @@ SCOPE = (
 """How the package names a workspace in the path of every call."""
 
 
-def _workspace(
+async def _workspace(
     workspace: WorkspaceDep, subscription_id: str, resource_group: str, principal: AnyAccess
 ) -> Workspace:
     if principal.kind not in ("user", "run"):

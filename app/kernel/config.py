@@ -193,7 +193,7 @@ def get_settings() -> Settings:
     return Settings()
 
 
-def _request_settings(request: Request) -> Settings:
+async def _request_settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 

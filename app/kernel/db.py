@@ -5,7 +5,12 @@ from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import Depends, Request
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import (
+    AsyncConnection,
+    AsyncSession,
+    async_sessionmaker,
+    create_async_engine,
+)
 
 from app.kernel.config import Settings
 from app.kernel.hints import HintSender, collected_hints, discard_hints
@@ -23,6 +28,7 @@ class Database:
             pool_pre_ping=False,
             connect_args={"connect_timeout": 5},
         )
+        self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self._hints = hints
 
@@ -42,12 +48,18 @@ class Database:
             hints = collected_hints(session)
         self._hints.send(hints)
 
+    @asynccontextmanager
+    async def single(self) -> AsyncIterator[AsyncConnection]:
+        """A connection on which each statement is a transaction of its own: one round trip."""
+        async with self._single.connect() as connection:
+            yield connection
+
     async def close(self) -> None:
         """Close all connections."""
         await self.engine.dispose()
 
 
-def get_database(request: Request) -> Database:
+async def get_database(request: Request) -> Database:
     """The database of the application that serves this request."""
     database: Database = request.app.state.database
     return database

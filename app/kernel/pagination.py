@@ -28,7 +28,7 @@ class PageQuery(BaseModel):
     page_token: str
 
 
-def _page_query(
+async def _page_query(
     page_size: Annotated[
         int, Query(ge=1, description=f"At most so many; over {MAX_PAGE_SIZE} is cut down")
     ] = 100,

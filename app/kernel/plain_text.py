@@ -14,6 +14,9 @@ from app.kernel.errors import invalid_field
 
 _UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
 _DEEPEST = 100
+_TEXT = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_PAIR = re.compile(rb"\[\]|\{\}")
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _SHOWN_PARTS = 4
 _MESSAGE = "A text may hold neither the NUL character nor half a surrogate pair."
 
@@ -45,8 +48,7 @@ async def refuse_unkeepable_bodies(request: Request) -> None:
     if not isinstance(route, APIRoute) or route.body_field is None or not _is_json(request):
         return
     body = await request.body()
-    brackets = body.count(b"[") + body.count(b"{")
-    if b"\\u" not in body and brackets <= _DEEPEST:
+    if b"\\u" not in body and not _may_be_deep(body):
         # Raw control characters are no JSON; so there is nothing to be found.
         return
     for pointer, depth, text in _texts(await request.json()):
@@ -55,6 +57,19 @@ async def refuse_unkeepable_bodies(request: Request) -> None:
             top = "/".join(pointer.split("/")[:_SHOWN_PARTS])
             raise invalid_field(top, "nested_too_deep", message)
         _check(pointer, text)
+
+
+def _may_be_deep(body: bytes) -> bool:
+    """Whether a JSON text may be nested over the limit, found out without reading it in Python."""
+    if body.count(b"[") + body.count(b"{") <= _DEEPEST:
+        return False
+    brackets = _TEXT.sub(b"", body).translate(None, _NO_BRACKETS)
+    for _ in range(_DEEPEST):
+        # Each pass takes the innermost level away.
+        brackets = _PAIR.sub(b"", brackets)
+        if not brackets:
+            return False
+    return True
 
 
 def _check(pointer: str, text: str) -> None:

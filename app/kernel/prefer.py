@@ -10,7 +10,7 @@ MAX_SECONDS = 600.0
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?", re.IGNORECASE)
 
 
-def _prefer_wait(
+async def _prefer_wait(
     prefer: Annotated[
         str, Header(description="wait=SECONDS: answer earlier, at the latest then")
     ] = "",

@@ -78,7 +78,7 @@ class LineQuery:
         return self != LineQuery()
 
 
-def _line_query(
+async def _line_query(
     node: Annotated[
         int | None, Query(ge=0, le=MAX_INTEGER, description="Only what this node's processes print")
     ] = None,

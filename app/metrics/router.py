@@ -5,6 +5,7 @@ from tempfile import NamedTemporaryFile
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
+from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, StreamingResponse
 from pydantic import AwareDatetime
 from starlette.background import BackgroundTask
@@ -12,6 +13,7 @@ from starlette.background import BackgroundTask
 from app.auth.access import UserAccess, UserOrRunAccess
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.names import WORKSPACE_PATTERN
 from app.kernel.orm import MAX_INTEGER
 from app.metrics import export, service
 from app.metrics.plots import FEWEST_POINTS
@@ -23,9 +25,7 @@ from app.metrics.schemas import (
     MetricList,
     MetricSummaryList,
 )
-from app.runs.access import DetachedRunDep, RunDep
-from app.runs.errors import RunFinished
-from app.runs.states import TERMINAL
+from app.runs.access import DetachedRunDep, RunDep, RunId
 from app.workspaces.access import WorkspaceDep
 
 router = APIRouter(prefix="/v1/workspaces/{workspace}/runs/{run_id}/metrics", tags=["metrics"])
@@ -40,7 +40,7 @@ Step = Annotated[int | None, Query(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 MetricName = Annotated[str, Query(max_length=255)]
 
 
-def _wanted(
+async def _wanted(
     name: Annotated[
         list[MetricName], Query(max_length=100, description="May be given several times")
     ] = [],  # noqa: B006
@@ -136,17 +136,15 @@ async def export_run_metrics(
 
 @router.post("", status_code=201)
 async def log_run_metrics(
-    run: RunDep, body: MetricBatch, session: SessionDep, _: UserOrRunAccess
+    workspace: Annotated[str, PathParameter(pattern=WORKSPACE_PATTERN)],
+    run_id: RunId,
+    body: MetricBatch,
+    database: DatabaseDep,
+    principal: UserOrRunAccess,
 ) -> MetricBatchAccepted:
     """Log values from outside the script's own door; a batch sent again changes nothing."""
-    if run.status in TERMINAL:
-        raise RunFinished(f"The run is {run.status}; nothing more can be logged.")
-    await service.store(
-        session,
-        run_id=run.id,
-        attempt=run.attempt,
-        source=f"client-{body.source}",
-        numbered=list(enumerate(body.values, start=body.first_seq)),
+    await service.store_from_client(
+        database, principal, workspace=workspace, run_id=run_id, batch=body
     )
     return MetricBatchAccepted(next_seq=body.first_seq + len(body.values))
 

@@ -6,12 +6,15 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.auth.principal import Principal
+from app.kernel.db import Database
 from app.metrics import repository
 from app.metrics.plots import thinned
 from app.metrics.repository import Key, Wanted
 from app.metrics.schemas import (
     ComparedRun,
     Comparison,
+    MetricBatch,
     MetricList,
     MetricPoint,
     MetricRead,
@@ -20,8 +23,12 @@ from app.metrics.schemas import (
     MetricSummaryRead,
 )
 from app.metrics.values import point
-from app.metrics.writing import store_points
-from app.runs.errors import RunNotFound
+from app.metrics.writing import store_current, store_points
+from app.runs import repository as runs
+from app.runs.errors import RunFinished, RunNotFound
+from app.runs.states import TERMINAL
+from app.workspaces import repository as workspaces
+from app.workspaces.access import check_workspace
 
 
 async def store(
@@ -53,6 +60,34 @@ async def store(
         namespace=namespace,
         points=[point(seq, record) for seq, record in numbered],
     )
+
+
+async def store_from_client(
+    database: Database, principal: Principal, *, workspace: str, run_id: str, batch: MetricBatch
+) -> None:
+    """Store what a client logs to the current attempt of a run, in one round trip.
+
+    Raises:
+        RunFinished: the run is over.
+        RunNotFound, NotFound: there is no such run or workspace for this caller.
+    """
+    async with database.single() as connection:
+        is_open = await store_current(
+            connection,
+            workspace=workspace,
+            only_workspace_id=principal.workspace_id,
+            run_id=run_id,
+            closed=TERMINAL,
+            source=f"client-{batch.source}",
+            points=[point(seq, value) for seq, value in enumerate(batch.values, batch.first_seq)],
+        )
+    if is_open:
+        return
+    async with database.session() as session:
+        row = await workspaces.get(session, workspace)
+        check_workspace(principal, row)
+        run = await runs.get(session, row.id, run_id)
+    raise RunFinished(f"The run is {run.status}; nothing more can be logged.")
 
 
 async def read(
@@ -103,18 +138,18 @@ async def compare(
     Raises:
         RunNotFound: the workspace has no such run.
     """
-    runs = await repository.current_attempts(session, workspace_id, run_ids)
+    rows = await repository.current_attempts(session, workspace_id, run_ids)
     for run_id in run_ids:
-        if run_id not in runs:
+        if run_id not in rows:
             raise RunNotFound(run_id)
-    keys = [(run_id, runs[run_id].attempt) for run_id in run_ids]
+    keys = [(run_id, rows[run_id].attempt) for run_id in run_ids]
     found = await _read_all(session, keys, wanted, max_points)
     return Comparison(
         items=[
             ComparedRun(
                 run_id=run_id,
-                display_name=runs[run_id].display_name,
-                status=runs[run_id].status,
+                display_name=rows[run_id].display_name,
+                status=rows[run_id].status,
                 metrics=found[run_id],
             )
             for run_id in run_ids

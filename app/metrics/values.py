@@ -1,6 +1,5 @@
 """Logged values in the form in which they are stored: pure functions."""
 
-import json
 import math
 from datetime import UTC, datetime
 from typing import Any
@@ -23,10 +22,21 @@ def point(seq: int, record: MetricRecord) -> Point:
     """
     time = record.time
     logged_at = utc_now() if time is None else datetime.fromtimestamp(time, UTC)
+    made: Point = {
+        "seq": seq,
+        "name": mended(record.name),
+        "type": record.type,
+        "step": record.step,
+        "epoch": record.epoch,
+        "logged_at": logged_at.isoformat(),
+    }
     number = _finite(record.value) if record.type == "scalar" else None
-    data = None if number is not None else json.dumps({"value": _storable(record.value)})
-    name = mended(record.name)
-    return Point(seq, name, _kind(record), record.step, record.epoch, logged_at, number, data)
+    if number is None:
+        made["data"] = {"value": _storable(record.value)}
+        made["type"] = _kind(record)
+    else:
+        made["value"] = number
+    return made
 
 
 def _kind(record: MetricRecord) -> str:

@@ -7,7 +7,7 @@ from fastapi import Depends, Request
 from app.storage.objects import ObjectStore
 
 
-def _objects(request: Request) -> ObjectStore:
+async def _objects(request: Request) -> ObjectStore:
     objects: ObjectStore = request.app.state.objects
     return objects
 
