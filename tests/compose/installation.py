@@ -10,7 +10,6 @@ from typing import Any
 
 from app.environments.docker_builder import DockerImageBuilder
 from app.environments.image_engine import ImageEngine
-from app.environments.image_push import ImageRegistry
 from app.providers.docker.container import OWNER_LABEL
 from tests import docker_engine
 from tests.compose.stand_ins import name_of
@@ -92,13 +91,12 @@ class Installation:
 
     def remove_images(self) -> None:
         """Remove what its workers built and left in the engine."""
+        builder = DockerImageBuilder(ImageEngine(docker_engine.DOCKER_URL))
         with closing(docker_engine.client()) as engine:
             pushed = engine.images(name=f"{self.registry}/environments")
-        engine_of_images = ImageEngine(docker_engine.DOCKER_URL)
-        registry = ImageRegistry(engine_of_images, f"{self.registry}/environments")
-        builder = DockerImageBuilder(engine_of_images, registry=registry)
-        for name in (tag for image in pushed for tag in image["RepoTags"] or []):
-            builder.remove(name.rpartition(":")[2])
+            for name in [tag for image in pushed for tag in image["RepoTags"] or []]:
+                engine.remove_image(name)
+                builder.remove(name.rpartition(":")[2])
 
 
 def nodes_of(owner_of: str) -> list[str]:
