@@ -137,9 +137,7 @@ def test_a_run_is_made_of_an_image_from_the_registry(
     assert (run["status"], run["error"]) == ("Completed", None), run
     assert "hello from 1000" in text(talk, run_id, "logs")
     assert text(talk, run_id, "files/outputs/model.txt") == "weights"
-    [listed] = talk.get(f"{WORKSPACE}/images")["items"]
-    image = talk.get(f"{WORKSPACE}/images/{listed['hash']}")
-    assert image["reference"].startswith(f"{installation.registry}/environments@sha256:")
+    assert run["image_reference"].startswith(f"{installation.registry}/environments@sha256:")
     await_that(lambda: not nodes_of(_owner(installation)), "nodes are left")
 
 
