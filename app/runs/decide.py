@@ -173,12 +173,13 @@ def _process_failure(node: NodeView, process: dict[str, Any]) -> dict[str, Any]:
     signal = process.get("signal")
     how = f"was ended by {signal}" if signal else f"exited with code {process.get('exit_code')}"
     lines = process.get("last_lines") or []
+    said = next((line for line in reversed(lines) if line.strip()), None)
     role, index = process.get("role"), process.get("role_index")
     who = "The script" if index is None else f"{role} {index} on node {node.index}"
     is_oom = bool(process.get("oom"))
     return {
         "code": "out_of_memory" if is_oom else "process_failed",
-        "message": f"{who} {how}" + (f": {lines[-1]}" if lines else "."),
+        "message": f"{who} {how}" + (f": {said}" if said else "."),
         "rank": process.get("rank", 0),
         "role": process.get("role", "worker"),
         "ended_at": _moment(process),

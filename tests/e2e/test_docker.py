@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from app.auth.signing import Signer
 from app.environments.docker_builder import DockerImageBuilder
 from app.environments.image_engine import ImageEngine
 from app.providers.docker.container import OWNER_LABEL
@@ -26,6 +27,37 @@ HELLO = """
 import os
 print("uid", os.getuid(), "in", os.getcwd())
 open("outputs/model.txt", "w").write("weights")
+"""
+ALL_MEET = """
+import json, os, socket, time
+config = json.loads(os.environ["TF_CONFIG"])
+workers, own = config["cluster"]["worker"], config["task"]["index"]
+with socket.create_server(("", int(workers[own].split(":")[1])), backlog=9) as server:
+    for place in workers:
+        host, port = place.split(":")
+        for _ in range(200):
+            try:
+                socket.create_connection((host, int(port))).close()
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.05)
+        else:
+            raise SystemExit(f"{place} does not listen")
+    for _ in workers:
+        server.accept()[0].close()
+print("met", len(workers), flush=True)
+if own == 2:
+    time.sleep(1)
+    os.kill(os.getpid(), int(os.environ.get("SIGNAL", "0")))
+elif "SIGNAL" in os.environ:
+    time.sleep(600)
+"""
+TAKES_ALL = "held = [b'x' * (1 << 26) for _ in range(64)]"
+CHILD_TAKES_ALL = f"""
+import subprocess, sys
+child = subprocess.run([sys.executable, "-c", {TAKES_ALL!r}])
+print("the child ended with", child.returncode, flush=True)
+sys.exit(3)
 """
 SLOW = "import time; print('at work', flush=True); time.sleep(600)"
 
@@ -62,12 +94,17 @@ def talk(stack: Stack) -> Iterator[Talk]:
     talk.ask("PUT", f"{WORKSPACE}/clusters/cpu", body=body, expect=(200, 201))
     yield talk
     talk.close()
-    await_that(lambda: not held(), "containers, volumes or networks are left")
+    await_that(lambda: not held(owner(stack)), "containers, volumes or networks are left")
 
 
-def held() -> list[str]:
-    """Whatever of any installation's nodes the engine holds."""
-    ours = {"label": OWNER_LABEL}
+def owner(stack: Stack) -> str:
+    """What this installation writes on everything that it makes."""
+    return Signer.load(stack.data_dir).installation_id
+
+
+def held(installation: str) -> list[str]:
+    """Whatever of an installation's nodes the engine holds; others may be at work on it."""
+    ours = {"label": f"{OWNER_LABEL}={installation}"}
     with closing(docker_engine.client()) as engine:
         containers = [each["Id"] for each in engine.containers(all=True, filters=ours)]
         volumes = [each["Name"] for each in engine.volumes(filters=ours)["Volumes"] or []]
@@ -151,3 +188,46 @@ def test_a_container_is_hardened_and_its_removal_by_hand_is_noticed(talk: Talk) 
     run = await_end(talk, run_id)
     assert run["status"] == "Failed"
     assert run["error"]["code"]
+
+
+def test_workers_of_one_role_meet_three_on_two_nodes(talk: Talk) -> None:
+    distribution = {"type": "multi_worker", "worker_count": 3}
+    run_id = submit(talk, ALL_MEET, node_count=2, distribution=distribution)
+
+    run = await_end(talk, run_id)
+
+    assert (run["status"], run["error"]) == ("Completed", None), run
+    streams = [f"logs?stream=user_logs/std_log_worker_{index}.txt" for index in range(3)]
+    assert [text(talk, run_id, stream) for stream in streams] == ["met 3\n"] * 3
+
+
+def test_a_signal_is_told_apart_from_an_exit_code(talk: Talk) -> None:
+    distribution = {"type": "multi_worker", "worker_count": 3}
+    variables = {"SIGNAL": "11"}
+    run_id = submit(
+        talk, ALL_MEET, node_count=2, distribution=distribution, environment_variables=variables
+    )
+
+    run = await_end(talk, run_id)
+
+    error = run["error"]
+    assert (run["status"], error["code"]) == ("Failed", "process_failed")
+    assert (error["rank"], error["role"], error["node"]) == (2, "worker", "node 0")
+    assert (error["exit_code"], error["signal"]) == (None, "SIGSEGV")
+    assert error["last_lines"] == ["met 3"]
+
+
+@pytest.mark.parametrize(
+    ("script", "exit_code", "signal"), [(TAKES_ALL, None, "SIGKILL"), (CHILD_TAKES_ALL, 3, None)]
+)
+def test_lack_of_memory_is_told_apart(
+    talk: Talk, script: str, exit_code: int | None, signal: str | None
+) -> None:
+    run_id = submit(talk, script)
+
+    run = await_end(talk, run_id)
+
+    error = run["error"]
+    assert (run["status"], error["code"], run["attempt"]) == ("Failed", "out_of_memory", 1)
+    assert (error["exit_code"], error["signal"]) == (exit_code, signal)
+    assert "memory" in error["last_lines"][-1]

@@ -89,12 +89,14 @@ def talk(stack: Stack) -> Iterator[Talk]:
     talk.close()
 
 
-def submit(talk: Talk, script: str, **more: Any) -> str:
+def submit(talk: Talk, script: str, *, sources: dict[str, str] | None = None, **more: Any) -> str:
+    """Submit ``script.py``, or several sources; returns the run's id."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        info = tarfile.TarInfo("script.py")
-        info.size = len(script.encode())
-        archive.addfile(info, io.BytesIO(script.encode()))
+        for name, source in (sources or {"script.py": script}).items():
+            info = tarfile.TarInfo(name)
+            info.size = len(source.encode())
+            archive.addfile(info, io.BytesIO(source.encode()))
     answer = talk.client.put(
         f"{WORKSPACE}/snapshots", content=packed.getvalue(), headers=talk.authorization()
     )

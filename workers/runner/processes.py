@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 from workers.runner.control import Control
+from workers.runner.memory import has_own_group, oom_kills
 from workers.runner.streams import TAIL_LINES
 
 PIPE_BYTES = 1 << 20
@@ -25,8 +26,9 @@ DRAIN_SECONDS = 5.0
 _F_SETPIPE_SZ = 1031
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
-_OOM_COUNTER = b"oom_kill "
 _OOM_HINT = "[trainwright] killed by the kernel: the machine or its limit was out of memory"
+_CHILD_OOM_HINT = "[trainwright] the kernel killed a process of this node: its memory was used up"
+_KILL_HINT = "[trainwright] killed by SIGKILL, not by Trainwright; often that is lack of memory"
 
 
 class Sink(Protocol):
@@ -70,7 +72,7 @@ class NodeProcess:
         self._is_drained = threading.Event()
         self._was_killed = False
         self._was_told_to_end = False
-        self._oom_kills_before = _count_oom_kills()
+        self._oom_kills_before = oom_kills()
         self._started_at = 0.0
         self._began = 0.0
         self._ended_at: float | None = None
@@ -202,7 +204,7 @@ class NodeProcess:
             "stream": self._stream.name,
             **self.ending(),
             "started_at": self._started_at,
-            "oom": hint == _OOM_HINT,
+            "oom": hint in (_OOM_HINT, _CHILD_OOM_HINT),
             "last_lines": lines,
         }
 
@@ -255,11 +257,15 @@ class NodeProcess:
             return
 
     def _out_of_memory_hint(self) -> str | None:
-        if self._was_killed or (self._signal != signal.SIGKILL and self._exit_code != 137):
+        """What is to be said of memory; None: nothing points to it."""
+        if self._was_killed or not self.has_failed:
             return None
-        if _count_oom_kills() > self._oom_kills_before:
-            return _OOM_HINT
-        return "[trainwright] killed by SIGKILL, not by Trainwright; often that is lack of memory"
+        has_killed = oom_kills() > self._oom_kills_before
+        if self._signal == signal.SIGKILL or self._exit_code == 137:
+            return _OOM_HINT if has_killed else _KILL_HINT
+        # A worker process that the script had started: only a counter of the node's own tells.
+        is_own = has_killed and has_own_group() and not self._was_told_to_end
+        return _CHILD_OOM_HINT if is_own else None
 
 
 class Prepared(NamedTuple):
@@ -274,14 +280,3 @@ def _die_with(runner_pid: int) -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != runner_pid:
         os.kill(os.getpid(), signal.SIGKILL)
-
-
-def _count_oom_kills() -> int:
-    try:
-        with open("/proc/vmstat", "rb") as file:
-            for line in file:
-                if line.startswith(_OOM_COUNTER):
-                    return int(line.split()[1])
-    except OSError:
-        return 0
-    return 0

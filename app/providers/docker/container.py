@@ -54,6 +54,7 @@ def container_options(
         "environment": {
             "TRAINWRIGHT_NODE": spec.name,
             "TRAINWRIGHT_ENDPOINT": spec.endpoint,
+            "TRAINWRIGHT_OWN_CGROUP": "1",
             "HOME": FOLDER,
             "TMPDIR": f"{FOLDER}/tmp",  # noqa: S108 - the container's own
             # Nobody has to be in the image's list of users for these to be asked for.
