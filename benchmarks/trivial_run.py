@@ -40,15 +40,21 @@ def own_stack(**settings: str) -> Iterator[Talk]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def prepare(talk: Talk) -> dict[str, Any]:
-    """The body of the run that is submitted again and again."""
+def prepare(talk: Talk, *, script: str = SCRIPT, **more: Any) -> dict[str, Any]:
+    """The body of the run that is submitted again and again.
+
+    Args:
+        talk: the server.
+        script: what it runs; it says the same line as the trivial one.
+        more: further fields, which win.
+    """
     talk.ask("PUT", _WORKSPACE, body={}, expect=(200, 201))
     talk.ask("PUT", f"{_WORKSPACE}/experiments/bench", body={}, expect=(200, 201))
-    cluster = {"vm_size": "STANDARD_D2_V2", "min_nodes": 0, "max_nodes": 1}
+    cluster = {"vm_size": "STANDARD_D2_V2", "min_nodes": 0, "max_nodes": more.get("node_count", 1)}
     talk.ask("PUT", f"{_WORKSPACE}/clusters/bench", body=cluster, expect=(200, 201))
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "source.tar"
-        archive.write_bytes(_packed("script.py", SCRIPT.encode()))
+        archive.write_bytes(_packed("script.py", script.encode()))
         snapshot = talk.upload(f"{_WORKSPACE}/snapshots", file=archive, shown_as="source.tar")
     return {
         "experiment_name": "bench",
@@ -56,6 +62,7 @@ def prepare(talk: Talk) -> dict[str, Any]:
         "cluster_name": "bench",
         "entry_script": "script.py",
         "environment": {"pip_packages": _PACKAGES},
+        **more,
     }
 
 

@@ -149,7 +149,8 @@ def _failure(node: NodeView) -> dict[str, Any] | None:
     result = node.result or {}
     if result.get("failed"):
         failed = result["failed"]
-        return {"code": failed["code"], "message": failed["message"], "_at": 0.0}
+        where = f"node {node.index}"
+        return {"code": failed["code"], "message": failed["message"], "node": where, "_at": 0.0}
     reason = result.get("reason")
     if reason == "max_duration":
         message = "The run took longer than max_run_duration_seconds and was stopped."
