@@ -19,6 +19,7 @@ from app.hosts import router as hosts
 from app.imports import router as imports
 from app.leaks import router as leaks
 from app.metrics import router as metrics
+from app.mlflow import router as mlflow
 from app.models import router as models
 from app.nodes import router as nodes
 from app.runs import events_router as run_events
@@ -47,6 +48,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     run_files.router,
     nodes.router,
     azureml.router,
+    mlflow.router,
     environments.router,
     images.router,
     blobs.router,

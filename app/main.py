@@ -20,12 +20,16 @@ from app.kernel.plain_text import refuse_unkeepable_addresses, refuse_unkeepable
 from app.kernel.problems import install_problem_handlers
 from app.kernel.request_metrics import RequestMetrics
 from app.kernel.signals import Signals
+from app.mlflow.problems import MlflowProblems
 from app.openapi import install_openapi
 from app.storage.objects import ObjectStore
 from app.storage.problems import install_storage_handler
 
 VERSION = "0.1.0"
-UPLOAD_PATHS = r"/(blobs/[0-9a-f]{64}|uploads/[^/]+|snapshots|archive|files/.+|logs)$"
+UPLOAD_PATHS = (
+    r"/(blobs/[0-9a-f]{64}|uploads/[^/]+|snapshots|archive|files/.+|logs"
+    r"|mlflow-artifacts/artifacts/.+)$"
+)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -65,6 +69,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         upload_paths=UPLOAD_PATHS,
     )
     app.add_middleware(HostAndOrigin, allowed_hosts=settings.answered_hosts)
+    app.add_middleware(MlflowProblems)
     app.add_middleware(RequestIds)
     app.add_middleware(RequestMetrics)
     return app

@@ -4,11 +4,22 @@ from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.kernel.errors import NotFound
+from app.kernel.errors import Conflict, NotFound
 from app.kernel.ids import new_id
 from app.kernel.pagination import PageQuery, fetch_page
 from app.tables.experiment import Experiment
 from app.tables.run import Run
+
+
+class ExperimentDeleted(Conflict):
+    """An experiment of this name was deleted with its runs, and could be restored."""
+
+    code = "experiment_deleted"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"Experiment {name!r} is deleted: restore it through MLflow, or take another name."
+        )
 
 
 async def find(session: AsyncSession, workspace_id: str, name: str) -> Experiment | None:
@@ -38,6 +49,9 @@ async def get_or_create(
 
     Returns:
         The row, and whether it was made now.
+
+    Raises:
+        ExperimentDeleted: it was deleted, and could be restored.
     """
     statement = (
         insert(Experiment)
@@ -46,7 +60,10 @@ async def get_or_create(
         .returning(Experiment.id)
     )
     created = (await session.execute(statement)).scalar_one_or_none() is not None
-    return await get(session, workspace_id, name), created
+    row = await get(session, workspace_id, name)
+    if row.deleted_at is not None:
+        raise ExperimentDeleted(name)
+    return row, created
 
 
 async def list_page(
@@ -55,7 +72,9 @@ async def list_page(
     """Experiments of a workspace by name."""
     return await fetch_page(
         session,
-        select(Experiment).where(Experiment.workspace_id == workspace_id),
+        select(Experiment).where(
+            Experiment.workspace_id == workspace_id, Experiment.deleted_at.is_(None)
+        ),
         keys=[Experiment.name],
         page=page,
         key_of=lambda row: [row.name],

@@ -33,3 +33,4 @@ class ExperimentRead(BaseModel):
     tags: dict[str, str | None]
     created_at: datetime
     updated_at: datetime
+    deleted_at: datetime | None

@@ -14,7 +14,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from app.blobs.schemas import Sha256
-from app.kernel.names import Tags, ThingName
+from app.kernel.names import Tags
 
 MAX_FILES = 50_000
 TagUpdates = dict[
@@ -139,7 +139,9 @@ class ModelRead(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    name: ThingName
+    name: str
+    description: str
+    tags: dict[str, str | None]
     latest_version: int = Field(description="0 when all versions were deleted before any was kept")
     created_at: datetime
     updated_at: datetime
@@ -166,6 +168,7 @@ class ModelVersionRead(BaseModel):
     signature_state: str = Field(description="Pending, Ready or Unavailable; more may come")
     signature_reason: str = ""
     signature: SignatureRead | None
+    stage: str = Field(description="None, Staging, Production or Archived; set through MLflow")
     created_by: str
     created_at: datetime
 

@@ -6,6 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.blobs import repository as blobs
+from app.kernel.clock import utc_now
 from app.kernel.errors import FieldError, Invalid, invalid_field
 from app.kernel.ids import new_id
 from app.kernel.wake import wake
@@ -156,6 +157,7 @@ async def update(
     merged: dict[str, str | None] = {**row.tags, **body.tags}
     row.tags = {key: value for key, value in merged.items() if value is not None}
     row.properties = {**row.properties, **body.properties}
+    row.updated_at = utc_now()
     await session.flush()
     return row
 
@@ -231,6 +233,7 @@ def read(name: str, row: ModelVersion) -> ModelVersionRead:
         signature_state=row.signature_state,
         signature_reason=row.signature_reason,
         signature=parse_signature(row.signature),
+        stage=row.stage,
         created_by=row.created_by,
         created_at=row.created_at,
     )

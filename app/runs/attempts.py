@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -14,7 +14,9 @@ from app.runs.transitions import add_event, lock_run
 from app.scheduling.types import Reason, Waiting
 from app.tables.cluster import Cluster, ClusterNode
 from app.tables.run import Attempt, Run, RunEvent, RunFile, RunNode
+from app.tables.tracking import RunParam
 
+_UPLOADS = ("upload", "mlflow")
 _CLEARS = {
     Reason.LARGER_THAN_CLUSTER: "max_nodes of the cluster is raised",
     Reason.CLUSTER_GROWING: "the new nodes are ready",
@@ -43,6 +45,7 @@ async def begin(session: AsyncSession, *, run_id: str, cluster_node_ids: Sequenc
         return
     await _set_uploads_aside(session, run)
     await _take_properties_back(session, run)
+    await _take_params_back(session, run)
     run.attempt += 1
     session.add(Attempt(run_id=run.id, number=run.attempt))
     await session.flush()
@@ -88,7 +91,8 @@ async def _set_uploads_aside(session: AsyncSession, run: Run) -> None:
     is_taken = select(there.path).where(there.run_id == run.id, there.path == aside).exists()
     await session.execute(
         update(RunFile)
-        .where(RunFile.run_id == run.id, RunFile.origin == "upload", RunFile.attempt == run.attempt)
+        .where(RunFile.run_id == run.id, RunFile.origin.in_(_UPLOADS))
+        .where(RunFile.attempt == run.attempt)
         .where(~is_taken)
         .values(path=aside)
         .execution_options(synchronize_session=False)
@@ -106,6 +110,14 @@ async def _take_properties_back(session: AsyncSession, run: Run) -> None:
     )
     gone = {key for keys in found.scalars() for key in keys}
     run.properties = {key: value for key, value in run.properties.items() if key not in gone}
+
+
+async def _take_params_back(session: AsyncSession, run: Run) -> None:
+    # Parameters are written once as well.
+    if run.attempt:
+        await session.execute(
+            delete(RunParam).where(RunParam.run_id == run.id, RunParam.attempt == run.attempt)
+        )
 
 
 async def release_nodes(session: AsyncSession, run: Run) -> None:

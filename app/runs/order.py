@@ -11,7 +11,7 @@ from app.auth.principal import Principal
 from app.auth.signing import RUN_TOKEN_SECONDS, Signer
 from app.kernel.clock import utc_now
 from app.kernel.config import Settings
-from app.runs import gang, repository
+from app.runs import gang, repository, tracking
 from app.runtimes.tasks import on_node
 from app.tables.experiment import Experiment
 from app.tables.image import Image
@@ -43,6 +43,7 @@ async def build_order(
     image = await session.get_one(Image, run.image_id)
     request = run.request
     folder = settings.node_folder(node.name)
+    token = _script_token(signer, run)
     return {
         "name": node.name,
         "kind": "run",
@@ -60,10 +61,8 @@ async def build_order(
         "launch": gang.launch_order(run, node, signer),
         "stream_prefix": f"nodes/{node.node_index}/" if node.node_index else "",
         "environment": {
-            **request["environment"].get("environment_variables", {}),
-            **_tracking_limits(),
-            **request.get("environment_variables", {}),
-            **_contract_variables(settings, signer, run, workspace, experiment),
+            **_given(request, tracking.variables(settings, token, run, workspace, experiment)),
+            **_contract_variables(settings, signer, token, run, workspace, experiment),
             "AZ_BATCH_TASK_SHARED_DIR": os.fspath(folder / "work"),
         },
         "path_prepend": [str(Path(image.python).parent)] if image.python else [],
@@ -120,18 +119,35 @@ async def _inputs(session: AsyncSession, request: dict[str, Any]) -> list[dict[s
     return orders
 
 
-def _contract_variables(
-    settings: Settings, signer: Signer, run: Run, workspace: Workspace, experiment: Experiment
-) -> dict[str, str]:
-    """The variables that a script of the v1 contract may read (contract, 2.5)."""
+def _script_token(signer: Signer, run: Run) -> str:
     principal = Principal(
         kind="run",
         id=run.id,
         name=f"run {run.id}",
-        workspace_id=workspace.id,
+        workspace_id=run.workspace_id,
         attempt=run.attempt,
     )
-    token = signer.issue(principal)
+    return signer.issue(principal)
+
+
+def _given(request: dict[str, Any], tracking_variables: dict[str, str]) -> dict[str, str]:
+    """What the user sets, over what only helps; a tracking server of the user's own is the one."""
+    of_environment = request["environment"].get("environment_variables", {})
+    of_run = request.get("environment_variables", {})
+    is_elsewhere = tracking.ADDRESS in of_environment or tracking.ADDRESS in of_run
+    ours = {} if is_elsewhere else tracking_variables
+    return {**of_environment, **tracking.limits(), **ours, **of_run}
+
+
+def _contract_variables(
+    settings: Settings,
+    signer: Signer,
+    token: str,
+    run: Run,
+    workspace: Workspace,
+    experiment: Experiment,
+) -> dict[str, str]:
+    """The variables that a script of the v1 contract may read (contract, 2.5)."""
     expiry = int(utc_now().timestamp()) + RUN_TOKEN_SECONDS
     discovery = f"{settings.nodes_base_url}/discovery/{_discovery_token(signer, run)}"
     return {
@@ -171,12 +187,3 @@ def _processes(run: Run, node: RunNode) -> list[dict[str, Any]]:
 def _heartbeat_seconds(settings: Settings, run: Run) -> float:
     """Nodes of a gang learn by their heartbeats that the others have failed or are done."""
     return min(settings.heartbeat_seconds, _GANG_HEARTBEAT_SECONDS if gang.is_gang(run) else 60.0)
-
-
-def _tracking_limits() -> dict[str, str]:
-    """Keep a tracking library whose server is away from blocking training for minutes."""
-    return {
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-        "WANDB_INIT_TIMEOUT": "30",
-    }

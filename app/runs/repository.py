@@ -13,6 +13,7 @@ from app.tables.dataset import Dataset, DatasetFile, DatasetVersion
 from app.tables.experiment import Experiment
 from app.tables.run import Attempt, Run, RunEvent, RunFile, RunNode
 from app.tables.snapshot import Snapshot
+from app.tables.tracking import RunParam
 
 
 async def get(session: AsyncSession, workspace_id: str, run_id: str) -> Run:
@@ -42,7 +43,7 @@ async def list_page(
     order: Order | None = None,
 ) -> tuple[list[Run], str]:
     """Runs of a workspace, newest first or by a metric."""
-    statement = select(Run).where(Run.workspace_id == workspace_id)
+    statement = select(Run).where(Run.workspace_id == workspace_id, Run.deleted_at.is_(None))
     if experiment_name is not None:
         experiment = select(Experiment.id).where(
             Experiment.workspace_id == workspace_id, Experiment.name == experiment_name
@@ -99,6 +100,19 @@ async def names(
 
 def _pairs(rows: Result[str, str]) -> dict[str, str]:
     return {key: value for key, value in rows}  # noqa: C416  (a row is no tuple to mypy)
+
+
+async def params_of(session: AsyncSession, run_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Parameters of these runs, by run."""
+    statement = (
+        select(RunParam.run_id, RunParam.key, RunParam.value)
+        .where(RunParam.run_id.in_(run_ids))
+        .order_by(RunParam.run_id, RunParam.key)
+    )
+    found: dict[str, dict[str, str]] = {}
+    for run_id, key, value in await session.execute(statement):
+        found.setdefault(run_id, {})[key] = value
+    return found
 
 
 async def events_after(

@@ -196,6 +196,7 @@ class RunRead(BaseModel):
     """A run."""
 
     id: str
+    kind: str = Field(description="job, or tracked: only recorded here; see docs/mlflow.md")
     status: str = Field(description="New values may appear")
     experiment_name: str
     cluster_name: str | None
@@ -203,6 +204,7 @@ class RunRead(BaseModel):
     description: str
     tags: dict[str, str | None]
     properties: dict[str, str]
+    params: dict[str, str] = Field(description="As a tracking client such as MLflow logged them")
     blockers: list[Blocker]
     queue_position: int | None = Field(description="1 is next; only while it waits for nodes")
     warnings: list[dict[str, Any]]
@@ -218,6 +220,7 @@ class RunRead(BaseModel):
     input_datasets: list[InputDataset]
     request: dict[str, Any] = Field(description="What was asked for, with versions resolved")
     outputs_partial: bool
+    creator_run_id: str | None = Field(description="Whose script made this tracked run")
     created_by: str
     created_at: datetime
     updated_at: datetime
@@ -225,6 +228,7 @@ class RunRead(BaseModel):
     started_at: datetime | None
     ended_at: datetime | None
     logs_sealed_at: datetime | None
+    deleted_at: datetime | None
 
 
 class RunEventRead(BaseModel):

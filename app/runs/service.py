@@ -25,7 +25,7 @@ from app.runs.schemas import (
     RunRead,
     RunUpdate,
 )
-from app.runs.states import TERMINAL, Status
+from app.runs.states import TERMINAL, TRACKED, Status
 from app.runs.transitions import add_event, lock_run, transition
 from app.storage.writer import StoredObject
 from app.tables.run import Run, RunFile
@@ -34,7 +34,8 @@ from app.tables.run import Run, RunFile
 async def read_all(session: AsyncSession, runs: Sequence[Run]) -> list[RunRead]:
     """Runs as the API shows them."""
     experiments, clusters = await repository.names(session, runs)
-    return [_read(run, experiments, clusters) for run in runs]
+    params = await repository.params_of(session, [run.id for run in runs])
+    return [_read(run, experiments, clusters, params.get(run.id, {})) for run in runs]
 
 
 async def read(session: AsyncSession, run: Run) -> RunRead:
@@ -69,6 +70,12 @@ async def cancel(session: AsyncSession, run: Run, *, actor: str) -> Run:
         return run
     if run.status in TERMINAL or run.status == Status.FINALIZING:
         raise RunFinished(f"The run is {run.status}; there is nothing left to cancel.")
+    if run.kind == TRACKED:
+        # Nothing here executes it: there is nobody to ask.
+        transition(session, run, Status.CANCELED, actor=actor, reason="asked for by a client")
+        await session.flush()
+        await session.refresh(run)
+        return run
     transition(session, run, Status.CANCEL_REQUESTED, actor=actor, reason="asked for by a client")
     await session.flush()
     await wake(session, Run, run.id)
@@ -196,7 +203,9 @@ def _check_attempt(run: Run, attempt: int) -> None:
         raise AttemptSuperseded("This attempt of the run was given up; its script has no say.")
 
 
-def _read(run: Run, experiments: dict[str, str], clusters: dict[str, str]) -> RunRead:
+def _read(
+    run: Run, experiments: dict[str, str], clusters: dict[str, str], params: dict[str, str]
+) -> RunRead:
     blockers = [Blocker.model_validate(b) for b in run.blockers]
     positions = [b["position"] for b in run.blockers if "position" in b]
     inputs = [
@@ -207,6 +216,7 @@ def _read(run: Run, experiments: dict[str, str], clusters: dict[str, str]) -> Ru
     ]
     return RunRead(
         id=run.id,
+        kind=run.kind,
         status=run.status,
         experiment_name=experiments[run.experiment_id],
         cluster_name=clusters.get(run.cluster_id) if run.cluster_id else None,
@@ -214,6 +224,7 @@ def _read(run: Run, experiments: dict[str, str], clusters: dict[str, str]) -> Ru
         description=run.description,
         tags=run.tags,
         properties=run.properties,
+        params=params,
         blockers=blockers,
         queue_position=positions[0] if positions else None,
         warnings=run.warnings,
@@ -227,6 +238,7 @@ def _read(run: Run, experiments: dict[str, str], clusters: dict[str, str]) -> Ru
         input_datasets=inputs,
         request=_shown_request(run),
         outputs_partial=run.outputs_partial,
+        creator_run_id=run.creator_run_id,
         created_by=run.created_by,
         created_at=run.created_at,
         updated_at=run.updated_at,
@@ -234,6 +246,7 @@ def _read(run: Run, experiments: dict[str, str], clusters: dict[str, str]) -> Ru
         started_at=run.started_at,
         ended_at=run.ended_at,
         logs_sealed_at=run.sealed_at,
+        deleted_at=run.deleted_at,
     )
 
 

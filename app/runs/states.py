@@ -41,6 +41,20 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 }
 """Status → statuses that may follow (contract: forward only, NotResponding excepted)."""
 
+TRACKED = "tracked"
+"""The kind of a run that is only recorded here; the others are of kind ``job``."""
+
+TRACKED_TRANSITIONS: dict[Status, frozenset[Status]] = {
+    Status.NOT_STARTED: TERMINAL | {Status.RUNNING, Status.STARTING},
+    # Announced and not begun yet.
+    Status.STARTING: TERMINAL | {Status.RUNNING},
+    Status.RUNNING: TERMINAL | {Status.STARTING},
+    # Its client may take it up again, or correct what it said.
+    **{end: (TERMINAL - {end}) | {Status.RUNNING, Status.STARTING} for end in TERMINAL},
+}
+"""The same for a run of kind ``tracked``: nothing here executes it, so nothing here contradicts
+what its client says; it never waits for nodes and never is where only a node can bring it."""
+
 
 class BlockerCode(StrEnum):
     """Why a run is not running yet."""

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.wake import signal
 from app.runs.errors import RunNotFound, TransitionRefused
-from app.runs.states import TERMINAL, TRANSITIONS, Status
+from app.runs.states import TERMINAL, TRACKED, TRACKED_TRANSITIONS, TRANSITIONS, Status
 from app.tables.run import Run, RunEvent
 
 RUN_TOPIC = "run"
@@ -77,7 +77,8 @@ def transition(
     Raises:
         TransitionRefused: the table does not allow it.
     """
-    if to not in TRANSITIONS[Status(run.status)]:
+    table = TRACKED_TRANSITIONS if run.kind == TRACKED else TRANSITIONS
+    if to not in table.get(Status(run.status), frozenset()):
         raise TransitionRefused(f"A run that is {run.status} cannot become {to}.")
     before = run.status
     run.status = to
@@ -85,6 +86,7 @@ def transition(
         run.queued_at = func.clock_timestamp()
     if to == Status.RUNNING and run.started_at is None:
         run.started_at = func.clock_timestamp()
+    run.ended_at = None
     if to in TERMINAL:
         run.ended_at = func.clock_timestamp()
     if to not in (Status.PREPARING, Status.QUEUED):

@@ -1,5 +1,7 @@
 """Experiments: groups of runs."""
 
+from datetime import datetime
+
 from sqlalchemy import ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -17,3 +19,5 @@ class Experiment(Timestamped, Base):
     name: Mapped[str]
     description: Mapped[str] = mapped_column(server_default="")
     tags: Mapped[dict[str, str | None]] = mapped_column(server_default="{}")
+    deleted_at: Mapped[datetime | None]
+    """Since when it is hidden; it can be restored."""

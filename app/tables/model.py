@@ -18,6 +18,8 @@ class Model(Timestamped, Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
     name: Mapped[str]
+    description: Mapped[str] = mapped_column(server_default="")
+    tags: Mapped[dict[str, str | None]] = mapped_column(server_default="{}")
     latest_version: Mapped[int] = mapped_column(server_default="0")
     """Number given last; counted under the row's lock, so numbers have no gaps."""
 
@@ -48,5 +50,29 @@ class ModelVersion(Reconciled, Base):
     signature_state: Mapped[str] = mapped_column(server_default="Pending")
     """Pending, Ready or Unavailable."""
     signature_reason: Mapped[str] = mapped_column(server_default="")
+    stage: Mapped[str] = mapped_column(server_default="None")
+    """None, Staging, Production or Archived."""
+    source: Mapped[str] = mapped_column(server_default="")
+    """The address that an MLflow client registered; empty for versions made otherwise."""
+    source_run_id: Mapped[str] = mapped_column(server_default="", index=True)
+    """The run as an MLflow client named it; need not be one of this workspace."""
+    run_link: Mapped[str] = mapped_column(server_default="")
+    logged_model_id: Mapped[str] = mapped_column(server_default="")
     created_by: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    """Last change of description, tags or stage."""
+
+
+class ModelAlias(Base):
+    """A name that points to one version of a model."""
+
+    __tablename__ = "model_aliases"
+
+    model_id: Mapped[str] = mapped_column(
+        ForeignKey("models.id", ondelete="CASCADE"), primary_key=True
+    )
+    alias: Mapped[str] = mapped_column(primary_key=True)
+    version_id: Mapped[str] = mapped_column(
+        ForeignKey("model_versions.id", ondelete="CASCADE"), index=True
+    )

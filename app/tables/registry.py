@@ -19,6 +19,7 @@ from app.tables import (
     run,
     snapshot,
     token,
+    tracking,
     upload,
     workspace,
 )
@@ -41,6 +42,7 @@ TABLE_MODULES = (
     run,
     snapshot,
     token,
+    tracking,
     upload,
     workspace,
 )

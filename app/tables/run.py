@@ -10,7 +10,7 @@ from app.kernel.orm import Base, Reconciled, Timestamped
 
 
 class Run(Reconciled, Timestamped, Base):
-    """One submitted job."""
+    """One submitted job, or a run that a tracking client keeps by itself."""
 
     __tablename__ = "runs"
     __table_args__ = (
@@ -32,6 +32,12 @@ class Run(Reconciled, Timestamped, Base):
     """At which byte of the run's own stream that output begins."""
     image_reference: Mapped[str | None]
     """The container image that its nodes are made of; None before, and without containers."""
+    kind: Mapped[str] = mapped_column(server_default="job")
+    """job: executed here; tracked: only recorded here, its states come from a client."""
+    creator_run_id: Mapped[str | None] = mapped_column(
+        ForeignKey("runs.id", ondelete="SET NULL"), index=True
+    )
+    """The run whose script made this tracked one; its token is good for this one too."""
     created_by: Mapped[str]
     display_name: Mapped[str] = mapped_column(server_default="")
     description: Mapped[str] = mapped_column(server_default="")
@@ -56,6 +62,8 @@ class Run(Reconciled, Timestamped, Base):
     ended_at: Mapped[datetime | None]
     sealed_at: Mapped[datetime | None]
     """When its logs were sealed: nothing is written after."""
+    deleted_at: Mapped[datetime | None]
+    """Since when it is hidden; it can be restored."""
 
 
 class RunEvent(Base):
@@ -145,7 +153,7 @@ class RunFile(Base):
     sha256: Mapped[str]
     size_bytes: Mapped[int]
     origin: Mapped[str]
-    """outputs, upload or log."""
+    """outputs, upload, log, or mlflow (these alone may be replaced and deleted, by MLflow)."""
     attempt: Mapped[int]
     """0: uploaded by a client from outside the run."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

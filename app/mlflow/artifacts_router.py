@@ -1,0 +1,137 @@
+"""MLflow's calls about artifacts."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app.kernel.config import SettingsDep
+from app.kernel.db import DatabaseDep, SessionDep
+from app.mlflow import artifacts, places
+from app.mlflow.access import CallerDep, DetachedCallerDep, find_run
+from app.mlflow.artifacts import Entry
+from app.mlflow.errors import NoSuchResource, NotImplementedHere
+from app.mlflow.names import experiment_id_of
+from app.mlflow.places import Place
+from app.storage.access import ObjectsDep
+from app.storage.serve import object_response
+from app.tables.experiment import Experiment
+
+router = APIRouter(tags=["mlflow"])
+_ARTIFACTS = "/mlflow-artifacts/artifacts"
+
+
+@router.get(_ARTIFACTS)
+async def list_mlflow_artifacts_of_path(
+    caller: CallerDep, session: SessionDep, path: Annotated[str, Query(max_length=5000)] = ""
+) -> dict[str, Any]:
+    """What lies directly in a folder; names are relative to it."""
+    found = await artifacts.entries(session, caller, _place(path))
+    return {"files": [_entry(entry) for entry in found]}
+
+
+@router.get(_ARTIFACTS + "/{path:path}", response_class=Response)
+@router.head(_ARTIFACTS + "/{path:path}", response_class=Response)
+async def download_mlflow_artifact(
+    path: str, request: Request, caller: CallerDep, session: SessionDep, objects: ObjectsDep
+) -> Response:
+    """One file; ranges and conditions work."""
+    place = _place(path)
+    stored = await artifacts.find(session, caller, place)
+    return await object_response(
+        request,
+        objects,
+        sha256=stored.sha256,
+        size_bytes=stored.size_bytes,
+        filename=place.path.rpartition("/")[2],
+    )
+
+
+@router.put(_ARTIFACTS + "/{path:path}")
+async def upload_mlflow_artifact(
+    path: str,
+    request: Request,
+    caller: DetachedCallerDep,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    settings: SettingsDep,
+) -> dict[str, Any]:
+    """One file, as the body of the request."""
+    place = _place(path)
+    async with database.session() as session:
+        await artifacts.check_writable(session, caller, place)
+    stored = await objects.put(request.stream(), max_bytes=settings.max_upload_bytes)
+    async with database.session() as session:
+        await artifacts.put(session, caller, place, stored)
+    return {}
+
+
+@router.delete(_ARTIFACTS + "/{path:path}")
+async def delete_mlflow_artifacts(
+    path: str, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """Remove a file or a folder."""
+    await artifacts.remove(session, caller, _place(path))
+    return {}
+
+
+@router.post("/mlflow-artifacts/mpu/{rest:path}")
+@router.get("/mlflow-artifacts/presigned/{rest:path}")
+async def refuse_mlflow_parts(rest: str, _: CallerDep) -> None:
+    """Uploads in parts, and addresses at other stores, are not offered; clients go without."""
+    # Clients that were told to try know this sentence, and send the whole file.
+    raise NotImplementedHere(
+        "Multipart upload is not supported for the current artifact repository"
+    )
+
+
+@router.get("/mlflow/artifacts/list")
+async def list_mlflow_run_artifacts(
+    caller: CallerDep,
+    session: SessionDep,
+    run_id: str = "",
+    run_uuid: str = "",
+    path: Annotated[str, Query(max_length=5000)] = "",
+) -> dict[str, Any]:
+    """What lies directly in a folder of a run; paths are those of the run's files."""
+    run = await find_run(session, caller, run_id or run_uuid)
+    experiment = await session.get_one(Experiment, run.experiment_id)
+    folder = path.strip("/")
+    found = await artifacts.entries(session, caller, Place("run", run.id, folder))
+    prefix = f"{folder}/" if folder else ""
+    return {
+        "root_uri": places.run_root(experiment_id_of(experiment.id, experiment.name), run.id),
+        "files": [_entry(entry, prefix) for entry in found],
+    }
+
+
+@router.get("/mlflow/logged-models/{model_id}/artifacts/directories")
+async def list_mlflow_model_artifacts(
+    model_id: str,
+    caller: CallerDep,
+    session: SessionDep,
+    artifact_directory_path: Annotated[str, Query(max_length=5000)] = "",
+) -> dict[str, Any]:
+    """The same for a logged model."""
+    folder = artifact_directory_path.strip("/")
+    found = await artifacts.entries(session, caller, Place("model", model_id, folder))
+    prefix = f"{folder}/" if folder else ""
+    return {"files": [_entry(entry, prefix) for entry in found]}
+
+
+def _entry(entry: Entry, prefix: str = "") -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "path": prefix + entry.name,
+        "is_dir": entry.size_bytes is None,
+    }
+    if entry.size_bytes is not None:
+        document["file_size"] = entry.size_bytes
+    return document
+
+
+def _place(path: str) -> Place:
+    place = places.place_of(path)
+    if place is None:
+        raise NoSuchResource(
+            f"No artifacts lie at '{path}'; a run's lie where its artifact_uri says."
+        )
+    return place

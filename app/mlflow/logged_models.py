@@ -1,0 +1,210 @@
+"""Logged models: what MLflow 3 makes of ``log_model``."""
+
+import json
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.kernel.clock import utc_now
+from app.mlflow import experiments, names, places, run_documents, tracked, writes
+from app.mlflow.access import Caller
+from app.mlflow.errors import InvalidParameter, NoSuchResource
+from app.mlflow.moments import milliseconds
+from app.mlflow.registry_schemas import LoggedModelCreate
+from app.mlflow.schemas import ParamSent
+from app.runs.states import Status
+from app.runs.transitions import lock_run, transition
+from app.tables.experiment import Experiment
+from app.tables.model import Model, ModelVersion
+from app.tables.run import Run
+from app.tables.tracking import LoggedModel, LoggedModelMetric
+
+_HISTORY_TAG = "mlflow.log-model.history"
+
+
+async def create(session: AsyncSession, caller: Caller, body: LoggedModelCreate) -> LoggedModel:
+    """Write a logged model whose files will follow.
+
+    Its files are files of a run. One that is logged outside of any run gets a run of its own, as
+    clients before version 3 made one.
+
+    Raises:
+        InvalidParameter: run and experiment do not belong together, or the name is none.
+        NoSuchResource: there is no such run or experiment for the caller.
+    """
+    if any(sign in body.name for sign in ("/", ":")):
+        raise InvalidParameter(f"Invalid model name {body.name!r}: it may hold neither / nor :.")
+    experiment = await experiments.get(session, caller, body.experiment_id)
+    experiments.check_active(experiment)
+    model_id = f"m-{uuid.uuid4().hex}"
+    name = body.name or model_id
+    run_id = body.source_run_id or (caller.principal.id if caller.is_script else "")
+    if run_id:
+        run = await writes.writable_run(session, caller, run_id)
+    else:
+        run = await _run_of_its_own(session, caller, experiment, name)
+    row = LoggedModel(
+        id=model_id,
+        workspace_id=caller.workspace.id,
+        experiment_id=experiment.id,
+        run_id=run.id,
+        name=name,
+        model_type=body.model_type,
+        status="LOGGED_MODEL_PENDING",
+        tags={tag.key: tag.value for tag in body.tags},
+        params={param.key: param.value for param in body.params},
+    )
+    session.add(row)
+    await session.flush()
+    await session.refresh(row)
+    return row
+
+
+async def get(
+    session: AsyncSession, caller: Caller, model_id: str, *, with_deleted: bool = False
+) -> LoggedModel:
+    """A logged model of the workspace.
+
+    Raises:
+        NoSuchResource: there is none such.
+    """
+    statement = select(LoggedModel).where(
+        LoggedModel.workspace_id == caller.workspace.id, LoggedModel.id == model_id
+    )
+    if not with_deleted:
+        statement = statement.where(LoggedModel.deleted_at.is_(None))
+    row = (await session.execute(statement)).scalar_one_or_none()
+    if row is None:
+        raise NoSuchResource(f"Logged model with ID '{model_id}' not found.")
+    return row
+
+
+async def own(session: AsyncSession, caller: Caller, model_id: str) -> LoggedModel:
+    """A logged model that the caller may change, locked.
+
+    Raises:
+        NoSuchResource: there is none such, or its run is not the caller's.
+    """
+    row = await get(session, caller, model_id)
+    await writes.writable_run(session, caller, row.run_id)
+    await session.refresh(row, with_for_update=True)
+    return row
+
+
+def add_params(row: LoggedModel, params: Sequence[ParamSent]) -> None:
+    """Write parameters once.
+
+    Raises:
+        InvalidParameter: one has another value already.
+    """
+    for param in params:
+        held = row.params.get(param.key, param.value)
+        if held != param.value:
+            raise InvalidParameter(f"Param '{param.key}' of the model is {held!r} already.")
+        row.params = {**row.params, param.key: param.value}
+
+
+def delete(row: LoggedModel) -> None:
+    """Hide it; its files remain with the run."""
+    row.deleted_at = utc_now()
+
+
+async def documents(session: AsyncSession, rows: Sequence[LoggedModel]) -> list[dict[str, Any]]:
+    """Logged models as clients read them."""
+    ids = [row.id for row in rows]
+    named = dict(
+        (
+            await session.execute(
+                select(Experiment.id, Experiment.name).where(
+                    Experiment.id.in_({row.experiment_id for row in rows})
+                )
+            )
+        ).all()
+    )
+    metrics: dict[str, list[dict[str, Any]]] = {}
+    found = select(LoggedModelMetric).where(LoggedModelMetric.model_id.in_(ids))
+    for metric in (await session.execute(found.order_by(LoggedModelMetric.step))).scalars():
+        metrics.setdefault(metric.model_id, []).append(_metric(metric))
+    registrations: dict[str, list[dict[str, str]]] = {}
+    registered = (
+        select(ModelVersion.logged_model_id, Model.name, ModelVersion.version)
+        .join(Model, Model.id == ModelVersion.model_id)
+        .where(ModelVersion.logged_model_id.in_(ids))
+    )
+    for model_id, name, version in await session.execute(registered):
+        registrations.setdefault(model_id, []).append({"name": name, "version": str(version)})
+    return [
+        _document(
+            row,
+            names.experiment_id_of(row.experiment_id, named[row.experiment_id]),
+            metrics.get(row.id, []),
+            registrations.get(row.id, []),
+        )
+        for row in rows
+    ]
+
+
+async def note_in_history(session: AsyncSession, run_id: str, model_json: str) -> None:
+    """Keep what clients before version 3 tell about a model, where they look for it: in a tag.
+
+    Raises:
+        InvalidParameter: it is no JSON object.
+    """
+    try:
+        told = json.loads(model_json)
+    except ValueError as error:
+        raise InvalidParameter("Malformed model info: model_json is not valid JSON.") from error
+    if not isinstance(told, dict):
+        raise InvalidParameter("Malformed model info: model_json is not an object.")
+    run = await lock_run(session, run_id)
+    history = [*json.loads(run.tags.get(_HISTORY_TAG) or "[]"), told]
+    run.tags = {**run.tags, _HISTORY_TAG: json.dumps(history)}
+
+
+async def _run_of_its_own(
+    session: AsyncSession, caller: Caller, experiment: Experiment, name: str
+) -> Run:
+    run = await tracked.write(session, caller, experiment, name=name, tags={})
+    transition(session, run, Status.COMPLETED, actor=caller.principal.name)
+    await session.flush()
+    return run
+
+
+def _document(
+    row: LoggedModel,
+    experiment_id: str,
+    metrics: list[dict[str, Any]],
+    registrations: list[dict[str, str]],
+) -> dict[str, Any]:
+    return {
+        "info": {
+            "model_id": row.id,
+            "experiment_id": experiment_id,
+            "name": row.name,
+            "creation_timestamp_ms": milliseconds(row.created_at),
+            "last_updated_timestamp_ms": milliseconds(row.updated_at),
+            "artifact_uri": places.model_root(experiment_id, row.id),
+            "status": row.status,
+            "model_type": row.model_type,
+            "source_run_id": row.run_id,
+            "tags": names.pairs(row.tags),
+            "registrations": registrations,
+        },
+        "data": {"params": names.pairs(row.params), "metrics": metrics},
+    }
+
+
+def _metric(row: LoggedModelMetric) -> dict[str, Any]:
+    return {
+        "key": row.name,
+        "value": run_documents.number(row.value, None),
+        "timestamp": milliseconds(row.logged_at),
+        "step": row.step,
+        "dataset_name": row.dataset_name,
+        "dataset_digest": row.dataset_digest,
+        "model_id": row.model_id,
+        "run_id": row.run_id,
+    }

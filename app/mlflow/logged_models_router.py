@@ -1,0 +1,100 @@
+"""MLflow's calls about logged models."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from app.kernel.db import SessionDep
+from app.mlflow import logged_models
+from app.mlflow.access import CallerDep
+from app.mlflow.registry_schemas import (
+    LoggedModelCreate,
+    LoggedModelFinalize,
+    LoggedModelParams,
+    LoggedModelSearch,
+    LoggedModelTags,
+)
+from app.mlflow.search.logged_model_search import search_logged_models
+from app.tables.tracking import LoggedModel
+
+router = APIRouter(prefix="/mlflow/logged-models", tags=["mlflow"])
+
+
+@router.post("")
+async def create_mlflow_logged_model(
+    body: LoggedModelCreate, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """A model whose files will follow."""
+    return await _answer(session, await logged_models.create(session, caller, body))
+
+
+@router.post("/search")
+async def search_mlflow_logged_models(
+    body: LoggedModelSearch, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """Logged models that a filter selects."""
+    return await search_logged_models(session, caller, body)
+
+
+@router.get("/{model_id}")
+async def get_mlflow_logged_model(
+    model_id: str, caller: CallerDep, session: SessionDep, allow_deleted: bool = False
+) -> dict[str, Any]:
+    """One of them."""
+    row = await logged_models.get(session, caller, model_id, with_deleted=allow_deleted)
+    return await _answer(session, row)
+
+
+@router.patch("/{model_id}")
+async def finalize_mlflow_logged_model(
+    model_id: str, body: LoggedModelFinalize, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """How its upload ended."""
+    row = await logged_models.own(session, caller, model_id)
+    row.status = body.status
+    return await _answer(session, row)
+
+
+@router.delete("/{model_id}")
+async def delete_mlflow_logged_model(
+    model_id: str, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """Hide it."""
+    logged_models.delete(await logged_models.own(session, caller, model_id))
+    return {}
+
+
+@router.patch("/{model_id}/tags")
+async def set_mlflow_logged_model_tags(
+    model_id: str, body: LoggedModelTags, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """Set tags."""
+    row = await logged_models.own(session, caller, model_id)
+    row.tags = {**row.tags, **{tag.key: tag.value for tag in body.tags}}
+    return await _answer(session, row)
+
+
+@router.delete("/{model_id}/tags/{key:path}")
+async def delete_mlflow_logged_model_tag(
+    model_id: str, key: str, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """Remove a tag."""
+    row = await logged_models.own(session, caller, model_id)
+    row.tags = {name: value for name, value in row.tags.items() if name != key}
+    return {}
+
+
+@router.post("/{model_id}/params")
+async def log_mlflow_logged_model_params(
+    model_id: str, body: LoggedModelParams, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """Add parameters."""
+    row = await logged_models.own(session, caller, model_id)
+    logged_models.add_params(row, body.params)
+    return {}
+
+
+async def _answer(session: SessionDep, row: LoggedModel) -> dict[str, Any]:
+    await session.flush()
+    await session.refresh(row)
+    return {"model": (await logged_models.documents(session, [row]))[0]}

@@ -1,0 +1,257 @@
+"""Registered models and their aliases, stages and tags, in MLflow's protocol."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.kernel.clock import utc_now
+from app.kernel.ids import new_id
+from app.mlflow import names
+from app.mlflow.access import Caller
+from app.mlflow.errors import InvalidParameter, NoSuchResource, ResourceExists
+from app.mlflow.moments import milliseconds
+from app.mlflow.registry_schemas import ModelCreate
+from app.models import repository
+from app.tables.model import Model, ModelAlias, ModelVersion
+
+STAGES = ("None", "Staging", "Production", "Archived")
+_ARCHIVING = ("Staging", "Production")
+
+
+async def create(session: AsyncSession, caller: Caller, body: ModelCreate) -> Model:
+    """Write a registered model without versions.
+
+    Raises:
+        ResourceExists: the name is taken.
+    """
+    statement = (
+        insert(Model)
+        .values(
+            id=new_id("model"),
+            workspace_id=caller.workspace.id,
+            name=body.name,
+            description=body.description,
+            tags={tag.key: tag.value for tag in body.tags},
+        )
+        .on_conflict_do_nothing()
+        .returning(Model.id)
+    )
+    if (await session.execute(statement)).scalar_one_or_none() is None:
+        raise ResourceExists(f"Registered Model (name={body.name}) already exists.")
+    return await get(session, caller, body.name)
+
+
+async def get(session: AsyncSession, caller: Caller, name: str, *, lock: bool = False) -> Model:
+    """A registered model by name.
+
+    Raises:
+        NoSuchResource: there is none such.
+    """
+    statement = select(Model).where(Model.workspace_id == caller.workspace.id, Model.name == name)
+    if lock:
+        statement = statement.with_for_update(key_share=True)
+    row = (
+        await session.execute(statement.execution_options(populate_existing=True))
+    ).scalar_one_or_none()
+    if row is None:
+        raise NoSuchResource(f"Registered Model with name={name} not found")
+    return row
+
+
+async def get_version(
+    session: AsyncSession, caller: Caller, name: str, version: str, *, lock: bool = False
+) -> tuple[Model, ModelVersion]:
+    """A version of a registered model.
+
+    Raises:
+        NoSuchResource: there is none such.
+    """
+    model = await get(session, caller, name)
+    statement = select(ModelVersion).where(
+        ModelVersion.model_id == model.id, ModelVersion.version == int(version)
+    )
+    if lock:
+        statement = statement.with_for_update(key_share=True)
+    row = (
+        await session.execute(statement.execution_options(populate_existing=True))
+    ).scalar_one_or_none()
+    if row is None:
+        raise NoSuchResource(f"Model Version (name={name}, version={version}) not found")
+    return model, row
+
+
+async def rename(session: AsyncSession, caller: Caller, name: str, new_name: str) -> Model:
+    """Give a model another name.
+
+    Raises:
+        ResourceExists: the name is taken.
+    """
+    model = await get(session, caller, name, lock=True)
+    if await repository.find(session, caller.workspace.id, new_name) is not None:
+        raise ResourceExists(f"Registered Model (name={new_name}) already exists.")
+    model.name = new_name
+    await session.flush()
+    await session.refresh(model)
+    return model
+
+
+async def set_alias(
+    session: AsyncSession, caller: Caller, name: str, alias: str, version: str
+) -> None:
+    """Let a name point to a version; it points to no other any more.
+
+    Raises:
+        InvalidParameter: the name means something else already.
+    """
+    if alias.lower() == "latest" or (alias[:1] in "vV" and alias[1:].isdecimal()):
+        raise InvalidParameter(f"The alias name '{alias}' is reserved.")
+    model, row = await get_version(session, caller, name, version)
+    statement = insert(ModelAlias).values(model_id=model.id, alias=alias, version_id=row.id)
+    await session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["model_id", "alias"], set_={"version_id": row.id}
+        )
+    )
+
+
+async def delete_alias(session: AsyncSession, caller: Caller, name: str, alias: str) -> None:
+    """Remove an alias; one that is not there is fine."""
+    model = await get(session, caller, name)
+    await session.execute(
+        delete(ModelAlias).where(ModelAlias.model_id == model.id, ModelAlias.alias == alias)
+    )
+
+
+async def by_alias(
+    session: AsyncSession, caller: Caller, name: str, alias: str
+) -> tuple[Model, ModelVersion]:
+    """The version that an alias points to.
+
+    Raises:
+        InvalidParameter: there is no such alias, as MLflow's own servers say it.
+    """
+    model = await get(session, caller, name)
+    statement = (
+        select(ModelVersion)
+        .join(ModelAlias, ModelAlias.version_id == ModelVersion.id)
+        .where(ModelAlias.model_id == model.id, ModelAlias.alias == alias)
+    )
+    row = (await session.execute(statement)).scalar_one_or_none()
+    if row is None:
+        raise InvalidParameter(f"Registered model alias {alias} not found.")
+    return model, row
+
+
+def stage_of(text: str) -> str:
+    """A stage as it is written.
+
+    Raises:
+        InvalidParameter: there is no such stage.
+    """
+    for stage in STAGES:
+        if text.lower() == stage.lower():
+            return stage
+    raise InvalidParameter(
+        f"Invalid Model Version stage: {text}. Value must be one of {', '.join(STAGES)}."
+    )
+
+
+async def change_stage(
+    session: AsyncSession, row: ModelVersion, stage: str, *, archive_existing: bool
+) -> None:
+    """Move a version to a stage; the others that are there can be archived by that.
+
+    Raises:
+        InvalidParameter: there is no such stage, or nothing is archived by moving there.
+    """
+    wanted = stage_of(stage)
+    now = utc_now()
+    if archive_existing:
+        if wanted not in _ARCHIVING:
+            raise InvalidParameter(
+                f"Model version transition cannot archive existing model versions because '{stage}'"
+                f" is not an Active stage. Valid stages are {', '.join(_ARCHIVING)}"
+            )
+        others = select(ModelVersion).where(
+            ModelVersion.model_id == row.model_id,
+            ModelVersion.stage == wanted,
+            ModelVersion.id != row.id,
+        )
+        for other in (await session.execute(others)).scalars():
+            other.stage, other.updated_at = "Archived", now
+    row.stage, row.updated_at = wanted, now
+
+
+async def latest(
+    session: AsyncSession, model: Model, stages: Sequence[str]
+) -> Sequence[ModelVersion]:
+    """The newest version in each of these stages, or in each that there is."""
+    statement = (
+        select(ModelVersion)
+        .ext(distinct_on(ModelVersion.stage))
+        .where(ModelVersion.model_id == model.id)
+        .order_by(ModelVersion.stage, ModelVersion.version.desc())
+    )
+    if stages:
+        statement = statement.where(ModelVersion.stage.in_([stage_of(one) for one in stages]))
+    return (await session.execute(statement)).scalars().all()
+
+
+async def document(session: AsyncSession, model: Model) -> dict[str, Any]:
+    """A registered model as clients read it."""
+    statement = (
+        select(ModelAlias.alias, ModelVersion.version)
+        .join(ModelVersion, ModelVersion.id == ModelAlias.version_id)
+        .where(ModelAlias.model_id == model.id)
+        .order_by(ModelAlias.alias)
+    )
+    aliases = [
+        {"alias": alias, "version": str(version)}
+        for alias, version in await session.execute(statement)
+    ]
+    newest = await latest(session, model, [])
+    return {
+        "name": model.name,
+        "creation_timestamp": milliseconds(model.created_at),
+        "last_updated_timestamp": milliseconds(model.updated_at),
+        "description": model.description,
+        "latest_versions": await version_documents(session, [(model.name, row) for row in newest]),
+        "tags": names.pairs(model.tags),
+        "aliases": aliases,
+    }
+
+
+async def version_documents(
+    session: AsyncSession, found: Sequence[tuple[str, ModelVersion]]
+) -> list[dict[str, Any]]:
+    """Versions, each with its model's name, as clients read them."""
+    statement = (
+        select(ModelAlias.version_id, ModelAlias.alias)
+        .where(ModelAlias.version_id.in_([row.id for _, row in found]))
+        .order_by(ModelAlias.alias)
+    )
+    aliases: dict[str, list[str]] = {}
+    for version_id, alias in await session.execute(statement):
+        aliases.setdefault(version_id, []).append(alias)
+    return [
+        {
+            "name": name,
+            "version": str(row.version),
+            "creation_timestamp": milliseconds(row.created_at),
+            "last_updated_timestamp": milliseconds(row.updated_at),
+            "user_id": row.created_by,
+            "current_stage": row.stage,
+            "description": row.description,
+            "source": row.source,
+            "run_id": row.source_run_id or row.run_id or "",
+            "run_link": row.run_link,
+            "status": "READY",
+            "tags": names.pairs(row.tags),
+            "aliases": aliases.get(row.id, []),
+            "model_id": row.logged_model_id,
+        }
+        for name, row in found
+    ]

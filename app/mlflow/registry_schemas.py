@@ -1,0 +1,183 @@
+"""Bodies of MLflow's calls about the model registry and about logged models."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints
+
+from app.mlflow.schemas import Int64, ParamSent, Sent, TagSent
+
+ModelName = Annotated[
+    str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^/:]*[^/:\s][^/:]*$")
+]
+VersionNumber = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")]
+Alias = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\w\-]*$")]
+RegistryTagValue = Annotated[str, StringConstraints(max_length=100_000)]
+Text = Annotated[str, StringConstraints(max_length=100_000)]
+MAX_MODELS = 1000
+MAX_VERSIONS = 200_000
+LoggedStatus = Literal["LOGGED_MODEL_PENDING", "LOGGED_MODEL_READY", "LOGGED_MODEL_UPLOAD_FAILED"]
+
+
+class RegistryTag(TagSent):
+    """A tag of a registered model or version, which may be longer than those of runs."""
+
+    value: RegistryTagValue = ""
+
+
+class OfModel(Sent):
+    """A call about a registered model."""
+
+    name: ModelName
+
+
+class ModelCreate(OfModel):
+    """A new registered model."""
+
+    tags: list[RegistryTag] = Field(default=[], max_length=1000)
+    description: Text = ""
+
+
+class ModelRename(OfModel):
+    """Another name."""
+
+    new_name: ModelName
+
+
+class ModelUpdate(OfModel):
+    """Another description."""
+
+    description: Text = ""
+
+
+class ModelTagSet(OfModel, RegistryTag):
+    """A tag of a registered model."""
+
+
+class ModelTagDelete(OfModel):
+    """The tag that is to go."""
+
+    key: str = Field(min_length=1, max_length=250)
+
+
+class LatestAsked(OfModel):
+    """Of which stages the latest versions are wanted."""
+
+    stages: list[str] = Field(default=[], max_length=10)
+
+
+class AliasSet(OfModel):
+    """A name for a version."""
+
+    alias: Alias
+    version: VersionNumber
+
+
+class AliasDelete(OfModel):
+    """The name that is to go."""
+
+    alias: Alias
+
+
+class VersionCreate(OfModel):
+    """A new version, made of artifacts at an address."""
+
+    source: str = Field(min_length=1, max_length=5000)
+    run_id: str = Field(default="", max_length=256)
+    tags: list[RegistryTag] = Field(default=[], max_length=1000)
+    run_link: str = Field(default="", max_length=2000)
+    description: Text = ""
+    model_id: str = Field(default="", max_length=100)
+
+
+class OfVersion(OfModel):
+    """A call about a version."""
+
+    version: VersionNumber
+
+
+class VersionUpdate(OfVersion):
+    """Another description."""
+
+    description: Text = ""
+
+
+class VersionTagSet(OfVersion, RegistryTag):
+    """A tag of a version."""
+
+
+class VersionTagDelete(OfVersion):
+    """The tag that is to go."""
+
+    key: str = Field(min_length=1, max_length=250)
+
+
+class StageChange(OfVersion):
+    """Another stage."""
+
+    stage: str = Field(max_length=50)
+    archive_existing_versions: bool = False
+
+
+class RegistrySearch(Sent):
+    """A search for registered models or versions."""
+
+    filter: str = ""
+    max_results: int = Field(default=100, ge=1, le=MAX_VERSIONS)
+    order_by: list[str] = Field(default=[], max_length=20)
+    page_token: str = ""
+
+
+class LoggedModelCreate(Sent):
+    """A new logged model."""
+
+    experiment_id: str = Field(default="0", max_length=64)
+    name: str = Field(default="", max_length=500)
+    model_type: str = Field(default="", max_length=500)
+    source_run_id: str = Field(default="", max_length=256)
+    params: list[ParamSent] = Field(default=[], max_length=1000)
+    tags: list[TagSent] = Field(default=[], max_length=1000)
+
+
+class LoggedModelFinalize(Sent):
+    """How its upload ended."""
+
+    status: LoggedStatus
+
+
+class LoggedModelTags(Sent):
+    """Tags to set."""
+
+    tags: list[TagSent] = Field(max_length=1000)
+
+
+class LoggedModelParams(Sent):
+    """Parameters to set."""
+
+    params: list[ParamSent] = Field(max_length=1000)
+
+
+class DatasetChosen(Sent):
+    """On which dataset metrics must have been measured."""
+
+    dataset_name: str = Field(max_length=500)
+    dataset_digest: str = Field(default="", max_length=36)
+
+
+class LoggedModelOrder(Sent):
+    """One part of an order."""
+
+    field_name: str = Field(max_length=500)
+    ascending: bool = True
+    dataset_name: str = Field(default="", max_length=500)
+    dataset_digest: str = Field(default="", max_length=36)
+
+
+class LoggedModelSearch(Sent):
+    """A search for logged models."""
+
+    experiment_ids: list[str] = Field(default=[], max_length=1000)
+    filter: str = ""
+    datasets: list[DatasetChosen] = Field(default=[], max_length=100)
+    max_results: Int64 = Field(default=100, ge=1, le=MAX_MODELS)
+    order_by: list[LoggedModelOrder] = Field(default=[], max_length=20)
+    page_token: str = ""

@@ -1,0 +1,155 @@
+"""MLflow's calls about runs."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from app.kernel.db import SessionDep
+from app.mlflow import logged_models, run_documents, tracked, writes
+from app.mlflow.access import CallerDep, find_run
+from app.mlflow.schemas import (
+    BatchLog,
+    InputsLog,
+    MetricLog,
+    ModelLog,
+    OfRun,
+    OutputsLog,
+    ParamLog,
+    RunCreate,
+    RunSearch,
+    RunUpdate,
+    TagDelete,
+    TagSet,
+)
+from app.mlflow.search.run_search import search_runs
+
+router = APIRouter(prefix="/mlflow/runs", tags=["mlflow"])
+
+
+@router.post("/create")
+async def create_mlflow_run(
+    body: RunCreate, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """A run that its client keeps by itself."""
+    run = await tracked.create(session, caller, body)
+    return {"run": (await run_documents.documents(session, [run.id]))[0]}
+
+
+@router.get("/get")
+async def get_mlflow_run(
+    caller: CallerDep, session: SessionDep, run_id: str = "", run_uuid: str = ""
+) -> dict[str, Any]:
+    """One run with the last value of each metric."""
+    run = await find_run(session, caller, run_id or run_uuid)
+    return {"run": (await run_documents.documents(session, [run.id]))[0]}
+
+
+@router.post("/update")
+async def update_mlflow_run(
+    body: RunUpdate, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """State, end and name."""
+    run = await tracked.update(session, caller, body)
+    return {"run_info": await run_documents.info(session, run.id)}
+
+
+@router.post("/delete")
+async def delete_mlflow_run(body: OfRun, caller: CallerDep, session: SessionDep) -> dict[str, Any]:
+    """Hide it."""
+    await tracked.delete(session, caller, body.run)
+    return {}
+
+
+@router.post("/restore")
+async def restore_mlflow_run(body: OfRun, caller: CallerDep, session: SessionDep) -> dict[str, Any]:
+    """Show it again."""
+    await tracked.restore(session, caller, body.run)
+    return {}
+
+
+@router.post("/search")
+async def search_mlflow_runs(
+    body: RunSearch, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """Runs that a filter selects."""
+    return await search_runs(session, caller, body)
+
+
+@router.post("/log-metric")
+async def log_mlflow_metric(
+    body: MetricLog, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """One value of a metric."""
+    run = await writes.writable_run(session, caller, body.run)
+    writes.check_open(run)
+    await writes.log_metrics(session, caller, run, [body])
+    return {}
+
+
+@router.post("/log-parameter")
+async def log_mlflow_param(
+    body: ParamLog, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """One parameter, once."""
+    run = await writes.writable_run(session, caller, body.run)
+    writes.check_open(run)
+    await writes.log_params(session, caller, run, [body])
+    return {}
+
+
+@router.post("/set-tag")
+async def set_mlflow_tag(body: TagSet, caller: CallerDep, session: SessionDep) -> dict[str, Any]:
+    """One tag."""
+    run = await writes.writable_run(session, caller, body.run)
+    await writes.set_tags(session, run.id, {body.key: body.value})
+    return {}
+
+
+@router.post("/delete-tag")
+async def delete_mlflow_tag(
+    body: TagDelete, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """Remove one tag."""
+    run = await writes.writable_run(session, caller, body.run)
+    await writes.delete_tag(session, run.id, body.key)
+    return {}
+
+
+@router.post("/log-batch")
+async def log_mlflow_batch(
+    body: BatchLog, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """Metrics, parameters and tags: all of them or none."""
+    await writes.log_batch(session, caller, body)
+    return {}
+
+
+@router.post("/log-inputs")
+async def log_mlflow_inputs(
+    body: InputsLog, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """What the run has read."""
+    run = await writes.writable_run(session, caller, body.run)
+    await writes.log_datasets(session, run, body.datasets)
+    await writes.link_models(session, caller, run, body.models, is_output=False)
+    return {}
+
+
+@router.post("/outputs")
+async def log_mlflow_outputs(
+    body: OutputsLog, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """What the run has made."""
+    run = await writes.writable_run(session, caller, body.run)
+    await writes.link_models(session, caller, run, body.models, is_output=True)
+    return {}
+
+
+@router.post("/log-model")
+async def log_mlflow_model(
+    body: ModelLog, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """What clients before version 3 tell about a model that they have uploaded."""
+    run = await writes.writable_run(session, caller, body.run)
+    await logged_models.note_in_history(session, run.id, body.model_json)
+    return {}

@@ -1,0 +1,95 @@
+"""Comparisons as SQL, with MLflow's rules of which operator goes with what."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.mlflow.errors import InvalidParameter
+from app.mlflow.search.grammar import Comparison, Name
+
+T = TypeVar("T")
+Column = ColumnElement[Any] | InstrumentedAttribute[Any]
+NUMERIC = frozenset({"=", "!=", "<", "<=", ">", ">="})
+TEXT = frozenset({"=", "!=", "LIKE", "ILIKE"})
+NULLABLE_TEXT = TEXT | {"IS NULL", "IS NOT NULL"}
+LISTED_TEXT = TEXT | {"IN", "NOT IN"}
+
+
+def number_condition(column: Column, it: Comparison) -> ColumnElement[bool]:
+    """Compare a number.
+
+    Raises:
+        InvalidParameter: the operator, or the value, is not one for numbers.
+    """
+    check_operator(it, NUMERIC)
+    if not isinstance(it.value, float):
+        raise InvalidParameter(
+            f"Expected numeric value type for {it.name.entity}: {it.name.key}. Found {it.value!r}"
+        )
+    value = it.value
+    return {
+        "=": column == value,
+        "!=": column != value,
+        "<": column < value,
+        "<=": column <= value,
+        ">": column > value,
+        ">=": column >= value,
+    }[it.operator]
+
+
+def text_condition(
+    column: Column, it: Comparison, allowed: frozenset[str] = NULLABLE_TEXT
+) -> ColumnElement[bool]:
+    """Compare a text; what is absent fulfils nothing but IS NULL.
+
+    Raises:
+        InvalidParameter: the operator, or the value, is not one for this text.
+    """
+    check_operator(it, allowed)
+    if it.operator == "IS NULL":
+        return column.is_(None)
+    if it.operator == "IS NOT NULL":
+        return column.is_not(None)
+    if isinstance(it.value, tuple):
+        return column.in_(it.value) if it.operator == "IN" else column.not_in(it.value)
+    if not isinstance(it.value, str):
+        raise InvalidParameter(
+            f"Expected a quoted string value for {it.name.entity} (e.g. 'my-value'). "
+            f"Got value {it.value!r}"
+        )
+    value = it.value
+    return {
+        "=": column == value,
+        "!=": column != value,
+        "LIKE": column.like(value),
+        "ILIKE": column.ilike(value),
+    }[it.operator]
+
+
+def check_operator(it: Comparison, allowed: frozenset[str]) -> None:
+    """Refuse an operator that does not go with what is compared.
+
+    Raises:
+        InvalidParameter: it does not.
+    """
+    if it.operator not in allowed:
+        raise InvalidParameter(
+            f"Invalid comparator '{it.operator}' for {it.name.entity} '{it.name.key}': "
+            f"not one of {sorted(allowed)}"
+        )
+
+
+def attribute_of(name: Name, known: Mapping[str, T]) -> T:
+    """What is behind the name of an attribute.
+
+    Raises:
+        InvalidParameter: there is no such attribute, or it is no attribute.
+    """
+    found = known.get(name.key) if name.entity == "attribute" else None
+    if found is None:
+        raise InvalidParameter(
+            f"Invalid {name.entity} key '{name.key}' specified. Valid keys are '{sorted(known)}'"
+        )
+    return found

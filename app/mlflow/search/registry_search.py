@@ -1,0 +1,130 @@
+"""Searching registered models and their versions."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.mlflow import registry
+from app.mlflow.access import Caller
+from app.mlflow.moments import milliseconds_of
+from app.mlflow.pages import binding_of, offset_of, page_of
+from app.mlflow.registry_schemas import RegistrySearch
+from app.mlflow.search.conditions import (
+    LISTED_TEXT,
+    TEXT,
+    attribute_of,
+    number_condition,
+    text_condition,
+)
+from app.mlflow.search.grammar import Comparison, parse_filter, parse_order
+from app.tables.model import Model, ModelVersion
+
+_PROMPT_TAG = "mlflow.prompt.is_prompt"
+_MODEL_TEXTS: dict[str, ColumnElement[str]] = {"name": Model.name.expression}
+_MODEL_NUMBERS: dict[str, ColumnElement[Any]] = {
+    "creation_timestamp": milliseconds_of(Model.created_at.expression),
+    "last_updated_timestamp": milliseconds_of(Model.updated_at.expression),
+}
+_VERSION_TEXTS: dict[str, ColumnElement[str]] = {
+    "name": Model.name.expression,
+    "run_id": func.coalesce(func.nullif(ModelVersion.source_run_id, ""), ModelVersion.run_id),
+    "source_path": ModelVersion.source.expression,
+    "source": ModelVersion.source.expression,
+}
+_VERSION_NUMBERS: dict[str, ColumnElement[Any]] = {
+    "version_number": ModelVersion.version.expression,
+    "version": ModelVersion.version.expression,
+    "creation_timestamp": milliseconds_of(ModelVersion.created_at.expression),
+    "last_updated_timestamp": milliseconds_of(ModelVersion.updated_at.expression),
+}
+
+
+async def search_models(
+    session: AsyncSession, caller: Caller, asked: RegistrySearch
+) -> dict[str, Any]:
+    """Registered models that a filter selects, a page of them.
+
+    Raises:
+        InvalidParameter: the filter, the order or the token is none.
+    """
+    binding = binding_of("models", asked.filter, asked.order_by)
+    offset = offset_of(asked.page_token, binding)
+    numbers = {**_MODEL_NUMBERS, "timestamp": _MODEL_NUMBERS["last_updated_timestamp"]}
+    statement = (
+        select(Model)
+        .where(Model.workspace_id == caller.workspace.id)
+        .where(
+            *[
+                _condition(it, _MODEL_TEXTS, _MODEL_NUMBERS, Model.tags)
+                for it in parse_filter(asked.filter)
+            ]
+        )
+        .order_by(*_order(asked.order_by, {**_MODEL_TEXTS, **numbers}), Model.name)
+        .offset(offset)
+        .limit(asked.max_results + 1)
+    )
+    rows = (await session.execute(statement)).scalars().all()
+    page, more = page_of(rows, offset=offset, limit=asked.max_results, binding=binding)
+    return {
+        "registered_models": [await registry.document(session, model) for model in page],
+        **more,
+    }
+
+
+async def search_versions(
+    session: AsyncSession, caller: Caller, asked: RegistrySearch
+) -> dict[str, Any]:
+    """Versions that a filter selects, a page of them.
+
+    Raises:
+        InvalidParameter: the filter, the order or the token is none.
+    """
+    binding = binding_of("versions", asked.filter, asked.order_by)
+    offset = offset_of(asked.page_token, binding)
+    order = _order(asked.order_by, {**_VERSION_TEXTS, **_VERSION_NUMBERS})
+    if not order:
+        order = [ModelVersion.updated_at.desc()]
+    statement = (
+        select(Model.name, ModelVersion)
+        .join(Model, Model.id == ModelVersion.model_id)
+        .where(Model.workspace_id == caller.workspace.id)
+        .where(
+            *[
+                _condition(it, _VERSION_TEXTS, _VERSION_NUMBERS, ModelVersion.tags)
+                for it in parse_filter(asked.filter)
+            ]
+        )
+        .order_by(*order, Model.name, ModelVersion.version.desc())
+        .offset(offset)
+        .limit(asked.max_results + 1)
+    )
+    rows = [(name, row) for name, row in await session.execute(statement)]
+    page, more = page_of(rows, offset=offset, limit=asked.max_results, binding=binding)
+    return {"model_versions": await registry.version_documents(session, page), **more}
+
+
+def _condition(
+    it: Comparison,
+    texts: dict[str, ColumnElement[str]],
+    numbers: dict[str, ColumnElement[Any]],
+    tags: InstrumentedAttribute[dict[str, str | None]],
+) -> ColumnElement[bool]:
+    key = it.name.key
+    if it.name.entity == "tag":
+        column: ColumnElement[str] = tags[key].astext
+        # What has no such tag is no prompt; clients ask for that with every search.
+        return text_condition(func.coalesce(column, "false") if key == _PROMPT_TAG else column, it)
+    attribute_of(it.name, {**texts, **numbers})
+    if key in numbers:
+        return number_condition(numbers[key], it)
+    return text_condition(texts[key], it, LISTED_TEXT if key in ("name", "run_id") else TEXT)
+
+
+def _order(clauses: list[str], known: dict[str, ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+    found: list[ColumnElement[Any]] = []
+    for part in parse_order(clauses):
+        column = attribute_of(part.name, known)
+        found.append(column.desc() if part.is_descending else column.asc())
+    return found

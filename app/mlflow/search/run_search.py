@@ -1,0 +1,154 @@
+"""Searching runs: all of it is done by the database."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, exists, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
+
+from app.mlflow import experiments, names, run_documents
+from app.mlflow.access import Caller
+from app.mlflow.moments import milliseconds_of
+from app.mlflow.pages import binding_of, offset_of, page_of
+from app.mlflow.schemas import RunSearch
+from app.mlflow.search.conditions import (
+    LISTED_TEXT,
+    NULLABLE_TEXT,
+    attribute_of,
+    number_condition,
+    text_condition,
+)
+from app.mlflow.search.grammar import Comparison, Name, parse_filter, parse_order
+from app.tables.metric import MetricSummary
+from app.tables.run import Run
+from app.tables.tracking import RunDataset, RunParam
+
+_STARTED = func.coalesce(Run.started_at, Run.created_at)
+_TEXTS: dict[str, ColumnElement[str]] = {
+    "run_id": Run.id.expression,
+    "run_name": names.run_name_column(),
+    "status": names.status_column(),
+    "user_id": names.user_column(),
+    "artifact_uri": func.concat("mlflow-artifacts:/", Run.experiment_id, "/", Run.id, "/artifacts"),
+}
+_NUMBERS: dict[str, ColumnElement[float]] = {
+    "start_time": milliseconds_of(_STARTED),
+    "end_time": milliseconds_of(Run.ended_at.expression),
+}
+_OTHER_NAMES = {
+    "created": "start_time",
+    "Created": "start_time",
+    "run name": "run_name",
+    "Run name": "run_name",
+    "Run Name": "run_name",
+}
+_ALL: dict[str, ColumnElement[Any]] = {**_TEXTS, **_NUMBERS}
+_DATASET_TEXTS: dict[str, ColumnElement[str]] = {
+    "name": RunDataset.name.expression,
+    "digest": RunDataset.digest.expression,
+    "context": RunDataset.tags["mlflow.data.context"].astext,
+}
+
+
+async def search_runs(session: AsyncSession, caller: Caller, asked: RunSearch) -> dict[str, Any]:
+    """Runs of some experiments that a filter selects, a page of them.
+
+    A run's own token finds its own run and those that its script made.
+
+    Raises:
+        InvalidParameter: the filter, the order or the token is none.
+    """
+    binding = binding_of(asked.experiment_ids, asked.filter, asked.order_by, asked.run_view_type)
+    offset = offset_of(asked.page_token, binding)
+    statement = (
+        select(Run.id)
+        .where(caller.sees())
+        .where(
+            Run.experiment_id.in_(await experiments.own_ids(session, caller, asked.experiment_ids))
+        )
+        .where(*names.in_view(Run.deleted_at, asked.run_view_type))
+    )
+    for comparison in parse_filter(asked.filter):
+        statement = _narrowed(statement, comparison)
+    statement = _ordered(statement, asked.order_by).offset(offset).limit(asked.max_results + 1)
+    ids = list((await session.execute(statement)).scalars())
+    page, more = page_of(ids, offset=offset, limit=asked.max_results, binding=binding)
+    return {"runs": await run_documents.documents(session, page), **more}
+
+
+def _narrowed(statement: Select[Any], it: Comparison) -> Select[Any]:
+    key = it.name.key
+    if it.name.entity == "metric":
+        summary = aliased(MetricSummary)
+        return statement.join(
+            summary, and_(_is_metric(summary, key), number_condition(summary.last, it))
+        )
+    if it.name.entity == "param":
+        return statement.where(_param_condition(it))
+    if it.name.entity == "tag":
+        return statement.where(text_condition(_tag(key), it, NULLABLE_TEXT))
+    if it.name.entity == "dataset":
+        column = attribute_of(Name("attribute", key), _DATASET_TEXTS)
+        return statement.where(
+            exists().where(RunDataset.run_id == Run.id, text_condition(column, it, LISTED_TEXT))
+        )
+    name = _known(it.name)
+    attribute_of(name, _ALL)
+    if name.key in _NUMBERS:
+        return statement.where(number_condition(_NUMBERS[name.key], it))
+    return statement.where(text_condition(_TEXTS[name.key], it, LISTED_TEXT))
+
+
+def _param_condition(it: Comparison) -> ColumnElement[bool]:
+    param = aliased(RunParam)
+    of_run = and_(param.run_id == Run.id, param.key == it.name.key)
+    if it.operator in ("IS NULL", "IS NOT NULL"):
+        found = exists().where(of_run)
+        return ~found if it.operator == "IS NULL" else found
+    return exists().where(of_run, text_condition(param.value, it, NULLABLE_TEXT))
+
+
+def _ordered(statement: Select[Any], clauses: list[str]) -> Select[Any]:
+    """In the order that was asked for, what has no value last; then the newest first."""
+    parts: list[ColumnElement[Any]] = []
+    for part in parse_order(clauses):
+        column: ColumnElement[Any]
+        if part.name.entity == "metric":
+            summary = aliased(MetricSummary)
+            statement = statement.outerjoin(summary, _is_metric(summary, part.name.key))
+            column = summary.last.expression
+        elif part.name.entity == "param":
+            param = aliased(RunParam)
+            statement = statement.outerjoin(
+                param, and_(param.run_id == Run.id, param.key == part.name.key)
+            )
+            column = param.value.expression
+        elif part.name.entity == "tag":
+            column = _tag(part.name.key)
+        else:
+            column = attribute_of(_known(part.name), _ALL)
+        parts.append((column.desc() if part.is_descending else column.asc()).nulls_last())
+    return statement.order_by(*parts, _STARTED.desc(), Run.id.desc())
+
+
+def _is_metric(summary: type[MetricSummary], name: str) -> ColumnElement[bool]:
+    return and_(
+        summary.workspace_id == Run.workspace_id,
+        summary.namespace == "",
+        summary.name == name,
+        summary.run_id == Run.id,
+        summary.attempt == Run.attempt,
+    )
+
+
+def _tag(key: str) -> ColumnElement[str]:
+    if key == names.RUN_NAME_TAG:
+        return names.run_name_column()
+    if key == names.USER_TAG:
+        return names.user_column()
+    found: ColumnElement[str] = Run.tags[key].astext
+    return found
+
+
+def _known(name: Name) -> Name:
+    return Name(name.entity, _OTHER_NAMES.get(name.key, name.key))

@@ -1,0 +1,153 @@
+"""Runs that a client keeps by itself, and what a client may say about jobs of ours."""
+
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.kernel.clock import utc_now
+from app.kernel.ids import new_id
+from app.mlflow import experiments, names
+from app.mlflow.access import Caller, check_active, check_current, find_run
+from app.mlflow.errors import InvalidParameter, NoPermission
+from app.mlflow.moments import from_milliseconds
+from app.mlflow.schemas import RunCreate, RunUpdate
+from app.runs.states import TERMINAL, TRACKED, Status
+from app.runs.transitions import add_event, lock_run, transition
+from app.tables.experiment import Experiment
+from app.tables.run import Run
+
+_NOBODY = "unknown"
+"""What clients say that do not know who uses them; the token's name says more."""
+
+
+async def create(session: AsyncSession, caller: Caller, body: RunCreate) -> Run:
+    """Write a tracked run, running already.
+
+    Raises:
+        InvalidParameter: the experiment is deleted.
+        NoPermission: a script may make runs in the experiment of its own run only.
+        NoSuchResource: there is no such experiment.
+    """
+    experiment = await experiments.get(session, caller, body.experiment_id)
+    experiments.check_active(experiment)
+    if caller.is_script:
+        own = await find_run(session, caller, caller.principal.id)
+        await check_current(session, caller, own)
+        if own.experiment_id != experiment.id:
+            raise NoPermission("A script may make runs in the experiment of its own run only.")
+    tags = {tag.key: tag.value for tag in body.tags}
+    name = tags.pop(names.RUN_NAME_TAG, "")
+    if body.user_id not in ("", _NOBODY):
+        tags.setdefault(names.USER_TAG, body.user_id)
+    return await write(
+        session,
+        caller,
+        experiment,
+        name=body.run_name or name,
+        tags=tags,
+        start_time=body.start_time,
+    )
+
+
+async def write(
+    session: AsyncSession,
+    caller: Caller,
+    experiment: Experiment,
+    *,
+    name: str,
+    tags: dict[str, str],
+    start_time: int | None = None,
+) -> Run:
+    """Write a tracked run of an experiment, running already.
+
+    Args:
+        session: the transaction.
+        caller: whose it is; a script's are marked as such.
+        experiment: where it belongs.
+        name: to be shown; may be empty.
+        tags: of the run.
+        start_time: milliseconds since 1970, as the client says; None: now.
+    """
+    run = Run(
+        id=new_id("run"),
+        workspace_id=caller.workspace.id,
+        experiment_id=experiment.id,
+        kind=TRACKED,
+        creator_run_id=caller.principal.id if caller.is_script else None,
+        created_by=caller.principal.name,
+        display_name=name,
+        tags=tags,
+        request={"inputs": {}},
+        status=Status.NOT_STARTED,
+        event_seq=0,
+        attempt=0,
+        blockers=[],
+        max_attempts=1,
+        node_count=0,
+        next_check_at=None,
+        started_at=utc_now() if start_time is None else from_milliseconds(start_time),
+    )
+    session.add(run)
+    await session.flush()
+    actor = caller.principal.name
+    add_event(session, run, kind="submitted", actor=actor)
+    transition(session, run, Status.RUNNING, actor=actor)
+    await session.flush()
+    return run
+
+
+async def update(session: AsyncSession, caller: Caller, body: RunUpdate) -> Run:
+    """Take down what a client says about a run's state, end and name.
+
+    A job's state is what happens to its processes: there, the client's word is only noted.
+    """
+    run = await _locked(session, caller, body.run)
+    check_active(run)
+    await check_current(session, caller, run)
+    if body.run_name:
+        run.display_name = body.run_name
+    if run.kind == TRACKED:
+        _say_state(session, caller, run, body)
+    elif body.status is not None and run.status not in TERMINAL:
+        data: dict[str, Any] = {"name": f"mlflow.{body.status}"}
+        add_event(session, run, kind="client_event", actor=caller.principal.name, data=data)
+    await session.flush()
+    return run
+
+
+def _say_state(session: AsyncSession, caller: Caller, run: Run, body: RunUpdate) -> None:
+    if body.status is not None and names.OURS[body.status] != run.status:
+        transition(session, run, names.OURS[body.status], actor=caller.principal.name)
+    if body.end_time is not None and run.status in TERMINAL:
+        run.ended_at = from_milliseconds(body.end_time)
+
+
+async def delete(session: AsyncSession, caller: Caller, run_id: str) -> None:
+    """Hide a run.
+
+    Raises:
+        InvalidParameter: it is a job that has not ended.
+    """
+    caller.require_user()
+    run = await _locked(session, caller, run_id)
+    if run.deleted_at is not None:
+        return
+    if run.kind != TRACKED and run.status not in TERMINAL:
+        raise InvalidParameter(f"Run {run.id} is {run.status}: cancel it before deleting it.")
+    run.deleted_at = utc_now()
+    add_event(session, run, kind="deleted", actor=caller.principal.name)
+
+
+async def restore(session: AsyncSession, caller: Caller, run_id: str) -> None:
+    """Show a deleted run again."""
+    caller.require_user()
+    run = await _locked(session, caller, run_id)
+    if run.deleted_at is None:
+        return
+    run.deleted_at = None
+    add_event(session, run, kind="restored", actor=caller.principal.name)
+
+
+async def _locked(session: AsyncSession, caller: Caller, run_id: str) -> Run:
+    await find_run(session, caller, run_id)
+    return await lock_run(session, run_id)

@@ -1,0 +1,131 @@
+"""New versions of registered models: which files an address stands for."""
+
+from dataclasses import dataclass, field
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.mlflow import logged_models, places, registry
+from app.mlflow.access import Caller, find_run
+from app.mlflow.errors import NoPermission, NoSuchResource
+from app.mlflow.places import Place
+from app.mlflow.registry_schemas import VersionCreate
+from app.models import service
+from app.models.kind import SERVABLE, find_kind
+from app.models.schemas import Lineage, ModelDescription, ModelFile
+from app.tables.model import Model, ModelVersion
+from app.tables.run import Run
+
+_MODELS = "models:/"
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a version is made of; no files where they are not kept here."""
+
+    files: list[ModelFile] = field(default_factory=list)
+    lineage: Lineage = field(default_factory=Lineage)
+    run_id: str = ""
+    logged_model_id: str = ""
+
+
+async def create(
+    session: AsyncSession, caller: Caller, body: VersionCreate
+) -> tuple[Model, ModelVersion]:
+    """Register the files at an address as the next version.
+
+    The version has its own list of files: what becomes of the run's later does not touch it. An
+    address elsewhere is noted, and such a version has no files that could be deployed here.
+
+    Raises:
+        Invalid: the run has no files there.
+        NoPermission: a script may register what its own run has made only.
+        NoSuchResource: there is no such model, or nothing at the address.
+    """
+    model = await registry.get(session, caller, body.name)
+    source = await _source(session, caller, body)
+    kind = find_kind(file.path for file in source.files).kind
+    _, row = await service.add_version(
+        session,
+        workspace=caller.workspace,
+        name=model.name,
+        about=ModelDescription(framework="tensorflow" if kind in SERVABLE else "custom"),
+        files=source.files,
+        lineage=source.lineage,
+        actor=caller.principal.name,
+    )
+    row.description = body.description
+    row.tags = {tag.key: tag.value for tag in body.tags}
+    row.source = body.source
+    row.source_run_id = body.run_id or source.run_id
+    row.run_link = body.run_link
+    row.logged_model_id = body.model_id or source.logged_model_id
+    await session.flush()
+    await session.refresh(row)
+    return model, row
+
+
+async def _source(session: AsyncSession, caller: Caller, body: VersionCreate) -> _Source:
+    place = places.place_of_address(body.source)
+    if place is None and body.source.startswith(_MODELS):
+        return await _of_registered(session, caller, body.source.removeprefix(_MODELS))
+    if place is None:
+        return _Source()
+    if place.kind == "version":
+        return await _of_version(session, caller, place.id)
+    if place.kind == "model":
+        model = await logged_models.get(session, caller, place.id)
+        folder = places.model_folder(model.id)
+        place = Place("run", model.run_id, f"{folder}/{place.path}".rstrip("/"))
+        return await _of_run(session, caller, place, logged_model_id=model.id)
+    known = select(Run.id).where(Run.id == place.id, Run.workspace_id == caller.workspace.id)
+    if (await session.execute(known)).scalar_one_or_none() is None:
+        return _Source(run_id=place.id)
+    return await _of_run(session, caller, place)
+
+
+async def _of_run(
+    session: AsyncSession, caller: Caller, place: Place, *, logged_model_id: str = ""
+) -> _Source:
+    try:
+        run = await find_run(session, caller, place.id)
+    except NoSuchResource as error:
+        raise NoPermission("A script may register what its own run has made only.") from error
+    files, lineage = await service.files_of_run(
+        session, workspace=caller.workspace, run_id=run.id, path=place.path
+    )
+    return _Source(files, lineage, run.id, logged_model_id)
+
+
+async def _of_registered(session: AsyncSession, caller: Caller, named: str) -> _Source:
+    """Of ``NAME/VERSION`` or ``NAME@ALIAS``."""
+    name, slash, version = named.partition("/")
+    if slash and version.isdecimal():
+        _, row = await registry.get_version(session, caller, name, version)
+        return _copied(row)
+    name, at, alias = named.partition("@")
+    if at:
+        _, row = await registry.by_alias(session, caller, name, alias)
+        return _copied(row)
+    raise NoSuchResource(f"There is no model at models:/{named}.")
+
+
+async def _of_version(session: AsyncSession, caller: Caller, version_id: str) -> _Source:
+    statement = (
+        select(ModelVersion)
+        .join(Model, Model.id == ModelVersion.model_id)
+        .where(Model.workspace_id == caller.workspace.id, ModelVersion.id == version_id)
+    )
+    row = (await session.execute(statement)).scalar_one_or_none()
+    if row is None:
+        raise NoSuchResource(f"There is no registered version {version_id}.")
+    return _copied(row)
+
+
+def _copied(row: ModelVersion) -> _Source:
+    return _Source(
+        [ModelFile.model_validate(file) for file in row.files],
+        Lineage.model_validate(row.lineage),
+        row.source_run_id,
+        row.logged_model_id,
+    )

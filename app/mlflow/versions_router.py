@@ -1,0 +1,122 @@
+"""MLflow's calls about versions of registered models."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from app.kernel.clock import utc_now
+from app.kernel.db import SessionDep
+from app.mlflow import experiments, places, registry, versions
+from app.mlflow.access import CallerDep
+from app.mlflow.registry_schemas import (
+    OfVersion,
+    RegistrySearch,
+    StageChange,
+    VersionCreate,
+    VersionNumber,
+    VersionTagDelete,
+    VersionTagSet,
+    VersionUpdate,
+)
+from app.mlflow.search.registry_search import search_versions
+from app.models import service
+from app.tables.model import Model, ModelVersion
+
+router = APIRouter(prefix="/mlflow/model-versions", tags=["mlflow"])
+
+
+@router.post("/create")
+async def create_mlflow_version(
+    body: VersionCreate, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """The files at an address as the next version."""
+    return await _answer(session, *(await versions.create(session, caller, body)))
+
+
+@router.get("/get")
+async def get_mlflow_version(
+    name: str, version: VersionNumber, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """One version."""
+    return await _answer(session, *(await registry.get_version(session, caller, name, version)))
+
+
+@router.get("/get-download-uri")
+async def get_mlflow_version_address(
+    name: str, version: VersionNumber, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """Where its files can be downloaded."""
+    _, row = await registry.get_version(session, caller, name, version)
+    return {"artifact_uri": places.version_root(row.id) if row.files else row.source}
+
+
+@router.get("/search")
+async def search_mlflow_versions(
+    query: Annotated[RegistrySearch, Query()], caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """Versions that a filter selects."""
+    return await search_versions(session, caller, query)
+
+
+@router.patch("/update")
+async def update_mlflow_version(
+    body: VersionUpdate, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """Another description."""
+    caller.require_user()
+    model, row = await registry.get_version(session, caller, body.name, body.version, lock=True)
+    row.description, row.updated_at = body.description, utc_now()
+    return await _answer(session, model, row)
+
+
+@router.post("/transition-stage")
+async def change_mlflow_version_stage(
+    body: StageChange, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """Another stage."""
+    caller.require_user()
+    await registry.get(session, caller, body.name, lock=True)
+    model, row = await registry.get_version(session, caller, body.name, body.version, lock=True)
+    archive = body.archive_existing_versions
+    await registry.change_stage(session, row, body.stage, archive_existing=archive)
+    return await _answer(session, model, row)
+
+
+@router.delete("/delete")
+async def delete_mlflow_version(
+    body: OfVersion, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """Delete it; its number is not given again."""
+    caller.require_user()
+    model, row = await registry.get_version(session, caller, body.name, body.version)
+    await service.delete_version(session, model, row)
+    return {}
+
+
+@router.post("/set-tag")
+async def set_mlflow_version_tag(
+    body: VersionTagSet, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """Set a tag."""
+    caller.require_user()
+    _, row = await registry.get_version(session, caller, body.name, body.version, lock=True)
+    row.tags, row.updated_at = {**row.tags, body.key: body.value}, utc_now()
+    return {}
+
+
+@router.delete("/delete-tag")
+async def delete_mlflow_version_tag(
+    body: VersionTagDelete, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """Remove a tag; one that is not there is fine."""
+    caller.require_user()
+    _, row = await registry.get_version(session, caller, body.name, body.version, lock=True)
+    if body.key in row.tags:
+        row.tags = experiments.without(row.tags, body.key)
+    return {}
+
+
+async def _answer(session: SessionDep, model: Model, row: ModelVersion) -> dict[str, Any]:
+    await session.flush()
+    (document,) = await registry.version_documents(session, [(model.name, row)])
+    return {"model_version": document}

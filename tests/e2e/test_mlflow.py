@@ -1,0 +1,88 @@
+"""MLflow's own client inside a run: TensorFlow's autolog lands in the run by itself."""
+
+from collections.abc import Iterator
+
+import pytest
+from mlflow import MlflowClient
+
+from examples.walk.stack import Stack
+from examples.walk.talk import Talk
+from tests.e2e.scripts import await_status, submit
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
+
+WORKSPACE = "mlflow"
+ENVIRONMENT = {
+    "framework": "tensorflow",
+    "framework_version": "2.15",
+    # The newest that logs this TensorFlow, and one with MLflow's older way to log models.
+    "pip_packages": ["mlflow-skinny==2.22.4", "pandas<3", "scipy"],
+}
+AUTOLOG = """
+import mlflow
+import numpy as np
+import tensorflow as tf
+
+mlflow.tensorflow.autolog(registered_model_name="line")
+mlflow.log_metric("own", 7)
+x = np.random.default_rng(1).random((64, 2)).astype("float32")
+y = x @ np.array([[2.0], [-1.0]], dtype="float32")
+model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(1)])
+model.compile(optimizer=tf.keras.optimizers.SGD(0.1), loss="mse")
+model.fit(x, y, epochs=3, batch_size=16, verbose=0)
+with mlflow.start_run(nested=True, run_name="after"):
+    mlflow.log_metric("checked", 1)
+print(mlflow.active_run().info.run_id)
+"""
+ELSEWHERE = """
+import os
+print({key: value for key, value in os.environ.items() if key.startswith("MLFLOW_")})
+"""
+
+
+@pytest.fixture(scope="module")
+def talk(live_stack: Stack) -> Iterator[Talk]:
+    talk = Talk(live_stack.address, live_stack.token, is_silent=True)
+    talk.ask("PUT", f"/v1/workspaces/{WORKSPACE}", expect=(200, 201))
+    address = f"/v1/workspaces/{WORKSPACE}/clusters/cpu"
+    talk.ask("PUT", address, body={"vm_size": "SMALL"}, expect=(200, 201))
+    yield talk
+    talk.close()
+
+
+def test_autolog_lands_in_the_run(
+    talk: Talk, live_stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = submit(talk, AUTOLOG, workspace=WORKSPACE, environment=ENVIRONMENT)
+    run = await_status(talk, run_id, "Completed", workspace=WORKSPACE, seconds=400)
+    assert run["params"]["epochs"] == "3"
+    assert run["params"]["opt_name"] == "SGD"
+    base = f"/v1/workspaces/{WORKSPACE}"
+    printed = talk.client.get(f"{base}/runs/{run_id}/logs", headers=talk.authorization()).text
+
+    metrics = talk.get(f"{base}/runs/{run_id}/metrics")["items"]
+    found = {metric["name"]: metric for metric in metrics}
+    assert found["own"]["last"] == 7
+    assert [point["step"] for point in found["loss"]["points"]] == [0, 1, 2]
+    files = [file["path"] for file in talk.get(f"{base}/runs/{run_id}/files")["items"]]
+    assert "model_summary.txt" in files
+    version = talk.get(f"{base}/models/line/versions/1")
+    assert (version["kind"], version["is_deployable"]) == ("saved_model", True)
+    assert version["lineage"]["run_id"] == run_id
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", live_stack.token)
+    client = MlflowClient(tracking_uri=f"{live_stack.address}{base}/mlflow")
+    experiment = client.get_run(run_id).info.experiment_id
+    (child,) = client.search_runs([experiment], f"tags.mlflow.parentRunId = '{run_id}'")
+    assert (child.info.status, child.data.metrics) == ("FINISHED", {"checked": 1})
+    assert printed.splitlines()[-1] == run_id
+
+
+def test_a_tracking_server_of_the_users_own_is_the_one(talk: Talk) -> None:
+    mine = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
+    run_id = submit(talk, ELSEWHERE, workspace=WORKSPACE, environment_variables=mine)
+    await_status(talk, run_id, "Completed", workspace=WORKSPACE)
+    address = f"/v1/workspaces/{WORKSPACE}/runs/{run_id}/logs"
+    printed = talk.client.get(address, headers=talk.authorization()).text
+    assert "http://127.0.0.1:1" in printed
+    assert "MLFLOW_TRACKING_TOKEN" not in printed
+    assert "MLFLOW_RUN_ID" not in printed

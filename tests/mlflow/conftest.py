@@ -1,0 +1,124 @@
+"""A live server on a real socket, and the real client of MLflow."""
+
+import asyncio
+import os
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+import pytest
+import uvicorn
+from mlflow import MlflowClient
+
+from tests.live_api import LiveApi, live_api
+
+os.environ |= {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+@dataclass(frozen=True)
+class Served:
+    """A server behind a socket.
+
+    Attributes:
+        address: of the server.
+        token: a user's.
+        api: the application; its client must be used in `loop` only.
+        loop: in which the application runs, in another thread.
+    """
+
+    address: str
+    token: str
+    api: LiveApi
+    loop: asyncio.AbstractEventLoop
+
+
+@dataclass(frozen=True)
+class Space:
+    """A workspace of one test.
+
+    Attributes:
+        name: of the workspace.
+        tracking: its tracking address.
+        http: a client of our own API, whose addresses begin at the workspace.
+        client: the client of MLflow.
+    """
+
+    name: str
+    tracking: str
+    http: httpx2.Client
+    client: MlflowClient
+
+    def call(self, method: str, path: str, **more: Any) -> httpx2.Response:
+        """Call MLflow's protocol as curl would."""
+        return self.http.request(method, f"{self.tracking}/api/2.0/mlflow/{path}", **more)
+
+
+@pytest.fixture(scope="session")
+def served(
+    tmp_path_factory: pytest.TempPathFactory, postgres_url: str, broker_url: str
+) -> Iterator[Served]:
+    """Return a server that lives as long as the session."""
+    folder = tmp_path_factory.mktemp("mlflow").resolve()
+    ready: list[Served] = []
+    is_up = threading.Event()
+    stop: list[asyncio.Event] = []
+
+    async def serve() -> None:
+        stop.append(asyncio.Event())
+        async with live_api(folder, postgres_url, broker_url) as api:
+            listening = socket.create_server(("127.0.0.1", 0))
+            address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            server = uvicorn.Server(
+                uvicorn.Config(api.app, lifespan="off", log_level="warning", access_log=False)
+            )
+            serving = asyncio.create_task(server.serve(sockets=[listening]))
+            token = api.client.headers["authorization"].removeprefix("Bearer ")
+            ready.append(Served(address, token, api, asyncio.get_running_loop()))
+            is_up.set()
+            await stop[0].wait()
+            server.should_exit = True
+            await serving
+
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    try:
+        assert is_up.wait(timeout=60), "the server did not start"
+        yield ready[0]
+    finally:
+        if ready:
+            ready[0].loop.call_soon_threadsafe(stop[0].set)
+        thread.join(timeout=30)
+
+
+@contextmanager
+def new_space(served: Served) -> Iterator[Space]:
+    """A workspace of its own, and the real client for it, as long as the block lasts."""
+    name = f"ws-{uuid.uuid4().hex[:12]}"
+    native = f"{served.address}/v1/workspaces/{name}"
+    tracking = f"{native}/mlflow"
+    headers = {"Authorization": f"Bearer {served.token}"}
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        httpx2.Client(base_url=native, headers=headers, timeout=60, trust_env=False) as http,
+    ):
+        patch.setenv("MLFLOW_TRACKING_TOKEN", served.token)
+        http.put(native).raise_for_status()
+        client = MlflowClient(tracking_uri=tracking, registry_uri=tracking)
+        yield Space(name=name, tracking=tracking, http=http, client=client)
+
+
+@pytest.fixture
+def space(served: Served) -> Iterator[Space]:
+    """Return a workspace of this test's own."""
+    with new_space(served) as space:
+        yield space

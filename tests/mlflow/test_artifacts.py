@@ -1,0 +1,97 @@
+"""Artifacts, as the real client moves them."""
+
+from pathlib import Path
+
+import pytest
+from mlflow.store.artifact.artifact_repo import ArtifactRepository
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+from requests import HTTPError
+
+from tests.mlflow.conftest import Space
+
+
+def test_artifacts_are_files_of_the_run(space: Space, tmp_path: Path) -> None:
+    run = space.client.create_run("0")
+    run_id = run.info.run_id
+    assert run.info.artifact_uri == f"mlflow-artifacts:/0/{run_id}/artifacts"
+    source = tmp_path / "notes.txt"
+    source.write_bytes(b"some bytes")
+    folder = tmp_path / "plots"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a.svg").write_text("<svg/>")
+    (folder / "deep" / "b.svg").write_text("<svg>b</svg>")
+    space.client.log_artifact(run_id, str(source))
+    space.client.log_artifacts(run_id, str(folder), "plots")
+    space.client.log_text(run_id, "naïve", "texts/with space ü.txt")
+    listed = space.client.list_artifacts(run_id)
+    assert [(f.path, f.is_dir, f.file_size) for f in listed] == [
+        ("notes.txt", False, 10), ("plots", True, None), ("texts", True, None),
+    ]  # fmt: skip
+    below = space.client.list_artifacts(run_id, "plots")
+    assert [(f.path, f.is_dir) for f in below] == [("plots/a.svg", False), ("plots/deep", True)]
+    assert space.client.list_artifacts(run_id, "notes.txt") == []
+    fetched = Path(space.client.download_artifacts(run_id, "", str(tmp_path)))
+    assert (fetched / "plots" / "deep" / "b.svg").read_text() == "<svg>b</svg>"
+    assert (fetched / "texts" / "with space ü.txt").read_text() == "naïve"
+    own = space.http.get(f"runs/{run_id}/files").json()["items"]
+    assert [file["path"] for file in own] == [
+        "notes.txt", "plots/a.svg", "plots/deep/b.svg", "texts/with space ü.txt",
+    ]  # fmt: skip
+    assert space.http.get(f"runs/{run_id}/files/notes.txt").content == b"some bytes"
+    by_run = space.call("GET", "artifacts/list", params={"run_id": run_id, "path": "plots"})
+    assert by_run.json()["root_uri"] == run.info.artifact_uri
+    assert by_run.json()["files"][0]["path"] == "plots/a.svg"
+
+
+def test_what_mlflow_uploaded_may_be_replaced_and_other_files_not(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    space.client.log_text(run_id, "one", "table.json")
+    space.client.log_text(run_id, "two", "table.json")
+    assert space.http.get(f"runs/{run_id}/files/table.json").text == "two"
+    space.http.put(f"runs/{run_id}/files/fixed.txt", content=b"ours").raise_for_status()
+    with pytest.raises(HTTPError, match="never change"):
+        space.client.log_text(run_id, "theirs", "fixed.txt")
+    assert space.http.get(f"runs/{run_id}/files/fixed.txt").content == b"ours"
+
+
+def repository_of(space: Space, run_id: str) -> ArtifactRepository:
+    """What the client uses for the artifacts of a run."""
+    address = space.client.get_run(run_id).info.artifact_uri
+    return get_artifact_repository(address, tracking_uri=space.tracking)
+
+
+def test_artifacts_can_be_removed(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    for path in ("a.txt", "d/b.txt", "d/c.txt"):
+        space.client.log_text(run_id, "x", path)
+    repository_of(space, run_id).delete_artifacts("d")  # type: ignore[no-untyped-call]
+    assert [f.path for f in space.client.list_artifacts(run_id)] == ["a.txt"]
+
+
+def test_paths_that_lead_elsewhere_are_refused(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    base = f"{space.tracking}/api/2.0/mlflow-artifacts/artifacts"
+    for path in (f"0/{run_id}/artifacts/%2e%2e/up.txt", "0/x"):
+        answer = space.http.put(f"{base}/{path}", content=b"x")
+        assert answer.status_code in (400, 404), (path, answer.text)
+        assert answer.json()["error_code"] in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
+    assert space.client.list_artifacts(run_id) == []
+
+
+def test_a_client_told_to_send_parts_sends_the_whole(
+    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "true")
+    monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", "1")
+    run_id = space.client.create_run("0").info.run_id
+    source = tmp_path / "big.bin"
+    source.write_bytes(b"x" * 100_000)
+    space.client.log_artifact(run_id, str(source))
+    assert space.client.list_artifacts(run_id)[0].file_size == 100_000
+
+
+def test_a_file_that_is_not_there_is_said_in_mlflows_words(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    path = f"api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/none.txt"
+    answer = space.http.get(f"{space.tracking}/{path}")
+    assert (answer.status_code, answer.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")

@@ -1,0 +1,195 @@
+"""The model registry, as the real client uses it."""
+
+import json
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.entities import LoggedModelParameter, LoggedModelStatus, Metric
+from mlflow.exceptions import MlflowException, RestException
+
+from tests.mlflow.conftest import Space
+
+SAVED_MODEL = {"saved_model.pb": b"\x00", "variables/variables.index": b"i"}
+
+
+def logged_folder(space: Space, tmp_path: Path, name: str = "model") -> str:
+    """A run with the files of a SavedModel; returns its id."""
+    run_id = str(space.client.create_run("0").info.run_id)
+    folder = tmp_path / "saved"
+    for path, content in SAVED_MODEL.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    space.client.log_artifacts(run_id, str(folder), name)
+    return run_id
+
+
+def test_a_version_has_the_files_of_the_run_and_is_a_model_of_ours(
+    space: Space, tmp_path: Path
+) -> None:
+    run_id = logged_folder(space, tmp_path)
+    space.client.create_registered_model("digits", tags={"t": "1"}, description="reads digits")
+    version = space.client.create_model_version(
+        "digits", f"runs:/{run_id}/model", run_id, tags={"a": "b"}, description="first"
+    )
+    assert (version.version, version.status, version.run_id) == ("1", "READY", run_id)
+    own = space.http.get("models/digits/versions/1").json()
+    assert (own["kind"], own["files_count"], own["lineage"]["run_id"]) == ("saved_model", 2, run_id)
+    # What happens to the artifacts afterwards does not touch the version.
+    space.client.log_text(run_id, "changed", "model/saved_model.pb")
+    address = space.client.get_model_version_download_uri("digits", "1")
+    mlflow.set_tracking_uri(space.tracking)
+    fetched = Path(mlflow.artifacts.download_artifacts(address, dst_path=str(tmp_path / "back")))
+    found = {str(p.relative_to(fetched)): p.read_bytes() for p in fetched.rglob("*") if p.is_file()}
+    assert found == SAVED_MODEL
+
+
+def test_what_the_run_has_not_is_refused_and_other_addresses_are_noted(
+    space: Space, tmp_path: Path
+) -> None:
+    run_id = logged_folder(space, tmp_path)
+    space.client.create_registered_model("digits")
+    with pytest.raises(RestException, match="no files at") as refused:
+        space.client.create_model_version("digits", f"runs:/{run_id}/modle", run_id)
+    assert refused.value.error_code == "INVALID_PARAMETER_VALUE"
+    with pytest.raises(RestException) as missing:
+        space.client.create_model_version("letters", f"runs:/{run_id}/model", run_id)
+    assert missing.value.error_code == "RESOURCE_DOES_NOT_EXIST"
+    version = space.client.create_model_version("digits", "s3://bucket/model")
+    assert version.version == "1"
+    assert space.client.get_model_version_download_uri("digits", "1") == "s3://bucket/model"
+    assert space.http.get("models/digits/versions/1").json()["is_deployable"] is False
+
+
+def test_aliases_stages_and_tags(space: Space, tmp_path: Path) -> None:
+    client = space.client
+    run_id = logged_folder(space, tmp_path)
+    client.create_registered_model("digits")
+    for _ in range(3):
+        client.create_model_version("digits", f"runs:/{run_id}/model", run_id)
+    client.set_registered_model_alias("digits", "champion", "2")
+    assert client.get_model_version_by_alias("digits", "champion").version == "2"
+    client.set_registered_model_alias("digits", "champion", "3")
+    assert client.get_registered_model("digits").aliases == {"champion": "3"}
+    assert client.get_model_version("digits", "3").aliases == ["champion"]
+    client.delete_registered_model_alias("digits", "champion")
+    with pytest.raises(RestException, match="alias champion not found"):
+        client.get_model_version_by_alias("digits", "champion")
+    with pytest.warns(FutureWarning):
+        client.transition_model_version_stage("digits", "1", "Production")
+    with pytest.warns(FutureWarning):
+        client.transition_model_version_stage(
+            "digits", "2", "production", archive_existing_versions=True
+        )
+    with pytest.warns(FutureWarning):
+        latest = client.get_latest_versions("digits")
+    assert {v.current_stage: v.version for v in latest} == {
+        "Archived": "1", "Production": "2", "None": "3",
+    }  # fmt: skip
+    assert space.http.get("models/digits/versions/2").json()["stage"] == "Production"
+    client.set_model_version_tag("digits", "2", "checked", "yes")
+    client.set_registered_model_tag("digits", "team", "a")
+    client.update_model_version("digits", "2", "better")
+    found = client.search_model_versions("name = 'digits' AND tags.checked = 'yes'")
+    assert [(v.version, v.description) for v in found] == [("2", "better")]
+    assert len(client.search_model_versions(f"run_id = '{run_id}'")) == 3
+    first = client.search_model_versions("", max_results=2, order_by=["version_number ASC"])
+    assert [v.version for v in first] == ["1", "2"]
+    rest = client.search_model_versions(
+        "", max_results=2, order_by=["version_number ASC"], page_token=first.token
+    )
+    assert [v.version for v in rest] == ["3"]
+
+
+def test_models_are_found_renamed_and_deleted(space: Space) -> None:
+    client = space.client
+    for name in ("digits", "digits of old", "letters"):
+        client.create_registered_model(name)
+    with pytest.raises(RestException) as taken:
+        client.create_registered_model("digits")
+    assert taken.value.error_code == "RESOURCE_ALREADY_EXISTS"
+    assert [m.name for m in client.search_registered_models("name LIKE 'digits%'")] == [
+        "digits", "digits of old",
+    ]  # fmt: skip
+    client.rename_registered_model("letters", "characters")
+    client.update_registered_model("characters", "all of them")
+    assert client.get_registered_model("characters").description == "all of them"
+    client.delete_registered_model("characters")
+    with pytest.raises(RestException) as gone:
+        client.get_registered_model("characters")
+    assert gone.value.error_code == "RESOURCE_DOES_NOT_EXIST"
+    with pytest.raises(MlflowException, match="name"):
+        client.create_registered_model("a/b")
+    listed = space.http.get("models").json()["items"]
+    assert [model["name"] for model in listed] == ["digits", "digits of old"]
+
+
+def test_logged_models_of_version_3(space: Space, tmp_path: Path) -> None:
+    client = space.client
+    run_id = client.create_run("0").info.run_id
+    model = client.create_logged_model(
+        "0", "net", run_id, tags={"k": "v"}, params={"lr": "1"}, model_type="keras"
+    )
+    assert model.status == LoggedModelStatus.PENDING
+    source = tmp_path / "model.keras"
+    source.write_bytes(b"keras")
+    client.log_model_artifact(model.model_id, str(source))
+    client.finalize_logged_model(model.model_id, "READY")
+    client.log_metric(run_id, "acc", 0.9, step=1, model_id=model.model_id, dataset_name="test",
+                      dataset_digest="d")  # fmt: skip
+    found = client.get_logged_model(model.model_id)
+    assert (found.status, found.source_run_id) == (LoggedModelStatus.READY, run_id)
+    assert [(m.key, m.value, m.dataset_name) for m in found.metrics or []] == [("acc", 0.9, "test")]
+    listed = client.list_logged_model_artifacts(model.model_id)
+    assert [f.path for f in listed] == ["model.keras"]
+    own = space.http.get(f"runs/{run_id}/files").json()["items"]
+    assert [file["path"] for file in own] == [f"models/{model.model_id}/model.keras"]
+    better = client.create_logged_model("0", "net", run_id)
+    client.log_batch(run_id, [Metric("acc", 0.95, 1, 1, model_id=better.model_id)])
+    best = client.search_logged_models(
+        ["0"],
+        filter_string="metrics.acc > 0.5 AND name = 'net'",
+        order_by=[{"field_name": "metrics.acc", "ascending": False}],
+    )
+    assert [m.model_id for m in best] == [better.model_id, model.model_id]
+    client.set_logged_model_tags(model.model_id, {"k": "w"})
+    client.delete_logged_model_tag(model.model_id, "k")
+    assert client.get_logged_model(model.model_id).tags == {}
+    client.create_registered_model("net")
+    version = client.create_model_version(
+        "net", f"models:/{model.model_id}", run_id, model_id=model.model_id
+    )
+    assert version.source == f"models:/{model.model_id}"
+    (registered,) = client.search_model_versions(f"run_id = '{run_id}'")
+    assert registered.name == "net"
+    assert space.http.get("models/net/versions/1").json()["kind"] == "keras"
+    client.delete_logged_model(better.model_id)
+    assert len(client.search_logged_models(["0"])) == 1
+
+
+def test_a_model_logged_outside_of_runs_gets_a_run_of_its_own(space: Space) -> None:
+    model = space.client.create_logged_model("0", "alone")
+    assert model.source_run_id
+    assert space.client.get_run(model.source_run_id).info.status == "FINISHED"
+
+
+def test_what_older_clients_tell_about_a_model_is_kept(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    told = {"run_id": run_id, "artifact_path": "model", "flavors": {}}
+    body = {"run_id": run_id, "model_json": json.dumps(told)}
+    assert space.call("POST", "runs/log-model", json=body).status_code == 200
+    history = space.client.get_run(run_id).data.tags["mlflow.log-model.history"]
+    assert json.loads(history) == [told]
+    body["model_json"] = "["
+    refused = space.call("POST", "runs/log-model", json=body)
+    assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+
+
+def test_parameters_of_logged_models_are_written_once(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    model = space.client.create_logged_model("0", "net", run_id)
+    store = space.client._tracking_client.store
+    store.log_logged_model_params(model.model_id, [LoggedModelParameter("a", "1")])
+    with pytest.raises(RestException, match="already"):
+        store.log_logged_model_params(model.model_id, [LoggedModelParameter("a", "2")])

@@ -1,0 +1,153 @@
+"""Runs, as the real client of MLflow keeps them."""
+
+import math
+import time
+
+import pytest
+from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.exceptions import MlflowException, RestException
+
+from tests.mlflow.conftest import Space
+
+
+def test_a_run_lives_as_its_client_says(space: Space) -> None:
+    experiment = space.client.create_experiment("digits", tags={"team": "a"})
+    run = space.client.create_run(experiment, run_name="first", tags={"k": "v"})
+    assert run.info.status == "RUNNING"
+    assert run.info.run_name == "first"
+    assert run.info.experiment_id == experiment
+    assert run.data.tags["mlflow.runName"] == "first"
+    shown = space.http.get(f"runs/{run.info.run_id}").json()
+    assert (shown["kind"], shown["status"], shown["display_name"]) == (
+        "tracked", "Running", "first",
+    )  # fmt: skip
+    space.client.set_terminated(run.info.run_id, "FINISHED", end_time=1_900_000_000_123)
+    ended = space.client.get_run(run.info.run_id)
+    assert (ended.info.status, ended.info.end_time) == ("FINISHED", 1_900_000_000_123)
+    # Its client takes it up again, and ends it otherwise.
+    space.client.update_run(run.info.run_id, status="RUNNING", name="again")
+    assert space.client.get_run(run.info.run_id).info.end_time is None
+    space.client.set_terminated(run.info.run_id, "KILLED")
+    events = space.http.get(f"runs/{run.info.run_id}/events").json()["items"]
+    said = [event["data"]["to"] for event in events if event["type"] == "state_changed"]
+    assert said == ["Running", "Completed", "Running", "Canceled"]
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+
+
+def test_what_is_logged_comes_back_and_our_api_shows_it(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    now = int(time.time() * 1000)
+    metrics = [Metric("loss", 1 / (step + 1), now + step, step) for step in range(50)]
+    metrics += [Metric("odd", math.nan, now, 0), Metric("far", math.inf, now, 0)]
+    space.client.log_batch(
+        run_id, metrics, [Param("lr", "0.1"), Param("units", "10")], [RunTag("a", "b")]
+    )
+    space.client.log_metric(run_id, "acc", 0.5, timestamp=now, step=3)
+    data = space.client.get_run(run_id).data
+    assert data.metrics["loss"] == 1 / 50
+    assert data.metrics["acc"] == 0.5
+    assert math.isnan(data.metrics["odd"])
+    assert data.metrics["far"] == math.inf
+    assert data.params == {"lr": "0.1", "units": "10"}
+    history = space.client.get_metric_history(run_id, "loss")
+    assert [(m.step, m.timestamp) for m in history] == [(s, now + s) for s in range(50)]
+    shown = space.http.get(f"runs/{run_id}").json()
+    assert shown["params"] == {"lr": "0.1", "units": "10"}
+    (loss,) = space.http.get(f"runs/{run_id}/metrics", params={"name": "loss"}).json()["items"]
+    assert (loss["last"], loss["count"]) == (1 / 50, 50)
+
+
+def test_the_same_value_delivered_again_counts_once(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    for _ in range(3):
+        space.client.log_metric(run_id, "acc", 0.5, timestamp=1000, step=1)
+    assert len(space.client.get_metric_history(run_id, "acc")) == 1
+    # The last value is that of the highest step, however late another comes.
+    space.client.log_metric(run_id, "acc", 0.1, timestamp=2000, step=0)
+    assert space.client.get_run(run_id).data.metrics["acc"] == 0.5
+
+
+def test_a_parameter_is_written_once(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    space.client.log_param(run_id, "lr", 0.1)
+    space.client.log_param(run_id, "lr", 0.1)
+    with pytest.raises(MlflowException, match="Changing param values is not allowed") as refused:
+        space.client.log_batch(run_id, [Metric("m", 1, 1, 1)], [Param("lr", "0.2")])
+    assert refused.value.error_code == "INVALID_PARAMETER_VALUE"
+    run = space.client.get_run(run_id)
+    assert (run.data.params, run.data.metrics) == ({"lr": "0.1"}, {})
+
+
+def test_tags_are_set_over_and_removed(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    space.client.set_tag(run_id, "stage", "draft")
+    space.client.set_tag(run_id, "stage", "final")
+    space.client.set_tag(run_id, "mlflow.runName", "renamed")
+    found = space.client.get_run(run_id)
+    assert (found.data.tags["stage"], found.info.run_name) == ("final", "renamed")
+    space.client.delete_tag(run_id, "stage")
+    assert "stage" not in space.client.get_run(run_id).data.tags
+    with pytest.raises(RestException) as refused:
+        space.client.delete_tag(run_id, "stage")
+    assert refused.value.error_code == "RESOURCE_DOES_NOT_EXIST"
+
+
+def test_runs_are_deleted_and_restored(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    space.client.delete_run(run_id)
+    assert space.client.get_run(run_id).info.lifecycle_stage == "deleted"
+    assert space.client.search_runs(["0"]) == []
+    assert len(space.client.search_runs(["0"], run_view_type=ViewType.DELETED_ONLY)) == 1
+    assert space.http.get("runs").json()["items"] == []
+    with pytest.raises(RestException, match="must be in the 'active' state"):
+        space.client.log_metric(run_id, "m", 1)
+    space.client.restore_run(run_id)
+    space.client.log_metric(run_id, "m", 1)
+    assert len(space.client.search_runs(["0"])) == 1
+
+
+def test_limits_of_a_batch(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    metric = {"key": "m", "value": 1, "timestamp": 1, "step": 0}
+    too_many = {"run_id": run_id, "metrics": [{**metric, "step": n} for n in range(1001)]}
+    refused = space.call("POST", "runs/log-batch", json=too_many)
+    assert (refused.status_code, refused.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    params = [{"key": f"p{n}", "value": "v"} for n in range(60)]
+    mixed = {"run_id": run_id, "metrics": too_many["metrics"][:980], "params": params}
+    refused = space.call("POST", "runs/log-batch", json=mixed)
+    assert "at most 1000" in refused.json()["message"]
+    assert space.client.get_run(run_id).data.metrics == {}
+
+
+def test_numbers_may_come_as_texts_as_other_clients_send_them(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    body = {"run_uuid": run_id, "key": "m", "value": "NaN", "timestamp": "17", "step": "3"}
+    assert space.call("POST", "runs/log-metric", json=body).status_code == 200
+    (metric,) = space.call("GET", f"runs/get?run_uuid={run_id}").json()["run"]["data"]["metrics"]
+    assert metric == {"key": "m", "value": "NaN", "timestamp": 17, "step": 3}
+
+
+def test_histories_of_several_runs_at_chosen_steps(space: Space) -> None:
+    ids = [space.client.create_run("0").info.run_id for _ in range(2)]
+    for run_id in ids:
+        space.client.log_batch(run_id, [Metric("m", step, step, step) for step in range(1000)])
+    params = {"run_ids": ids, "metric_key": "m", "max_results": 100}
+    path = "metrics/get-history-bulk-interval"
+    found = space.call("GET", path, params=params).json()["metrics"]
+    for run_id in ids:
+        steps = [metric["step"] for metric in found if metric["run_id"] == run_id]
+        assert steps == sorted(steps)
+        assert (steps[0], steps[-1]) == (0, 999)
+        assert 90 <= len(steps) <= 102
+    params |= {"start_step": 10, "end_step": 19}
+    found = space.call("GET", path, params=params).json()["metrics"]
+    assert len(found) == 20
+    refused = space.call("GET", path, params={**params, "start_step": 30})
+    assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+
+
+def test_cancel_of_a_tracked_run_through_our_api(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    answer = space.http.post(f"runs/{run_id}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (202, "Canceled")
+    assert space.client.get_run(run_id).info.status == "KILLED"
