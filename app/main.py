@@ -22,7 +22,7 @@ from app.kernel.request_metrics import RequestMetrics
 from app.kernel.signals import Signals
 from app.mlflow.problems import MlflowProblems
 from app.openapi import install_openapi
-from app.storage.objects import ObjectStore
+from app.storage.configured import make_object_store
 from app.storage.problems import install_storage_handler
 
 VERSION = "0.1.0"
@@ -81,7 +81,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     hints = BrokerHints(settings, app.state.signals)
     app.state.signer = Signer.load(settings.data_dir, settings.signing_key_file)
     app.state.database = Database(settings, hints)
-    app.state.objects = ObjectStore(settings.data_dir / "objects")
+    app.state.objects = make_object_store(settings)
     scoring = AsyncExitStack()
     app.state.scoring_client = await scoring.enter_async_context(scoring_client())
     listener = asyncio.create_task(app.state.signals.listen(settings.redis_url))

@@ -7,7 +7,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.deployments.program import program_files
 from app.garbage import service as garbage
+from app.kernel.config import Settings
 from app.kernel.db import Database
+from app.storage.errors import StorageError
 from app.storage.objects import ObjectStore
 from app.uploads import service as uploads
 
@@ -18,7 +20,7 @@ class GarbageCollector:
     """Collects regularly; several workers may do so at once."""
 
     def __init__(
-        self, database: Database, objects: ObjectStore, *, every_seconds: float, keep_seconds: float
+        self, database: Database, objects: ObjectStore, *, every_seconds: float, settings: Settings
     ) -> None:
         """Make the collector.
 
@@ -26,12 +28,12 @@ class GarbageCollector:
             database: where references are.
             objects: where bytes are.
             every_seconds: how often.
-            keep_seconds: how long bytes without a reference stay.
+            settings: say how long and how much is kept.
         """
         self._database = database
         self._objects = objects
         self._every_seconds = every_seconds
-        self._keep_seconds = keep_seconds
+        self._settings = settings
 
     async def run_forever(self) -> None:
         """Collect, wait, collect again; an outage only delays it."""
@@ -39,7 +41,7 @@ class GarbageCollector:
             await asyncio.sleep(self._every_seconds)
             try:
                 await self.collect()
-            except (SQLAlchemyError, OSError) as error:
+            except (SQLAlchemyError, OSError, StorageError) as error:
                 _log.warning("garbage_not_collected", error=str(error).splitlines()[0])
 
     async def collect(self) -> None:
@@ -49,9 +51,10 @@ class GarbageCollector:
         done = await garbage.collect(
             self._database,
             self._objects,
-            unused_for_seconds=self._keep_seconds,
+            unused_for_seconds=self._settings.unreferenced_keep_hours * 3600.0,
             sparing=sparing,
         )
+        await garbage.shrink_cache(self._objects, max_bytes=self._settings.object_cache_max_bytes)
         if given_up or done.names_count or done.objects_count:
             _log.info(
                 "garbage_collected",

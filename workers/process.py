@@ -17,7 +17,7 @@ from app.providers.docker.networks import OverlayNetworks
 from app.providers.docker.provider import DockerProvider
 from app.providers.docker.swarm import SwarmProvider
 from app.providers.process.provider import ProcessProvider
-from app.storage.objects import ObjectStore
+from app.storage.configured import make_object_store
 from workers.collect_garbage import GarbageCollector
 from workers.collect_leaks import LeakCollector
 from workers.context import WorkerContext
@@ -54,7 +54,7 @@ def make_context(settings: Settings, signals: Signals, hints: WorkerHints) -> Wo
     return WorkerContext(
         settings=settings,
         database=Database(settings, hints),
-        objects=ObjectStore(settings.data_dir / "objects"),
+        objects=make_object_store(settings),
         signals=signals,
         signer=signer,
         provider=make_provider(settings, signer),
@@ -115,7 +115,7 @@ class WorkerProcess:
             context.database,
             context.objects,
             every_seconds=_COLLECT_EVERY_SECONDS,
-            keep_seconds=settings.unreferenced_keep_hours * 3600.0,
+            settings=settings,
         )
         self._hosts = HostWatcher(
             context.database, context.provider, every_seconds=settings.host_check_seconds

@@ -57,7 +57,7 @@ class ModelReconciler:
             raise SignatureUnavailable(_LATER)
         name = f"{found.root}/saved_model.pb" if found.root else "saved_model.pb"
         digest = next(file["sha256"] for file in row.files if file["path"] == name)
-        path = self._context.objects.local_path(digest)
+        path = await self._context.objects.fetch(digest)
         if path is None:
             raise SignatureUnavailable("The bytes of saved_model.pb are damaged in the store.")
         with tempfile.TemporaryDirectory(prefix="trainwright-model-") as folder:

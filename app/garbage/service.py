@@ -1,5 +1,6 @@
 """Collection of bytes that nothing refers to: first their names, then the objects themselves."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from app.storage.objects import ObjectStore
 from app.storage.unused import UnusedObjects
 
 _OBJECTS_AT_ONCE = 5000
+_CACHE_SPARED_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,53 @@ async def collect(
         taken = await anyio.to_thread.run_sync(set_aside)
         freed_bytes += await _judge(database, unused, taken)
         count += len(taken)
+    count += await _collect_remote(
+        database, objects, unused_for_seconds=unused_for_seconds, sparing=sparing
+    )
     return Collected(names_count=names_count, objects_count=count, freed_bytes=freed_bytes)
+
+
+async def shrink_cache(objects: ObjectStore, *, max_bytes: int) -> int:
+    """With a bucket, keep the local folder to its size; returns the bytes freed."""
+    if objects.remote is None:
+        return 0
+    unused = UnusedObjects(objects.root)
+    return await anyio.to_thread.run_sync(
+        functools.partial(unused.shrink_to, max_bytes, spared_seconds=_CACHE_SPARED_SECONDS)
+    )
+
+
+async def _collect_remote(
+    database: Database,
+    objects: ObjectStore,
+    *,
+    unused_for_seconds: float,
+    sparing: Sequence[str],
+) -> int:
+    """The same in the bucket, which knows no renaming; returns how many objects went.
+
+    Whoever stores bytes that lie there for long stores them again, which makes them young: they
+    are not looked at here. For the moment between the look and the removal there is a second
+    look afterwards, and the writer's copy in the local folder.
+    """
+    remote = objects.remote
+    if remote is None:
+        return 0
+    count = 0
+    batches = remote.batches(size=_OBJECTS_AT_ONCE, unused_for_seconds=unused_for_seconds)
+    while batch := await anyio.to_thread.run_sync(next, batches, None):
+        async with database.session() as session:
+            held = await repository.held(session, batch)
+        loose = [digest for digest in batch if digest not in held and digest not in sparing]
+        await anyio.to_thread.run_sync(remote.delete, loose)
+        async with database.session() as session:
+            again = await repository.held(session, loose)
+        for digest in again:
+            path = objects.local_path(digest)
+            if path is not None:
+                await anyio.to_thread.run_sync(remote.store, path, digest)
+        count += len(loose) - len(again)
+    return count
 
 
 async def _judge(database: Database, unused: UnusedObjects, aside: list[str]) -> int:

@@ -53,6 +53,14 @@ class Settings(BaseSettings):
     """Further interpreters, or folders of interpreters, that environments may use."""
     image_keep_days: float = 30.0
     """An unused image is removed after so many days."""
+    object_store_url: str = ""
+    """Bucket for all bytes: s3://bucket/prefix, az://container/prefix or gs://bucket/prefix;
+    empty: the data folder alone keeps them."""
+    object_store_options_file: Path | None = None
+    """JSON file with the bucket's keys, region, endpoint, …; what is absent there comes from the
+    environment or the machine's identity, as the cloud's own tools find it."""
+    object_cache_max_bytes: int = 50 * 1024**3
+    """With a bucket: so much of it stays in the data folder as well."""
     unreferenced_keep_hours: float = Field(default=24.0, ge=1.0)
     """Uploaded bytes that nothing refers to are kept for at least so many hours."""
     idempotency_keep_days: float = 30.0

@@ -26,6 +26,12 @@ class ObjectCorrupt(StorageError):
     code = "object_corrupt"
 
 
+class StoreUnavailable(StorageError):
+    """The bucket does not answer, or refuses."""
+
+    code = "store_unavailable"
+
+
 class DigestMismatch(StorageError):
     """The bytes that arrived have another digest than the one announced."""
 

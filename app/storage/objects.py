@@ -6,7 +6,6 @@ renamed into place, so a reader sees a whole object or none, and a later change 
 
 import functools
 import os
-import re
 import stat
 import time
 import uuid
@@ -19,27 +18,26 @@ import anyio.to_thread
 import obstore
 from obstore.store import LocalStore
 
-from app.storage.errors import ObjectCorrupt, ObjectMissing, ObjectTooLarge
+from app.storage.errors import DigestMismatch, ObjectCorrupt, ObjectMissing, ObjectTooLarge
+from app.storage.keys import object_key
+from app.storage.remote import RemoteObjects
+from app.storage.sealing import SEALED_AT_SECONDS, is_sealed, seal, sync_folder
 from app.storage.writer import CHUNK_BYTES, ObjectWriter, StoredObject, sha256_of
-
-SEALED_MODE = 0o444
-SEALED_AT_SECONDS = 946_684_800  # 2000-01-01: any write moves a file's time away from it
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-def is_sha256(text: str) -> bool:
-    """Whether `text` is a SHA-256 as this store spells it: 64 lower-case hex digits."""
-    return _DIGEST.fullmatch(text) is not None
 
 
 class ObjectStore:
     """Objects in a local folder, shared safely by any number of processes.
 
+    With a bucket behind it the folder is a cache: what is stored is in the bucket before anybody
+    is told so, and what the folder lacks comes from there.
+
     Args:
         root: the folder, made when absent.
+        remote: the bucket, if there is one.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, remote: RemoteObjects | None = None) -> None:
+        self.remote = remote
         self._root = root.absolute()
         (self._root / "incoming").mkdir(parents=True, exist_ok=True)
         (self._root / "partial").mkdir(exist_ok=True)
@@ -134,23 +132,30 @@ class ObjectStore:
             ObjectCorrupt: it was changed after it was stored.
         """
         size_bytes = await self.size(sha256)
-        if not await self.is_intact(sha256) and not await self.verify(sha256):
-            raise ObjectCorrupt(f"object {sha256} was changed after it was stored")
         stop = size_bytes if end is None else min(end, size_bytes)
-        return self._chunks(sha256, start, stop)
+        is_nothing = start >= stop
+        if is_nothing or await self._is_here(sha256) or await self._verified(sha256):
+            return self._chunks(sha256, start, stop)
+        if self.remote is None:
+            raise ObjectCorrupt(f"object {sha256} was changed after it was stored")
+        return await self.remote.open(sha256, start, stop)
 
     async def exists(self, sha256: str) -> bool:
-        """Whether the object is here and shows no sign of change."""
-        return await self.is_intact(sha256)
+        """Whether the object is here, or in the bucket, and shows no sign of change."""
+        return not await self.missing([sha256])
 
     async def missing(self, digests: Iterable[str]) -> list[str]:
-        """Return those of `digests` that are not here intact, in their order, each once."""
+        """Return those of `digests` that are nowhere intact, in their order, each once."""
         wanted = list(dict.fromkeys(digests))
 
         def absent() -> list[str]:
-            return [digest for digest in wanted if not self._is_sealed(self._path(digest))]
+            return [digest for digest in wanted if not is_sealed(self._path(digest))]
 
-        return await anyio.to_thread.run_sync(absent)
+        lacking = await anyio.to_thread.run_sync(absent)
+        if self.remote is None or not lacking:
+            return lacking
+        kept = await self.remote.sizes(lacking)
+        return [digest for digest in lacking if digest not in kept]
 
     async def size(self, sha256: str) -> int:
         """Return the size in bytes.
@@ -159,13 +164,12 @@ class ObjectStore:
             ObjectMissing: there is no such object.
         """
         try:
-            return (await obstore.head_async(self._store, _key(sha256)))["size"]
+            return (await obstore.head_async(self._store, object_key(sha256)))["size"]
         except FileNotFoundError:
-            raise ObjectMissing(f"object {sha256} is not in the store") from None
-
-    async def is_intact(self, sha256: str) -> bool:
-        """Whether the object lies here as it was sealed: cheap, reads no content."""
-        return await anyio.to_thread.run_sync(self._is_sealed, self._path(sha256))
+            kept = {} if self.remote is None else await self.remote.sizes([sha256])
+        if sha256 not in kept:
+            raise ObjectMissing(f"object {sha256} is not in the store")
+        return kept[sha256]
 
     async def verify(self, sha256: str) -> bool:
         """Hash the object again, and seal it again when it is right.
@@ -173,12 +177,23 @@ class ObjectStore:
         A wrong one stays, unused, until the right bytes are put again: removing it here could
         remove the right ones that another process has just put in its place.
         """
-        return await anyio.to_thread.run_sync(self._verify, sha256)
+        return await self._verified(sha256) or await self.fetch(sha256) is not None
+
+    async def fetch(self, sha256: str) -> Path | None:
+        """The object's file for read-only use on this machine, fetched from the bucket if need be.
+
+        None: it is nowhere intact.
+        """
+        if await self._is_here(sha256):
+            return self._path(sha256)
+        if self.remote is None:
+            return None
+        return await anyio.to_thread.run_sync(self._fetch, sha256, self.remote)
 
     def local_path(self, sha256: str) -> Path | None:
         """Return the object's file for read-only use on this machine, None when not intact."""
         path = self._path(sha256)
-        return path if self._is_sealed(path) else None
+        return path if is_sealed(path) else None
 
     def clean_incoming(self, *, older_than_seconds: float) -> int:
         """Remove what crashed writers left, untouched for that long; return how many files."""
@@ -194,32 +209,26 @@ class ObjectStore:
         return removed
 
     def _path(self, sha256: str) -> Path:
-        return self._root / _key(sha256)
-
-    def _is_sealed(self, path: Path) -> bool:
-        try:
-            status = path.lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            return False
-        return (
-            stat.S_ISREG(status.st_mode)
-            and stat.S_IMODE(status.st_mode) == SEALED_MODE
-            and status.st_mtime_ns == SEALED_AT_SECONDS * 1_000_000_000
-        )
+        return self._root / object_key(sha256)
 
     def _publish(self, incoming: Path, sha256: str) -> None:
         """Seal a finished incoming file and move it to its digest, atomically."""
+        if self.remote is not None:
+            self.remote.store(incoming, sha256)
+        self._place(incoming, sha256)
+
+    def _place(self, incoming: Path, sha256: str) -> None:
         target = self._path(sha256)
-        if self._is_sealed(target) and target.lstat().st_size == incoming.lstat().st_size:
+        if is_sealed(target) and target.lstat().st_size == incoming.lstat().st_size:
             with suppress(FileNotFoundError):  # taken away as unused at this very moment
                 os.utime(target, (time.time(), SEALED_AT_SECONDS))
                 incoming.unlink()
                 return
-        _seal(incoming)
+        seal(incoming)
         target.parent.mkdir(parents=True, exist_ok=True)
         source = incoming.relative_to(self._root).as_posix()
-        obstore.rename(self._store, source, _key(sha256))
-        _sync_folder(target.parent)
+        obstore.rename(self._store, source, object_key(sha256))
+        sync_folder(target.parent)
 
     def _copy_in(self, path: Path, expected_sha256: str | None) -> StoredObject:
         with self.writer() as writer, path.open("rb") as source:
@@ -227,12 +236,29 @@ class ObjectStore:
                 writer.write(chunk)
             return writer.commit(expected_sha256=expected_sha256)
 
+    def _fetch(self, sha256: str, remote: RemoteObjects) -> Path | None:
+        writer = ObjectWriter(self._store, root=self._root, seal=self._place, max_bytes=None)
+        with writer:
+            try:
+                for chunk in remote.fetch(sha256):
+                    writer.write(chunk)
+                writer.commit(expected_sha256=sha256)
+            except (ObjectMissing, DigestMismatch):
+                return None
+        return self._path(sha256)
+
+    async def _is_here(self, sha256: str) -> bool:
+        return await anyio.to_thread.run_sync(is_sealed, self._path(sha256))
+
+    async def _verified(self, sha256: str) -> bool:
+        return await anyio.to_thread.run_sync(self._verify, sha256)
+
     def _verify(self, sha256: str) -> bool:
         path = self._path(sha256)
         try:
             is_regular = stat.S_ISREG(path.lstat().st_mode)
             if is_regular and sha256_of(path) == sha256:
-                _seal(path)
+                seal(path)
                 return True
         except FileNotFoundError:
             return False
@@ -242,7 +268,7 @@ class ObjectStore:
         if start >= stop:
             return
         result = await obstore.get_async(
-            self._store, _key(sha256), options={"range": (start, stop)}
+            self._store, object_key(sha256), options={"range": (start, stop)}
         )
         async for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
             yield bytes(chunk)
@@ -256,29 +282,3 @@ async def _write_all(path: Path, stream: AsyncIterator[bytes], *, max_bytes: int
             if received_bytes > max_bytes:
                 raise ObjectTooLarge(max_bytes=max_bytes)
             await target.write(chunk)
-
-
-def _key(sha256: str) -> str:
-    if not is_sha256(sha256):
-        raise ObjectMissing("not a SHA-256 in lower-case hex digits")
-    return f"sha256/{sha256[:2]}/{sha256}"
-
-
-def _seal(path: Path) -> None:
-    """Flush, make read-only and pin the time; flushed first, so a power cut leaves no husk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-    try:
-        os.fsync(descriptor)
-        os.fchmod(descriptor, SEALED_MODE)
-        # The time of access is ours to set: when the bytes were last stored.
-        os.utime(descriptor, (time.time(), SEALED_AT_SECONDS))
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -6,9 +6,15 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
-from app.kernel.errors import DomainError, FieldError, InternalError, Invalid, TooLarge
+from app.kernel.errors import DomainError, FieldError, InternalError, Invalid, TooLarge, Unavailable
 from app.kernel.problems import problem_response
-from app.storage.errors import ObjectCorrupt, ObjectMissing, ObjectTooLarge, StorageError
+from app.storage.errors import (
+    ObjectCorrupt,
+    ObjectMissing,
+    ObjectTooLarge,
+    StorageError,
+    StoreUnavailable,
+)
 
 
 def install_storage_handler(app: FastAPI) -> None:
@@ -32,5 +38,7 @@ def _domain_error(error: StorageError) -> DomainError:
         return TooLarge(f"The upload has {error.message}.", extensions=code)
     if isinstance(error, ObjectMissing | ObjectCorrupt):
         return InternalError(f"Stored bytes cannot be read: {error.message}.", extensions=code)
+    if isinstance(error, StoreUnavailable):
+        return Unavailable(f"The object store is out of reach: {error.message}")
     fields = [FieldError("", error.code, error.message)]
     return Invalid(error.message, errors=fields, extensions=code)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from app.storage.objects import is_sha256
+from app.storage.keys import is_sha256
 
 
 class UnusedObjects:
@@ -78,6 +78,29 @@ class UnusedObjects:
                 size_bytes = (self._aside / digest).lstat().st_size
                 (self._aside / digest).unlink()
                 freed_bytes += size_bytes
+        return freed_bytes
+
+    def shrink_to(self, max_bytes: int, *, spared_seconds: float) -> int:
+        """Of a folder that is only a cache, remove what was read longest ago; returns bytes freed.
+
+        Args:
+            max_bytes: how large it may stay.
+            spared_seconds: what was read or stored within so long stays in any case.
+        """
+        limit = time.time() - spared_seconds
+        found = []
+        for batch in self.batches(size=5000):
+            for digest in batch:
+                with suppress(FileNotFoundError):
+                    status = self._path(digest).lstat()
+                    found.append((status.st_atime, status.st_size, digest))
+        excess_bytes = sum(size_bytes for _, size_bytes, _ in found) - max_bytes
+        freed_bytes = 0
+        for read_at, size_bytes, digest in sorted(found):
+            if freed_bytes >= excess_bytes or read_at >= limit:
+                break
+            self._path(digest).unlink(missing_ok=True)
+            freed_bytes += size_bytes
         return freed_bytes
 
     def _path(self, digest: str) -> Path:

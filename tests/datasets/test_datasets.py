@@ -259,7 +259,7 @@ async def test_bytes_that_were_damaged_here_are_fetched_again(api: LiveApi, web:
     sha256 = hashlib.sha256(page.body).hexdigest()
     await damage(api, sha256)
     assert await ensure(api, version) == []
-    assert await api.objects.is_intact(sha256)
+    assert await api.objects.exists(sha256)
     await damage(api, sha256)
     path = quote(f"http%3A/%2F127.0.0.1%3A{web.port}/exdb/mnist/train-labels.gz")
     answer = await api.client.get(f"/datasets/mnist%20dataset/versions/1/files/{path}")
@@ -274,7 +274,7 @@ async def test_changed_bytes_never_replace_lost_ones(api: LiveApi, web: Web) -> 
     page.body, page.etag = b"other", '"other"'
     with pytest.raises(DatasetDrift):
         await ensure(api, version)
-    assert not await api.objects.is_intact(sha256)
+    assert not await api.objects.exists(sha256)
 
 
 async def test_description_tags_and_deletion(api: LiveApi, web: Web) -> None:

@@ -103,7 +103,7 @@ async def test_objects_are_read_only_and_a_change_is_noticed(store: ObjectStore)
     assert path.stat().st_mode & 0o777 == 0o444
     path.chmod(0o644)
     path.write_bytes(b"altered")
-    assert not await store.is_intact(stored.sha256)
+    assert not await store.exists(stored.sha256)
     assert store.local_path(stored.sha256) is None
     assert await store.missing([stored.sha256]) == [stored.sha256]
     with pytest.raises(ObjectCorrupt):
@@ -119,7 +119,7 @@ async def test_putting_again_heals_a_changed_object(store: ObjectStore) -> None:
     path.chmod(0o644)
     path.write_bytes(b"forged")
     await store.put_bytes(b"pinned")
-    assert await store.is_intact(stored.sha256)
+    assert await store.exists(stored.sha256)
     assert await read(store, stored.sha256) == b"pinned"
 
 
@@ -128,9 +128,9 @@ async def test_an_object_that_was_only_touched_is_sealed_again(store: ObjectStor
     path = store.local_path(stored.sha256)
     assert path is not None
     path.touch()
-    assert not await store.is_intact(stored.sha256)
+    assert not await store.exists(stored.sha256)
     assert await read(store, stored.sha256) == b"pinned"
-    assert await store.is_intact(stored.sha256)
+    assert await store.exists(stored.sha256)
 
 
 async def test_an_object_replaced_by_a_link_is_not_followed(

@@ -1,0 +1,192 @@
+"""Programs that speak the protocols of the clouds' object stores, on this machine."""
+
+import base64
+import fcntl
+import hashlib
+import hmac
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import uv
+
+_BUILD = Path(__file__).parents[2] / "build"
+_PYTHON_SERVERS = ("moto[server]==5.2.5",)
+_AZURITE = "azurite@3.35.0"
+BUCKET = "trainwright"
+# Published by Azurite's makers for everybody's use.
+_ACCOUNT = "devstoreaccount1"
+_ACCOUNT_KEY = (
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+)
+
+
+@dataclass
+class BucketServer:
+    """A running server with an empty bucket.
+
+    Attributes:
+        url: of the bucket with a prefix.
+        options: what a client needs besides.
+        command: that started it.
+        port: where it listens.
+        process: that serves.
+    """
+
+    url: str
+    options: Mapping[str, str]
+    command: list[str]
+    port: int
+    make_bucket: Callable[[int], None]
+    folder: Path
+    process: subprocess.Popen[bytes] | None = field(default=None)
+
+    def start(self) -> None:
+        """Start it, and make the bucket."""
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command, cwd=self.folder, stdout=log, stderr=log, stdin=subprocess.DEVNULL
+            )
+        for _ in range(600):
+            with socket.socket() as client:
+                if client.connect_ex(("127.0.0.1", self.port)) == 0:
+                    break
+            assert self.process.poll() is None, (self.folder / "server.log").read_text()
+            time.sleep(0.1)
+        self.make_bucket(self.port)
+
+    def stop(self) -> None:
+        """Kill it; what it held is gone."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@contextmanager
+def bucket_server(kind: str, folder: Path) -> Iterator[BucketServer]:
+    """A server of `kind` s3 or azure for the length of the block."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = {"s3": _s3, "azure": _azure}[kind](port, folder)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def _s3(port: int, folder: Path) -> BucketServer:
+    return BucketServer(
+        url=f"s3://{BUCKET}/some/prefix",
+        options={
+            "endpoint": f"http://127.0.0.1:{port}",
+            "access_key_id": "key",
+            "secret_access_key": "secret",
+            "region": "us-east-1",
+            "allow_http": "true",
+        },
+        command=[str(_python_servers() / "moto_server"), "-H", "127.0.0.1", "-p", str(port)],
+        port=port,
+        make_bucket=lambda port: _put(f"http://127.0.0.1:{port}/{BUCKET}", {}),
+        folder=folder,
+    )
+
+
+def _azure(port: int, folder: Path) -> BucketServer:
+    program = _azurite()
+    return BucketServer(
+        url=f"az://{BUCKET}/some/prefix",
+        options={
+            "account_name": _ACCOUNT,
+            "account_key": _ACCOUNT_KEY,
+            "endpoint": f"http://127.0.0.1:{port}/{_ACCOUNT}",
+            "allow_http": "true",
+        },
+        command=[
+            "node", str(program), "--silent", "--inMemoryPersistence", "--skipApiVersionCheck",
+            "--blobHost", "127.0.0.1", "--blobPort", str(port),
+        ],
+        port=port,
+        make_bucket=_make_container,
+        folder=folder,
+    )  # fmt: skip
+
+
+def _make_container(port: int) -> None:
+    """Make the container: a request signed with the shared key, as Azure's REST reference says."""
+    date = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    version = "2021-08-06"
+    text = (
+        "PUT" + "\n" * 12 + f"x-ms-date:{date}\nx-ms-version:{version}\n"
+        f"/{_ACCOUNT}/{_ACCOUNT}/{BUCKET}\nrestype:container"
+    )
+    key = base64.b64decode(_ACCOUNT_KEY)
+    signature = base64.b64encode(hmac.new(key, text.encode(), hashlib.sha256).digest()).decode()
+    headers = {
+        "x-ms-date": date,
+        "x-ms-version": version,
+        "Authorization": f"SharedKey {_ACCOUNT}:{signature}",
+        "Content-Length": "0",
+    }
+    _put(f"http://127.0.0.1:{port}/{_ACCOUNT}/{BUCKET}?restype=container", headers)
+
+
+def _put(url: str, headers: dict[str, str]) -> None:
+    request = urllib.request.Request(url, method="PUT", headers=headers)  # noqa: S310
+    urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
+
+
+def _python_servers() -> Path:
+    """The folder of the Python servers' commands, in an environment of their own."""
+    folder = _BUILD / "bucket-servers"
+    with _locked(folder):
+        done = folder / ".ready"
+        if not done.exists():
+            program = uv.find_uv_bin()
+            subprocess.run(
+                [program, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)],
+                check=True,
+            )
+            install = [program, "pip", "install", "--quiet", "--python", str(folder / "bin/python")]
+            subprocess.run([*install, *_PYTHON_SERVERS], check=True, timeout=600)
+            done.touch()
+    return folder / "bin"
+
+
+def _azurite() -> Path:
+    assert shutil.which("npm"), "the test of Azure's protocol needs npm (Debian: nodejs npm)"
+    folder = _BUILD / "azurite"
+    with _locked(folder):
+        done = folder / ".ready"
+        if not done.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "package.json").write_text("{}")
+            subprocess.run(
+                ["npm", "install", "--no-audit", "--no-fund", "--silent", _AZURITE],
+                cwd=folder,
+                check=True,
+                timeout=600,
+                env={**os.environ, "npm_config_update_notifier": "false"},
+            )
+            done.touch()
+    return folder / "node_modules/azurite/dist/src/blob/main.js"
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    _BUILD.mkdir(exist_ok=True)
+    with (_BUILD / f".{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
