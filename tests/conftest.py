@@ -16,6 +16,7 @@ from app.embedded.postgres import PostgresServer
 from app.embedded.sockets import socket_folder
 from tests import docker_engine
 from tests.compose.program import NO_COMPOSE
+from tests.storage.buckets import NO_NPM
 from tests.swarm import Swarm, two_engines
 
 REPOSITORY = Path(__file__).parent.parent
@@ -42,6 +43,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         "nodes as containers were NOT tested.",
         NO_COMPOSE: f"tests need Docker Compose, and {NO_COMPOSE}: "
         "the compose file and the image of Trainwright were NOT tested.",
+        NO_NPM: f"tests need a server from npm, and {NO_NPM}: "
+        "the object store in Azure Blob was NOT tested.",
     }
     for reason, words in left_out.items():
         count = sum(reason in str(report.longrepr) for report in skipped)

@@ -17,12 +17,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 import uv
 
 _BUILD = Path(__file__).parents[2] / "build"
 _PYTHON_SERVERS = ("moto[server]==5.2.5",)
 _AZURITE = "azurite@3.35.0"
 BUCKET = "trainwright"
+NO_NPM = "there is no npm (Debian: nodejs npm)"
 # Published by Azurite's makers for everybody's use.
 _ACCOUNT = "devstoreaccount1"
 _ACCOUNT_KEY = (
@@ -166,7 +168,8 @@ def _python_servers() -> Path:
 
 
 def _azurite() -> Path:
-    assert shutil.which("npm"), "the test of Azure's protocol needs npm (Debian: nodejs npm)"
+    if shutil.which("npm") is None:
+        pytest.skip(NO_NPM)
     folder = _BUILD / "azurite"
     with _locked(folder):
         done = folder / ".ready"
