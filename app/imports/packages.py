@@ -78,7 +78,7 @@ def environment_of_conda(
             "azure_packages_dropped",
             f"Left out, as they only serve inside Azure, or with MPI: {', '.join(dropped)}.",
         )
-    into.put("environment", environment, pointer)
+    into.put("environment", into.run.get("environment", {}) | environment, pointer)
     into.origins |= {f"/environment/{name}": place for name, place in origins.items()}
 
 

@@ -32,7 +32,7 @@ async def import_run(
     """Submit a run from a job written for Azure ML; what was left aside is in its warnings."""
     if (replayed := await idempotency.replay()) is not None:
         return replayed
-    wanted, translation = translate(body)
+    wanted, translation = translate(body, has_container_images=settings.provider != "process")
     try:
         run = await submission.submit(
             session,

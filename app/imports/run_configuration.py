@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
+from app.imports.container_image import Docker, image_of_environment
 from app.imports.distribution import Parallel, distribution_of_v1
 from app.imports.given import Given
 from app.imports.packages import CondaFile, environment_of_conda
@@ -32,14 +33,6 @@ class Python(Sent):
     conda_dependencies: CondaFile | None = None
     conda_dependencies_file: str | None = None
     user_managed_dependencies: bool = False
-
-
-class Docker(Sent):
-    """The image of an environment."""
-
-    base_image: str | None = None
-    base_dockerfile: str | None = None
-    shm_size: str | None = None
 
 
 class Spark(Sent):
@@ -178,30 +171,24 @@ def _environment(what: RunConfiguration, pointer: str, given: Given, into: Trans
     if given.has_environment or what.environment is None:
         return
     sent.refuse_unknown(where, ignored=_IGNORED_OF_ENVIRONMENT)
-    _refuse_what_needs_an_image(sent, where)
-    if sent.docker is not None and sent.docker.base_image:
-        into.warn(
-            "base_image_ignored",
-            f"The image {sent.docker.base_image} was left aside: the environment is made of "
-            "Python packages alone.",
-        )
-    conda = sent.python.conda_dependencies if sent.python is not None else None
-    if conda is not None:
+    _refuse_what_cannot_be(sent, where)
+    python = sent.python or Python()
+    has_all = image_of_environment(
+        sent.docker or Docker(), where, given, into, user_managed=python.user_managed_dependencies
+    )
+    conda = python.conda_dependencies
+    if conda is not None and not has_all:
         environment_of_conda(
             conda, below(where, "python", "condaDependencies"), into, with_horovod=what.uses_mpi()
         )
 
 
-def _refuse_what_needs_an_image(sent: Environment, where: str) -> None:
-    python, docker = sent.python or Python(), sent.docker or Docker()
+def _refuse_what_cannot_be(sent: Environment, where: str) -> None:
+    python = sent.python or Python()
     advice = "give environment or environment_name beside job"
     found = (
-        (python.user_managed_dependencies, ("python", "userManagedDependencies"),
-         f"The packages are said to be in the image already; {advice}."),
         (python.conda_dependencies is None and bool(python.conda_dependencies_file),
          ("python", "condaDependenciesFile"), f"The file itself was not sent; {advice}."),
-        (bool(docker.base_dockerfile), ("docker", "baseDockerfile"),
-         f"Images of your own are not built here; {advice}."),
         (bool(sent.spark and sent.spark.packages), ("spark", "packages"),
          f"There is no Spark here; {advice}."),
         (bool(sent.r), ("r",), f"There is no R here; {advice}."),

@@ -13,11 +13,14 @@ from app.kernel.errors import invalid_field
 from app.runs.schemas import RunCreate
 
 
-def translate(body: RunImport) -> tuple[RunCreate, Translation]:
+def translate(
+    body: RunImport, *, has_container_images: bool = False
+) -> tuple[RunCreate, Translation]:
     """The run that a document asks for.
 
     Args:
         body: the document and what belongs to it.
+        has_container_images: whether environments are container images here.
 
     Returns:
         The run request, and the translation, which says where each of its fields comes from.
@@ -29,6 +32,7 @@ def translate(body: RunImport) -> tuple[RunCreate, Translation]:
         datasets={name: item.model_dump() for name, item in body.datasets.items()},
         has_environment=body.environment is not None or body.environment_name is not None,
         has_cluster=body.cluster_name is not None,
+        has_container_images=has_container_images,
     )
     translation = _translate_job(body.job, given)
     _put_given(body, translation)

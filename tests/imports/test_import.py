@@ -216,3 +216,36 @@ async def test_what_submitting_finds_points_into_the_document(
         assert answer.status_code == 422, answer.text
         assert [field["pointer"] for field in answer.json()["errors"]] == [pointer]
     assert (await api.client.get("runs")).json()["items"] == []
+
+
+def test_the_base_of_a_v1_environment_where_environments_are_container_images() -> None:
+    environment = "Configuration/environment"
+    registry = {"address": "registry.example", "username": None}
+    job = changed(V1, f"{environment}/docker/baseImageRegistry", registry)
+    run, translation = translate(envelope(job, experiment_name="e"), has_container_images=True)
+    assert run.environment is not None
+    assert run.environment.base_image == "registry.example/base:1"
+    assert run.environment.framework_version == "2.16.1"
+    assert translation.origin_of("/environment/base_image").endswith("/docker/baseImage")
+    job = changed(job, f"{environment}/docker/baseImage", "team/python:3")
+    run, _ = translate(envelope(job, experiment_name="e"), has_container_images=True)
+    assert run.environment is not None
+    assert run.environment.base_image == "registry.example/team/python:3"
+    job = changed(job, f"{environment}/python/userManagedDependencies", True)
+    run, _ = translate(envelope(job, experiment_name="e"), has_container_images=True)
+    assert run.environment is not None
+    assert run.environment.user_managed
+    assert run.environment.pip_packages == []
+    job = changed(V1, f"{environment}/docker", {"baseDockerfile": "FROM python:3.11\n"})
+    run, _ = translate(envelope(job, experiment_name="e"), has_container_images=True)
+    assert run.environment is not None
+    assert run.environment.dockerfile == "FROM python:3.11\n"
+
+
+def test_azures_own_base_is_left_aside_everywhere() -> None:
+    name = "mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu20.04:20220504.v1"
+    job = changed(V1, "Configuration/environment/docker/baseImage", name)
+    run, translation = translate(envelope(job, experiment_name="e"), has_container_images=True)
+    assert run.environment is not None
+    assert run.environment.base_image is None
+    assert "base_image_ignored" in {warning["code"] for warning in translation.warnings}

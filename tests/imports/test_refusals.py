@@ -46,6 +46,8 @@ _CONDA = f"{_CONFIGURATION}/environment/python/condaDependencies/dependencies"
          "environment/python/userManagedDependencies"),
         (f"{_CONFIGURATION}/environment/docker/baseDockerfile", "FROM x",
          "environment/docker/baseDockerfile"),
+        (f"{_CONFIGURATION}/environment/docker/buildContext", {"locationType": "git"},
+         "environment/docker/buildContext"),
         (f"{_CONFIGURATION}/environment/r", {"rVersion": "4"}, "environment/r"),
         (_CONDA, [{"pip": ["numpy", "git+https://x/y"]}],
          "environment/python/condaDependencies/dependencies/0/pip/1"),
@@ -122,3 +124,12 @@ def test_whatever_stands_somewhere_gives_a_run_or_a_place(job: dict[str, Any]) -
                 pointers = [field.pointer for field in error.errors]
                 assert pointers, (place, junk)
                 assert all(_exists(sent, pointer) for pointer in pointers), (place, pointers)
+
+
+def test_credentials_of_a_registry_are_not_taken_from_a_document() -> None:
+    registry = {"address": "registry.example", "username": "bird", "password": "fish"}
+    job = changed(V1, f"{_CONFIGURATION}/environment/docker/baseImageRegistry", registry)
+    with pytest.raises(Invalid) as caught:
+        translate(envelope(job, experiment_name="e"), has_container_images=True)
+    pointer = f"/job/{_CONFIGURATION}/environment/docker/baseImageRegistry"
+    assert caught.value.errors[0].pointer == pointer
