@@ -3,13 +3,14 @@
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.environments import service as environments
+from app.kernel.db import Database
 from app.logs import service as logs
 from app.logs.repository import find_stream
 from app.logs.service import LogReader
 from app.runs.transitions import lock_run
+from app.storage.objects import ObjectStore
 from app.tables.image import Image
 from app.tables.run import Run
-from workers.context import WorkerContext
 from workers.reconciler import Guard
 
 BUILD_STREAM = "system_logs/image_build.txt"
@@ -23,9 +24,9 @@ class BuildLogCopies:
     which byte of the run's own that begins.
     """
 
-    def __init__(self, context: WorkerContext) -> None:
-        self._context = context
-        self._database = context.database
+    def __init__(self, database: Database, objects: ObjectStore) -> None:
+        self._database = database
+        self._objects = objects
 
     async def copy(self, guard: Guard, run: Run, image: Image) -> None:
         """Copy what has come since the last look."""
@@ -51,7 +52,7 @@ class BuildLogCopies:
     async def _copy_from(self, guard: Guard, run: Run, owner: str, position: int) -> int:
         reader = LogReader(
             self._database,
-            self._context.objects,
+            self._objects,
             owner=owner,
             attempt=1,
             name=environments.BUILD_LOG,

@@ -37,7 +37,7 @@ class Preparation:
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
         self._database = context.database
-        self._build_logs = BuildLogCopies(context)
+        self._build_logs = BuildLogCopies(context.database, context.objects)
 
     async def prepare(self, guard: Guard, run: Run) -> float | None:
         """Check the data, follow the build, and queue the run when both are ready."""

@@ -17,9 +17,10 @@ class BaseImages:
     """Base images by what an environment needs.
 
     Attributes:
-        table: keys are tried in this order: ``tensorflow-2.15-gpu``, ``tensorflow-gpu`` (both only
-            with a GPU), ``tensorflow-2.15``, ``tensorflow``, a Python version such as ``3.11``,
-            ``default``. ``{python_version}`` and ``{framework_version}`` in a value are filled in.
+        table: keys are tried in this order: ``conda`` (only with packages of conda),
+            ``tensorflow-2.15-gpu``, ``tensorflow-gpu`` (both only with a GPU), ``tensorflow-2.15``,
+            ``tensorflow``, a Python version such as ``3.11``, ``default``. ``{python_version}`` and
+            ``{framework_version}`` in a value are filled in.
         allowed: patterns of the images that environments may name themselves.
         allows_dockerfiles: whether environments may have a Dockerfile of their own.
     """
@@ -46,6 +47,7 @@ class BaseImages:
         framework: str | None,
         framework_version: str | None,
         use_gpu: bool,
+        has_conda: bool = False,
     ) -> str:
         """The image that an environment starts from.
 
@@ -58,6 +60,8 @@ class BaseImages:
             keys = [f"{framework}-{series}", framework, *keys]
             if use_gpu:
                 keys = [f"{framework}-{series}-gpu", f"{framework}-gpu", *keys]
+        if has_conda:
+            keys = ["conda", *keys]
         chosen = next(self.table[key] for key in keys if key in self.table)
         return chosen.replace(_PYTHON_PLACE, python_version).replace(
             _FRAMEWORK_PLACE, framework_version or ""

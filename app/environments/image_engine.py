@@ -15,6 +15,7 @@ from requests.exceptions import RequestException
 from urllib3.exceptions import HTTPError
 
 from app.environments.image_names import split_image
+from app.providers.docker.engine import EngineAway, knock
 
 _TIMEOUT_SECONDS = 60
 _STREAM_TIMEOUT_SECONDS = 3600
@@ -191,6 +192,7 @@ class _Reader:
 @contextmanager
 def _client(url: str, timeout_seconds: int) -> Iterator[Any]:
     try:
+        knock(url)
         with closing(
             docker.APIClient(base_url=url, version="auto", timeout=timeout_seconds)
         ) as client:
@@ -198,7 +200,7 @@ def _client(url: str, timeout_seconds: int) -> Iterator[Any]:
     except APIError as error:
         status = error.response.status_code if error.response is not None else None
         raise EngineRefused(str(error.explanation or error).strip(), status) from error
-    except (DockerException, RequestException, HTTPError, OSError) as error:
+    except (EngineAway, DockerException, RequestException, HTTPError, OSError) as error:
         raise EngineUnavailable(f"The Docker engine cannot be reached at {url}: {error}") from error
 
 

@@ -69,11 +69,12 @@ def with_every_python(machine: Machine) -> Machine:
 
 def on_own_base(spec: EnvironmentSpec, resolved: ResolvedSpec) -> ResolvedSpec:
     """A resolved specification with the base that it names or builds itself."""
+    # The base's own where none was asked for, whichever that is.
+    is_open = spec.python_version is None and not spec.conda_packages
     return replace(
         resolved,
         kind=IMAGE_KIND,
-        # The base's own where none was asked for, whichever that is.
-        python_version=resolved.python_version if spec.python_version is not None else "",
+        python_version="" if is_open else resolved.python_version,
         apt_packages=tuple(spec.apt_packages),
         base=spec.base_image,
         base_digest=digest_in(spec.base_image) if spec.base_image is not None else None,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, func, not_, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -132,7 +132,10 @@ async def list_images(
 async def earlier_images(
     session: AsyncSession, workspace_id: str, image: Image
 ) -> Sequence[tuple[str, dict[str, Any]]]:
-    """Hash and specification of the workspace's images from before this one, the newest first."""
+    """Hash and specification of the workspace's images from before this one, the newest first.
+
+    Not those of which nothing was ever built, as another took their place.
+    """
     statement = (
         select(Image.id, Image.spec)
         .join(WorkspaceImage, WorkspaceImage.image_id == Image.id)
@@ -140,6 +143,11 @@ async def earlier_images(
             WorkspaceImage.workspace_id == workspace_id,
             Image.id != image.id,
             Image.created_at <= image.created_at,
+            or_(
+                Image.build_number > 0,
+                Image.spec.has_key("base_digest"),
+                not_(Image.spec.has_key("base")),
+            ),
         )
         .order_by(Image.created_at.desc())
         .limit(_COMPARED_IMAGES)

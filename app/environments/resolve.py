@@ -58,7 +58,8 @@ def resolve(spec: EnvironmentSpec, machine: Machine, *, pointer: str = "") -> Re
         return on_own_base(spec, _resolve(spec, with_every_python(machine), pointer))
     resolved = _resolve(spec, machine, pointer)
     base = machine.bases.base_of(
-        python_version=resolved.python_version,
+        python_version=_python_of_base(resolved, machine),
+        has_conda=bool(resolved.conda_packages),
         framework=resolved.framework,
         framework_version=resolved.framework_version,
         use_gpu=resolved.use_gpu,
@@ -78,8 +79,16 @@ def _resolve(spec: EnvironmentSpec, machine: Machine, pointer: str) -> ResolvedS
     return _with_tensorflow(spec, machine, named, series, python_version)
 
 
+def _python_of_base(resolved: ResolvedSpec, machine: Machine) -> str:
+    """Which Python the base must have; conda brings the environment's own."""
+    if not resolved.conda_packages or not machine.interpreters:
+        return resolved.python_version
+    return (machine.interpreter(_CONDA_PYTHON_MINOR) or machine.interpreters[0]).minor_name
+
+
 def _check_conda(spec: EnvironmentSpec, machine: Machine, pointer: str) -> None:
-    if spec.conda_packages and machine.conda_tool is None:
+    # An image brings what installs them.
+    if spec.conda_packages and machine.conda_tool is None and machine.bases is None:
         _refuse(
             CondaUnavailable,
             f"{pointer}/conda_packages",

@@ -47,14 +47,14 @@ class PackageIndex:
         links = "".join(
             f'<a href="/files/{wheel}#sha256={hashlib.sha256(data).hexdigest()}">{wheel}</a>\n'
             for wheel, data in self._wheels.items()
-            if wheel.startswith(f"{last}-")
+            if wheel.startswith(f"{last.replace('-', '_')}-")
         )
         return (200 if links else 404), "text/html", links.encode()
 
 
 @contextmanager
-def package_index() -> Iterator[PackageIndex]:
-    """Serve an index on a free port for the block."""
+def package_index(host: str = "127.0.0.1") -> Iterator[PackageIndex]:
+    """Serve an index on a free port of an address for the block."""
     index = PackageIndex()
 
     class Handler(BaseHTTPRequestHandler):
@@ -63,6 +63,9 @@ def package_index() -> Iterator[PackageIndex]:
             self.send_response(status)
             self.send_header("Content-Type", media_type)
             self.send_header("Content-Length", str(len(body)))
+            if self.path.startswith("/files/"):
+                # As the public index says of files, which never change.
+                self.send_header("Cache-Control", "max-age=365000000, immutable, public")
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(body)
@@ -76,9 +79,9 @@ def package_index() -> Iterator[PackageIndex]:
             with suppress(OSError):  # uv was killed in the middle, as the test wanted
                 super().handle()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
-    index.url = f"http://127.0.0.1:{server.server_port}/simple"
+    index.url = f"http://{host}:{server.server_port}/simple"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

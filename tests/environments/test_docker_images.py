@@ -1,8 +1,6 @@
 """Images in a real Docker engine, asked for over the API."""
 
 import asyncio
-import os
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -12,16 +10,19 @@ from typing import Any
 import psutil
 import pytest
 
-from app.environments import service
-from app.environments.buildkit import find_buildkit
 from app.environments.docker_builder import REPOSITORY, DockerImageBuilder
-from app.environments.dockerfile import STAGE_LABEL
 from app.environments.image_engine import ImageEngine
 from app.environments.resolved import ResolvedSpec
-from app.environments.spec import EnvironmentSpec
 from app.environments.venv_builder import BuildFailed
-from app.workspaces import repository as workspaces
 from tests import docker_engine
+from tests.environments.docker_builds import (
+    ask_for,
+    builder_of,
+    ca_file,
+    named_base,
+    run_in,
+    tags_and_stages,
+)
 from tests.environments.test_images import ended, image_reconcilers, wait_for
 from tests.live_api import LiveApi, live_api
 
@@ -31,17 +32,8 @@ NAME = "trainwright-test/python:for-images"
 
 @pytest.fixture(scope="module")
 def base() -> Iterator[str]:
-    """A base image with a Python, made without any registry."""
-    if not docker_engine.answers():
-        pytest.skip("no Docker engine answers: images were NOT tested")
-    try:
-        image_id = docker_engine.base_image()
-    except docker_engine.NoBaseImage as reason:
-        pytest.skip(f"no base image, so images were NOT tested: {reason}")
-    with closing(docker_engine.client()) as engine:
-        engine.tag(image_id, *NAME.split(":"))
-        yield NAME
-        engine.remove_image(NAME)
+    with named_base(NAME) as name:
+        yield name
 
 
 @pytest.fixture
@@ -62,12 +54,11 @@ async def api(
 
 
 def image_settings(base: str) -> dict[str, Any]:
-    ca_file = os.environ.get("SSL_CERT_FILE")
     return {
         "provider": "docker",
         "docker_url": docker_engine.DOCKER_URL,
         "base_images": {"3.11": base, "3.10": "127.0.0.1:1/nothing:here"},
-        "build_ca_file": Path(ca_file) if ca_file else None,
+        "build_ca_file": ca_file(),
     }
 
 
@@ -75,31 +66,8 @@ def builder() -> DockerImageBuilder:
     return DockerImageBuilder(ImageEngine(docker_engine.DOCKER_URL))
 
 
-async def ask_for(api: LiveApi, *lines: str, **fields: Any) -> str:
-    """Hash of the image for these packages, once the base's tag has been looked up."""
-    async with api.database.session() as session:
-        workspace = await workspaces.get(session, api.workspace)
-        spec = EnvironmentSpec(pip_packages=list(lines), **({"python_version": "3.11"} | fields))
-        asked, _ = await service.ensure_image(session, api.settings, workspace, spec)
-    image = await wait_for(
-        api,
-        asked.id,
-        lambda one: (
-            one["state"] in ("Resolved", "Failed")
-            or one["inputs"].keys() & {"base_digest", "dockerfile"} != set()
-        ),
-    )
-    return str(image["resolved_to"] or image["hash"])
-
-
 async def reference_of(api: LiveApi, image_hash: str) -> str:
     return str((await api.client.get(f"/images/{image_hash}")).json()["reference"])
-
-
-def run_in(reference: str, code: str) -> str:
-    argv = ["docker", "run", "--rm", "--network=none", "--user=1000", "--read-only"]
-    argv += ["--cap-drop=ALL", reference, "/opt/environment/bin/python", "-c", code]
-    return subprocess.run(argv, capture_output=True, check=True, text=True, timeout=60).stdout
 
 
 async def test_an_environment_is_built_explained_and_removed(api: LiveApi) -> None:
@@ -151,13 +119,6 @@ def assert_nothing_of_the_build_is_in(reference: str) -> None:
     assert run_in(reference, found) == "False\n"
 
 
-def tags_and_stages(image_hash: str) -> list[Any]:
-    with closing(docker_engine.client()) as engine:
-        tagged = engine.images(name=f"{REPOSITORY}:{image_hash}")
-        stages = engine.images(filters={"label": f"{STAGE_LABEL}={image_hash}"})
-    return [*tagged, *stages]
-
-
 async def test_a_base_image_that_cannot_be_pulled_fails_with_the_registrys_words(
     api: LiveApi,
 ) -> None:
@@ -190,7 +151,8 @@ async def test_a_cancelled_build_ends_in_the_engine(base: str, *, with_buildkit:
         if b"uv pip install" in lines:
             installing.set()
 
-    build = asyncio.create_task(builder_of(with_buildkit).build(spec, None, on_output=look))
+    builder = builder_of(with_buildkit=with_buildkit)
+    build = asyncio.create_task(builder.build(spec, None, on_output=look))
     async with asyncio.timeout(30):
         await installing.wait()
         while not installs_in_builds():
@@ -202,18 +164,6 @@ async def test_a_cancelled_build_ends_in_the_engine(base: str, *, with_buildkit:
         while installs_in_builds():
             await asyncio.sleep(0.1)
     assert not tags_and_stages(spec.spec_hash)
-
-
-def builder_of(with_buildkit: bool) -> DockerImageBuilder:
-    ca_file = os.environ.get("SSL_CERT_FILE")
-    found = find_buildkit(docker_engine.DOCKER_URL) if with_buildkit else None
-    if with_buildkit and found is None:
-        pytest.skip("no docker program here can do BuildKit: it was NOT tested")
-    return DockerImageBuilder(
-        ImageEngine(docker_engine.DOCKER_URL),
-        ca_file=Path(ca_file) if ca_file else None,
-        buildkit=found,
-    )
 
 
 def installs_in_builds() -> list[int]:
@@ -232,7 +182,7 @@ async def test_debian_packages_are_installed_before_all_others(
     spec = ResolvedSpec(
         python_version="3.11", requirements=(), kind="docker", base=base, apt_packages=("tree",)
     )
-    builder = builder_of(with_buildkit)
+    builder = builder_of(with_buildkit=with_buildkit)
     built = await builder.build(spec, None, on_output=drop)
     try:
         said = run_in(str(built.reference), "import shutil; print(shutil.which('tree'))")
@@ -259,7 +209,7 @@ async def test_another_package_keeps_the_framework_and_tools_are_nowhere(
     async def keep(lines: bytes) -> None:
         output.append(lines)
 
-    builder = builder_of(with_buildkit)
+    builder = builder_of(with_buildkit=with_buildkit)
     for package in ("six", "toml"):
         output.clear()
         spec = ResolvedSpec(

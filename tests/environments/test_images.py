@@ -213,6 +213,31 @@ async def test_a_worker_killed_in_the_middle_of_a_build(
             assert log.headers["log-sealed"] == "true"
 
 
+async def test_two_workers_share_one_build(
+    tmp_path: Path, postgres_url: str, broker_url: str, index: PackageIndex, package: str
+) -> None:
+    async with live_api(tmp_path, postgres_url, broker_url) as api:
+        index.open.clear()
+        hashes = await asyncio.gather(*(ask_for(api, package) for _ in range(8)))
+        with (
+            worker(tmp_path, postgres_url, broker_url) as first,
+            worker(tmp_path, postgres_url, broker_url) as second,
+        ):
+            assert await asyncio.to_thread(index.asked_while_closed.wait, 40)
+            workers = [psutil.Process(first.pid), psutil.Process(second.pid)]
+            # Longer than a lease, which the one extends and the other would take; both poll.
+            for _ in range(25):
+                tools = [tool for one in workers for tool in one.children(recursive=True)]
+                assert len({tool.pid for tool in tools if tool.name() == "uv"}) <= 1
+                await asyncio.sleep(0.1)
+            hashes += await asyncio.gather(*(ask_for(api, package) for _ in range(8)))
+            index.open.set()
+            image = await ended(api, hashes[0])
+        assert set(hashes) == {image["hash"]}
+        assert (image["state"], image["build_number"]) == ("Ready", 1)
+        assert len(list((tmp_path / "images" / image["hash"]).iterdir())) == 1
+
+
 async def test_an_image_in_use_stays_and_a_removed_one_comes_back_the_same(
     api: LiveApi, index: PackageIndex, package: str
 ) -> None:

@@ -70,7 +70,7 @@ def engine(address: EngineAddress) -> Iterator[Any]:
         EngineAway: it was not there, or did not answer in time. Then nobody knows whether it did
             what it was asked to: look before asking again.
     """
-    _knock(address.url)
+    knock(address.url)
     try:
         with closing(address.client()) as client:
             yield client
@@ -82,8 +82,14 @@ def engine(address: EngineAddress) -> Iterator[Any]:
         raise EngineAway(f"The Docker engine cannot be reached at {address.url}.") from error
 
 
-def _knock(url: str) -> None:
-    # The client does not close a local socket on which nobody answers.
+def knock(url: str) -> None:
+    """See whether an engine on this machine is there, before a client looks for it.
+
+    The client does not close a local socket on which nobody answers.
+
+    Raises:
+        EngineAway: nobody answers there.
+    """
     kind, _, path = url.partition("://")
     if kind == "unix":
         try:
