@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import os
 import tarfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -21,7 +22,9 @@ from tests.environments.docker_builds import build, builder_of, named_base, run_
 
 BASE = "trainwright-test/python:for-conda"
 WITH_CHANNEL = "trainwright-test/python:with-conda-channel"
-HERON = {"lib/python3.11/site-packages/heron.py": "VERSION = '1.5'\n"}
+# Another one each time, lest the builder remembers the step.
+VERSION = f"1.{int.from_bytes(os.urandom(3))}"
+HERON = {"lib/python3.11/site-packages/heron.py": f"VERSION = {VERSION!r}\n"}
 FIELDS = {"conda_packages": ["heron"], "conda_channels": ["birds"]}
 
 
@@ -52,7 +55,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("channel")
     channel = CondaChannel(folder / "channels" / "birds")
     channel.add_python("3.11.2")
-    channel.add("heron", "1.5", files=HERON, depends=["python >=3.11,<3.12"])
+    channel.add("heron", VERSION, files=HERON, depends=["python >=3.11,<3.12"])
     with named_base(BASE), closing(docker_engine.client()) as engine:
         context = _context(folder)
         built = engine.build(fileobj=context, custom_context=True, tag=WITH_CHANNEL, decode=True)
@@ -79,11 +82,11 @@ async def test_conda_and_pip_packages_in_one_image(base: str, *, with_buildkit: 
     spec = spec_on(base, "six", **FIELDS)
     built, output = await build(builder, spec)
     try:
-        assert "/channels/birds/linux-64/heron-1.5-0.tar.bz2" in output
+        assert f"/channels/birds/linux-64/heron-{VERSION}-0.tar.bz2" in output
         assert built.packages.keys() == {"python", "heron", "six"}
-        assert "# conda: heron 1.5 0\n" in built.lock
+        assert f"# conda: heron {VERSION} 0\n" in built.lock
         code = "import heron, six, sys; print(sys.prefix, heron.VERSION)"
-        assert run_in(built.reference, code) == "/opt/environment 1.5\n"
+        assert run_in(built.reference, code) == f"/opt/environment {VERSION}\n"
     finally:
         await asyncio.to_thread(builder.remove, spec.spec_hash)
 
