@@ -4,12 +4,13 @@ import json
 import sys
 from collections.abc import Callable
 
-from benchmarks import docker_start, metrics, ps_start, warm_start
+from benchmarks import docker_start, logs, metrics, ps_start, warm_start
 from benchmarks.figure import Figure
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "warm_start": warm_start.measure,
     "docker_start": docker_start.measure,
+    "logs": logs.measure,
     "metrics": metrics.measure,
     "ps_start": ps_start.measure,
 }

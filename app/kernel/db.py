@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import (
 )
 
 from app.kernel.config import Settings
-from app.kernel.hints import HintSender, collected_hints, discard_hints
+from app.kernel.hints import Hint, HintSender, collected_hints, discard_hints
 
 
 class Database:
@@ -53,6 +53,10 @@ class Database:
         """A connection on which each statement is a transaction of its own: one round trip."""
         async with self._single.connect() as connection:
             yield connection
+
+    def send(self, hint: Hint) -> None:
+        """Send a hint about what was written without a session, once it is safe."""
+        self._hints.send([hint])
 
     async def close(self) -> None:
         """Close all connections."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import insert, text
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.logs import repository
 from app.logs.errors import OffsetGap, StreamSealed
@@ -61,7 +61,12 @@ class Place(NamedTuple):
 
 
 async def append_expected(
-    session: AsyncSession, place: Place, data: bytes, pairs: Sequence[Pair], *, start: int
+    connection: AsyncConnection | AsyncSession,
+    place: Place,
+    data: bytes,
+    pairs: Sequence[Pair],
+    *,
+    start: int,
 ) -> bool:
     """Append bytes to a stream that is ``start`` bytes long and open, in one round trip.
 
@@ -80,7 +85,7 @@ async def append_expected(
         "times": packed(pairs),
     }
     statement = _MERGED if place.is_merged else _ALONE
-    return (await session.execute(statement, given)).first() is not None
+    return (await connection.execute(statement, given)).first() is not None
 
 
 async def lock(session: AsyncSession, place: Place) -> LogStream:

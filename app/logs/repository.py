@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.tables.log import LogChunk, LogStream
@@ -72,7 +72,7 @@ async def grow(session: AsyncSession, owner: str, attempt: int, name: str, *, co
 
 
 async def read_chunks(
-    session: AsyncSession,
+    session: AsyncConnection | AsyncSession,
     owner: str,
     attempt: int,
     name: str,

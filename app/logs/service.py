@@ -3,10 +3,11 @@
 import re
 from collections.abc import AsyncIterator, Sequence
 
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.kernel.clock import utc_now
 from app.kernel.db import Database
+from app.kernel.hints import Hint
 from app.kernel.signals import Signals
 from app.kernel.wake import signal
 from app.logs import appending, repository
@@ -75,6 +76,38 @@ async def append(
     return length + len(fresh)
 
 
+async def append_next(
+    database: Database,
+    connection: AsyncConnection,
+    owner: str,
+    name: str,
+    data: bytes,
+    *,
+    attempt: int,
+    offset: int,
+    times: Sequence[Pair],
+) -> bool:
+    """Append what an open stream expects next, in one round trip; else `append` has to.
+
+    Args:
+        database: tells who follows.
+        connection: on which a statement is a transaction.
+        owner, name, data, attempt, offset, times: as of `append`.
+
+    Returns:
+        Whether the bytes are safe; False: nothing was changed.
+    """
+    now = int(utc_now().timestamp() * 1000)
+    place = Place(owner, attempt, name, is_merged(name))
+    pairs = placed(times, start=offset, offset=offset, now_millis=now)
+    if not data or not await appending.append_expected(
+        connection, place, data, pairs, start=offset
+    ):
+        return False
+    database.send(Hint("signal", LOG_TOPIC, owner))
+    return True
+
+
 class LogReader:
     """Reads one stream of an owner, sealed or growing."""
 
@@ -124,6 +157,18 @@ class LogReader:
                     position += len(piece)
                     yield bytes(piece)
 
+    async def _newest(self, position: int) -> AsyncIterator[bytes]:
+        """Bytes from ``position`` on that lie in chunks."""
+        async with self._database.single() as connection:
+            rows = await repository.read_chunks(
+                connection, self._owner, self._attempt, self._name, start=position
+            )
+        for offset, data in rows:
+            piece = data[max(0, position - offset) :]
+            if piece:
+                position += len(piece)
+                yield bytes(piece)
+
     async def follow(
         self, start: int, *, signals: Signals, keep_alive: bytes = b""
     ) -> AsyncIterator[bytes]:
@@ -138,15 +183,19 @@ class LogReader:
         silent_seconds = 0.0
         with signals.subscribe(LOG_TOPIC, self._owner) as subscription:
             while True:
-                stream = await self.stream()
-                is_sealed = stream is not None and stream.sha256 is not None
-                before = position
-                async for piece in self.read(position):
+                # First what has just come: most looks find it, and find it in one round trip.
+                pieces = [piece async for piece in self._newest(position)]
+                for piece in pieces:
                     position += len(piece)
                     yield piece
-                if is_sealed:
+                if pieces:
+                    silent_seconds = 0.0
+                    continue
+                stream = await self.stream()
+                if stream is not None and stream.sha256 is not None:
+                    async for piece in self.read(position):
+                        yield piece
                     return
-                silent_seconds = 0.0 if position > before else silent_seconds
                 if not await subscription.wait(timeout_seconds=_POLL_SECONDS):
                     silent_seconds += _POLL_SECONDS
                     if keep_alive and silent_seconds >= 15:

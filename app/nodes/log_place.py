@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.auth.principal import Principal
 from app.nodes.work import RUN_NODE_PREFIX, find_work
@@ -26,9 +26,25 @@ async def find_log_place(session: AsyncSession, principal: Principal) -> LogPlac
     Raises:
         AttemptSuperseded: its work is over.
     """
-    if not principal.id.startswith(RUN_NODE_PREFIX):
-        work = await find_work(session, principal)
-        return LogPlace(work.log_owner, work.attempt, None)
+    if is_of_run(principal):
+        return await find_run_log_place(session, principal)
+    work = await find_work(session, principal)
+    return LogPlace(work.log_owner, work.attempt, None)
+
+
+def is_of_run(principal: Principal) -> bool:
+    """Whether the node works for a run."""
+    return principal.id.startswith(RUN_NODE_PREFIX)
+
+
+async def find_run_log_place(
+    connection: AsyncConnection | AsyncSession, principal: Principal
+) -> LogPlace:
+    """The same for a node that works for a run.
+
+    Raises:
+        AttemptSuperseded: its work is over.
+    """
     statement = (
         select(
             RunNode.run_id, RunNode.attempt, RunNode.node_index, RunNode.state, RunNode.removed,
@@ -37,7 +53,7 @@ async def find_log_place(session: AsyncSession, principal: Principal) -> LogPlac
         .join(Run, Run.id == RunNode.run_id)
         .where(RunNode.name == principal.id)
     )  # fmt: skip
-    row = (await session.execute(statement)).one_or_none()
+    row = (await connection.execute(statement)).one_or_none()
     if (
         row is None
         or row.attempt != row.current_attempt

@@ -13,7 +13,7 @@ from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.orm import MAX_INTEGER
 from app.logs import service as logs
 from app.logs.times import parse_header
-from app.nodes.log_place import find_log_place
+from app.nodes.log_place import find_log_place, find_run_log_place, is_of_run
 from app.nodes.schemas import (
     Checkpoint,
     Heartbeat,
@@ -89,6 +89,22 @@ async def send_node_logs(
 ) -> LogAccepted:
     """Bytes of a log stream; those that are here already are ignored."""
     data = await request.body()
+    times = parse_header(log_times)
+    if is_of_run(principal):
+        async with database.single() as connection:
+            place = await find_run_log_place(connection, principal)
+            is_safe = await logs.append_next(
+                database,
+                connection,
+                place.owner,
+                stream,
+                data,
+                attempt=place.attempt,
+                offset=offset,
+                times=times,
+            )
+        if is_safe:
+            return LogAccepted(length_bytes=offset + len(data))
     async with database.session() as session:
         place = await find_log_place(session, principal)
         length = await logs.append(
@@ -99,7 +115,7 @@ async def send_node_logs(
             attempt=place.attempt,
             offset=offset,
             node_index=place.node_index,
-            times=parse_header(log_times),
+            times=times,
         )
     return LogAccepted(length_bytes=length)
 

@@ -16,8 +16,10 @@ from workers.runner.streams import Stream
 CHUNK_BYTES = 1 << 20
 MOST_MOMENTS = 200
 SMALLEST_CHUNK_BYTES = 64 << 10
-# An idle stream's next bytes go at once; those of a busy one gather for this long.
-GATHER_SECONDS = 0.03
+# An idle stream's next bytes go at once; those of a busy one gather for as long as the last
+# ones took on their way, and within these bounds.
+LEAST_GATHER_SECONDS = 0.005
+MOST_GATHER_SECONDS = 0.1
 
 
 class _Shipment:
@@ -127,6 +129,7 @@ class LogShipper(threading.Thread):
 
     def _ship(self, channel: Channel, shipment: _Shipment) -> None:
         offset = shipment.shipped_bytes
+        began = time.monotonic()
         data = shipment.stream.read(offset=offset, limit_bytes=shipment.chunk_bytes)
         moments = shipment.stream.moments(offset, offset + len(data))
         if len(moments) > MOST_MOMENTS:
@@ -142,7 +145,9 @@ class LogShipper(threading.Thread):
         with self._grown:
             shipment.shipped_bytes = min(reached, shipment.stream.length_bytes)
             shipment.stream.delivered(shipment.shipped_bytes)
-            shipment.next_at = time.monotonic() + GATHER_SECONDS
+            now = time.monotonic()
+            pause_seconds = max(LEAST_GATHER_SECONDS, min(MOST_GATHER_SECONDS, now - began))
+            shipment.next_at = now + pause_seconds
             self._grown.notify_all()
 
     def _after_refusal(self, shipment: _Shipment, refusal: Refused) -> int:
