@@ -19,6 +19,7 @@ from app.environments.states import ImageState
 from app.kernel.clock import utc_now
 from app.logs import sealing
 from app.providers.base import (
+    LOCAL,
     Capacity,
     ImageMissing,
     NodeRefused,
@@ -226,7 +227,7 @@ class DeploymentReconciler:
         gone = []
         for name in names:
             try:
-                await self._context.provider.remove(name)
+                await self._context.provider.remove(name, host=LOCAL)
                 gone.append(name)
             except NotYetRemoved:
                 continue

@@ -1,6 +1,7 @@
 """Runs across two engines through a whole stack: placement, a common network, a lost engine."""
 
 import json
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,6 +13,7 @@ from app.providers.docker.container import OWNER_LABEL
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
 from tests import docker_engine
+from tests.e2e.mpi_scripts import SUM
 from tests.e2e.test_gangs import ROLES, WORKSPACE, await_end, await_that, kept_by, submit, text
 from tests.engines import Engine
 from tests.environments.registry import has_registry, private_registry
@@ -64,13 +66,15 @@ def stack(swarm: Swarm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
             "TRAINWRIGHT_IMAGE_REGISTRY": f"{registry.address}/runs",
             "TRAINWRIGHT_REGISTRY_CREDENTIALS_FILE": str(registry.credentials_file),
             "TRAINWRIGHT_BASE_IMAGES": f'{{"3.11": "{BASE}"}}',
+            "TRAINWRIGHT_BUILD_CA_FILE": os.environ.get("SSL_CERT_FILE", ""),
             "TRAINWRIGHT_HEARTBEAT_SECONDS": "0.5",
             "TRAINWRIGHT_HEARTBEAT_TIMEOUT_SECONDS": "3",
             "TRAINWRIGHT_HOST_CHECK_SECONDS": "1",
             "TRAINWRIGHT_LEAK_CHECK_SECONDS": "1",
             "TRAINWRIGHT_LEAK_GRACE_SECONDS": "2",
         }
-        stack = Stack(folder / "data", port=port, settings=settings)
+        given = {key: value for key, value in settings.items() if value}
+        stack = Stack(folder / "data", port=port, settings=given)
         stack.start()
         yield stack
         assert stack.stop() == [], "the stack left processes behind"
@@ -119,6 +123,19 @@ def test_roles_meet_across_engines(talk: Talk, swarm: Swarm) -> None:
     places = [place for places in config["cluster"].values() for place in places]
     assert all(place.startswith("10.240.") for place in places), places
     assert states(talk) == {"alpha": "ready", "beta": "ready"}
+
+
+def test_ranks_by_mpi_reach_each_other_across_engines(talk: Talk) -> None:
+    run_id = submit(talk, SUM, node_count=2, distribution={"type": "mpi"})
+
+    run = await_end(talk, run_id, seconds=300)
+
+    assert (run["status"], run["error"]) == ("Completed", None), run
+    (attempt,) = attempts_of(talk, run_id)
+    assert sorted(node["host"] for node in attempt["nodes"]) == ["alpha", "beta"]
+    for rank in (0, 1):
+        said = text(talk, run_id, f"logs?stream=user_logs/std_log_process_{rank}.txt")
+        assert f"rank {rank} sees 3" in said
 
 
 def test_an_engine_that_is_cut_off_is_named_and_the_run_goes_on_elsewhere(
