@@ -67,7 +67,7 @@ class Engine:
 
     @property
     def network_url(self) -> str:
-        """Where it answers over the network: neither encrypted nor guarded."""
+        """Where it answers over the network; without options, neither encrypted nor guarded."""
         return f"tcp://{self.address}:{_PORT}"
 
     def client(self) -> Any:
@@ -83,7 +83,9 @@ class Engine:
         command = ["nsenter", f"--target={self.holder}", "--net", "--mount", "--uts", "--pid"]
         command += ["dockerd", f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec"]
         command += [f"--pidfile={self.folder}/engine.pid", f"--host={self.url}"]
-        command += [f"--host={self.network_url}", "--tls=false", *self.options]
+        command += [f"--host={self.network_url}", *self.options]
+        if "--tlsverify" not in self.options:
+            command.append("--tls=false")
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         _await(self._answers, f"engine {self.name} did not start", self.last_words)
@@ -155,6 +157,11 @@ class Segment:
         self.gateway = f"10.87.{number}.1"
         """This machine as engines and their containers reach it."""
 
+    @property
+    def next_address(self) -> str:
+        """The address that the next engine will have."""
+        return f"10.87.{self._number}.{_FIRST_HOST + self._count}"
+
     @contextmanager
     def engine(self, name: str, *options: str) -> Iterator[Engine]:
         """An engine that runs for the block; the base image is not in it yet.
@@ -163,14 +170,14 @@ class Segment:
             name: its host name.
             options: more of dockerd's.
         """
-        place = _FIRST_HOST + self._count
+        place, address = _FIRST_HOST + self._count, self.next_address
         self._count += 1
         # Ranges of its own: containers of several engines are told apart by their addresses.
         containers, networks = (f"10.{first + place}.{self._number}" for first in (90, 150))
         with tempfile.TemporaryDirectory(prefix="tw-engine-") as folder:
             engine = Engine(
                 name=name,
-                address=f"10.87.{self._number}.{place}",
+                address=address,
                 folder=Path(folder),
                 card=f"tw{self._number}e{place}",
                 options=(

@@ -24,6 +24,15 @@ class EngineAway(ProviderError):
     """The engine does not answer, or not in time; what it does now is not known."""
 
 
+class _Client(docker.APIClient):  # type: ignore[misc]  # it has no types
+    def merge_environment_settings(
+        self, url: str, proxies: Any, stream: Any, verify: Any, cert: Any
+    ) -> Any:
+        # Else certificates that the environment names for other servers replace the engine's.
+        verify = self.verify if verify is None else verify
+        return super().merge_environment_settings(url, proxies, stream, verify, cert)
+
+
 @dataclass(frozen=True)
 class EngineAddress:
     """Where an engine answers.
@@ -40,9 +49,7 @@ class EngineAddress:
 
     def client(self) -> Any:
         """A client of it; close it."""
-        return docker.APIClient(
-            base_url=self.url, version="auto", timeout=self._timeout(), tls=self._tls()
-        )
+        return _Client(base_url=self.url, version="auto", timeout=self._timeout(), tls=self._tls())
 
     def _timeout(self) -> float | tuple[float, float]:
         # Somebody cut off does not even refuse to talk: that must not take as long as an answer.
@@ -53,11 +60,14 @@ class EngineAddress:
     def _tls(self) -> TLSConfig | bool:
         if self.tls_folder is None or self.url.startswith("unix://"):
             return False
-        certificate, key = self.tls_folder / "cert.pem", self.tls_folder / "key.pem"
+        authority, certificate, key = (
+            self.tls_folder / name for name in ("ca.pem", "cert.pem", "key.pem")
+        )
+        for path in (authority, certificate, key):
+            if not path.is_file():
+                raise ProviderError(f"{path} is missing; it is needed to reach {self.url}.")
         return TLSConfig(
-            client_cert=(str(certificate), str(key)),
-            ca_cert=str(self.tls_folder / "ca.pem"),
-            verify=True,
+            client_cert=(str(certificate), str(key)), ca_cert=str(authority), verify=True
         )
 
 

@@ -9,14 +9,15 @@ import psutil
 import pytest
 
 from tests import docker_engine
-from tests.engines import own_engine, segment
+from tests.engines import segment
 
 pytestmark = [pytest.mark.docker, pytest.mark.usefixtures("docker_image")]
 
 
 def test_a_killed_engine_finds_its_container_again_and_leaves_nothing() -> None:
-    before = traces()
-    with own_engine() as engine:
+    with segment() as network, network.engine("lonely") as engine:
+        marks = (engine.folder.name, engine.card, network.bridge)
+        engine.load()
         with closing(engine.client()) as client:
             assert client.info()["Name"] == "lonely"
             made = client.create_container(
@@ -38,7 +39,7 @@ def test_a_killed_engine_finds_its_container_again_and_leaves_nothing() -> None:
             client.start(made)
             assert client.inspect_container(made)["State"]["Running"]
 
-    assert traces() == before
+    assert traces(*marks) == []
 
 
 def test_engines_reach_each_other_until_one_is_cut_off() -> None:
@@ -54,17 +55,15 @@ def test_engines_reach_each_other_until_one_is_cut_off() -> None:
         assert alpha.inside(*reach) == "0\n"
 
 
-def traces() -> list[str]:
-    """What an engine could leave on this machine."""
+def traces(*marks: str) -> list[str]:
+    """What is left on this machine that carries one of these in its name."""
     rules = subprocess.run(["iptables-save"], check=True, capture_output=True, text=True).stdout
-    links = [name for name in os.listdir("/sys/class/net") if name.startswith("tw")]
-    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if "tw-eng" in line]
-    folders = [str(path) for path in Path("/tmp").glob("tw-engine-*")]
-    cgroups = [str(path) for path in Path("/sys/fs/cgroup").glob("*/tw-engine-*")]
-    running = [
-        process.info["name"]
-        for process in psutil.process_iter(["name", "cmdline"])
-        if "tw-engine-" in " ".join(process.info["cmdline"] or [])
+    seen = [
+        *os.listdir("/sys/class/net"),
+        *Path("/proc/mounts").read_text().splitlines(),
+        *(str(path) for path in Path("/tmp").iterdir()),
+        *(str(path) for path in Path("/sys/fs/cgroup").glob("*/*")),
+        *(" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])),
+        *rules.splitlines(),
     ]
-    ours = [line for line in rules.splitlines() if "twbr" in line]
-    return links + mounts + folders + cgroups + running + ours
+    return [line for line in seen if any(mark in line for mark in marks)]

@@ -115,6 +115,18 @@ async def test_a_node_on_an_engine_that_is_cut_off_is_lost_and_found_again(
     assert await provider.is_alive(name, host="beta")
 
 
+def test_a_network_is_encrypted_where_that_is_asked_for(swarm: Swarm) -> None:
+    manager = EngineAddress(swarm.alpha.url)
+    networks = OverlayNetworks(manager, _OWNER, is_encrypted=True)
+    with closing(swarm.alpha.client()) as client:
+        networks.ensure(client, "tw-secret-a1")
+        try:
+            assert "encrypted" in client.inspect_network("tw-secret-a1")["Options"]
+        finally:
+            networks.remove(client, "tw-secret-a1")
+        assert networks.names(client) == []
+
+
 async def test_an_engine_that_no_setting_names_any_more_is_lost(provider: SwarmProvider) -> None:
     with pytest.raises(HostLost, match="gamma"):
         await provider.is_alive("tw-any-a1-n0", host="gamma")
