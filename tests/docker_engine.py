@@ -12,6 +12,8 @@ from typing import Any
 import docker
 from docker.errors import DockerException, ImageNotFound
 
+from app.providers.docker.container import INPUT_LABEL, NODE_LABEL, OWNER_LABEL
+
 DOCKER_URL = os.environ.get("TRAINWRIGHT_DOCKER_URL", "unix:///var/run/docker.sock")
 BASE_IMAGE = "trainwright-test/node:bookworm"
 _BUILD = Path(__file__).parents[1] / "build"
@@ -57,6 +59,23 @@ def base_image() -> str:
         repository, _, tag = BASE_IMAGE.partition(":")
         engine.import_image_from_file(str(_TAR), repository=repository, tag=tag)
         return str(engine.inspect_image(BASE_IMAGE)["Id"])
+
+
+def left_of_nodes(engine: Any, owner: str) -> list[str]:
+    """Containers, networks and volumes of an installation's nodes; not the inputs it keeps."""
+    ours = f"{OWNER_LABEL}={owner}"
+    volumes = engine.volumes(filters={"label": [ours, NODE_LABEL]})["Volumes"] or []
+    return [
+        *(each["Names"][0] for each in engine.containers(all=True, filters={"label": ours})),
+        *(each["Name"] for each in volumes),
+        *(each["Name"] for each in engine.networks(filters={"label": ours})),
+    ]
+
+
+def kept_inputs(engine: Any, owner: str) -> list[str]:
+    """The volumes in which an installation keeps inputs."""
+    labels = [f"{OWNER_LABEL}={owner}", INPUT_LABEL]
+    return [each["Name"] for each in engine.volumes(filters={"label": labels})["Volumes"] or []]
 
 
 def _bootstrap() -> None:

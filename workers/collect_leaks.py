@@ -7,7 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app.kernel.db import Database
 from app.leaks import repository
-from app.providers.base import NotYetRemoved, Provider, ProviderError
+from app.providers.base import KeepsInputs, NotYetRemoved, Provider, ProviderError
 
 _log = structlog.get_logger(__name__)
 
@@ -51,6 +51,8 @@ class LeakCollector:
         # The provider first: whatever is made has its row already, so nothing new looks unowned.
         held = {("node", name) for name in await self._provider.list_names()}
         held |= {("network", name) for name in await self._provider.list_networks()}
+        if isinstance(self._provider, KeepsInputs):
+            held |= {("volume", name) for name in await self._provider.list_volumes()}
         async with self._database.session() as session:
             unowned = held - await repository.owned(session)
             await repository.note(session, self._provider.name, unowned)
@@ -70,5 +72,7 @@ class LeakCollector:
     async def _remove(self, kind: str, name: str) -> None:
         if kind == "network":
             await self._provider.remove_network(name)
+        elif kind == "volume" and isinstance(self._provider, KeepsInputs):
+            await self._provider.remove_volume(name)
         else:
             await self._provider.remove(name)

@@ -1,12 +1,13 @@
 """Starts the nodes of an attempt."""
 
 import asyncio
+from dataclasses import replace
 
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.principal import Principal
-from app.providers.base import HostLost, ImageMissing, NodeRefused, NodeSpec
+from app.providers.base import HostLost, ImageMissing, NodeRefused, NodeSpec, VolumeMissing
 from app.runs import attempts
 from app.runs.attempts import network_name
 from app.runs.gang import PEER_FAILED
@@ -17,10 +18,12 @@ from app.tables.image import Image
 from app.tables.run import Run, RunNode
 from workers.context import WorkerContext
 from workers.images_of_nodes import ImagesOfNodes
+from workers.mount_inputs import InputMounts, Mounts
 from workers.reconciler import Guard
 from workers.run_health import RunHealth
 
 _WATCH_SECONDS = 2.0
+_INPUTS_LOOK_SECONDS = 0.3
 
 
 class Launch:
@@ -32,6 +35,7 @@ class Launch:
         self._provider = context.provider
         self._images = ImagesOfNodes(context)
         self._health = health
+        self._inputs = InputMounts(context)
 
     async def launch(self, guard: Guard, run: Run, nodes: list[RunNode]) -> float:
         """Start those that are not; says when to look again.
@@ -45,16 +49,22 @@ class Launch:
         pause = await self._images.await_ready(guard, run)
         if pause is not None:
             return pause
+        mounts = await self._inputs.find(guard, run, [node.host for node in nodes])
+        if mounts.waiting:
+            return _INPUTS_LOOK_SECONDS
         # One that is not Assigned may have ended already, and is not to be started again.
         waiting = [node for node in nodes if node.state == "Assigned"]
         # All at once: each may have to fetch its image first.
         done = await asyncio.gather(
-            *(self._start(run, node) for node in waiting), return_exceptions=True
+            *(self._start(run, node, mounts) for node in waiting), return_exceptions=True
         )
         ended = list(zip(waiting, done, strict=True))
         for node, error in ended:
             if isinstance(error, ImageMissing):
                 return await self._images.replace(guard, run, error)
+            if isinstance(error, VolumeMissing):
+                await self._inputs.refill(guard, str(error))
+                return _INPUTS_LOOK_SECONDS
             if isinstance(error, NodeRefused):
                 await self._note_refusal(guard, run, node.name, str(error))
                 return 0.0
@@ -65,15 +75,18 @@ class Launch:
         for error in done:
             if error is not None:
                 raise error
-        await self._note_launched(guard, run)
+        await self._note_launched(guard, run, mounts)
         return _WATCH_SECONDS
 
-    async def _start(self, run: Run, node: RunNode) -> None:
-        await self._provider.ensure(await self._spec(run, node))
+    async def _start(self, run: Run, node: RunNode, mounts: Mounts) -> None:
+        spec = await self._spec(run, node)
+        await self._provider.ensure(replace(spec, inputs=mounts.by_host.get(node.host, ())))
 
-    async def _note_launched(self, guard: Guard, run: Run) -> None:
+    async def _note_launched(self, guard: Guard, run: Run, mounts: Mounts) -> None:
         async with self._database.session() as session:
-            for node in await self._locked_nodes(guard, session, run):
+            nodes = await self._locked_nodes(guard, session, run)
+            self._inputs.note_downloads(session, await lock_run(session, run.id), mounts)
+            for node in nodes:
                 # The runner may have been faster than this transaction.
                 if node.state == "Assigned":
                     node.state = "Launched"

@@ -21,6 +21,7 @@ from app.storage.configured import make_object_store
 from workers.collect_garbage import GarbageCollector
 from workers.collect_leaks import LeakCollector
 from workers.context import WorkerContext
+from workers.evict_inputs import InputEvictor
 from workers.reconciler import Engine
 from workers.registry import make_reconcilers
 from workers.watch_hosts import HostWatcher
@@ -104,6 +105,7 @@ class WorkerProcess:
             alive_file=settings.worker_alive_file,
         )
         hints.engine = self._engine
+        self._evictor = InputEvictor(context.database, settings)
         self._leaks = LeakCollector(
             context.database,
             context.provider,
@@ -130,6 +132,7 @@ class WorkerProcess:
             tasks.create_task(self._leaks.run_forever())
             tasks.create_task(self._garbage.run_forever())
             tasks.create_task(self._hosts.run_forever())
+            tasks.create_task(self._evictor.run_forever())
 
     async def close(self) -> None:
         """End the work in hand and close the connections."""

@@ -5,6 +5,7 @@ from workers.reconcile_cluster import ClusterReconciler
 from workers.reconcile_dataset import DatasetReconciler
 from workers.reconcile_deployment import DeploymentReconciler
 from workers.reconcile_image import ImageReconciler
+from workers.reconcile_input_volume import InputVolumeReconciler
 from workers.reconcile_model import ModelReconciler
 from workers.reconcile_run import RunReconciler
 from workers.reconciler import Reconciler
@@ -16,6 +17,7 @@ def make_reconcilers(context: WorkerContext) -> list[Reconciler]:
         ImageReconciler(context.database, context.objects, context.settings),
         DatasetReconciler(context.database, context.objects, context.settings),
         ClusterReconciler(context),
+        InputVolumeReconciler(context),
         RunReconciler(context),
         ModelReconciler(context),
         DeploymentReconciler(context),

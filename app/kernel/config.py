@@ -110,6 +110,10 @@ class Settings(BaseSettings):
     """How often a worker looks for nodes and networks that nobody owns."""
     leak_grace_seconds: float = 300.0
     """What nobody owns for so long is removed."""
+    input_cache_bytes: int = 100 * 1024**3
+    """How much of mounted inputs an engine keeps between runs; 0: inputs are downloaded."""
+    input_cache_keep_days: float = 14.0
+    """A kept input that no run has mounted for so long is removed."""
     node_overcommit: float = 4.0
     """How many times the cores and memory of this machine may be handed out to virtual nodes."""
 

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.runs.attempts import network_name
 from app.tables.deployment import Replica
+from app.tables.input_volume import InputVolume
 from app.tables.leak import Leak
 from app.tables.run import RunNode
 
@@ -22,13 +23,14 @@ async def list_all(session: AsyncSession) -> Sequence[Leak]:
 
 
 async def owned(session: AsyncSession) -> set[Thing]:
-    """What may be there: nodes of runs and replicas that were not removed, and their networks."""
+    """What may be there: nodes that were not removed, their networks, and kept inputs."""
     nodes = await session.execute(
         select(RunNode.name, RunNode.run_id, RunNode.attempt).where(RunNode.removed.is_(False))
     )
     found: set[Thing] = set()
     for name, run_id, attempt in nodes:
         found |= {("node", name), ("network", network_name(run_id, attempt))}
+    found |= {("volume", name) for name in await session.scalars(select(InputVolume.id))}
     replicas = await session.scalars(select(Replica.name).where(Replica.removed.is_(False)))
     return found | {("node", name) for name in replicas}
 

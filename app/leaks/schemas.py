@@ -11,7 +11,7 @@ class LeakRead(BaseModel):
 
     model_config = ConfigDict(from_attributes=True)
 
-    kind: Literal["node", "network"]
+    kind: Literal["node", "network", "volume"]
     name: str
     provider: str
     first_seen_at: datetime

@@ -1,12 +1,25 @@
 """What a provider of nodes can do: a minimal core of idempotent verbs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 LOCAL = "local"
 """The host beside the worker; the only one of a provider that has one."""
+
+
+@dataclass(frozen=True)
+class InputMount:
+    """A volume with the content of an input, as a node sees it.
+
+    Attributes:
+        volume: its name; it was filled before.
+        folder: where it is on the node, read-only.
+    """
+
+    volume: str
+    folder: str
 
 
 @dataclass(frozen=True)
@@ -27,6 +40,7 @@ class NodeSpec:
         pids_limit: how many processes and threads it may have.
         network: name of the private network that it shares with its peers; None: the default one.
         host: the machine that it is to live on, one of the provider's.
+        inputs: volumes of the same host that it reads; see `KeepsInputs`.
     """
 
     name: str
@@ -41,6 +55,7 @@ class NodeSpec:
     pids_limit: int = 4096
     network: str | None = None
     host: str = LOCAL
+    inputs: tuple[InputMount, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,6 +114,10 @@ class NodeRefused(ProviderError):
     """The node cannot be started as it was asked for; asking again is no use."""
 
 
+class VolumeMissing(ProviderError):
+    """A volume with an input's content is not on the host; the message is its name."""
+
+
 class HostLost(ProviderError):
     """The host of the node is down; nothing that runs there can be counted on any more."""
 
@@ -135,6 +154,7 @@ class Provider(Protocol):
 
         Raises:
             NodeRefused: it can never be started as asked for; nothing of it is left.
+            VolumeMissing: a volume that it is to mount is not there.
             ProviderError: it could not be started now.
         """
 
@@ -175,3 +195,38 @@ class Provider(Protocol):
 
     async def remove_network(self, name: str) -> None:
         """Remove a private network that no node is in; "already gone" is success."""
+
+
+@runtime_checkable
+class KeepsInputs(Protocol):
+    """A provider that keeps inputs of runs on its hosts, in volumes that nodes mount read-only."""
+
+    async def fill_volume(
+        self, name: str, archive: Iterable[bytes], *, image: str, host: str = LOCAL
+    ) -> None:
+        """Make a volume anew with what a tar stream holds; when it fails there is none.
+
+        Args:
+            name: of the volume.
+            archive: is read in a thread; what it raises is passed on.
+            image: a container image that the host can have.
+            host: where.
+
+        Raises:
+            NotYetRemoved: an older one of the name is in use.
+            ProviderError: it could not be made.
+        """
+
+    async def list_volumes(self) -> list[str]:
+        """Names of all such volumes, on hosts that answer."""
+
+    async def remove_volume(self, name: str, *, host: str | None = None) -> None:
+        """Remove a volume; "already gone" is success.
+
+        Args:
+            name: the volume.
+            host: where it is; None: wherever it is found.
+
+        Raises:
+            NotYetRemoved: a node uses it.
+        """

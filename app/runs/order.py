@@ -12,6 +12,7 @@ from app.auth.signing import RUN_TOKEN_SECONDS, Signer
 from app.kernel.clock import utc_now
 from app.kernel.config import Settings
 from app.runs import gang, repository, tracking
+from app.runs.input_volumes import mount_folder
 from app.runtimes.tasks import on_node
 from app.tables.experiment import Experiment
 from app.tables.image import Image
@@ -110,6 +111,7 @@ async def _inputs(session: AsyncSession, request: dict[str, Any]) -> list[dict[s
             {
                 "name": name,
                 "mode": value["mode"],
+                "mounted_at": mount_folder(name, value["path_on_compute"]),
                 "path_on_compute": value["path_on_compute"],
                 "files": [
                     {"path": f.path, "sha256": f.sha256, "size_bytes": f.size_bytes} for f in files

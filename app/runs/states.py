@@ -66,4 +66,5 @@ class BlockerCode(StrEnum):
     NO_CAPACITY_NOW = "no_capacity_now"
     BEHIND_RUN = "behind_run"
     NODE_STARTING = "node_starting"
+    INPUTS_CACHING = "inputs_caching"
     PROVIDER_UNAVAILABLE = "provider_unavailable"

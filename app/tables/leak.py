@@ -14,7 +14,7 @@ class Leak(Base):
     __tablename__ = "leaks"
 
     kind: Mapped[str] = mapped_column(primary_key=True)
-    """node or network."""
+    """node, network or volume."""
     name: Mapped[str] = mapped_column(primary_key=True)
     provider: Mapped[str]
     first_seen_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

@@ -13,7 +13,6 @@ import pytest
 from app.auth.signing import Signer
 from app.environments.docker_builder import DockerImageBuilder
 from app.environments.image_engine import ImageEngine
-from app.providers.docker.container import OWNER_LABEL
 from examples import demo
 from examples.walk.plan import Walk
 from examples.walk.stack import Stack
@@ -59,6 +58,12 @@ child = subprocess.run([sys.executable, "-c", {TAKES_ALL!r}])
 print("the child ended with", child.returncode, flush=True)
 sys.exit(3)
 """
+READS = """
+import os, pathlib, sys
+folder = pathlib.Path(sys.argv[1])
+print(sum(path.stat().st_size for path in folder.rglob("*.gz")), "bytes in", folder)
+print("writable" if os.access(folder, os.W_OK) else "read-only")
+"""
 SLOW = "import time; print('at work', flush=True); time.sleep(600)"
 
 
@@ -84,6 +89,9 @@ def stack(docker_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     assert stack.stop() == [], "the stack left processes behind"
     for image_hash in hashes:
         DockerImageBuilder(ImageEngine(docker_engine.DOCKER_URL)).remove(image_hash)
+    with closing(docker_engine.client()) as engine:
+        for volume in docker_engine.kept_inputs(engine, owner(stack)):
+            engine.remove_volume(volume)
 
 
 @pytest.fixture
@@ -104,12 +112,8 @@ def owner(stack: Stack) -> str:
 
 def held(installation: str) -> list[str]:
     """Whatever of an installation's nodes the engine holds; others may be at work on it."""
-    ours = {"label": f"{OWNER_LABEL}={installation}"}
     with closing(docker_engine.client()) as engine:
-        containers = [each["Id"] for each in engine.containers(all=True, filters=ours)]
-        volumes = [each["Name"] for each in engine.volumes(filters=ours)["Volumes"] or []]
-        networks = [each["Name"] for each in engine.networks(filters=ours)]
-    return containers + volumes + networks
+        return docker_engine.left_of_nodes(engine, installation)
 
 
 def container_of(run_id: str) -> dict[str, Any]:
@@ -231,3 +235,28 @@ def test_lack_of_memory_is_told_apart(
     assert (run["status"], error["code"], run["attempt"]) == ("Failed", "out_of_memory", 1)
     assert (error["exit_code"], error["signal"]) == (exit_code, signal)
     assert "memory" in error["last_lines"][-1]
+
+
+def test_mounted_inputs_are_brought_to_the_engine_once(
+    stack: Stack, talk: Talk, digits: Path, digits_address: str
+) -> None:
+    urls = [f"{digits_address}/{path.name}" for path in sorted(digits.glob("*.gz"))]
+    size_bytes = sum(path.stat().st_size for path in digits.glob("*.gz"))
+    body = {"name": "mounted", "urls": urls, "create_new_version": False}
+    talk.ask(
+        "POST", f"{WORKSPACE}/datasets", body=body, headers={"Prefer": "wait=60"}, expect=(200, 201)
+    )
+    for place in ("/mnt/data", None):
+        argument = {"dataset": "mounted", "name": "digits", "path_on_compute": place}
+        run_id = submit(talk, READS, arguments=[argument])
+
+        run = await_end(talk, run_id, seconds=120)
+
+        assert (run["status"], run["error"]) == ("Completed", None), run
+        said = text(talk, run_id, "logs")
+        assert f"{size_bytes} bytes in {place or '/mnt/inputs/digits'}" in said
+        assert "read-only" in said
+    with closing(docker_engine.client()) as engine:
+        kept = docker_engine.kept_inputs(engine, owner(stack))
+    assert kept
+    assert not {leak["name"] for leak in talk.get("/v1/leaks")["items"]} & set(kept)

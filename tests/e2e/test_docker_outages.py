@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.providers.docker.container import OWNER_LABEL
+from app.auth.signing import Signer
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
 from tests import docker_engine
@@ -64,19 +64,11 @@ def talk(stack: Stack, engine: Engine) -> Iterator[Talk]:
     body = {"vm_size": "SMALL", "max_nodes": 2}
     talk.ask("PUT", f"{WORKSPACE}/clusters/cpu", body=body, expect=(200, 201))
     yield talk
-    await_that(lambda: not held(engine), "containers, volumes or networks are left")
+    owner = Signer.load(stack.data_dir).installation_id
+    with closing(engine.client()) as client:
+        await_that(lambda: not docker_engine.left_of_nodes(client, owner), "something is left")
     assert talk.get("/v1/leaks")["items"] == []
     talk.close()
-
-
-def held(engine: Engine) -> list[str]:
-    """Whatever of nodes the engine holds."""
-    ours = {"label": OWNER_LABEL}
-    with closing(engine.client()) as client:
-        containers = [each["Id"] for each in client.containers(all=True, filters=ours)]
-        volumes = [each["Name"] for each in client.volumes(filters=ours)["Volumes"] or []]
-        networks = [each["Name"] for each in client.networks(filters=ours)]
-    return containers + volumes + networks
 
 
 def await_that(what: Callable[[], object], complaint: str, *, seconds: float = 120) -> None:

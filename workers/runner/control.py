@@ -15,7 +15,7 @@ FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
 STOPPED = "stopped"
 PEERS_DONE = "peers_done"
-Message = Union[str, Callable[[], None]]
+Message = Union[str, "Callable[[], None]"]
 
 
 class Control:

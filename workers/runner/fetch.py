@@ -62,6 +62,18 @@ def link_files(files: list[OrderFile], folder: str, *, objects_dir: str, what: s
         os.symlink(source, target)
 
 
+def is_whole(files: list[OrderFile], folder: str) -> bool:
+    """Whether a folder that was filled elsewhere has all files, as large as they should be."""
+    for file in files:
+        try:
+            status = os.stat(inside(folder, file.path))
+        except OSError:
+            return False
+        if not stat.S_ISREG(status.st_mode) or status.st_size != file.size_bytes:
+            return False
+    return os.path.isdir(folder)
+
+
 def object_path(objects_dir: str, sha256: str) -> str:
     """Where the local object store keeps an object."""
     return os.path.join(objects_dir, "sha256", sha256[:2], sha256)

@@ -6,7 +6,7 @@ import os
 
 from workers.runner.api import Endpoint
 from workers.runner.errors import PrepareError
-from workers.runner.fetch import fetch_files, link_files
+from workers.runner.fetch import fetch_files, is_whole, link_files
 from workers.runner.order import Order, OrderInput, inside
 
 
@@ -31,6 +31,9 @@ class Inputs:
             PrepareError: see `fetch_files` and `link_files`; or a path on compute is taken.
         """
         for item in order.inputs:
+            if item.mode == "mount" and item.mounted_at and is_whole(item.files, item.mounted_at):
+                self.paths[item.name] = self._place(item, item.mounted_at)
+                continue
             folder = os.path.join(self._folder, item.name)
             os.makedirs(folder, exist_ok=True)
             what = f"input {item.name!r}"
@@ -48,7 +51,7 @@ class Inputs:
 
     def _place(self, item: OrderInput, folder: str) -> str:
         wanted = item.path_on_compute
-        if not wanted:
+        if not wanted or wanted == folder:
             return folder
         is_outside = os.path.isabs(wanted)
         path = os.path.normpath(wanted) if is_outside else inside(self._work_dir, wanted)

@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from typing import Any, List
+from typing import Any
 
 from workers.runner.calls import (
     CONTACT_VARIABLE,
@@ -43,7 +43,6 @@ from workers.runner.order import OrderLaunch
 from workers.runner.processes import NodeProcess, Prepared
 from workers.runner.streams import Stream
 
-Start = Callable[[List[NodeProcess]], None]
 STREAM_NAME = "system_logs/mpirun.txt"
 _MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
 _PROGRAM = [sys.executable, "-I", _MAIN]
@@ -161,7 +160,9 @@ class MpiLaunch:
                 pass  # it went away
         self._control.inbox.put(lambda: _terminate(started))
 
-    def _understood(self, wanted: dict[str, Any], connection: socket.socket) -> Start:
+    def _understood(
+        self, wanted: dict[str, Any], connection: socket.socket
+    ) -> Callable[[list[NodeProcess]], None]:
         if wanted["want"] == "daemon":
             argv = daemon_argv(str(wanted["command"]))
             return functools.partial(self._start_daemon, argv, connection)

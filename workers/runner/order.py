@@ -22,10 +22,15 @@ class OrderFile(NamedTuple):
 
 
 class OrderInput(NamedTuple):
-    """A named input: a tree of files, to be mounted (linked) or downloaded (copied)."""
+    """A named input: a tree of files, to be mounted (linked) or downloaded (copied).
+
+    Attributes:
+        mounted_at: where a container may have it already, if it could be mounted.
+    """
 
     name: str
     mode: str
+    mounted_at: str | None
     path_on_compute: str | None
     files: list[OrderFile]
 
@@ -158,7 +163,7 @@ def _input(data: dict[str, Any]) -> OrderInput:
     if mode not in ("mount", "download"):
         raise ValueError(f"{mode!r} is not a mode of input {name!r}")
     files = [_file(item) for item in data.get("files") or []]
-    return OrderInput(name, mode, data.get("path_on_compute"), files)
+    return OrderInput(name, mode, data.get("mounted_at"), data.get("path_on_compute"), files)
 
 
 def _process(data: dict[str, Any]) -> OrderProcess:

@@ -10,6 +10,7 @@ from app.providers.docker.payload import FOLDER, GID, PROGRAM, UID, VOLUME
 OWNER_LABEL = "trainwright.owner"
 NODE_LABEL = "trainwright.node"
 NETWORK_LABEL = "trainwright.network"
+INPUT_LABEL = "trainwright.input"
 _NANO = 10**9
 _TMP_BYTES = 256 * 1024**2
 _SMALLEST_MEMORY_BYTES = 6 * 1024**2
@@ -72,7 +73,19 @@ def _host_config(client: Any, spec: NodeSpec, *, cores: float, network: str) -> 
         init=True,
         read_only=True,
         tmpfs={"/tmp": f"size={_TMP_BYTES},mode=1777"},  # noqa: S108 - the container's own
-        mounts=[Mount(target=VOLUME, source=spec.name, type="volume", no_copy=True)],
+        mounts=[
+            Mount(target=VOLUME, source=spec.name, type="volume", no_copy=True),
+            *(
+                Mount(
+                    target=each.folder,
+                    source=each.volume,
+                    type="volume",
+                    read_only=True,
+                    no_copy=True,
+                )
+                for each in spec.inputs
+            ),
+        ],
         cap_drop=["ALL"],
         security_opt=["no-new-privileges"],
         nano_cpus=int(min(spec.cores, cores) * _NANO),

@@ -6,7 +6,7 @@ whatever carries other labels, or none, is never touched.
 """
 
 import asyncio
-import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +37,13 @@ from app.providers.docker.engine import (
     is_status,
     words,
 )
+from app.providers.docker.lookup import await_made, inspect, is_final
 from app.providers.docker.networks import BridgeNetworks, Networks
 from app.providers.docker.payload import VOLUME, payload
 from app.providers.docker.pull import pull_missing
+from app.providers.docker.volumes import InputContent
 
 _SERVER_ERROR = 500
-_MADE_SECONDS = 10.0
-_LOOK_SECONDS = 0.1
-_NO_SUCH_DEVICE = "could not select device driver"
-"""An engine without the GPUs that it is asked for says so, with the status of a defect."""
 
 
 class DockerProvider:
@@ -79,6 +77,7 @@ class DockerProvider:
             networks: how nodes are joined; absent: within this engine.
         """
         self._networks = networks or BridgeNetworks(owner)
+        self._inputs = InputContent(owner)
         self._credentials_file = credentials_file
         self._engine = address
         self._owner = owner
@@ -126,6 +125,36 @@ class DockerProvider:
         """Remove one of our networks unless a node is in it."""
         await asyncio.to_thread(self._remove_unused_network, name)
 
+    async def fill_volume(
+        self, name: str, archive: Iterable[bytes], *, image: str, host: str = LOCAL
+    ) -> None:
+        """Make an input volume."""
+
+        def fill() -> None:
+            with engine(self._engine) as client:
+                pull_missing(client, image, self._credentials_file)
+                self._inputs.fill(client, name, archive, image=image)
+
+        await asyncio.to_thread(fill)
+
+    async def list_volumes(self) -> list[str]:
+        """The input volumes."""
+
+        def names() -> list[str]:
+            with engine(self._engine) as client:
+                return self._inputs.names(client)
+
+        return await asyncio.to_thread(names)
+
+    async def remove_volume(self, name: str, *, host: str | None = None) -> None:
+        """Remove an input volume that no container uses."""
+
+        def remove() -> None:
+            with engine(self._engine) as client:
+                self._inputs.discard(client, name)
+
+        await asyncio.to_thread(remove)
+
     def _capacity(self) -> Capacity:
         with engine(self._engine) as client:
             info = client.info()
@@ -137,7 +166,7 @@ class DockerProvider:
         if spec.image is None:
             raise ProviderError(f"Node {spec.name} has no image to be made of.")
         with engine(self._engine) as client:
-            found = _inspect(client, spec.name)
+            found = inspect(client, spec.name)
             if found is None:
                 pull_missing(client, spec.image, self._credentials_file)
                 found = self._create(client, spec)
@@ -146,6 +175,8 @@ class DockerProvider:
                 self._start(client, spec)
 
     def _create(self, client: Any, spec: NodeSpec) -> dict[str, Any]:
+        for each in spec.inputs:
+            self._inputs.require(client, each.volume)
         peers_via = None
         if spec.network is not None:
             peers_via = self._networks.ensure(client, spec.network)
@@ -170,7 +201,7 @@ class DockerProvider:
                 if isinstance(error, ImageNotFound):
                     raise ImageMissing(words(error), reference=str(spec.image)) from error
                 raise
-        return _await_made(client, spec.name)
+        return await_made(client, spec.name)
 
     def _start(self, client: Any, spec: NodeSpec) -> None:
         try:
@@ -180,11 +211,11 @@ class DockerProvider:
             # The engine leaves a container behind that it could not start.
             self._remove_with(client, spec.name)
             text = f"The container cannot be started: {words(error)}"
-            raise (NodeRefused if _is_final(error) else ProviderError)(text) from error
+            raise (NodeRefused if is_final(error) else ProviderError)(text) from error
 
     def _stop(self, name: str) -> None:
         with engine(self._engine) as client:
-            if not self._is_ours(_inspect(client, name)):
+            if not self._is_ours(inspect(client, name)):
                 return
             try:
                 client.kill(name, "SIGTERM")
@@ -198,7 +229,7 @@ class DockerProvider:
 
     def _remove_with(self, client: Any, name: str) -> None:
         networks = set()
-        found = _inspect(client, name)
+        found = inspect(client, name)
         if found is not None and self._is_ours(found):
             networks.add(found["Config"]["Labels"].get(NETWORK_LABEL))
             try:
@@ -231,12 +262,12 @@ class DockerProvider:
 
     def _is_alive(self, name: str) -> bool:
         with engine(self._engine) as client:
-            found = _inspect(client, name)
+            found = inspect(client, name)
         return found is not None and self._is_ours(found) and bool(found["State"]["Running"])
 
     def _address(self, name: str) -> str | None:
         with engine(self._engine) as client:
-            found = _inspect(client, name)
+            found = inspect(client, name)
         if found is None or not self._is_ours(found):
             return None
         networks = found["NetworkSettings"]["Networks"].values()
@@ -269,29 +300,3 @@ class DockerProvider:
                 f"There is a {what} on the Docker engine that this installation has not made; "
                 "it is left alone. Remove or rename it."
             )
-
-
-def _is_final(error: APIError) -> bool:
-    """Whether a start failed for what the container asks for or is made of."""
-    is_callers_fault = error.is_client_error() and not is_status(error, NOT_FOUND, CONFLICT)
-    return is_callers_fault or _NO_SUCH_DEVICE in words(error)
-
-
-def _await_made(client: Any, name: str) -> dict[str, Any]:
-    # While somebody else's creation goes on, the name is taken and nothing is to be seen yet.
-    ends_at = time.monotonic() + _MADE_SECONDS
-    while (found := _inspect(client, name)) is None:
-        if time.monotonic() > ends_at:
-            raise ProviderError(f"Container {name} was not made in time, or went away at once.")
-        time.sleep(_LOOK_SECONDS)
-    return found
-
-
-def _inspect(client: Any, name: str) -> dict[str, Any] | None:
-    try:
-        found: dict[str, Any] = client.inspect_container(name)
-    except APIError as error:
-        if is_status(error, NOT_FOUND):
-            return None
-        raise
-    return found

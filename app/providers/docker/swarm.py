@@ -7,7 +7,7 @@ else names no host, are on the engine beside the worker.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
@@ -108,6 +108,26 @@ class SwarmProvider:
     async def remove_network(self, name: str) -> None:
         """Remove one of them unless a node is in it."""
         await self._local.remove_network(name)
+
+    async def fill_volume(
+        self, name: str, archive: Iterable[bytes], *, image: str, host: str = LOCAL
+    ) -> None:
+        """Make an input volume on an engine."""
+        async with self._on(host) as there:
+            await there.fill_volume(name, archive, image=image)
+
+    async def list_volumes(self) -> list[str]:
+        """The input volumes on all engines that answer."""
+        found = await self._of_all(lambda there: there.list_volumes())
+        return sorted({name for names in found for name in names})
+
+    async def remove_volume(self, name: str, *, host: str | None = None) -> None:
+        """Remove an input volume from its engine, or from all that answer."""
+        if host is not None:
+            async with self._on(host) as there:
+                await there.remove_volume(name)
+            return
+        await self._of_all(lambda there: there.remove_volume(name))
 
     async def _look(self) -> list[Host]:
         members = await asyncio.to_thread(self._members)

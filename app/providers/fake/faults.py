@@ -19,6 +19,7 @@ class Verb(StrEnum):
     IS_ALIVE = "is_alive"
     ADDRESS = "address"
     LIST = "list"
+    FILL = "fill"
 
 
 @dataclass(frozen=True)

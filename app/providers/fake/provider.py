@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -52,6 +52,8 @@ class FakeProvider:
         self.faults = Faults()
         self.specs: dict[str, NodeSpec] = {}
         """What each node that is left was asked to be."""
+        self.volumes: dict[str, bytes] = {}
+        """The archives that volumes were filled with."""
         self._folder = folder
         self._runner = runner
         self._running: set[str] = set()
@@ -130,6 +132,25 @@ class FakeProvider:
         for machine in self.machines:
             if machine.name == name and machine.state == HostState.DOWN:
                 raise HostLost(f"Host {name} is down.")
+
+    async def fill_volume(
+        self, name: str, archive: Iterable[bytes], *, image: str, host: str = LOCAL
+    ) -> None:
+        """Keep the archive."""
+        async with self._call(Verb.FILL, name):
+            self.volumes[name] = await asyncio.to_thread(b"".join, archive)
+
+    async def list_volumes(self) -> list[str]:
+        """The names of those that were filled."""
+        async with self._call(Verb.LIST):
+            return sorted(self.volumes)
+
+    async def remove_volume(self, name: str, *, host: str | None = None) -> None:
+        """Forget an archive."""
+        async with self._call(Verb.REMOVE, name):
+            if any(each.volume == name for spec in self.specs.values() for each in spec.inputs):
+                raise NotYetRemoved(name)
+            self.volumes.pop(name, None)
 
     @asynccontextmanager
     async def _call(self, verb: Verb, node: str = "") -> AsyncIterator[None]:
