@@ -22,6 +22,7 @@ from workers.collect_garbage import GarbageCollector
 from workers.collect_leaks import LeakCollector
 from workers.context import WorkerContext
 from workers.evict_inputs import InputEvictor
+from workers.expire_logs import LogExpiry
 from workers.reconciler import Engine
 from workers.registry import make_reconcilers
 from workers.watch_hosts import HostWatcher
@@ -106,6 +107,9 @@ class WorkerProcess:
         )
         hints.engine = self._engine
         self._evictor = InputEvictor(context.database, settings)
+        self._log_expiry = LogExpiry(
+            context.database, every_seconds=settings.log_expiry_check_seconds
+        )
         self._leaks = LeakCollector(
             context.database,
             context.provider,
@@ -130,6 +134,7 @@ class WorkerProcess:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._engine.poll_forever())
             tasks.create_task(self._leaks.run_forever())
+            tasks.create_task(self._log_expiry.run_forever())
             tasks.create_task(self._garbage.run_forever())
             tasks.create_task(self._hosts.run_forever())
             tasks.create_task(self._evictor.run_forever())

@@ -120,6 +120,8 @@ class Settings(BaseSettings):
     max_body_bytes: int = 8 * 1024**2
     """Largest JSON body; uploads have limits of their own."""
     max_upload_bytes: int = 50 * 1024**3
+    log_expiry_check_seconds: float = 3600.0
+    """How often a worker looks for logs that their workspaces keep no longer."""
     log_spool_max_bytes: int = 4 * 1024**3
     """So much of its log may wait on a node's disk while it cannot be delivered."""
     heartbeat_seconds: float = 5.0

@@ -80,9 +80,11 @@ async def list_run_log_streams(run: RunDep, session: SessionDep) -> Page[LogStre
             LogStreamRead(
                 name=row.name,
                 attempt=row.attempt,
+                node_index=row.node_index,
                 length_bytes=row.length_bytes,
                 is_sealed=row.sha256 is not None,
                 sha256=row.sha256,
+                expired_at=row.expired_at,
             )
             for row in rows
         ]

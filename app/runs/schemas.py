@@ -258,9 +258,11 @@ class LogStreamRead(BaseModel):
 
     name: str
     attempt: int
+    node_index: int | None = Field(description="The node that writes it; null: none does")
     length_bytes: int
     is_sealed: bool
     sha256: str | None
+    expired_at: datetime | None = Field(description="When the workspace's retention took it away")
 
 
 class RunFileRead(BaseModel):

@@ -32,7 +32,11 @@ async def create_workspace(
 ) -> WorkspaceRead:
     """Create a workspace; 409 if the name is taken."""
     row = Workspace(
-        id=new_id("ws"), name=body.name, description=body.description, tags=dict(body.tags)
+        id=new_id("ws"),
+        name=body.name,
+        description=body.description,
+        tags=dict(body.tags),
+        log_retention_days=body.log_retention_days,
     )
     session.add(row)
     try:
@@ -52,7 +56,7 @@ async def put_workspace(
     _: UserAccess,
     body: WorkspaceUpdate | None = None,
 ) -> WorkspaceRead:
-    """Create a workspace (201) or replace its description and tags (200)."""
+    """Create a workspace (201) or replace what can be changed of it (200)."""
     body = body or WorkspaceUpdate()
     row = await repository.find(session, workspace)
     check_preconditions(request, resource_etag(row.id, row.updated_at) if row else None)
@@ -62,6 +66,7 @@ async def put_workspace(
         response.status_code = 201
     row.description = body.description
     row.tags = dict(body.tags)
+    row.log_retention_days = body.log_retention_days
     try:
         await session.flush()
     except IntegrityError as error:

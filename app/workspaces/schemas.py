@@ -14,6 +14,12 @@ class WorkspaceUpdate(BaseModel):
 
     description: str = Field(default="", max_length=5000)
     tags: Tags = {}
+    log_retention_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=36_500,
+        description="Logs of runs are removed so many days after the run's end; null: never",
+    )
 
 
 class WorkspaceCreate(WorkspaceUpdate):
@@ -31,6 +37,7 @@ class WorkspaceRead(BaseModel):
     name: str
     description: str
     tags: dict[str, str | None]
+    log_retention_days: int | None
     created_at: datetime
     updated_at: datetime
 

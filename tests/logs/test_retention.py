@@ -1,0 +1,85 @@
+"""Logs go when their workspace keeps them no longer, and their space is freed."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.garbage import service as garbage
+from app.runs import finalizing
+from app.runs.decide import Outcome
+from app.runs.states import Status
+from app.tables.run import Run
+from tests.live_api import LiveApi, live_api
+from tests.logs.nodes import STDOUT, start_nodes
+from tests.made_runs import make_runs
+from workers.expire_logs import LogExpiry
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
+    async with live_api(tmp_path, postgres_url, broker_url) as api:
+        yield api
+
+
+def workspace_url(api: LiveApi) -> str:
+    return f"http://api/v1/workspaces/{api.workspace}"
+
+
+async def ended_run(api: LiveApi, text: bytes, *, days_ago: float) -> str:
+    """A run that printed this, and ended so long ago."""
+    (run,) = await make_runs(api, 1)
+    (node,) = await start_nodes(api, run, 1)
+    await node.send(text, offset=0)
+    async with api.database.session() as session:
+        await session.execute(update(Run).where(Run.id == run).values(status=Status.FINALIZING))
+
+    async def owned(session: AsyncSession) -> None:
+        """The run is ours."""
+
+    await finalizing.publish_and_end(
+        api.database, api.objects, owned, run_id=run, end=Outcome(Status.COMPLETED)
+    )
+    ago = func.clock_timestamp() - func.make_interval(0, 0, 0, 0, int(days_ago * 24))
+    async with api.database.session() as session:
+        await session.execute(update(Run).where(Run.id == run).values(ended_at=ago))
+    return run
+
+
+async def test_old_logs_are_gone_and_say_so(api: LiveApi) -> None:
+    old = await ended_run(api, b"old words\n" * 1000, days_ago=8)
+    new = await ended_run(api, b"new words\n" * 1000, days_ago=6)
+    expiry = LogExpiry(api.database, every_seconds=3600)
+    await expiry.look()
+    assert (await api.client.get(f"runs/{old}/logs")).status_code == 200
+
+    changed = await api.client.patch(workspace_url(api), json={"log_retention_days": 7})
+    assert changed.json()["log_retention_days"] == 7
+    await expiry.look()
+
+    for given in ({}, {"tail": 3}, {"stream": STDOUT}, {"follow": "true"}):
+        answer = await api.client.get(f"runs/{old}/logs", params=given)
+        assert (answer.status_code, answer.json()["code"]) == (410, "log_expired")
+    streams = (await api.client.get(f"runs/{old}/logs/streams")).json()["items"]
+    assert [(s["length_bytes"], s["expired_at"] is None) for s in streams] == [(10_000, False)] * 2
+    names = [f["path"] for f in (await api.client.get(f"runs/{old}/files")).json()["items"]]
+    assert STDOUT not in names
+    events = (await api.client.get(f"runs/{old}/events")).json()["items"]
+    assert [event["type"] for event in events].count("logs_expired") == 1
+    assert (await api.client.get(f"runs/{new}/logs")).text == "new words\n" * 1000
+    digest = streams[1]["sha256"]
+    assert await api.objects.exists(digest)
+    await garbage.collect(api.database, api.objects, unused_for_seconds=0)
+    assert not await api.objects.exists(digest)
+    assert (await api.client.get(f"runs/{new}/logs")).text == "new words\n" * 1000
+
+
+@pytest.mark.parametrize("days", [0, -1, 1.5, 10**9])
+async def test_a_time_that_cannot_be_kept_is_refused(api: LiveApi, days: float) -> None:
+    answer = await api.client.patch(workspace_url(api), json={"log_retention_days": days})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "/log_retention_days"

@@ -1,0 +1,45 @@
+"""Takes away, again and again, the logs that their workspaces keep no longer."""
+
+import asyncio
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from app.kernel.db import Database
+from app.runs import log_retention
+
+_AT_ONCE = 100
+_ACTOR = "worker"
+_log = structlog.get_logger(__name__)
+
+
+class LogExpiry:
+    """Looks regularly; several workers may do so at once."""
+
+    def __init__(self, database: Database, *, every_seconds: float) -> None:
+        self._database = database
+        self._every_seconds = every_seconds
+
+    async def run_forever(self) -> None:
+        """Look, wait, look again; an outage only delays it."""
+        while True:
+            try:
+                await self.look()
+            except SQLAlchemyError as error:
+                _log.warning("logs_not_expired", error=str(error).splitlines()[0])
+            await asyncio.sleep(self._every_seconds)
+
+    async def look(self) -> int:
+        """Take away what is ripe; returns of how many runs."""
+        count = 0
+        while True:
+            async with self._database.session() as session:
+                run_ids = await log_retention.ripe(session, limit=_AT_ONCE)
+            for run_id in run_ids:
+                async with self._database.session() as session:
+                    await log_retention.expire(session, run_id, actor=_ACTOR)
+            count += len(run_ids)
+            if len(run_ids) < _AT_ONCE:
+                if count:
+                    _log.info("logs_expired", runs=count)
+                return count
