@@ -108,7 +108,7 @@ class EnvironmentSpec(BaseModel):
     )
     user_managed: bool = Field(
         default=False,
-        description="The base image has its Python and packages already: nothing is installed",
+        description="The base image has its Python and packages; only apt_packages are added",
     )
     environment_variables: Annotated[
         dict[VariableName, VariableValue], Field(max_length=MAX_VARIABLES)
@@ -133,12 +133,12 @@ class EnvironmentSpec(BaseModel):
             raise PydanticCustomError(
                 "base_missing", "user_managed needs a base_image or a dockerfile with its Python."
             )
-        installed = (self.framework, self.pip_packages, self.conda_packages, self.apt_packages)
+        installed = (self.framework, self.pip_packages, self.conda_packages)
         if self.user_managed and any(installed):
             raise PydanticCustomError(
                 "user_managed_packages",
-                "Nothing is installed in a user_managed environment: leave out framework and "
-                "packages, or user_managed.",
+                "Nothing but Debian packages is installed in a user_managed environment: leave out "
+                "framework and packages, or user_managed.",
             )
         if has_own_base and self.framework is not None and self.python_version is None:
             raise PydanticCustomError(

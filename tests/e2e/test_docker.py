@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.auth.signing import Signer
-from app.environments.docker_builder import DockerImageBuilder
+from app.environments.docker_builder import REPOSITORY, DockerImageBuilder
 from app.environments.image_engine import ImageEngine
 from examples import demo
 from examples.walk.plan import Walk
@@ -155,6 +155,30 @@ def test_a_run_in_a_container_completes(talk: Talk) -> None:
     said = text(talk, run_id, "logs")
     assert "uid 1000 in /trainwright/node/work" in said
     assert text(talk, run_id, "files/outputs/model.txt") == "weights"
+
+
+def test_an_image_removed_by_hand_before_its_node_starts_is_built_again(talk: Talk) -> None:
+    body = {"vm_size": "SMALL", "max_nodes": 1}
+    talk.ask("PUT", f"{WORKSPACE}/clusters/single", body=body, expect=(200, 201))
+    first = submit(talk, SLOW, cluster_name="single")
+    await_that(lambda: talk.get(f"{WORKSPACE}/runs/{first}")["status"] == "Running", "not running")
+    environment = {"environment": {"pip_packages": ["six"]}}
+    run_id = submit(talk, "import six; print('six', six.__file__)",
+                    cluster_name="single", **environment)  # fmt: skip
+    await_that(lambda: talk.get(f"{WORKSPACE}/runs/{run_id}")["status"] == "Queued", "not queued")
+    image_hash = talk.get(f"{WORKSPACE}/runs/{run_id}")["image_hash"]
+    with closing(docker_engine.client()) as engine:
+        engine.remove_image(f"{REPOSITORY}:{image_hash}", force=True)
+    talk.ask("POST", f"{WORKSPACE}/runs/{first}/cancel", expect=(200, 202))
+
+    run = await_end(talk, run_id)
+
+    assert (run["status"], run["error"]) == ("Completed", None), run
+    assert "six /opt/environment/" in text(talk, run_id, "logs")
+    image = talk.get(f"{WORKSPACE}/images/{image_hash}")
+    assert (image["state"], image["build_number"]) == ("Ready", 2)
+    assert run["image_reference"] == image["reference"]
+    assert image["inputs"]["base_digest"].startswith("sha256:")
 
 
 def test_two_nodes_talk_over_a_network_of_their_own(talk: Talk) -> None:
