@@ -12,7 +12,7 @@ import pytest
 
 from tests import docker_engine
 from tests.engines import Engine, segment
-from tests.environments.docker_builds import ask_for
+from tests.environments.docker_builds import ask_for, build, builder_of, spec_on
 from tests.environments.index import PackageIndex, package_index
 from tests.environments.test_images import image_reconcilers, wait_for
 from tests.live_api import LiveApi, live_api
@@ -89,6 +89,29 @@ async def test_a_build_goes_on_when_its_engine_is_back(
         assert client.containers(all=True) == []
         assert client.inspect_image(image["reference"])
     await api.client.delete(f"/images/{image_hash}")
+
+
+async def test_the_cache_of_builds_is_bounded(place: tuple[Engine, PackageIndex]) -> None:
+    engine, index = place
+    index.open.set()
+    names = [f"p{os.urandom(4).hex()}" for _ in range(2)]
+    kept = {}
+    for name, cache_bytes in zip(names, (None, 0), strict=True):
+        index.add(name, "1.0")
+        builder = builder_of(
+            with_buildkit=True,
+            url=engine.url,
+            environ={"UV_DEFAULT_INDEX": index.url},
+            cache_bytes=cache_bytes,
+        )
+        spec = spec_on(docker_engine.BASE_IMAGE, name)
+        await build(builder, spec)
+        with closing(engine.client()) as client:
+            cached = client.df()["BuildCache"] or []
+            kept[name] = sum(one["Size"] for one in cached if not one["InUse"])
+        await asyncio.to_thread(builder.remove, spec.spec_hash)
+    assert kept[names[0]] > 0
+    assert kept[names[1]] == 0
 
 
 async def wait_for_log(api: LiveApi, image_hash: str, words: str) -> None:

@@ -88,6 +88,11 @@ def test_what_makes_no_base(fields: dict[str, Any], code: str) -> None:
     assert error_of(**fields)[1] == code
 
 
+def test_debian_packages_may_be_added_to_a_user_managed_image() -> None:
+    spec = resolved(base_image="company/it:1", user_managed=True, apt_packages=["tree"])
+    assert (spec.user_managed, spec.apt_packages) == (True, ("tree",))
+
+
 def test_names_of_images_are_taken() -> None:
     for name in ("python", "python:3.11-slim", "localhost:5000/a/b", f"a.example/b@{DIGEST}",
                  f"a/b__c-d:1@{DIGEST}", "tensorflow/tensorflow:2.15.0-gpu"):  # fmt: skip
