@@ -162,9 +162,12 @@ def test_an_image_removed_by_hand_before_its_node_starts_is_built_again(talk: Ta
     talk.ask("PUT", f"{WORKSPACE}/clusters/single", body=body, expect=(200, 201))
     first = submit(talk, SLOW, cluster_name="single")
     await_that(lambda: talk.get(f"{WORKSPACE}/runs/{first}")["status"] == "Running", "not running")
-    environment = {"environment": {"pip_packages": ["six"]}}
-    run_id = submit(talk, "import six; print('six', six.__file__)",
-                    cluster_name="single", **environment)  # fmt: skip
+    run_id = submit(
+        talk,
+        "import six; print('six', six.__file__)",
+        cluster_name="single",
+        environment={"pip_packages": ["six"]},
+    )
     await_that(lambda: talk.get(f"{WORKSPACE}/runs/{run_id}")["status"] == "Queued", "not queued")
     image_hash = talk.get(f"{WORKSPACE}/runs/{run_id}")["image_hash"]
     with closing(docker_engine.client()) as engine:
