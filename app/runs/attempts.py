@@ -9,6 +9,7 @@ from sqlalchemy.orm import aliased
 
 from app.kernel.clock import utc_now
 from app.kernel.wake import wake
+from app.runs.children import end_children
 from app.runs.states import BlockerCode, Status
 from app.runs.transitions import add_event, lock_run
 from app.scheduling.types import Reason, Waiting
@@ -46,6 +47,8 @@ async def begin(session: AsyncSession, *, run_id: str, cluster_node_ids: Sequenc
     await _set_uploads_aside(session, run)
     await _take_properties_back(session, run)
     await _take_params_back(session, run)
+    reason = f"attempt {run.attempt} of run {run.id}, whose script kept it, was lost"
+    await end_children(session, run, Status.FAILED, actor="scheduler", reason=reason)
     run.attempt += 1
     session.add(Attempt(run_id=run.id, number=run.attempt))
     await session.flush()

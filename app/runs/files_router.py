@@ -12,11 +12,12 @@ from app.kernel.errors import NotFound
 from app.kernel.pagination import Page, PageDep
 from app.runs import repository, service
 from app.runs.access import DetachedRunDep, RunDep
+from app.runs.archives import archive_entries
 from app.runs.schemas import RunFileRead
 from app.storage.access import ObjectsDep
 from app.storage.paths import check_path
 from app.storage.serve import object_response
-from app.storage.tar_stream import TarEntry, tar_stream
+from app.storage.tar_stream import tar_stream
 
 router = APIRouter(prefix="/v1/workspaces/{workspace}/runs/{run_id}", tags=["runs"])
 
@@ -93,16 +94,13 @@ async def upload_run_file(
 
 @router.get("/archive", response_class=Response)
 async def get_run_archive(
-    run: RunDep,
-    session: SessionDep,
+    run: DetachedRunDep,
+    database: DatabaseDep,
     objects: ObjectsDep,
     prefix: Annotated[str, Query(max_length=5000)] = "outputs/",
 ) -> Response:
-    """All files under a prefix as one tar.gz stream."""
-    rows = await repository.all_files(session, run.id, prefix=prefix)
-    entries = [
-        TarEntry(path=row.path, sha256=row.sha256, size_bytes=row.size_bytes) for row in rows
-    ]
+    """All files under a prefix as one tar.gz stream; logs of a run that goes on as they are now."""
+    entries = await archive_entries(database, objects, run, prefix=prefix)
     headers = {"Content-Disposition": f'attachment; filename="{run.id}.tar.gz"'}
     return StreamingResponse(
         tar_stream(objects, entries), media_type="application/gzip", headers=headers

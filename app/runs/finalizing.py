@@ -11,6 +11,7 @@ from app.blobs import repository as blobs
 from app.kernel.db import Database
 from app.logs import sealing
 from app.runs import attempts
+from app.runs.children import end_children
 from app.runs.decide import Outcome
 from app.runs.states import TERMINAL, Status
 from app.runs.transitions import lock_run, transition
@@ -82,6 +83,8 @@ async def publish_and_end(
         reason = (run.error or {}).get("message", "")
         _pass_through_finalizing(session, run, status)
         transition(session, run, status, actor=_ACTOR, reason=reason)
+        reason = f"the script of run {run.id}, which kept it, has ended"
+        await end_children(session, run, status, actor=_ACTOR, reason=reason)
         await attempts.release_nodes(session, run)
 
 

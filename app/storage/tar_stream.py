@@ -2,7 +2,7 @@
 
 import tarfile
 import zlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
 import anyio.to_thread
@@ -15,11 +15,19 @@ _FAST = 1
 
 @dataclass(frozen=True)
 class TarEntry:
-    """A file of the archive: its path there, and the object that holds its bytes."""
+    """A file of the archive.
+
+    Attributes:
+        path: in the archive.
+        sha256: the object that holds its bytes.
+        size_bytes: exactly so many.
+        read: gives the bytes of a file that is no object yet.
+    """
 
     path: str
     sha256: str
     size_bytes: int
+    read: Callable[[], AsyncIterator[bytes]] | None = None
 
 
 async def tar_stream(objects: ObjectStore, entries: Sequence[TarEntry]) -> AsyncIterator[bytes]:
@@ -30,7 +38,8 @@ async def tar_stream(objects: ObjectStore, entries: Sequence[TarEntry]) -> Async
     compressor = zlib.compressobj(_FAST, zlib.DEFLATED, _GZIP_WINDOW_BITS)
     for entry in entries:
         yield compressor.compress(_header(entry))
-        async for chunk in await objects.open(entry.sha256):
+        chunks = entry.read() if entry.read else await objects.open(entry.sha256)
+        async for chunk in chunks:
             yield await anyio.to_thread.run_sync(compressor.compress, chunk)
         yield compressor.compress(bytes(-entry.size_bytes % tarfile.BLOCKSIZE))
     yield compressor.compress(bytes(2 * tarfile.BLOCKSIZE))

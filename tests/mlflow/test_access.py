@@ -136,6 +136,7 @@ def test_a_lost_attempt_is_shut_out_and_its_parameters_are_the_next_ones_to_writ
     script.log_param(job, "seed", 1)
     script.log_text(job, "first", "note.txt")
     script.log_metric(job, "acc", 0.1)
+    child = script.create_run(script.get_run(job).info.experiment_id)
     token = begin_attempt(served, space, job)
     with pytest.raises(RestException, match="taken over"):
         script.log_metric(job, "acc", 0.2)
@@ -145,6 +146,8 @@ def test_a_lost_attempt_is_shut_out_and_its_parameters_are_the_next_ones_to_writ
     run = script.get_run(job)
     assert (run.data.params, run.data.metrics) == ({"seed": "2"}, {})
     assert space.http.get(f"runs/{job}/files/attempts/1/note.txt").text == "first"
+    # What the lost script kept besides will not be ended by it any more.
+    assert script.get_run(child.info.run_id).info.status == "FAILED"
 
 
 def test_a_job_that_is_not_over_cannot_be_hidden(space: Space, job: str) -> None:
