@@ -4,14 +4,24 @@ import json
 import sys
 from collections.abc import Callable
 
-from benchmarks import docker_start, logs, metrics, ps_start, warm_start
+from benchmarks import (
+    api_vs_mlflow,
+    docker_start,
+    list_latency,
+    log_latency,
+    metrics,
+    ps_start,
+    warm_start,
+)
 from benchmarks.figure import Figure
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "warm_start": warm_start.measure,
     "docker_start": docker_start.measure,
-    "logs": logs.measure,
+    "log_latency": log_latency.measure,
     "metrics": metrics.measure,
+    "api_vs_mlflow": api_vs_mlflow.measure,
+    "list_latency": list_latency.measure,
     "ps_start": ps_start.measure,
 }
 

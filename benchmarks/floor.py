@@ -11,12 +11,16 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
+import anyio
 import asyncpg
 import httpx2
 from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse
 
 _DSN = "BENCH_FLOOR_DSN"
+_FOLDER = "BENCH_FLOOR_FOLDER"
 _START_SECONDS = 30.0
 _TABLE = """
     DROP SCHEMA IF EXISTS floor CASCADE;
@@ -25,8 +29,26 @@ _TABLE = """
         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, run_id text, name text,
         value float8, step bigint, logged_at timestamptz DEFAULT now()
     );
+    CREATE TABLE floor.runs (
+        id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, experiment text, document jsonb,
+        created_at timestamptz DEFAULT now()
+    );
+    CREATE TABLE floor.events (
+        run_id bigint REFERENCES floor.runs (id), seq int, type text, PRIMARY KEY (run_id, seq)
+    );
+"""
+_CREATE_RUN = """
+    WITH made AS (
+        INSERT INTO floor.runs (experiment, document) VALUES ($1, $2) RETURNING id
+    ), told AS (
+        INSERT INTO floor.events (run_id, seq, type) SELECT id, 1, 'created' FROM made
+    ) SELECT id FROM made
 """
 _INSERT = "INSERT INTO floor.metrics (run_id, name, value, step) VALUES ($1, $2, $3, $4)"
+_GET_RUN = "SELECT id, experiment, document, created_at FROM floor.runs WHERE id = $1"
+_LIST_RUNS = (
+    "SELECT id, experiment, document, created_at FROM floor.runs ORDER BY id DESC LIMIT 100"
+)
 _INSERT_MANY = """
     INSERT INTO floor.metrics (run_id, name, value, step)
     SELECT $1, name, value, step
@@ -71,15 +93,52 @@ async def log_metrics(request: Request) -> dict[str, int]:
     return {"stored": len(values)}
 
 
+@app.post("/runs")
+async def create_run(request: Request) -> dict[str, int]:
+    """A run and its first event, in one transaction."""
+    body = await request.body()
+    return {"id": await request.app.state.pool.fetchval(_CREATE_RUN, "bench", body.decode())}
+
+
+@app.get("/runs/{run_id}")
+async def get_run(run_id: int, request: Request) -> dict[str, object]:
+    """One run."""
+    return dict(await request.app.state.pool.fetchrow(_GET_RUN, run_id))
+
+
+@app.get("/runs")
+async def list_runs(request: Request) -> list[dict[str, object]]:
+    """The newest hundred."""
+    return [dict(row) for row in await request.app.state.pool.fetch(_LIST_RUNS)]
+
+
+@app.put("/files/{name}")
+async def put_file(name: str, request: Request) -> dict[str, int]:
+    """A body into a file."""
+    size = 0
+    async with await anyio.open_file(Path(os.environ[_FOLDER]) / name, "wb") as target:
+        async for chunk in request.stream():
+            size += len(chunk)
+            await target.write(chunk)
+    return {"size": size}
+
+
+@app.get("/files/{name}")
+async def get_file(name: str) -> FileResponse:
+    """A file as the body."""
+    return FileResponse(Path(os.environ[_FOLDER]) / name)
+
+
 @contextmanager
-def floor_server(dsn: str) -> Iterator[str]:
-    """Run the floor on a database; yields its address."""
+def floor_server(dsn: str, folder: Path = Path("/nonexistent")) -> Iterator[str]:
+    """Run the floor on a database, and on a folder for files; yields its address."""
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "uvicorn", "benchmarks.floor:app", "--port", str(port)]
     child = subprocess.Popen(
-        [*command, "--log-level", "error", "--no-access-log"], env={**os.environ, _DSN: dsn}
+        [*command, "--log-level", "error", "--no-access-log"],
+        env={**os.environ, _DSN: dsn, _FOLDER: str(folder)},
     )
     try:
         _wait_until_ready(address, child)

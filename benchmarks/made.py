@@ -5,6 +5,7 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from app.embedded.layout import Layout
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
 
@@ -31,6 +32,11 @@ def a_run(stack: Stack) -> str:
     run = talk.ask("POST", f"{WORKSPACE}/runs", body=body, expect=(201,)).json()
     talk.close()
     return f"{WORKSPACE}/runs/{run['id']}"
+
+
+def dsn_of(stack: Stack) -> str:
+    """The address of the stack's database, as asyncpg takes it."""
+    return Layout(stack.data_dir).postgres.url().replace("+psycopg", "")
 
 
 def packed(name: str, content: bytes) -> bytes:

@@ -189,7 +189,8 @@ async def delete(session: AsyncSession, run: Run) -> None:
         RunNotOver: it goes on, or the provider has not confirmed that its nodes are gone.
     """
     run = await lock_run(session, run.id)
-    if run.status not in TERMINAL or run.sealed_at is None:
+    is_written_to = run.kind == "job" and run.sealed_at is None
+    if run.status not in TERMINAL or is_written_to:
         raise RunNotOver(f"The run is {run.status}: cancel it, or wait for its end.")
     if await repository.has_nodes_left(session, run.id):
         raise RunNotOver("Nodes of the run are still being removed; try again in a moment.")

@@ -194,6 +194,18 @@ async def test_a_run_that_is_over_is_deleted_with_all_that_is_its_own(api: LiveA
     assert await api.objects.missing([digest]) == [digest]
 
 
+async def test_a_run_of_a_tracking_client_is_deleted_once_it_has_ended(api: LiveApi) -> None:
+    protocol = "mlflow/api/2.0/mlflow"
+    made = await api.client.post(f"{protocol}/experiments/create", json={"name": "tracked"})
+    body = {"experiment_id": made.json()["experiment_id"]}
+    run = (await api.client.post(f"{protocol}/runs/create", json=body)).json()["run"]["info"]
+    assert (await api.client.delete(f"runs/{run['run_id']}")).status_code == 409
+    ended = {"run_id": run["run_id"], "status": "FINISHED", "end_time": 1}
+    await api.client.post(f"{protocol}/runs/update", json=ended)
+    assert (await api.client.delete(f"runs/{run['run_id']}")).status_code == 204
+    assert (await api.client.get(f"runs/{run['run_id']}")).status_code == 404
+
+
 async def test_an_interrupted_collection_is_made_good_by_the_next(api: LiveApi) -> None:
     held, loose = await put(api, b"held"), hashlib.sha256(b"loose").hexdigest()
     await api.objects.put_bytes(b"loose")
