@@ -16,6 +16,7 @@ from app.embedded.postgres import PostgresServer
 from app.embedded.sockets import socket_folder
 from tests import docker_engine
 from tests.compose.program import NO_COMPOSE
+from tests.machines import NO_MACHINES
 from tests.storage.buckets import NO_NPM
 from tests.swarm import Swarm, two_engines
 
@@ -41,6 +42,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     left_out = {
         _NO_ENGINE: f"tests need a Docker engine, and none answers at {docker_engine.DOCKER_URL}: "
         "nodes as containers were NOT tested.",
+        NO_MACHINES: f"tests need engines of their own, and {NO_MACHINES}: "
+        "engines that restart or go away, and runs across engines, were NOT tested.",
         NO_COMPOSE: f"tests need Docker Compose, and {NO_COMPOSE}: "
         "the compose file and the image of Trainwright were NOT tested.",
         NO_NPM: f"tests need a server from npm, and {NO_NPM}: "

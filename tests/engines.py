@@ -6,13 +6,11 @@ With that process all of it goes: the engine, its containers, its mounts. Needs 
 docker.io, iptables and iproute2.
 """
 
-import os
 import signal
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,26 +18,23 @@ from typing import Any
 
 import docker
 import psutil
+import pytest
 
 from tests import docker_engine
+from tests.machines import (
+    NO_MACHINES,
+    WAIT_SECONDS,
+    NoEngine,
+    can_be_made,
+    cgroup,
+    entering,
+    machine,
+    run,
+    wait_for,
+)
 
-_WAIT_SECONDS = 60.0
-_LOOK_SECONDS = 0.05
 _PORT = 2375
 _FIRST_HOST = 10
-# The first process of the engine's own process namespace: it collects orphans while it waits.
-_HOLD = """
-hostname {name}
-mkdir -p /etc/docker
-mount --bind {folder}/etc /etc/docker
-ip link set lo up
-sleep 2147483647 &
-wait
-"""
-
-
-class NoEngine(Exception):
-    """The engine did not start or does not answer; the message has its last words."""
 
 
 @dataclass
@@ -80,15 +75,15 @@ class Engine:
         Raises:
             NoEngine: it did not.
         """
-        command = ["nsenter", f"--target={self.holder}", "--net", "--mount", "--uts", "--pid"]
-        command += ["dockerd", f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec"]
+        command = [*entering(self.holder), "dockerd"]
+        command += [f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec"]
         command += [f"--pidfile={self.folder}/engine.pid", f"--host={self.url}"]
         command += [f"--host={self.network_url}", *self.options]
         if "--tlsverify" not in self.options:
             command.append("--tls=false")
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        _await(self._answers, f"engine {self.name} did not start", self.last_words)
+        wait_for(self._answers, f"engine {self.name} did not start", self.last_words)
 
     def kill(self) -> None:
         """End it at once, as a crash would; its containers live on."""
@@ -100,16 +95,15 @@ class Engine:
 
     def cut_off(self) -> None:
         """Pull the network plug."""
-        _run("ip", "link", "set", self.card, "down")
+        run("ip", "link", "set", self.card, "down")
 
     def plug_in(self) -> None:
         """Put the network plug back."""
-        _run("ip", "link", "set", self.card, "up")
+        run("ip", "link", "set", self.card, "up")
 
     def inside(self, *command: str) -> str:
         """What a program says that runs on the engine's machine."""
-        entering = ["nsenter", f"--target={self.holder}", "--net", "--mount", "--uts", "--pid"]
-        return _run(*entering, *command)
+        return run(*entering(self.holder), *command)
 
     def load(self, image: str = docker_engine.BASE_IMAGE) -> str:
         """Copy an image of this machine's engine; returns its id, which is the same there."""
@@ -143,7 +137,7 @@ class Engine:
         # The program that entered the namespaces waits for the engine, its only child.
         for engine in psutil.Process(process.pid).children():
             engine.send_signal(how)
-        process.wait(timeout=_WAIT_SECONDS)
+        process.wait(timeout=WAIT_SECONDS)
 
 
 class Segment:
@@ -183,28 +177,31 @@ class Segment:
                 options=(
                     f"--bip={containers}.1/24",
                     f"--default-address-pool=base={networks}.0/24,size=28",
-                    f"--cgroup-parent={_cgroup(folder)}",
+                    f"--cgroup-parent={cgroup(Path(folder))}",
                     "--insecure-registry=10.87.0.0/16",
                     *options,
                 ),
             )
-            with _held(engine), self._connected(engine, f"{containers}.0/24"):
-                engine.start()
+            with (
+                machine(name, engine.folder) as engine.holder,
+                self._connected(engine, f"{containers}.0/24"),
+                _running(engine),
+            ):
                 yield engine
 
     @contextmanager
     def _connected(self, engine: Engine, containers: str) -> Iterator[None]:
         peer = f"{engine.card}p"
-        _run("ip", "link", "add", engine.card, "type", "veth", "peer", "name", peer)
+        run("ip", "link", "add", engine.card, "type", "veth", "peer", "name", peer)
         try:
-            _run("ip", "link", "set", peer, "netns", str(engine.holder))
-            _run("ip", "link", "set", engine.card, "master", self.bridge, "up")
+            run("ip", "link", "set", peer, "netns", str(engine.holder))
+            run("ip", "link", "set", engine.card, "master", self.bridge, "up")
             engine.inside("ip", "link", "set", peer, "name", "eth0")
             engine.inside("ip", "address", "add", f"{engine.address}/24", "dev", "eth0")
             engine.inside("ip", "link", "set", "eth0", "up")
             engine.inside("ip", "route", "add", "default", "via", self.gateway)
             # This machine reaches containers of the default network, as it does its own engine's.
-            _run("ip", "route", "add", containers, "via", engine.address)
+            run("ip", "route", "add", containers, "via", engine.address)
             engine.inside("iptables", "-w", "-I", "FORWARD", "-i", "eth0", "-j", "ACCEPT")
             yield
         finally:
@@ -213,21 +210,26 @@ class Segment:
 
 @contextmanager
 def segment() -> Iterator[Segment]:
-    """A piece of network for the block, with a way out through this machine."""
+    """A piece of network for the block, with a way out through this machine.
+
+    Where engines of their own cannot be made, the test is left out, and that is said loudly.
+    """
+    if not can_be_made():
+        pytest.skip(NO_MACHINES)
     with ExitStack() as taken:
         found = next(filter(None, map(_claim, range(1, 200))), None)
         assert found is not None, "no piece of network is free"
-        taken.callback(_run, "ip", "link", "delete", found.bridge)
-        _run("ip", "address", "add", f"{found.gateway}/24", "dev", found.bridge)
-        _run("ip", "link", "set", found.bridge, "up")
+        taken.callback(run, "ip", "link", "delete", found.bridge)
+        run("ip", "address", "add", f"{found.gateway}/24", "dev", found.bridge)
+        run("ip", "link", "set", found.bridge, "up")
         out = ("POSTROUTING", "-s", found.subnet, "!", "-o", found.bridge, "-j", "MASQUERADE")
         for rule in (
             ("-t", "filter", "FORWARD", "-i", found.bridge, "-j", "ACCEPT"),
             ("-t", "filter", "FORWARD", "-o", found.bridge, "-j", "ACCEPT"),
             ("-t", "nat", *out),
         ):
-            _run("iptables", "-w", *rule[:2], "-I", *rule[2:])
-            taken.callback(_run, "iptables", "-w", *rule[:2], "-D", *rule[2:])
+            run("iptables", "-w", *rule[:2], "-I", *rule[2:])
+            taken.callback(run, "iptables", "-w", *rule[:2], "-D", *rule[2:])
         yield found
 
 
@@ -248,62 +250,9 @@ def _claim(number: int) -> Segment | None:
 
 
 @contextmanager
-def _held(engine: Engine) -> Iterator[None]:
-    """Hold the engine's namespaces open; afterwards nothing of it runs or is mounted."""
-    (engine.folder / "etc").mkdir()
-    # Should this process die, so does the holder, and the kernel ends all that is in there.
-    command = ["setpriv", "--pdeathsig=KILL", "unshare", "--mount", "--uts", "--net", "--pid"]
-    command += ["--fork", "--kill-child", "--mount-proc", "--propagation=private"]
-    script = _HOLD.format(name=engine.name, folder=engine.folder)
-    holder = subprocess.Popen([*command, "sh", "-c", script])
+def _running(engine: Engine) -> Iterator[None]:
+    engine.start()
     try:
-        outer = psutil.Process(holder.pid)
-        _await(lambda: bool(outer.children()), "no namespaces", lambda: "")
-        engine.holder = outer.children()[0].pid
-        _await(lambda: _is_ready(engine), "the namespaces are not ready", lambda: "")
         yield
     finally:
-        if engine.holder:
-            os.kill(engine.holder, signal.SIGKILL)
-        holder.kill()
-        holder.wait()
         engine.kill()
-        _remove_cgroups(_cgroup(str(engine.folder)))
-
-
-def _is_ready(engine: Engine) -> bool:
-    said = engine.inside(
-        "sh", "-c", "hostname; ip link show lo up; grep /etc/docker /proc/mounts; :"
-    )
-    return said.startswith(engine.name) and "LOOPBACK" in said and "/etc/docker" in said
-
-
-def _cgroup(folder: str) -> str:
-    return f"/{Path(folder).name}"
-
-
-def _remove_cgroups(name: str) -> None:
-    def is_removed() -> bool:
-        for top in [*Path("/sys/fs/cgroup").glob(f"*{name}"), Path(f"/sys/fs/cgroup{name}")]:
-            for folder, _, _ in os.walk(top, topdown=False):
-                try:
-                    os.rmdir(folder)
-                except OSError:
-                    return False  # what was in there is still ending
-        return True
-
-    _await(is_removed, "processes of the engine are left", lambda: "")
-
-
-def _await(condition: Callable[[], bool], what: str, more: Callable[[], str]) -> None:
-    ends_at = time.monotonic() + _WAIT_SECONDS
-    while not condition():
-        if time.monotonic() > ends_at:
-            raise NoEngine(f"{what}\n{more()}")
-        time.sleep(_LOOK_SECONDS)
-
-
-def _run(*command: str) -> str:
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, f"{' '.join(command)}: {done.stdout}{done.stderr}"
-    return done.stdout
