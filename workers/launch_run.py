@@ -7,7 +7,14 @@ from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.principal import Principal
-from app.providers.base import HostLost, ImageMissing, NodeRefused, NodeSpec, VolumeMissing
+from app.providers.base import (
+    HostLost,
+    HostState,
+    ImageMissing,
+    NodeRefused,
+    NodeSpec,
+    VolumeMissing,
+)
 from app.runs import attempts
 from app.runs.attempts import network_name
 from app.runs.gang import PEER_FAILED
@@ -48,10 +55,11 @@ class Launch:
         """
         pause = await self._images.await_ready(guard, run)
         if pause is not None:
-            return pause
+            return 0.0 if await self._has_lost_host(guard, run, nodes) else pause
         mounts = await self._inputs.find(guard, run, [node.host for node in nodes])
         if mounts.waiting:
-            return _INPUTS_LOOK_SECONDS
+            is_lost = await self._has_lost_host(guard, run, nodes)
+            return 0.0 if is_lost else _INPUTS_LOOK_SECONDS
         # One that is not Assigned may have ended already, and is not to be started again.
         waiting = [node for node in nodes if node.state == "Assigned"]
         # All at once: each may have to fetch its image first.
@@ -77,6 +85,16 @@ class Launch:
                 raise error
         await self._note_launched(guard, run, mounts)
         return _WATCH_SECONDS
+
+    async def _has_lost_host(self, guard: Guard, run: Run, nodes: list[RunNode]) -> bool:
+        """Whether what is waited for would come in vain: a host went down meanwhile."""
+        hosts = await self._provider.hosts()
+        down = {host.name: host.detail for host in hosts if host.state == HostState.DOWN}
+        gone = [node for node in nodes if node.state == "Assigned" and node.host in down]
+        if gone:
+            what = f"cannot be started: host {gone[0].host} is down: {down[gone[0].host]}"
+            await self._health.lose(guard, run, [node.node_index for node in gone], what)
+        return bool(gone)
 
     async def _start(self, run: Run, node: RunNode, mounts: Mounts) -> None:
         spec = await self._spec(run, node)

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, update
 
-from app.providers.base import Capacity, Host, HostLost, HostState
+from app.providers.base import Capacity, Host, HostLost, HostState, ImageMissing
 from app.providers.fake.faults import Fault, Verb
+from app.tables.image import Image
 from app.tables.workspace import Workspace
 from tests.runs.test_faults import World, fake_world
 from tests.waiting import until
@@ -159,6 +160,30 @@ async def test_a_host_that_is_lost_before_the_start_begins_another_attempt(
     first, _ = await attempts_of(world, run_id)
     assert first["error"]["node"] == "node 1"
     assert "Engine beta is down." in first["error"]["message"]
+
+
+async def test_a_host_that_is_lost_while_its_node_waits_for_an_image_begins_another_attempt(
+    world: World, alpha: Host, beta: Host
+) -> None:
+    world.fake.machines = [replace(beta, state=HostState.DRAINED)]
+    run_id = await world.submit()
+    async with world.api.database.session() as session:
+        image = Image.id == (await world.run(run_id))["image_hash"]
+        await session.execute(update(Image).where(image).values(reference="gone"))
+    error = ImageMissing("It cannot be pulled.", reference="gone")
+    world.fake.faults.add(Fault(Verb.ENSURE, error=error))
+    world.fake.machines = [beta]
+    await world.until(
+        run_id, lambda run: any(b["code"] == "image_building" for b in run["blockers"])
+    )
+
+    world.fake.machines = [alpha, down(beta)]
+
+    await world.until(run_id, lambda run: run["attempt"] == 2)
+    first, second = await attempts_of(world, run_id)
+    assert first["error"]["host"] == "beta"
+    assert "nobody hears it" in first["error"]["message"]
+    assert [node["host"] for node in second["nodes"]] == ["alpha"]
 
 
 async def test_a_run_on_a_lost_host_can_be_canceled(world: World, alpha: Host, beta: Host) -> None:
