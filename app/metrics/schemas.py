@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.kernel.orm import MAX_INTEGER
 
-_YEAR_9999 = 253_370_764_800
+YEAR_9999 = 253_370_764_800
 MetricType = Literal[
     "scalar", "string", "list", "vector", "row", "table", "image", "confusion_matrix", "json"
 ]
@@ -24,7 +24,7 @@ class MetricRecord(BaseModel):
     step: int | None = Field(default=None, ge=-MAX_INTEGER, le=MAX_INTEGER)
     epoch: int | None = Field(default=None, ge=-MAX_INTEGER, le=MAX_INTEGER)
     time: float | None = Field(
-        default=None, ge=0, le=_YEAR_9999, description="Seconds since 1970; absent: now"
+        default=None, ge=0, le=YEAR_9999, description="Seconds since 1970; absent: now"
     )
 
     @model_validator(mode="after")

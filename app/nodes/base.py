@@ -6,7 +6,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.signing import Signer
 from app.kernel.config import Settings
-from app.nodes.schemas import Checkpoint, Heartbeat, NodeCommand, NodeEvent, Outputs, RecordBatch
+from app.nodes.schemas import (
+    Checkpoint,
+    Heartbeat,
+    HostSamples,
+    NodeCommand,
+    NodeEvent,
+    Outputs,
+    RecordBatch,
+)
 
 
 class NodeWork(Protocol):
@@ -33,6 +41,9 @@ class NodeWork(Protocol):
 
     async def on_checkpoint(self, session: AsyncSession, checkpoint: Checkpoint) -> None:
         """Note what the scripts saved; its bytes are here already."""
+
+    async def on_host_metrics(self, session: AsyncSession, samples: HostSamples) -> None:
+        """Store what the node used."""
 
     async def on_outputs(self, session: AsyncSession, outputs: Outputs) -> None:
         """Note the manifest of what the node collected; its bytes are here already."""

@@ -12,7 +12,15 @@ from app.kernel.config import Settings
 from app.kernel.errors import invalid_field
 from app.kernel.wake import wake
 from app.models.schemas import SignatureRead
-from app.nodes.schemas import Checkpoint, Heartbeat, NodeCommand, NodeEvent, Outputs, RecordBatch
+from app.nodes.schemas import (
+    Checkpoint,
+    Heartbeat,
+    HostSamples,
+    NodeCommand,
+    NodeEvent,
+    Outputs,
+    RecordBatch,
+)
 from app.runs.errors import AttemptSuperseded
 from app.tables.deployment import Deployment, Replica
 
@@ -74,6 +82,9 @@ class ReplicaWork:
 
     async def on_checkpoint(self, session: AsyncSession, checkpoint: Checkpoint) -> None:
         """Take and drop it: a replica saves nothing."""
+
+    async def on_host_metrics(self, session: AsyncSession, samples: HostSamples) -> None:
+        """Take and drop them: replicas are not asked for any."""
 
     async def on_outputs(self, session: AsyncSession, outputs: Outputs) -> None:
         """Take and drop the manifest: a replica has no outputs."""

@@ -17,6 +17,7 @@ from app.nodes.log_place import find_log_place, find_run_log_place, is_of_run
 from app.nodes.schemas import (
     Checkpoint,
     Heartbeat,
+    HostSamples,
     LogAccepted,
     MissingAnswer,
     MissingQuery,
@@ -62,6 +63,15 @@ async def send_node_records(
 ) -> RecordsAccepted:
     """Metrics, tags and properties that the script logged."""
     return RecordsAccepted(next_seq=await work.on_records(session, body))
+
+
+@router.post("/host-metrics")
+async def send_node_host_metrics(
+    work: WorkDep, body: HostSamples, session: SessionDep
+) -> NodeCommand:
+    """What the node has used since it last told."""
+    await work.on_host_metrics(session, body)
+    return NodeCommand(command="continue")
 
 
 @router.post("/outputs")

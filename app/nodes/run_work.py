@@ -13,10 +13,12 @@ from app.kernel.plain_text import mended
 from app.kernel.wake import wake
 from app.metrics import service as metrics
 from app.metrics.schemas import MetricRecord
+from app.nodes.host_values import HOST_NAMESPACE, host_values
 from app.nodes.run_reports import exit_result, noted_end, ready_place
 from app.nodes.schemas import (
     Checkpoint,
     Heartbeat,
+    HostSamples,
     NodeCommand,
     NodeEvent,
     OutputFile,
@@ -150,6 +152,18 @@ class RunWork:
         )  # fmt: skip
         node.records_seq = max(expected, batch.first_seq + len(batch.records))
         return node.records_seq
+
+    async def on_host_metrics(self, session: AsyncSession, samples: HostSamples) -> None:
+        """Store what the node used, beside what its scripts logged; needs no lock on the run."""
+        index = (await session.get_one(RunNode, self._node_name)).node_index
+        await metrics.store(
+            session,
+            run_id=self._run_id,
+            attempt=self.attempt,
+            source=f"n{index}-{HOST_NAMESPACE}",
+            numbered=host_values(samples, node_index=index),
+            namespace=HOST_NAMESPACE,
+        )
 
     async def on_checkpoint(self, session: AsyncSession, checkpoint: Checkpoint) -> None:
         """Note what the scripts saved; the next attempt starts with it."""

@@ -4,6 +4,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from app.metrics.schemas import YEAR_9999
+
+MOST_HOST_VALUES = 200
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -64,6 +67,23 @@ class RecordsAccepted(BaseModel):
     """How many are stored."""
 
     next_seq: int
+
+
+class HostSample(BaseModel):
+    """What a node used at one moment; the number makes a repeated delivery harmless."""
+
+    number: int = Field(ge=0, le=2**40)
+    time: float = Field(ge=0, le=YEAR_9999)
+    values: dict[
+        Annotated[str, StringConstraints(pattern=r"^[a-z0-9_.]{1,100}$")],
+        Annotated[float, Field(allow_inf_nan=False)],
+    ] = Field(max_length=MOST_HOST_VALUES)
+
+
+class HostSamples(BaseModel):
+    """Samples that have not been delivered yet."""
+
+    samples: list[HostSample] = Field(max_length=1000)
 
 
 class OutputFile(BaseModel):

@@ -73,6 +73,7 @@ async def build_order(
         "follow": ["logs"],
         "log_spool_bytes": settings.log_spool_max_bytes,
         "checkpoints": CHECKPOINTS,
+        "host_metrics_seconds": settings.host_metrics_seconds or None,
     }
 
 

@@ -78,6 +78,7 @@ def stack(docker_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "TRAINWRIGHT_BUILD_CA_FILE": os.environ.get("SSL_CERT_FILE", ""),
         "TRAINWRIGHT_FETCH_ALLOW": '["127.0.0.1"]',
         "TRAINWRIGHT_HEARTBEAT_SECONDS": "0.5",
+        "TRAINWRIGHT_HOST_METRICS_SECONDS": "0.5",
     }
     folder = tmp_path_factory.mktemp("docker").resolve() / "data"
     stack = Stack(folder, settings={key: value for key, value in settings.items() if value})
@@ -287,3 +288,19 @@ def test_mounted_inputs_are_brought_to_the_engine_once(
         kept = docker_engine.kept_inputs(engine, owner(stack))
     assert kept
     assert not {leak["name"] for leak in talk.get("/v1/leaks")["items"]} & set(kept)
+
+
+def test_a_container_measures_itself_alone(talk: Talk) -> None:
+    script = "import time\nheld = b'x' * (300 << 20)\nprint('held', flush=True)\ntime.sleep(600)"
+    run_id = submit(talk, script)
+    address = f"{WORKSPACE}/runs/{run_id}/metrics?namespace=host"
+
+    def last() -> dict[str, float]:
+        return {item["name"]: item["last"] for item in talk.get(address)["items"]}
+
+    await_that(lambda: last().get("node0.memory_bytes", 0) > 300 << 20, "it measures nothing")
+
+    assert last()["node0.memory_bytes"] < 600 << 20
+    assert last()["node0.cpu_percent"] < 150
+    talk.ask("POST", f"{WORKSPACE}/runs/{run_id}/cancel", expect=(202,))
+    await_end(talk, run_id)

@@ -6,6 +6,7 @@ disown the node.
 
 import hashlib
 import json
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -44,6 +45,7 @@ class NodeApi(ThreadingHTTPServer):
         self.record_bodies: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.phases: list[str] = []
+        self.samples: list[dict[str, Any]] = []
         self.beats: list[dict[str, Any]] = []
         self.outputs: dict[str, Any] | None = None
         self.requests = 0
@@ -123,7 +125,7 @@ class NodeApi(ThreadingHTTPServer):
             return self.order
         if path == "/logs":
             return self.log(query["stream"], int(query["offset"]), body)
-        return getattr(self, "post_" + path.strip("/").replace("/", "_"))(json.loads(body))
+        return getattr(self, "post_" + re.sub("[/-]", "_", path.strip("/")))(json.loads(body))
 
     def blob(self, method: str, digest: str, body: bytes) -> Any:
         if method == "PUT":
@@ -161,6 +163,10 @@ class NodeApi(ThreadingHTTPServer):
         self.phases.append(body["phase"])
         self.beats.append(body)
         return {"command": self.command, **self.answer_more}
+
+    def post_host_metrics(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.samples += body["samples"]
+        return {}
 
     def post_events(self, body: dict[str, Any]) -> dict[str, Any]:
         if body not in self.events:

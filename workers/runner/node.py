@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from workers.runner.api import Endpoint, persist
-from workers.runner.checkpoints import CheckpointKeeper
+from workers.runner.attendants import start_attendants
 from workers.runner.control import PEERS_DONE, Control
 from workers.runner.environment import process_environment, resolve
 from workers.runner.errors import Fenced, GaveUp, PrepareError, Refused, Stopped
@@ -24,7 +24,6 @@ from workers.runner.outputs import publish_outputs
 from workers.runner.places import Places
 from workers.runner.processes import NodeProcess, Prepared
 from workers.runner.quiet import Quiet
-from workers.runner.readiness import ReadinessPoller
 from workers.runner.records import RecordShipper
 from workers.runner.shipping import LogShipper
 from workers.runner.supervise import supervise
@@ -212,24 +211,13 @@ class Node:
         launch.begin(processes, cwd=self._work_dir, told=told)
         self._events.post("started")
         follower.start()
-        keeper = None
-        if order.checkpoints is not None:
-            keeper = CheckpointKeeper(
-                self._endpoint,
-                work_dir=self._work_dir,
-                folder=order.checkpoints,
-                notes=self._notes,
-            )
-            keeper.start()
-        poller = None
-        if order.readiness is not None:
-            poller = ReadinessPoller(
-                order.readiness,
-                work_dir=self._work_dir,
-                events=self._events,
-                control=self._control,
-            )
-            poller.start()
+        attendants = start_attendants(
+            order,
+            self._endpoint,
+            work_dir=self._work_dir,
+            events=self._events,
+            notes=self._notes,
+        )
         reason = supervise(
             [process for process, _ in processes],
             order,
@@ -240,9 +228,8 @@ class Node:
             ),
         )
         launch.close()
-        for helper in (poller, keeper):
-            if helper is not None:
-                helper.close()
+        for attendant in attendants:
+            attendant.close()
         self._control.end_work(deliver_seconds=order.deliver_seconds)
         follower.close()
         if reason is not None and self._control.stopped_because is not None:

@@ -89,6 +89,7 @@ class Order(NamedTuple):
     stream_prefix: str
     checkpoints: str | None
     log_spool_bytes: int
+    host_metrics_seconds: float | None
     readiness: Readiness | None
 
 
@@ -118,6 +119,7 @@ def inside(folder: str, path: str) -> str:
 
 def _parse(data: dict[str, Any]) -> Order:
     limit = data.get("max_duration_seconds")
+    sampling = data.get("host_metrics_seconds")
     readiness = data.get("readiness")
     ports = data.get("ports")
     launch = data.get("launch")
@@ -141,6 +143,7 @@ def _parse(data: dict[str, Any]) -> Order:
         launch=None if launch is None else _launch(launch),
         checkpoints=data.get("checkpoints"),
         log_spool_bytes=int(data.get("log_spool_bytes", LOG_SPOOL_BYTES)),
+        host_metrics_seconds=None if sampling is None else float(sampling),
         stream_prefix=str(data.get("stream_prefix") or ""),
         readiness=None if readiness is None else _readiness(readiness),
     )
