@@ -85,7 +85,11 @@ def _bare(interpreter: str) -> float:
             task = {"cluster": cluster, "task": {"type": role, "index": index}}
             child = subprocess.Popen(
                 [interpreter, str(script)],
-                env={**os.environ, "TF_CONFIG": json.dumps({**task, "environment": "cloud"})},
+                # As little as a node has: a proxy, say, would be asked for the peers.
+                env={
+                    "PATH": os.environ["PATH"],
+                    "TF_CONFIG": json.dumps({**task, "environment": "cloud"}),
+                },
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
             )
