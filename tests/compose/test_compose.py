@@ -83,6 +83,17 @@ def test_only_the_door_is_open_and_only_workers_have_the_engine(
         assert ("/var/run/docker.sock" in mounted) == (service == "worker"), service
 
 
+def test_the_api_is_where_workers_start_replicas(installation: Installation) -> None:
+    [worker] = installation.containers("worker")
+    variables = dict(each.split("=", 1) for each in worker["Config"]["Env"])
+    network = variables["TRAINWRIGHT_DOCKER_NETWORK"]
+
+    for container in installation.containers():
+        service = container["Config"]["Labels"]["com.docker.compose.service"]
+        is_in = network in container["NetworkSettings"]["Networks"]
+        assert is_in == (service == "api"), service
+
+
 def test_every_container_is_hardened(installation: Installation) -> None:
     containers = installation.containers()
     assert len(containers) == 8

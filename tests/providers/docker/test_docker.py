@@ -112,3 +112,26 @@ async def test_a_network_without_nodes_is_found_and_removed(provider: DockerProv
         await provider.remove_network("tw-test-orphan")
 
         assert await provider.list_networks() == []
+
+
+async def test_a_node_without_a_network_of_its_own_joins_the_operators(docker_image: str) -> None:
+    provider = DockerProvider(
+        EngineAddress(docker_engine.DOCKER_URL),
+        owner=_OWNER,
+        runner=RUNNER,
+        default_network="tw-test-operators",
+    )
+    with closing(docker_engine.client()) as engine:
+        network = engine.create_network("tw-test-operators")["Id"]
+        try:
+            await provider.ensure(spec(docker_image, "tw-joined-a1-n0"))
+            address = await provider.address("tw-joined-a1-n0")
+            [joined] = engine.inspect_network(network)["Containers"].values()
+            assert joined["IPv4Address"].partition("/")[0] == address
+
+            await provider.remove("tw-joined-a1-n0")
+
+            assert engine.inspect_network(network)["Containers"] == {}
+        finally:
+            await provider.remove("tw-joined-a1-n0")
+            engine.remove_network(network)
