@@ -44,6 +44,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         "nodes as containers were NOT tested.",
         NO_MACHINES: f"tests need engines of their own, and {NO_MACHINES}: "
         "engines that restart or go away, and runs across engines, were NOT tested.",
+        docker_engine.NO_BASE_IMAGE: "tests need a base image, and "
+        f"{docker_engine.NO_BASE_IMAGE}: nodes as containers were NOT tested.",
         NO_COMPOSE: f"tests need Docker Compose, and {NO_COMPOSE}: "
         "the compose file and the image of Trainwright were NOT tested.",
         NO_NPM: f"tests need a server from npm, and {NO_NPM}: "

@@ -10,15 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import docker
-from docker.errors import DockerException, ImageNotFound
+from docker.errors import ImageNotFound
 
+from app.providers.base import ProviderError
 from app.providers.docker.container import INPUT_LABEL, NODE_LABEL, OWNER_LABEL
+from app.providers.docker.engine import EngineAddress, engine
 
 DOCKER_URL = os.environ.get("TRAINWRIGHT_DOCKER_URL", "unix:///var/run/docker.sock")
 BASE_IMAGE = "trainwright-test/node:bookworm"
 _BUILD = Path(__file__).parents[1] / "build"
 _TAR = _BUILD / "node-bookworm.tar"
 _PACKAGES = "python3,ca-certificates"
+
+
+NO_BASE_IMAGE = "debootstrap, as root, has to make the base image"
 
 
 class NoBaseImage(Exception):
@@ -33,9 +38,9 @@ def client() -> Any:
 def answers() -> bool:
     """Whether an engine is there."""
     try:
-        with closing(client()) as engine:
-            return bool(engine.ping())
-    except DockerException:
+        with engine(EngineAddress(DOCKER_URL)) as found:
+            return bool(found.ping())
+    except ProviderError:
         return False
 
 
@@ -48,39 +53,39 @@ def base_image() -> str:
         NoBaseImage: `debootstrap` is missing, or the caller is not root.
     """
     _BUILD.mkdir(exist_ok=True)
-    with (_BUILD / ".node-image.lock").open("w") as lock, closing(client()) as engine:
+    with (_BUILD / ".node-image.lock").open("w") as lock, closing(client()) as made:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            return str(engine.inspect_image(BASE_IMAGE)["Id"])
+            return str(made.inspect_image(BASE_IMAGE)["Id"])
         except ImageNotFound:
             pass
         if not _TAR.exists():
             _bootstrap()
         repository, _, tag = BASE_IMAGE.partition(":")
-        engine.import_image_from_file(str(_TAR), repository=repository, tag=tag)
-        return str(engine.inspect_image(BASE_IMAGE)["Id"])
+        made.import_image_from_file(str(_TAR), repository=repository, tag=tag)
+        return str(made.inspect_image(BASE_IMAGE)["Id"])
 
 
-def left_of_nodes(engine: Any, owner: str) -> list[str]:
+def left_of_nodes(client: Any, owner: str) -> list[str]:
     """Containers, networks and volumes of an installation's nodes; not the inputs it keeps."""
     ours = f"{OWNER_LABEL}={owner}"
-    volumes = engine.volumes(filters={"label": [ours, NODE_LABEL]})["Volumes"] or []
+    volumes = client.volumes(filters={"label": [ours, NODE_LABEL]})["Volumes"] or []
     return [
-        *(each["Names"][0] for each in engine.containers(all=True, filters={"label": ours})),
+        *(each["Names"][0] for each in client.containers(all=True, filters={"label": ours})),
         *(each["Name"] for each in volumes),
-        *(each["Name"] for each in engine.networks(filters={"label": ours})),
+        *(each["Name"] for each in client.networks(filters={"label": ours})),
     ]
 
 
-def kept_inputs(engine: Any, owner: str) -> list[str]:
+def kept_inputs(client: Any, owner: str) -> list[str]:
     """The volumes in which an installation keeps inputs."""
     labels = [f"{OWNER_LABEL}={owner}", INPUT_LABEL]
-    return [each["Name"] for each in engine.volumes(filters={"label": labels})["Volumes"] or []]
+    return [each["Name"] for each in client.volumes(filters={"label": labels})["Volumes"] or []]
 
 
 def _bootstrap() -> None:
     if shutil.which("debootstrap") is None or os.geteuid() != 0:
-        raise NoBaseImage("debootstrap, as root, has to make the base image")
+        raise NoBaseImage(NO_BASE_IMAGE)
     with tempfile.TemporaryDirectory(prefix="tw-base-") as folder:
         root = Path(folder) / "root"
         subprocess.run(

@@ -16,7 +16,6 @@ from examples.walk.talk import Talk
 from tests import docker_engine
 from tests.e2e.test_gangs import RESUMING, WORKSPACE, await_end, submit, text
 from tests.engines import Engine, segment
-from tests.forward import forwarded
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -51,10 +50,9 @@ def stack(place: tuple[Engine, str], tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("outages").resolve() / "data"
     given = {key: value for key, value in settings.items() if value}
     stack = Stack(folder, port=port, settings=given)
-    with forwarded(gateway, port):
-        stack.start()
-        yield stack
-        assert stack.stop() == [], "the stack left processes behind"
+    stack.start()
+    yield stack
+    assert stack.stop() == [], "the stack left processes behind"
 
 
 @pytest.fixture

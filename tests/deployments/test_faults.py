@@ -1,0 +1,160 @@
+"""What deployments say and do when the provider of nodes fails them."""
+
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import delete, select
+
+from app.kernel.signals import Signals
+from app.providers.base import Capacity, NodeRefused, ProviderError
+from app.providers.fake.faults import Fault, Verb
+from app.providers.fake.provider import FakeProvider
+from app.tables.deployment import Deployment
+from app.tables.image import Image
+from app.tables.model import Model, ModelVersion
+from app.tables.workspace import Workspace
+from tests.live_api import LiveApi, live_api
+from tests.waiting import until
+from workers.context import WorkerContext
+from workers.reconcile_deployment import DeploymentReconciler
+
+pytestmark = pytest.mark.anyio
+_GIB = 1024**3
+_AWAY = ProviderError("the engine is away")
+
+
+@dataclass
+class World:
+    """One deployment whose replica is an entry in the memory of a fake provider."""
+
+    api: LiveApi
+    fake: FakeProvider
+    deployment_id: str = ""
+
+    async def deploy(self) -> None:
+        name = f"d-{uuid.uuid4().hex[:16]}"
+        async with self.api.database.session() as session:
+            found = select(Workspace.id).where(Workspace.name == self.api.workspace)
+            workspace_id = (await session.scalars(found)).one()
+            session.add(Image(id=name, spec={}, state="Ready", python=sys.executable))
+            session.add(Model(id=name, workspace_id=workspace_id, name=name))
+            await session.flush()
+            version = ModelVersion(
+                id=f"{name}-1", model_id=name, version=1, framework="TensorFlow",
+                kind="saved_model", files=[], size_bytes=0, created_by="test",
+            )  # fmt: skip
+            session.add(version)
+            await session.flush()
+            row = Deployment(
+                id=name, workspace_id=workspace_id, name=name, model_version_id=version.id,
+                image_id=name, replica_count=1,
+                resource_configuration={"cpu": 0.5, "memory_gb": 1.5, "gpu": 0},
+            )  # fmt: skip
+            session.add(row)
+        self.deployment_id = name
+
+    async def replica(self, start: int = 1) -> str:
+        """The name of the replica once it was started for this time."""
+        name = f"tw-{self.deployment_id}-g1-r0-{start}"
+
+        async def is_there() -> bool:
+            return name in self.fake.specs
+
+        await until(is_there)
+        return name
+
+    async def serve(self, name: str) -> None:
+        """Let the replica report that it serves, as soon as it may."""
+        answer = await self.api.client.post(
+            "http://api/v1/node/events",
+            json={"event": "serving", "port": 1234},
+            headers={"Authorization": f"Bearer {self.fake.specs[name].token}"},
+        )
+        assert answer.status_code == 200, answer.text
+        await self.until(lambda shown: shown["state"] == "Healthy")
+
+    async def until(self, what: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
+        seen: dict[str, Any] = {}
+
+        async def is_so() -> bool:
+            seen.update((await self.api.client.get(f"deployments/{self.deployment_id}")).json())
+            return bool(what(seen))
+
+        await until(is_so)
+        return seen
+
+
+@pytest.fixture
+async def world(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[World]:
+    fake = FakeProvider(capacity=Capacity(cores=64.0, memory_bytes=2**40, gpus=0))
+
+    def reconcilers(app: Any) -> list[Any]:
+        context = WorkerContext(
+            settings=app.state.settings,
+            database=app.state.database,
+            objects=app.state.objects,
+            signals=Signals(),
+            signer=app.state.signer,
+            provider=fake,
+        )
+        return [DeploymentReconciler(context)]
+
+    async with live_api(tmp_path, postgres_url, broker_url, reconcilers=reconcilers) as api:
+        world = World(api, fake)
+        await world.deploy()
+        yield world
+        # Others' reconcilers would find it in the database that tests share.
+        async with api.database.session() as session:
+            await session.execute(delete(Deployment).where(Deployment.id == world.deployment_id))
+
+
+def has_error(code: str) -> Callable[[dict[str, Any]], bool]:
+    return lambda shown: (shown["error"] or {}).get("code") == code
+
+
+async def test_a_replica_is_limited_to_what_the_model_asks_for(world: World) -> None:
+    spec = world.fake.specs[await world.replica()]
+
+    assert (spec.cores, spec.memory_bytes, spec.gpus) == (0.5, int(1.5 * _GIB), 0)
+
+
+async def test_a_replica_that_is_removed_by_hand_is_replaced(world: World) -> None:
+    first = await world.replica()
+    await world.serve(first)
+
+    world.fake.lose(first)
+
+    second = await world.replica(start=2)
+    await world.serve(second)
+    assert list(world.fake.specs) == [second]
+
+
+async def test_a_provider_that_is_away_is_said_and_waited_for(world: World) -> None:
+    await world.serve(await world.replica())
+    world.fake.faults.add(Fault(Verb.IS_ALIVE, error=_AWAY, times=None))
+
+    shown = await world.until(has_error("provider_unavailable"))
+
+    assert shown["state"] == "Healthy"
+    assert shown["error"]["message"] == str(_AWAY)
+    world.fake.faults.clear()
+    await world.until(lambda shown: shown["error"] is None and shown["state"] == "Healthy")
+    assert len(world.fake.specs) == 1
+
+
+async def test_a_replica_that_can_never_start_is_given_up_with_the_providers_words(
+    world: World,
+) -> None:
+    await world.replica()
+    words = "could not select device driver"
+    world.fake.faults.add(Fault(Verb.ENSURE, error=NodeRefused(words), times=None))
+    world.fake.lose(await world.replica())
+
+    shown = await world.until(has_error("node_start_failed"))
+
+    assert words in shown["error"]["message"]
