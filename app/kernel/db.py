@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated
 
 from fastapi import Depends, Request
+from pydantic_core import from_json
 from sqlalchemy.ext.asyncio import (
     AsyncConnection,
     AsyncSession,
@@ -26,6 +27,7 @@ class Database:
             max_overflow=settings.database_pool_size,
             pool_timeout=10,
             pool_pre_ping=False,
+            json_deserializer=from_json,
             connect_args={"connect_timeout": 5},
         )
         self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")

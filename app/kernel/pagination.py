@@ -16,6 +16,9 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.kernel.errors import BadRequest, FieldError
 
 MAX_PAGE_SIZE = 1000
+_MOST_TEXTS = 1000
+_texts: dict[Any, str] = {}
+"""Texts of statements, by what SQLAlchemy knows the same statement by."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -89,10 +92,17 @@ async def fetch_page(
 
 
 def _binding(statement: Select[Any]) -> str:
-    # A token belongs to the filters it was made under.
-    compiled = statement.compile()
-    values = json.dumps(compiled.params, default=str, sort_keys=True)
-    return hashlib.sha256(f"{compiled.string}{values}".encode()).hexdigest()[:12]
+    # A token belongs to the filters it was made under: the text of the statement, and its values.
+    found = statement._generate_cache_key()
+    assert found is not None
+    text = _texts.get(found.key)
+    if text is None:
+        # Writing it out takes longer than running it.
+        if len(_texts) >= _MOST_TEXTS:
+            _texts.clear()
+        text = _texts[found.key] = statement.compile().string
+    values = json.dumps([parameter.value for parameter in found.bindparams], default=str)
+    return hashlib.sha256(f"{text}{values}".encode()).hexdigest()[:12]
 
 
 def _encode(values: list[Any], binding: str) -> str:

@@ -24,6 +24,10 @@ _SIGNS: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
     "!=": operator.ne,
 }
+MAX_CONDITIONS = 10
+# Made once: with the same names every time, statements are prepared once, too.
+_ORDERED = aliased(MetricSummary, name="ordered_by")
+_CONDITIONED = [aliased(MetricSummary, name=f"condition_{n}") for n in range(MAX_CONDITIONS)]
 
 
 class Order(NamedTuple):
@@ -73,9 +77,8 @@ def parse_condition(text: str) -> Condition:
 def with_conditions(
     statement: Select[Any], workspace_id: str, conditions: Sequence[Condition]
 ) -> Select[Any]:
-    """The runs of a statement whose metrics are as these say."""
-    for condition in conditions:
-        summary = aliased(MetricSummary)
+    """The runs of a statement whose metrics are as these say, at most `MAX_CONDITIONS`."""
+    for summary, condition in zip(_CONDITIONED, conditions, strict=False):
         compare = _SIGNS[condition.sign]
         statement = statement.join(
             summary,
@@ -91,10 +94,9 @@ def ordered(
     statement: Select[Any], workspace_id: str, order: Order
 ) -> tuple[Select[Any], list[InstrumentedAttribute[Any]]]:
     """The statement with the metric's value beside each run, and the keys of its pages."""
-    summary = aliased(MetricSummary)
-    joined = statement.join(summary, _is_of_run(summary, workspace_id, order.metric))
-    joined = joined.where(summary.last.is_not(None)).add_columns(summary.last)
-    return joined, [summary.last, summary.run_id]
+    joined = statement.join(_ORDERED, _is_of_run(_ORDERED, workspace_id, order.metric))
+    joined = joined.where(_ORDERED.last.is_not(None)).add_columns(_ORDERED.last)
+    return joined, [_ORDERED.last, _ORDERED.run_id]
 
 
 def _is_of_run(summary: type[MetricSummary], workspace_id: str, name: str) -> ColumnElement[bool]:
