@@ -4,19 +4,12 @@ import json
 import sys
 from collections.abc import Callable
 
-from benchmarks import (
-    api_vs_mlflow,
-    docker_start,
-    list_latency,
-    log_latency,
-    metrics,
-    ps_start,
-    warm_start,
-)
+from benchmarks import (, docker_start, logs, metrics, mpi_throughput, ps_start, warm_start
 from benchmarks.figure import Figure
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "warm_start": warm_start.measure,
+    "mpi_throughput": mpi_throughput.measure,
     "docker_start": docker_start.measure,
     "log_latency": log_latency.measure,
     "metrics": metrics.measure,

@@ -2,8 +2,8 @@
 
 import asyncio
 
+from app.environments.built import BuiltImage
 from app.environments.service import BUILD_LOG
-from app.environments.venv_builder import BuiltImage
 from app.kernel.db import Database
 from app.logs import service as logs
 from workers.reconciler import Guard

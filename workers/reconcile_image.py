@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.environments import repository
 from app.environments.builders import ImageBuilder, make_builder
+from app.environments.built import BuildFailed, BuiltImage
 from app.environments.docker_builder import DockerImageBuilder
 from app.environments.image_engine import EngineUnavailable
 from app.environments.machine import this_machine
@@ -16,7 +17,6 @@ from app.environments.registry_api import RegistryUnavailable
 from app.environments.resolved import Machine, ResolvedSpec
 from app.environments.service import build_log_owner, is_local
 from app.environments.states import ImageState
-from app.environments.venv_builder import BuildFailed, BuiltImage
 from app.kernel.config import Settings
 from app.kernel.db import Database
 from app.kernel.wake import wake

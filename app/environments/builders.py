@@ -3,13 +3,15 @@
 from typing import Protocol
 
 from app.environments.buildkit import find_buildkit
+from app.environments.built import BuiltImage
 from app.environments.commands import Output
 from app.environments.docker_builder import DockerImageBuilder
 from app.environments.image_engine import ImageEngine
 from app.environments.image_push import ImageRegistry
 from app.environments.interpreters import Interpreter
 from app.environments.resolved import Machine, ResolvedSpec
-from app.environments.venv_builder import BuiltImage, VenvBuilder
+from app.environments.venv_builder import VenvBuilder
+from app.environments.wheels import WheelCache
 from app.kernel.config import Settings
 
 
@@ -38,6 +40,7 @@ class ImageBuilder(Protocol):
 
 def make_builder(settings: Settings, machine: Machine) -> ImageBuilder:
     """The builder of the provider that the operator chose."""
+    wheels = WheelCache(settings.compiled_wheels_dir)
     if settings.provider == "docker":
         engine = ImageEngine(
             settings.docker_url, credentials_file=settings.registry_credentials_file
@@ -54,5 +57,6 @@ def make_builder(settings: Settings, machine: Machine) -> ImageBuilder:
             buildkit=find_buildkit(settings.docker_url),
             channel_alias=settings.conda_channel_alias,
             cache_bytes=settings.build_cache_bytes,
+            wheels=wheels,
         )
-    return VenvBuilder(settings.data_dir / "images", conda_tool=machine.conda_tool)
+    return VenvBuilder(settings.data_dir / "images", wheels=wheels, conda_tool=machine.conda_tool)

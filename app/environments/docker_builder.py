@@ -10,18 +10,17 @@ import asyncio
 import json
 import os
 import secrets
-import tarfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from app.environments.build_files import full_lock
 from app.environments.build_runner import BuildRunner
 from app.environments.buildkit import BuildKit
+from app.environments.built import BuildFailed, BuiltImage
 from app.environments.commands import Output
 from app.environments.dockerfile import (
     BUILD_LABEL,
@@ -31,6 +30,7 @@ from app.environments.dockerfile import (
     Start,
     cache_key,
 )
+from app.environments.horovod_image import HorovodInEngine
 from app.environments.image_bases import ImageBases
 from app.environments.image_build import build_context, build_variables
 from app.environments.image_engine import (
@@ -41,10 +41,12 @@ from app.environments.image_engine import (
     tag_image,
     untag_image,
 )
+from app.environments.image_files import files_of
 from app.environments.image_push import ImageRegistry
 from app.environments.interpreters import Interpreter
 from app.environments.resolved import ResolvedSpec
-from app.environments.venv_builder import DEFAULT_TIMEOUT_SECONDS, BuildFailed, BuiltImage
+from app.environments.venv_builder import DEFAULT_TIMEOUT_SECONDS
+from app.environments.wheels import WheelCache
 
 REPOSITORY = "trainwright/environment"
 BASE_REPOSITORY = "trainwright/base"
@@ -71,6 +73,7 @@ class DockerImageBuilder:
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
         channel_alias: str = "",
         cache_bytes: int | None = None,
+        wheels: WheelCache | None = None,
     ) -> None:
         """Make a builder.
 
@@ -83,6 +86,7 @@ class DockerImageBuilder:
             timeout_seconds: of one build.
             channel_alias: where conda channels are that are given by name.
             cache_bytes: how large BuildKit's cache may stay after a build; None: any.
+            wheels: what was compiled before; None: environments have nothing to be compiled.
         """
         self._engine = engine
         self._registry = registry
@@ -90,6 +94,9 @@ class DockerImageBuilder:
         self._environ = build_variables(environ)
         self._runner = BuildRunner(engine, buildkit, self._environ)
         self._bases = ImageBases(engine, self._runner)
+        self._horovod = wheels and HorovodInEngine(
+            engine, self._runner, wheels, environ=self._environ, ca_file=ca_file
+        )
         self._timeout_seconds = timeout_seconds
         self._channel_alias = channel_alias
         self._cache_bytes = cache_bytes if buildkit is not None else None
@@ -173,6 +180,7 @@ class DockerImageBuilder:
         seed = None
         if not self._runner.with_mounts:
             seed = await self._engine.call(lambda client: _stage_with_downloads(client, spec))
+        wheel = await self._horovod.wheel_of(spec, base, on_output) if self._horovod else None
         context = await asyncio.to_thread(
             build_context,
             spec,
@@ -180,8 +188,9 @@ class DockerImageBuilder:
             environ=self._environ,
             ca_file=self._ca_file,
             with_mounts=self._runner.with_mounts,
-            start=Start(base, seed),
+            start=Start(base, seed, wheel.name if wheel else None),
             channel_alias=self._channel_alias,
+            wheel=wheel,
         )
         try:
             with context:
@@ -198,7 +207,8 @@ class DockerImageBuilder:
         return await self._registry.push(built["Id"], spec_hash, on_output)
 
     def _describe(self, found: Record, reference: str) -> BuiltImage:
-        files = self._engine.call_now(lambda client: _read_facts(client, found["Id"]))
+        held = self._engine.call_now(lambda client: files_of(client, found["Id"], FACTS_PATH))
+        files = {name: content.decode() for name, content in held.items()}
         facts = json.loads(files["facts.json"])
         listed = json.loads(files["packages.json"])
         packages = {entry["name"]: entry["version"] for entry in listed}
@@ -239,20 +249,3 @@ def _remove_stage(client: Any, spec_hash: str) -> None:
     filters = {"dangling": True, "label": f"{STAGE_LABEL}={spec_hash}"}
     for image in client.images(filters=filters):
         client.remove_image(image["Id"])
-
-
-def _read_facts(client: Any, image_id: str) -> dict[str, str]:
-    """The small files that the build's last step wrote; from a container that never starts."""
-    container = client.create_container(image_id, command=["true"])["Id"]
-    try:
-        pieces, _ = client.get_archive(container, FACTS_PATH)
-        content = BytesIO(b"".join(pieces))
-    finally:
-        client.remove_container(container, v=True, force=True)
-    texts = {}
-    with tarfile.open(fileobj=content) as tar:
-        for member in tar:
-            file = tar.extractfile(member) if member.isfile() else None
-            if file is not None:
-                texts[Path(member.name).name] = file.read().decode()
-    return texts

@@ -31,7 +31,8 @@ CACHE_KEY_LABEL = "trainwright.environment.cache"
 BUILD_LABEL = "trainwright.build"
 """On the containers of steps, which an engine that is killed leaves behind."""
 CONDA_SOLVER = "py-rattler==0.28.0"
-_LISTS = "/trainwright/lists"
+LISTS = "/trainwright/lists"
+WHEELS = "/trainwright/wheels"
 _PACKAGES_CACHE = "/trainwright/packages-cache"
 # The engine would colour what comes on standard error, in pieces.
 _SHELL = f"exec 2>&1 && . {TOOLS}/environment"
@@ -49,10 +50,12 @@ class Start:
     Attributes:
         image: a name of the base image in the engine.
         seed: for the old builder: a stage of an earlier build, whose downloads are used.
+        wheel: a file in ``wheels/`` of the context, to be installed as it is.
     """
 
     image: str
     seed: str | None = None
+    wheel: str | None = None
 
 
 def dockerfile(spec: ResolvedSpec, *, with_mounts: bool, start: Start | None = None) -> str:
@@ -65,12 +68,12 @@ def dockerfile(spec: ResolvedSpec, *, with_mounts: bool, start: Start | None = N
     """
     start = start or Start(str(spec.base))
     lines = [f"FROM {start.image} AS system", "USER root"]
-    lines += _system_steps(spec, with_mounts=with_mounts)
+    lines += system_steps(spec, with_mounts=with_mounts)
     if with_mounts:
-        lines += ["FROM system", *_install_steps(spec, _mounted, seed=None)]
+        lines += ["FROM system", *_install_steps(spec, mounted_step, start)]
     else:
         lines += ["FROM system AS build", f"LABEL {BUILD_LABEL}=1", f"COPY tools {TOOLS}"]
-        lines += _install_steps(spec, _copied, seed=start.seed)
+        lines += _install_steps(spec, copied_step, start)
         lines.append(f"LABEL {STAGE_LABEL}={spec.spec_hash}")
         if build_lists(spec)["packages.txt"]:
             lines.append(f"LABEL {CACHE_KEY_LABEL}={cache_key(spec)}")
@@ -98,7 +101,7 @@ def _labels(spec: ResolvedSpec) -> list[str]:
     return [*lines, "HEALTHCHECK NONE"]
 
 
-def _system_steps(spec: ResolvedSpec, *, with_mounts: bool) -> list[str]:
+def system_steps(spec: ResolvedSpec, *, with_mounts: bool) -> list[str]:
     """Debian packages, before anything that may need them; in the image, and where it is built.
 
     The old builder cannot lend a step certificates without leaving them in the image; proxies it
@@ -122,13 +125,15 @@ def _system_steps(spec: ResolvedSpec, *, with_mounts: bool) -> list[str]:
     return [f"RUN {' '.join([*mounts, _TOOLS_MOUNT])} {_SHELL} && {install}"]
 
 
-def _mounted(command: str, *, sources: Mapping[str, str]) -> list[str]:
+def mounted_step(command: str, *, sources: Mapping[str, str]) -> list[str]:
+    """A step under BuildKit, with files of the context mounted: from → to."""
     mounts = [_CACHE_MOUNT, _TOOLS_MOUNT]
     mounts += [f"--mount=type=bind,source={one},target={to}" for one, to in sources.items()]
     return [f"RUN {' '.join(mounts)} {_SHELL} && {command}"]
 
 
-def _copied(command: str, *, sources: Mapping[str, str]) -> list[str]:
+def copied_step(command: str, *, sources: Mapping[str, str]) -> list[str]:
+    """The same for the old builder, with files of the context copied."""
     copies = [f"COPY {one} {to}" for one, to in sources.items()]
     return [*copies, f"RUN {_SHELL} && {command}"]
 
@@ -137,27 +142,31 @@ class _Step(Protocol):
     def __call__(self, command: str, *, sources: Mapping[str, str]) -> list[str]: ...
 
 
-def _install_steps(spec: ResolvedSpec, step: _Step, *, seed: str | None) -> list[str]:
+def _install_steps(spec: ResolvedSpec, step: _Step, start: Start) -> list[str]:
     if spec.user_managed:
         python = '"$(command -v python || command -v python3)"'
         return step(_facts_command(spec, python), sources={})
     uv = f"{TOOLS}/uv"
-    install = f"{uv} pip install --python {PYTHON_PATH} --constraints {_LISTS}/constraints.txt"
-    framework = f"--requirements {_LISTS}/framework.txt"
+    install = f"{uv} pip install --python {PYTHON_PATH} --constraints {LISTS}/constraints.txt"
+    framework = f"--requirements {LISTS}/framework.txt"
     # With the framework named again the user's packages cannot break it unnoticed.
     everything = f"{framework} --requirements /trainwright/packages.txt"
-    lists = {"lists": _LISTS}
+    lists = {"lists": LISTS}
     packages = lists | {"packages.txt": "/trainwright/packages.txt"}
     steps = _python_steps(spec, step)
     names = build_lists(spec)
     if names["lists/framework.txt"]:
         steps += step(f"{install} {framework}", sources=lists)
     if names["packages.txt"]:
-        if step is _copied:
+        if step is copied_step:
             # A cache of its own: what the framework's step has left in the other is far larger.
             install = f"export UV_CACHE_DIR={_PACKAGES_CACHE} && {install}"
-            steps += [f"COPY --from={seed} {_PACKAGES_CACHE} {_PACKAGES_CACHE}"] if seed else []
+            if start.seed is not None:
+                steps.append(f"COPY --from={start.seed} {_PACKAGES_CACHE} {_PACKAGES_CACHE}")
         steps += step(f"{install} {everything}", sources=packages)
+    if start.wheel is not None:
+        alone = f"{uv} pip install --python {PYTHON_PATH} --no-deps {WHEELS}/{start.wheel}"
+        steps += step(alone, sources={"wheels": WHEELS})
     return steps + step(_facts_command(spec, PYTHON_PATH), sources={})
 
 

@@ -80,6 +80,20 @@ class DockerfileNotAllowed(Forbidden):
     title = "Dockerfiles not allowed"
 
 
+class HorovodUnsupported(Invalid):
+    """Horovod was asked for with something that it does not work with."""
+
+    code = "horovod_unsupported"
+    title = "Not a combination that Horovod works with"
+
+
+class ToolchainMissing(Invalid):
+    """Horovod has to be compiled, and this machine has no compiler for it."""
+
+    code = "horovod_toolchain_missing"
+    title = "No compiler for Horovod here"
+
+
 class CondaUnavailable(Invalid):
     """conda packages were asked for and no tool to install them is here."""
 

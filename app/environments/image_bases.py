@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from app.environments.build_runner import BuildRunner
+from app.environments.built import BuildFailed
 from app.environments.commands import Output
 from app.environments.image_build import Progress, plain_context
 from app.environments.image_engine import EngineRefused, ImageEngine, Record
 from app.environments.image_names import repository_of, split_image
 from app.environments.resolved import ResolvedSpec
-from app.environments.venv_builder import BuildFailed
 
 _UNAVAILABLE = "base_image_unavailable"
 

@@ -19,6 +19,8 @@ from app.environments.build_files import (
 )
 from app.environments.commands import Output, tool_environment
 from app.environments.dockerfile import ENVIRONMENT_PATH, Start, dockerfile
+from app.environments.horovod_compile import index_variables
+from app.environments.horovod_dockerfile import wheel_dockerfile, wheel_lists
 from app.environments.image_engine import Record
 from app.environments.resolved import ResolvedSpec
 
@@ -37,6 +39,7 @@ def build_context(
     with_mounts: bool = False,
     start: Start | None = None,
     channel_alias: str = "",
+    wheel: Path | None = None,
 ) -> IO[bytes]:
     """The build context as a tar file, to be closed; the same input gives the same checksums."""
     file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by the caller)
@@ -51,12 +54,31 @@ def build_context(
             spec, ENVIRONMENT_PATH, channel_alias=channel_alias, lock=lock
         )
     with tarfile.open(fileobj=file, mode="w") as tar:
-        for name, text in texts.items():
-            _add(tar, name, text.encode())
-        _add(tar, "tools/uv", Path(uv.find_uv_bin()).read_bytes(), mode=0o755)
-        if ca_file is not None:
-            _add(tar, "tools/ca.crt", ca_file.read_bytes())
-            _add(tar, "tools/apt.conf", apt_configuration().encode())
+        _add_all(tar, texts, ca_file)
+        if wheel is not None:
+            _add(tar, f"wheels/{wheel.name}", wheel.read_bytes())
+    file.seek(0)
+    return file
+
+
+def wheel_context(
+    spec: ResolvedSpec,
+    *,
+    image: str,
+    environ: Mapping[str, str],
+    ca_file: Path | None,
+    with_mounts: bool,
+) -> IO[bytes]:
+    """The context for compiling the environment's Horovod, to be closed; see `dockerfile`."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by the caller)
+    variables = {**environ, **index_variables(environ)}
+    texts = {
+        "Dockerfile": wheel_dockerfile(spec, image=image, with_mounts=with_mounts),
+        "tools/environment": build_environment(variables, has_ca_bundle=ca_file is not None),
+        **wheel_lists(),
+    }
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        _add_all(tar, texts, ca_file)
     file.seek(0)
     return file
 
@@ -112,6 +134,15 @@ class Progress:
         if newline and lines:
             self.last_lines.extend(lines)
             await self._on_output("".join(f"{line}\n" for line in lines).encode())
+
+
+def _add_all(tar: tarfile.TarFile, texts: Mapping[str, str], ca_file: Path | None) -> None:
+    for name, text in texts.items():
+        _add(tar, name, text.encode())
+    _add(tar, "tools/uv", Path(uv.find_uv_bin()).read_bytes(), mode=0o755)
+    if ca_file is not None:
+        _add(tar, "tools/ca.crt", ca_file.read_bytes())
+        _add(tar, "tools/apt.conf", apt_configuration().encode())
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes, *, mode: int = 0o644) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from app.environments.built import BuildFailed
 from app.environments.commands import Output
 from app.environments.image_build import Progress
 from app.environments.image_engine import (
@@ -14,7 +15,6 @@ from app.environments.image_engine import (
     untag_image,
 )
 from app.environments.registry_api import RegistryApi, is_insecure
-from app.environments.venv_builder import BuildFailed
 
 
 class ImageRegistry:

@@ -1,36 +1,47 @@
-"""What an environment needs so that its ranks find each other."""
-
-import asyncio
+"""What an environment needs so that its ranks find each other; pure functions."""
 
 from app.environments.errors import MpiMissing
-from app.environments.machine import this_machine
+from app.environments.horovod import NAME, has_tensorflow, is_wanted
 from app.environments.packages import conda_name
 from app.environments.resolved import Machine
 from app.environments.spec import EnvironmentSpec
-from app.kernel.config import Settings
 from app.kernel.errors import FieldError
 
 OPEN_MPI = "openmpi-bin"
 """The package of Debian and Ubuntu that has mpirun and its daemon."""
 
 
-async def with_mpi(settings: Settings, spec: EnvironmentSpec, *, pointer: str) -> EnvironmentSpec:
-    """The environment with Open MPI in it, as far as that is this service's to see to.
+def for_ranks(
+    spec: EnvironmentSpec, machine: Machine, *, controller: str, pointer: str
+) -> EnvironmentSpec:
+    """The environment of a run whose processes are ranks: Open MPI, and Horovod for TensorFlow.
 
     Args:
-        settings: the operator's.
         spec: what was asked for.
-        pointer: JSON pointer of what asks for MPI, for errors.
+        machine: what is here.
+        controller: ``mpi``, or ``gloo``, which only Horovod has.
+        pointer: JSON pointer of what asks for ranks, for errors.
 
     Raises:
         MpiMissing: nodes are processes of this machine, which has no Open MPI.
     """
-    machine = await asyncio.to_thread(this_machine, settings)
-    return add_mpi(spec, machine, pointer=pointer)
+    if spec.user_managed:
+        return spec
+    if controller == "mpi":
+        spec = add_mpi(spec, machine, pointer=pointer)
+        if not has_tensorflow(spec):
+            return spec
+    if is_wanted(spec):
+        return spec
+    return spec.model_copy(update={"pip_packages": sorted([*spec.pip_packages, NAME])})
 
 
 def add_mpi(spec: EnvironmentSpec, machine: Machine, *, pointer: str) -> EnvironmentSpec:
-    """As :func:`with_mpi`, on a machine that was looked at already."""
+    """The environment with Open MPI, where that is not the machine's.
+
+    Raises:
+        MpiMissing: it is the machine's, and is not there.
+    """
     if any(conda_name(line) == "openmpi" for line in spec.conda_packages):
         return spec
     if machine.bases is not None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from packaging.requirements import Requirement
 
+from app.environments import horovod
 from app.environments.errors import CondaUnavailable, FrameworkUnavailable, PythonUnavailable
 from app.environments.frameworks import (
     TENSORFLOW_NAMES,
@@ -22,6 +23,7 @@ from app.environments.own_bases import (
     on_own_base,
     with_every_python,
 )
+from app.environments.ranks import add_mpi
 from app.environments.resolved import IMAGE_KIND, Machine, ResolvedSpec
 from app.environments.spec import EnvironmentSpec
 from app.kernel.errors import FieldError, Invalid
@@ -49,7 +51,18 @@ def resolve(spec: EnvironmentSpec, machine: Machine, *, pointer: str = "") -> Re
         CondaUnavailable: conda packages and no conda.
         ContainerImagesNeeded: a base of its own for a virtual environment.
         DockerfileNotAllowed: the operator does not allow Dockerfiles.
+        HorovodUnsupported: Horovod does not work with what is asked for.
+        MpiMissing: Horovod, and no MPI on this machine.
     """
+    if not horovod.is_wanted(spec):
+        return _resolve_on_base(spec, machine, pointer)
+    spec, machine = horovod.narrowed(spec, machine, pointer=pointer)
+    # Its library is linked to MPI's, whatever starts the ranks.
+    spec = add_mpi(spec, machine, pointer=f"{pointer}/pip_packages")
+    return replace(_resolve_on_base(spec, machine, pointer), horovod=horovod.VERSION)
+
+
+def _resolve_on_base(spec: EnvironmentSpec, machine: Machine, pointer: str) -> ResolvedSpec:
     if machine.bases is None:
         check_needs_no_image(spec, pointer)
         return _resolve(spec, machine, pointer)

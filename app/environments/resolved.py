@@ -65,6 +65,7 @@ class ResolvedSpec:
         dockerfile: what its base is built by.
         user_managed: whether the base has everything, so that nothing is installed.
         apt_packages: Debian packages, installed before all others; of images only.
+        horovod: its version, where it is part of the environment; compiled by the build.
         warnings: what the user should know, ``{"code", "message"}``; no part of the image.
     """
 
@@ -83,6 +84,7 @@ class ResolvedSpec:
     dockerfile: str | None = None
     user_managed: bool = False
     apt_packages: tuple[str, ...] = ()
+    horovod: str | None = None
     warnings: tuple[dict[str, Any], ...] = field(default=(), compare=False)
 
     def canonical(self) -> dict[str, Any]:
@@ -107,6 +109,7 @@ class ResolvedSpec:
             "dockerfile": self.dockerfile,
             "user_managed": self.user_managed,
             "apt_packages": list(self.apt_packages),
+            "horovod": self.horovod,
         }
         return inputs | {name: value for name, value in optional.items() if value}
 
@@ -150,4 +153,5 @@ class ResolvedSpec:
             dockerfile=inputs.get("dockerfile"),
             user_managed=inputs.get("user_managed", False),
             apt_packages=tuple(inputs.get("apt_packages", ())),
+            horovod=inputs.get("horovod"),
         )

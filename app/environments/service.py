@@ -7,13 +7,15 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.environments import repository
+from app.environments import ranks, repository
 from app.environments.errors import ImageInUse
+from app.environments.horovod_compile import check_toolchain
 from app.environments.machine import this_machine
 from app.environments.resolve import resolve
 from app.environments.resolved import ResolvedSpec
 from app.environments.spec import EnvironmentSpec
 from app.environments.states import ImageState
+from app.environments.wheels import WheelCache
 from app.kernel.config import Settings
 from app.kernel.wake import wake
 from app.tables.image import Image
@@ -36,9 +38,23 @@ async def resolve_here(
         FrameworkUnavailable: no Python here can have the framework version.
         PythonUnavailable: the Python version is not here.
         CondaUnavailable: conda packages and no conda.
+        HorovodUnsupported: Horovod does not work with what is asked for.
+        MpiMissing, ToolchainMissing: Horovod, and this machine lacks what it takes.
     """
     machine = await asyncio.to_thread(this_machine, settings)
-    return resolve(spec, machine, pointer=pointer)
+    resolved = resolve(spec, machine, pointer=pointer)
+    if resolved.horovod is not None and machine.bases is None:
+        wheels = WheelCache(settings.compiled_wheels_dir)
+        await asyncio.to_thread(check_toolchain, resolved, machine, wheels, pointer=pointer)
+    return resolved
+
+
+async def for_ranks(
+    settings: Settings, spec: EnvironmentSpec, *, controller: str, pointer: str
+) -> EnvironmentSpec:
+    """The environment of a run whose processes are ranks: see :func:`ranks.for_ranks`."""
+    machine = await asyncio.to_thread(this_machine, settings)
+    return ranks.for_ranks(spec, machine, controller=controller, pointer=pointer)
 
 
 async def ensure_image(

@@ -16,59 +16,22 @@ import secrets
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
 import uv
 
+from app.environments.built import BuildFailed, BuiltImage
 from app.environments.commands import CommandFailed, Output, run_command, tool_environment
+from app.environments.horovod_compile import compile_wheel, machine_key
 from app.environments.interpreters import Interpreter
 from app.environments.resolved import ResolvedSpec
+from app.environments.wheels import WheelCache
 
 MARKER = "image.json"
 DEFAULT_TIMEOUT_SECONDS = 3600.0
 _TRASH = ".trash"
 _SHOWN_LINES = 12
-
-
-class BuildFailed(Exception):
-    """The environment cannot be built as it was asked for.
-
-    Attributes:
-        code: ``resolution_failed``, ``install_failed``, ``conda_failed``, ``build_timeout``
-            or ``interpreter_missing``.
-        message: for the user, with the tool's own last lines.
-    """
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-        self.message = message
-
-
-@dataclass(frozen=True)
-class BuiltImage:
-    """A finished environment.
-
-    Attributes:
-        python: its interpreter.
-        python_version: in full.
-        lock: the pinned requirements it was installed from, with their hashes.
-        packages: what is in it, name to version.
-        size_bytes: of all its files, those shared with uv's cache included.
-        build_seconds: how long it took.
-        reference: the container image, where it is one.
-        system_packages: Debian packages that were asked for, and their versions.
-    """
-
-    python: Path
-    python_version: str
-    lock: str
-    packages: dict[str, str]
-    size_bytes: int
-    build_seconds: float
-    reference: str | None = None
-    system_packages: dict[str, str] = field(default_factory=dict)
 
 
 class VenvBuilder:
@@ -78,11 +41,13 @@ class VenvBuilder:
         self,
         images_dir: Path,
         *,
+        wheels: WheelCache | None = None,
         conda_tool: Path | None = None,
         environ: Mapping[str, str] = os.environ,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
         self._images_dir = images_dir.absolute()
+        self._wheels = wheels or WheelCache(images_dir.parent / "wheels")
         self._conda_tool = conda_tool
         self._environ = tool_environment(environ)
         self._timeout_seconds = timeout_seconds
@@ -128,6 +93,8 @@ class VenvBuilder:
                 python = await self._make(spec, interpreter, folder, on_output)
                 locked = lock or await self._lock(spec, python, folder, on_output)
                 await self._install(spec, python, locked, folder, on_output)
+                if spec.horovod is not None:
+                    await self._install_horovod(spec, interpreter, python, folder, on_output)
                 built = await self._finish(python, locked, folder, started)
         except TimeoutError:
             text = f"The build took longer than {self._timeout_seconds:.0f} seconds."
@@ -214,6 +181,33 @@ class VenvBuilder:
             *spec.compile_options, "--requirements", str(locked),
         ]  # fmt: skip
         title = f"Installing {sum(line[:1].isalnum() for line in lock.splitlines())} packages"
+        await self._run_uv(argv, folder, on_output, title=title, code="install_failed")
+
+    async def _install_horovod(
+        self,
+        spec: ResolvedSpec,
+        interpreter: Interpreter | None,
+        python: Path,
+        folder: Path,
+        on_output: Output,
+    ) -> None:
+        if interpreter is None:
+            text = f"Horovod needs a Python {spec.python_version} on this machine to be compiled."
+            raise BuildFailed("interpreter_missing", text)
+
+        async def compile_into(into: Path) -> None:
+            await compile_wheel(spec, interpreter, into, environ=self._environ, on_output=on_output)
+
+        key = machine_key(spec, self._environ)
+        try:
+            wheel = await self._wheels.ensure(key, compile_into, on_output)
+        except CommandFailed as error:
+            raise _failed("horovod_failed", "Horovod cannot be compiled", error) from error
+        argv = [
+            "pip", "install", "--python", str(python), "--break-system-packages", "--no-deps",
+            *spec.compile_options, str(wheel),
+        ]  # fmt: skip
+        title = f"Installing {wheel.name}"
         await self._run_uv(argv, folder, on_output, title=title, code="install_failed")
 
     async def _finish(self, python: Path, lock: str, folder: Path, started: float) -> BuiltImage:

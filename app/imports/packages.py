@@ -68,7 +68,7 @@ def environment_of_conda(
             dropped.append(line)
         elif not _take_framework(line, where, environment, origins):
             origins[f"pip_packages/{len(pip_packages)}"] = where
-            pip_packages.append(line)
+            pip_packages.append(_unpinned_horovod(line, into))
     if conda_packages:
         environment |= {"conda_packages": conda_packages, "conda_channels": conda.channels}
         origins["conda_channels"] = below(pointer, "channels")
@@ -140,6 +140,14 @@ def _lines(conda: CondaFile, pointer: str) -> Iterator[tuple[str, str, str]]:
 
 def _name(line: str) -> str:
     return re.split(r"[\[=<>!~; ]", line.strip(), maxsplit=1)[0].lower().replace("_", "-")
+
+
+def _unpinned_horovod(line: str, into: Translation) -> str:
+    """Azure's client pins a release of its own time, asked or not; another line stays."""
+    if _name(line) != "horovod" or line.strip() == "horovod":
+        return line
+    into.warn("horovod_version", f"{line} became the Horovod that is compiled here.")
+    return "horovod"
 
 
 def _is_azures(line: str) -> bool:

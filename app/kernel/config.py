@@ -51,6 +51,8 @@ class Settings(BaseSettings):
 
     python_search_paths: list[Path] = []
     """Further interpreters, or folders of interpreters, that environments may use."""
+    wheels_dir: Path | None = None
+    """Where wheels that were compiled here are kept; absent: below the data folder."""
     image_keep_days: float = 30.0
     """An unused image is removed after so many days."""
     object_store_url: str = ""
@@ -190,6 +192,11 @@ class Settings(BaseSettings):
         A container has a network of its own; there, the loopback address would be nobody's.
         """
         return "127.0.0.1" if self.provider == "process" else "0.0.0.0"  # noqa: S104
+
+    @property
+    def compiled_wheels_dir(self) -> Path:
+        """Where wheels that were compiled here are kept."""
+        return self.wheels_dir or self.data_dir / "wheels"
 
     def node_folder(self, name: str) -> Path:
         """A node's folder as the node itself sees it."""

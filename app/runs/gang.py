@@ -65,10 +65,12 @@ def launch_order(run: Run, node: RunNode, signer: Signer) -> dict[str, Any] | No
 
     Nodes call each other; the secret, by which they know each other, is the attempt's own.
     """
-    if not isinstance(distribution_of(run), Mpi):
+    distribution = distribution_of(run)
+    if not isinstance(distribution, Mpi):
         return None
     secret = signer.derive("", f"launch {run.id} attempt {node.attempt}")
-    return {"kind": "mpi", "secret": secret, "is_first": node.node_index == 0}
+    kind = distribution.controller
+    return {"kind": kind, "secret": secret, "is_first": node.node_index == 0}
 
 
 def hosts_of(nodes: Sequence[RunNode]) -> list[Host]:

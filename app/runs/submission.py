@@ -6,7 +6,6 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clusters import repository as clusters
-from app.environments import ranks
 from app.environments import service as environments
 from app.environments.spec import EnvironmentSpec
 from app.experiments import repository as experiments
@@ -56,7 +55,9 @@ async def submit(
     inputs, argv = await _inputs_and_argv(session, workspace, body)
     spec = await _environment(session, workspace, body)
     if isinstance(body.distribution, Mpi):
-        spec = await ranks.with_mpi(settings, spec, pointer="/distribution")
+        spec = await environments.for_ranks(
+            settings, spec, controller=body.distribution.controller, pointer="/distribution"
+        )
     image, more_warnings = await environments.ensure_image(session, settings, workspace, spec)
     experiment, _ = await experiments.get_or_create(session, workspace.id, body.experiment_name)
     request = body.model_dump(mode="json", exclude_unset=True) | {

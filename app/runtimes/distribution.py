@@ -45,6 +45,10 @@ class Mpi(_Tagged):
     """Ranks that find each other by MPI, as Horovod's do; started by ``mpirun``."""
 
     type: Literal["mpi"]
+    controller: Literal["mpi", "gloo"] = Field(
+        default="mpi",
+        description="gloo: Horovod's ranks find each other without MPI, and mpirun plays no part",
+    )
     process_count_per_node: Count | None = Field(
         default=None, description="Absent: the run's own process_count_per_node"
     )

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.runtimes.distribution import Distribution, MultiWorker, ParameterServer, PyTorch
+from app.runtimes.distribution import Distribution, Mpi, MultiWorker, ParameterServer, PyTorch
 from app.runtimes.tasks import Task, on_node
 
+_GLOO_SECONDS = 300  # until the slowest rank has imported what it needs
 _MASTER_PORT = 6000  # what Batch put there; nothing listens on it
 
 
@@ -44,6 +45,8 @@ def environments(
     common = _batch(tasks, hosts, places, node_index)
     if isinstance(distribution, PyTorch):
         return [common | _torch(task, tasks, hosts, local) for local, task in enumerate(own)]
+    if isinstance(distribution, Mpi) and distribution.controller == "gloo":
+        return [common | _horovod(task, tasks, hosts, local) for local, task in enumerate(own)]
     if isinstance(distribution, ParameterServer | MultiWorker):
         return [common | {"TF_CONFIG": tf_config(task, tasks, places)} for task in own]
     return [dict(common) for _ in own]
@@ -99,6 +102,28 @@ def _torch(
         "NODE_RANK": str(task.node_index),
         "RANK": str(task.rank),
         "LOCAL_RANK": str(local_rank),
+    }
+
+
+def _horovod(
+    task: Task, tasks: Sequence[Task], hosts: Sequence[Host], local_rank: int
+) -> dict[str, str]:
+    """What Horovod's own launcher tells a rank that is to use Gloo."""
+    # "Across" the nodes, those ranks are one group that have the same number on theirs.
+    crossed = [i for i in range(len(hosts)) if len(on_node(tasks, i)) > local_rank]
+    return {
+        "HOROVOD_CONTROLLER": "gloo",
+        "HOROVOD_CPU_OPERATIONS": "gloo",
+        "HOROVOD_GLOO_RENDEZVOUS_ADDR": hosts[0].address,
+        "HOROVOD_GLOO_RENDEZVOUS_PORT": str(hosts[0].ports[0]),
+        "HOROVOD_GLOO_TIMEOUT_SECONDS": str(_GLOO_SECONDS),
+        "HOROVOD_HOSTNAME": hosts[task.node_index].address,
+        "HOROVOD_RANK": str(task.rank),
+        "HOROVOD_SIZE": str(len(tasks)),
+        "HOROVOD_LOCAL_RANK": str(local_rank),
+        "HOROVOD_LOCAL_SIZE": str(len(on_node(tasks, task.node_index))),
+        "HOROVOD_CROSS_RANK": str(crossed.index(task.node_index)),
+        "HOROVOD_CROSS_SIZE": str(len(crossed)),
     }
 
 

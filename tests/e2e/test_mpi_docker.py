@@ -1,4 +1,4 @@
-"""Ranks that mpirun starts in containers: no remote shell, no root, no capability."""
+"""Ranks in containers: no remote shell, no root, no capability."""
 
 import json
 import os
@@ -12,6 +12,8 @@ from app.environments.image_engine import ImageEngine
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
 from tests import docker_engine
+from tests.e2e import horovod_runs
+from tests.e2e.horovod_runs import COMPILE_SECONDS, WHEELS, train
 from tests.e2e.mpi_scripts import ONE_ENDS_BADLY, SUM
 from tests.e2e.scripts import await_status, await_true, submit
 
@@ -30,6 +32,8 @@ def stack(docker_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "TRAINWRIGHT_BASE_IMAGES": f'{{"3.11": "{_NAME}"}}',
         "TRAINWRIGHT_BUILD_CA_FILE": os.environ.get("SSL_CERT_FILE", ""),
         "TRAINWRIGHT_HEARTBEAT_SECONDS": "0.5",
+        "TRAINWRIGHT_WHEELS_DIR": str(WHEELS),
+        "TRAINWRIGHT_FETCH_ALLOW": '["127.0.0.1"]',
     }
     folder = tmp_path_factory.mktemp("docker").resolve() / "data"
     stack = Stack(folder, settings={key: value for key, value in settings.items() if value})
@@ -88,3 +92,13 @@ def test_the_rank_that_failed_in_its_container_is_named(talk: Talk) -> None:
     error = run["error"]
     assert (error["rank"], error["node"], error["exit_code"]) == (1, "node 1", 7)
     await_true(lambda: not containers_of(run_id))
+
+
+@pytest.mark.timeout(COMPILE_SECONDS + 100)
+def test_horovod_trains_in_two_containers(talk: Talk, digits_address: str) -> None:
+    horovod_runs.prepare(talk, WORKSPACE, digits_address)
+
+    by_mpi = train(talk, WORKSPACE, "--style", "tape")
+    by_gloo = train(talk, WORKSPACE, controller="gloo")
+
+    await_true(lambda: not containers_of(by_mpi) and not containers_of(by_gloo))

@@ -11,12 +11,12 @@ import pytest
 
 from app.environments import service
 from app.environments.buildkit import find_buildkit
+from app.environments.built import BuiltImage
 from app.environments.docker_builder import REPOSITORY, DockerImageBuilder
 from app.environments.dockerfile import STAGE_LABEL
 from app.environments.image_engine import ImageEngine
 from app.environments.resolved import ResolvedSpec
 from app.environments.spec import EnvironmentSpec
-from app.environments.venv_builder import BuiltImage
 from app.workspaces import repository as workspaces
 from tests import docker_engine
 from tests.environments.test_images import wait_for

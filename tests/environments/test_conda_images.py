@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from app.environments.build_files import conda_order, full_lock
+from app.environments.built import BuildFailed
 from app.environments.machine import this_machine
 from app.environments.resolve import resolve
 from app.environments.spec import EnvironmentSpec
-from app.environments.venv_builder import BuildFailed
 from app.kernel.config import Settings
 from tests import docker_engine
 from tests.environments.conda_channel import CondaChannel

@@ -10,10 +10,10 @@ from typing import Any
 import psutil
 import pytest
 
+from app.environments.built import BuildFailed
 from app.environments.docker_builder import REPOSITORY, DockerImageBuilder
 from app.environments.image_engine import ImageEngine
 from app.environments.resolved import ResolvedSpec
-from app.environments.venv_builder import BuildFailed
 from tests import docker_engine
 from tests.environments.docker_builds import (
     ask_for,

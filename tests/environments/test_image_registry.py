@@ -11,12 +11,12 @@ import pytest
 from docker.errors import ImageNotFound
 
 from app.environments import service
+from app.environments.built import BuildFailed
 from app.environments.docker_builder import REPOSITORY, DockerImageBuilder
 from app.environments.image_engine import EngineRefused, ImageEngine
 from app.environments.image_push import ImageRegistry
 from app.environments.registry_api import RegistryUnavailable
 from app.environments.resolved import ResolvedSpec
-from app.environments.venv_builder import BuildFailed
 from app.providers.base import ImageMissing, ProviderError
 from app.providers.docker.engine import EngineAddress
 from app.providers.docker.engine import engine as provider_engine

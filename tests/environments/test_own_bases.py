@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.environments.built import BuildFailed
 from app.environments.errors import (
     BaseImageNotAllowed,
     ContainerImagesNeeded,
@@ -17,7 +18,6 @@ from app.environments.machine import this_machine
 from app.environments.resolve import resolve
 from app.environments.resolved import ResolvedSpec
 from app.environments.spec import EnvironmentSpec
-from app.environments.venv_builder import BuildFailed
 from app.kernel.config import Settings
 from app.kernel.errors import DomainError
 from tests import docker_engine

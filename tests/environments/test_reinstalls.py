@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from app.environments.venv_builder import BuiltImage
+from app.environments.built import BuiltImage
 from tests import docker_engine
 from tests.environments.docker_builds import build, builder_of, named_base, spec_on
 from tests.environments.index import PackageIndex, package_index

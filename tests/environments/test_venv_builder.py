@@ -10,10 +10,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from app.environments.built import BuildFailed, BuiltImage
 from app.environments.commands import tool_environment
 from app.environments.interpreters import Interpreter, discover_interpreters
 from app.environments.resolved import ResolvedSpec
-from app.environments.venv_builder import MARKER, BuildFailed, BuiltImage, VenvBuilder
+from app.environments.venv_builder import MARKER, VenvBuilder
 from tests.environments.index import PackageIndex
 
 pytestmark = pytest.mark.anyio

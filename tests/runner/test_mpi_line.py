@@ -16,6 +16,8 @@ from workers.runner.mpi_line import (
     launch_hosts,
     mpirun_argv,
     node_variables,
+    rank_lines,
+    rank_places,
     rank_variables,
 )
 
@@ -31,7 +33,7 @@ def test_the_line_for_two_nodes() -> None:
             {"address": "10.0.0.3", "port": 6205, "slots": 2},
         ]
     )
-    line = mpirun_argv(hosts, ["/a b/python", "rank"])
+    line = mpirun_argv(hosts, ["/a b/python", "rank"], rank_file="/f")
     assert line[0] == "mpirun"
     assert line[-2:] == ["/a b/python", "rank"]
     assert line[line.index("--host") + 1] == "10.0.0.2:2,10.0.0.3:2"
@@ -43,11 +45,24 @@ def test_the_line_for_two_nodes() -> None:
 
 @given(HOSTS)
 def test_every_rank_has_a_slot_and_every_node_its_place(hosts: list[LaunchHost]) -> None:
-    line = mpirun_argv(hosts, ["program"])
-    places = line[line.index("--host") + 1].split(",")
-    assert places == [f"{host.address}:{host.slots}" for host in hosts]
+    line = mpirun_argv(hosts, ["program"], rank_file="/f")
+    if len({host.address for host in hosts}) == len(hosts):
+        places = line[line.index("--host") + 1].split(",")
+        assert places == [f"{host.address}:{host.slots}" for host in hosts]
+    else:
+        assert line[line.index("--hostfile") + 1] == "/f"
+    assert len(rank_places(hosts)) == len(rank_lines(hosts).splitlines())
     assert line[line.index("-np") + 1] == str(sum(host.slots for host in hosts))
     assert not any(" " in word for word in line)
+
+
+def test_nodes_with_one_address_are_told_apart_rank_by_rank() -> None:
+    hosts = [LaunchHost("10.0.0.2", 6205, 1), LaunchHost("10.0.0.3", 6205, 2),
+             LaunchHost("10.0.0.2", 6206, 1)]  # fmt: skip
+    line = mpirun_argv(hosts, ["program"], rank_file="/f")
+    assert line[line.index("-map-by") + 1] == "seq"
+    assert rank_lines(hosts) == "10.0.0.2\n10.0.0.3\n10.0.0.3\n10.0.0.2\n"
+    assert rank_places(hosts)[3] == ("10.0.0.2", 6206)
 
 
 WORDS = st.lists(st.text(st.characters(exclude_characters="\0"), max_size=20), max_size=6)
@@ -72,11 +87,14 @@ def test_only_the_daemon_can_be_started() -> None:
     [("127.0.0.1", "lo"), ("127.16.3.4", "lo"), ("192.0.2.7", "192.0.2.7/31")],
 )
 def test_a_node_is_kept_to_its_own_interface(address: str, interface: str) -> None:
-    told = node_variables(address, {}, folder="/own")
+    told = node_variables(address, {}, folder="/own", is_alone=False)
     assert told["OMPI_MCA_btl_tcp_if_include"] == interface
     assert told["OMPI_MCA_oob_tcp_if_include"] == interface
     given = {"OMPI_MCA_btl_tcp_if_include": "ib0"}
-    assert node_variables(address, given, folder="/own")["OMPI_MCA_btl_tcp_if_include"] == "ib0"
+    assert (
+        node_variables(address, given, folder="/own", is_alone=False)["OMPI_MCA_btl_tcp_if_include"]
+        == "ib0"
+    )
 
 
 def test_a_rank_gets_what_open_mpi_says_of_it_and_nothing_of_its_stand_in() -> None:

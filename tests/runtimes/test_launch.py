@@ -130,3 +130,24 @@ def test_ranks_of_mpi_fill_one_node_after_the_other() -> None:
 def test_processes_per_node_are_said_once(own: int | None, of_run: int, ranks: int) -> None:
     distribution = parse({"type": "mpi", "process_count_per_node": own})
     assert len(plan_tasks(distribution, node_count=2, process_count_per_node=of_run)) == ranks
+
+
+def test_ranks_that_use_gloo_are_told_all_that_horovods_launcher_tells() -> None:
+    distribution = {"type": "mpi", "process_count_per_node": 2, "controller": "gloo"}
+    told = launch(distribution, node_count=2)
+    numbers = [
+        [told["process", rank][f"HOROVOD_{name}"] for name in
+         ("RANK", "SIZE", "LOCAL_RANK", "LOCAL_SIZE", "CROSS_RANK", "CROSS_SIZE", "HOSTNAME")]
+        for rank in range(4)
+    ]  # fmt: skip
+    assert numbers == [
+        ["0", "4", "0", "2", "0", "2", "h0"],
+        ["1", "4", "1", "2", "0", "2", "h0"],
+        ["2", "4", "0", "2", "1", "2", "h1"],
+        ["3", "4", "1", "2", "1", "2", "h1"],
+    ]
+    for environment in told.values():
+        assert environment["HOROVOD_GLOO_RENDEZVOUS_ADDR"] == "h0"
+        assert environment["HOROVOD_GLOO_RENDEZVOUS_PORT"] == "2222"
+        assert environment["HOROVOD_CONTROLLER"] == "gloo"
+        assert not any(name.startswith("OMPI_") for name in environment)

@@ -6,6 +6,7 @@ import os
 from typing import Any, Protocol
 
 from workers.runner.control import Control
+from workers.runner.gloo import GlooLaunch
 from workers.runner.mpi import MpiLaunch
 from workers.runner.notes import Notes
 from workers.runner.order import Order
@@ -52,4 +53,5 @@ def make_launch(order: Order, *, node_dir: str, control: Control, notes: Notes) 
         return PlainLaunch()
     folder = os.path.join(node_dir, "launch")
     os.makedirs(folder, mode=0o700, exist_ok=True)
-    return MpiLaunch(order.launch, folder=folder, control=control, notes=notes)
+    kind = MpiLaunch if order.launch.kind == "mpi" else GlooLaunch
+    return kind(order.launch, folder=folder, control=control, notes=notes)

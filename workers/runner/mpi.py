@@ -37,11 +37,12 @@ from workers.runner.mpi_line import (
     launch_hosts,
     mpirun_argv,
     node_variables,
+    rank_lines,
+    rank_places,
 )
-from workers.runner.notes import Notes
+from workers.runner.notes import LazyStream, Notes
 from workers.runner.order import OrderLaunch
 from workers.runner.processes import NodeProcess, Prepared
-from workers.runner.streams import Stream
 
 STREAM_NAME = "system_logs/mpirun.txt"
 _MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "main.py")
@@ -68,6 +69,8 @@ class MpiLaunch:
         self._port = 0
         self._listener: socket.socket | None = None
         self._ranks: list[Prepared] = []
+        self._first_rank = 0
+        self._is_alone = False
         self._cwd = ""
 
     def open(self, address: str, ports: list[int], environment: dict[str, str]) -> None:
@@ -86,16 +89,19 @@ class MpiLaunch:
         """Let ranks be started, and on node 0 start `mpirun`, which asks for them."""
         hosts = launch_hosts(told["hosts"])
         self._cwd = cwd
+        self._is_alone = len(hosts) == 1
+        self._first_rank = rank_places(hosts).index((self._address, self._port))
         self._write_contact(hosts)
         hosts_path = self._write("hosts", host_file(hosts))
         for _, environment in prepared:
             environment["AZ_BATCHAI_MPI_HOST_FILE"] = hosts_path
         self._ranks = prepared
+        rank_path = self._write("ranks", rank_lines(hosts))
         if not self._order.is_first:
             return
         process = NodeProcess(
-            argv=mpirun_argv(hosts, [*_PROGRAM, "rank"]),
-            stream=_Said(self._notes),
+            argv=mpirun_argv(hosts, [*_PROGRAM, "rank"], rank_file=rank_path),
+            stream=LazyStream(self._notes, STREAM_NAME),
             control=self._control,
             winds_down=True,
         )
@@ -109,9 +115,10 @@ class MpiLaunch:
 
     def _write_contact(self, hosts: list[LaunchHost]) -> None:
         contact = {
-            "own": [self._address, self._port],
             "secret": self._order.secret,
-            "places": {host.address: [host.address, host.port] for host in hosts},
+            # Of nodes that have one address the first one is the daemon's.
+            "places": {host.address: [host.address, host.port] for host in reversed(hosts)},
+            "ranks": rank_places(hosts),
         }
         self._write("contact.json", json.dumps(contact))
         # Open MPI splits the agent's command line at blanks, which these paths may have.
@@ -127,10 +134,13 @@ class MpiLaunch:
 
     def _helper_environment(self) -> dict[str, str]:
         environment = dict(self._ranks[0].environment)
-        environment.update(node_variables(self._address, environment, folder=self._folder))
+        environment.update(self._node_variables(environment))
         environment[CONTACT_VARIABLE] = os.path.join(self._folder, "contact.json")
         environment["PATH"] = self._folder + os.pathsep + environment.get("PATH", os.defpath)
         return environment
+
+    def _node_variables(self, given: dict[str, str]) -> dict[str, str]:
+        return node_variables(self._address, given, folder=self._folder, is_alone=self._is_alone)
 
     def _listen(self) -> None:
         assert self._listener is not None
@@ -166,9 +176,9 @@ class MpiLaunch:
         if wanted["want"] == "daemon":
             argv = daemon_argv(str(wanted["command"]))
             return functools.partial(self._start_daemon, argv, connection)
-        local_rank = int(wanted["local_rank"])
+        number = int(wanted["rank"])
         variables = {str(name): str(value) for name, value in wanted["variables"].items()}
-        return functools.partial(self._start_rank, local_rank, variables, connection)
+        return functools.partial(self._start_rank, number, variables, connection)
 
     def _start_daemon(
         self, argv: list[str], connection: socket.socket, started: list[NodeProcess]
@@ -187,43 +197,23 @@ class MpiLaunch:
 
     def _start_rank(
         self,
-        local_rank: int,
+        number: int,
         variables: dict[str, str],
         connection: socket.socket,
         started: list[NodeProcess],
     ) -> None:
+        local_rank = number - self._first_rank
         if not 0 <= local_rank < len(self._ranks) or self._ranks[local_rank].process.has_started:
-            self._notes.write(f"Open MPI asked for local rank {local_rank}, which is not to start")
+            self._notes.write(f"Open MPI asked for rank {number}, which is not to start here")
             connection.close()
             return
         process, environment = self._ranks[local_rank]
         started.append(process)
         whole = {**environment, **variables}
-        whole.update(node_variables(self._address, environment, folder=self._folder))
+        whole.update(self._node_variables(environment))
         process.start(
             environment=whole, cwd=self._cwd, on_end=lambda: _tell_ending(process, connection)
         )
-
-
-class _Said:
-    """What mpirun says: a stream of the run, opened only when there is something."""
-
-    name = STREAM_NAME
-    grown_at = 0.0
-
-    def __init__(self, notes: Notes) -> None:
-        self._notes = notes
-        self._stream: Stream | None = None
-
-    def append(self, data: bytes) -> None:
-        """Add bytes."""
-        if self._stream is None:
-            self._stream = self._notes.open_stream(STREAM_NAME)
-        self._stream.append(data)
-
-    def last_lines(self) -> list[str]:
-        """Return the last lines as text."""
-        return [] if self._stream is None else self._stream.last_lines()
 
 
 class _Wire:

@@ -38,8 +38,16 @@ def launch_hosts(data: list[dict[str, Any]]) -> list[LaunchHost]:
     ]
 
 
-def mpirun_argv(hosts: list[LaunchHost], stand_in: list[str]) -> list[str]:
+def rank_places(hosts: list[LaunchHost]) -> list[tuple[str, int]]:
+    """Return where the runner of each rank takes calls, by rank: node after node."""
+    return [(host.address, host.port) for host in hosts for _ in range(host.slots)]
+
+
+def mpirun_argv(hosts: list[LaunchHost], stand_in: list[str], *, rank_file: str) -> list[str]:
     """Return the line that starts all ranks, node after node.
+
+    Nodes may have one address, when they are on one machine that has no other. To Open MPI they
+    are one then, and it has to be told rank by rank where each one is.
 
     Nothing is bound to a core: which cores a node has is its container's business. The agent is
     found by name on the PATH, because Open MPI would split a path at its blanks. The daemons of
@@ -48,8 +56,12 @@ def mpirun_argv(hosts: list[LaunchHost], stand_in: list[str]) -> list[str]:
     Args:
         hosts: all nodes, by index.
         stand_in: the command that mpirun starts for each rank.
+        rank_file: has the text of :func:`rank_lines`.
     """
-    places = ",".join(f"{host.address}:{host.slots}" for host in hosts)
+    places = ["--host", ",".join(f"{host.address}:{host.slots}" for host in hosts)]
+    mapping = "slot"
+    if len({host.address for host in hosts}) < len(hosts):
+        places, mapping = ["--hostfile", rank_file], "seq"
     settings = {
         "plm": "rsh",
         "plm_rsh_agent": AGENT,
@@ -60,8 +72,8 @@ def mpirun_argv(hosts: list[LaunchHost], stand_in: list[str]) -> list[str]:
     options = [word for name, value in settings.items() for word in ("--mca", name, value)]
     return [
         "mpirun", "--allow-run-as-root", "--leave-session-attached",
-        "-bind-to", "none", "-map-by", "slot",
-        "--host", places, "-np", str(sum(host.slots for host in hosts)),
+        "-bind-to", "none", "-map-by", mapping,
+        *places, "-np", str(sum(host.slots for host in hosts)),
         *options, *stand_in,
     ]  # fmt: skip
 
@@ -82,7 +94,9 @@ def daemon_argv(command: str) -> list[str]:
     raise ValueError("only Open MPI's daemon can be started")
 
 
-def node_variables(address: str, given: dict[str, str], *, folder: str) -> dict[str, str]:
+def node_variables(
+    address: str, given: dict[str, str], *, folder: str, is_alone: bool
+) -> dict[str, str]:
     """Variables that fit Open MPI to one node; those that the user has given stay.
 
     It is kept to the interface by which the other nodes reach this one: it would try all, and
@@ -92,6 +106,7 @@ def node_variables(address: str, given: dict[str, str], *, folder: str) -> dict[
         address: of this node.
         given: the process's environment.
         folder: of this node's own.
+        is_alone: whether the run has no other node.
     """
     is_shared = address.startswith("127.")
     # Where its name is not known, by its network; one of 32 bits is the whole world to Open MPI 4.
@@ -102,11 +117,11 @@ def node_variables(address: str, given: dict[str, str], *, folder: str) -> dict[
     )
     if interface is not None:
         variables["NCCL_SOCKET_IFNAME"] = interface
-    if is_shared:
+    if is_shared and not is_alone:
         # Its files in shared memory are named after the machine and the local rank: those of
         # nodes that share the machine would be the same.
         variables["OMPI_MCA_btl_vader_backing_directory"] = folder
-    else:
+    if not is_shared:
         # Copying straight from another process's memory is forbidden inside a container.
         variables["OMPI_MCA_btl_vader_single_copy_mechanism"] = "none"
     return {name: given.get(name, value) for name, value in variables.items()}
@@ -124,6 +139,11 @@ def rank_variables(environ: dict[str, str]) -> dict[str, str]:
 def host_file(hosts: list[LaunchHost]) -> str:
     """Text of a file that names all nodes, as scripts of Batch AI expect one."""
     return "".join(f"{host.address} slots={host.slots}\n" for host in hosts)
+
+
+def rank_lines(hosts: list[LaunchHost]) -> str:
+    """Text of a file with the address of each rank on a line."""
+    return "".join(f"{address}\n" for address, _ in rank_places(hosts))
 
 
 def check_programs(names: list[str], path: str) -> None:

@@ -37,3 +37,28 @@ class Notes:
                 return
             self._said.add(text)
         self.write(text)
+
+
+class LazyStream:
+    """A stream of the run that is opened when something comes: most helpers say nothing.
+
+    Args:
+        notes: opens it.
+        name: its name.
+    """
+
+    def __init__(self, notes: Notes, name: str) -> None:
+        self.name = name
+        self.grown_at = 0.0
+        self._notes = notes
+        self._stream: Stream | None = None
+
+    def append(self, data: bytes) -> None:
+        """Add bytes."""
+        if self._stream is None:
+            self._stream = self._notes.open_stream(self.name)
+        self._stream.append(data)
+
+    def last_lines(self) -> list[str]:
+        """Return the last lines as text."""
+        return [] if self._stream is None else self._stream.last_lines()

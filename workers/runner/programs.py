@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 from workers.runner.calls import CONTACT_VARIABLE, Ending, call
+from workers.runner.gloo import rendezvous
 from workers.runner.mpi_line import rank_variables
 
 
@@ -26,15 +27,15 @@ def agent(arguments: list[str]) -> int:
 
 
 def rank(arguments: list[str]) -> int:
-    """Stand in for a rank: have this node's runner start it, and end as it does."""
+    """Stand in for a rank: have its node's runner start it, and end as it does."""
     contact = _contact()
-    local_rank = int(os.environ["OMPI_COMM_WORLD_LOCAL_RANK"])
+    number = int(os.environ["OMPI_COMM_WORLD_RANK"])
     variables = rank_variables(dict(os.environ))
-    wanted = {"want": "rank", "local_rank": local_rank, "variables": variables}
-    return _ask(contact["own"], contact, wanted)
+    wanted = {"want": "rank", "rank": number, "variables": variables}
+    return _ask(contact["ranks"][number], contact, wanted)
 
 
-PROGRAMS = {"agent": agent, "rank": rank}
+PROGRAMS = {"agent": agent, "rank": rank, "rendezvous": rendezvous}
 
 
 def main(arguments: list[str]) -> int:
