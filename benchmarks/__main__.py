@@ -4,7 +4,16 @@ import json
 import sys
 from collections.abc import Callable
 
-from benchmarks import (, docker_start, logs, metrics, mpi_throughput, ps_start, warm_start
+from benchmarks import (
+    api_vs_mlflow,
+    docker_start,
+    list_latency,
+    log_latency,
+    metrics,
+    mpi_throughput,
+    ps_start,
+    warm_start,
+)
 from benchmarks.figure import Figure
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {

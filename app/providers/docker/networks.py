@@ -1,6 +1,7 @@
 """The private networks of nodes: on one engine, or across the engines of a swarm."""
 
 import ipaddress
+import threading
 import time
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ _BAD_REQUEST = 400
 _IN_USE = "in use"
 _ADDRESSES_SECONDS = 10.0
 _LOOK_SECONDS = 0.05
+_MAKING = threading.Lock()
 
 
 class Networks(Protocol):
@@ -88,11 +90,16 @@ def ensure(client: Any, name: str, *, owner: str, **options: Any) -> str:
     Raises:
         ProviderError: there is one of the name that is not ours, or it got no addresses.
     """
-    try:
-        client.create_network(name, check_duplicate=True, labels={OWNER_LABEL: owner}, **options)
-    except APIError as error:
-        if not is_status(error, CONFLICT):
-            raise
+    # An engine looks for a network of the name and then makes one: of two nodes of a run that are
+    # started at once, both would make it, and neither name would be of use.
+    with _MAKING:
+        try:
+            client.create_network(
+                name, check_duplicate=True, labels={OWNER_LABEL: owner}, **options
+            )
+        except APIError as error:
+            if not is_status(error, CONFLICT):
+                raise
     found = client.inspect_network(name)
     if (found["Labels"] or {}).get(OWNER_LABEL) != owner:
         raise ProviderError(

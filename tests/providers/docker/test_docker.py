@@ -1,5 +1,6 @@
 """What is the Docker provider's own: foreign containers, failing starts, networks."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import closing
 
@@ -135,3 +136,14 @@ async def test_a_node_without_a_network_of_its_own_joins_the_operators(docker_im
         finally:
             await provider.remove("tw-joined-a1-n0")
             engine.remove_network(network)
+
+
+async def test_nodes_that_are_started_at_once_get_one_network(
+    provider: DockerProvider, docker_image: str
+) -> None:
+    wanted = [spec(docker_image, f"tw-once-a1-n{n}", network="tw-test-once") for n in range(4)]
+
+    await asyncio.gather(*(provider.ensure(one) for one in wanted))
+
+    with closing(docker_engine.client()) as engine:
+        assert len(engine.networks(names=["tw-test-once"])) == 1
