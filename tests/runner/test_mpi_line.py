@@ -51,7 +51,7 @@ def test_every_rank_has_a_slot_and_every_node_its_place(hosts: list[LaunchHost])
         assert places == [f"{host.address}:{host.slots}" for host in hosts]
     else:
         assert line[line.index("--hostfile") + 1] == "/f"
-    assert len(rank_places(hosts)) == len(rank_lines(hosts).splitlines())
+    assert len(rank_places(hosts)) == len(rank_lines(hosts, first_name="own").splitlines())
     assert line[line.index("-np") + 1] == str(sum(host.slots for host in hosts))
     assert not any(" " in word for word in line)
 
@@ -61,7 +61,7 @@ def test_nodes_with_one_address_are_told_apart_rank_by_rank() -> None:
              LaunchHost("10.0.0.2", 6206, 1)]  # fmt: skip
     line = mpirun_argv(hosts, ["program"], rank_file="/f")
     assert line[line.index("-map-by") + 1] == "seq"
-    assert rank_lines(hosts) == "10.0.0.2\n10.0.0.3\n10.0.0.3\n10.0.0.2\n"
+    assert rank_lines(hosts, first_name="own") == "own\n10.0.0.3\n10.0.0.3\nown\n"
     assert rank_places(hosts)[3] == ("10.0.0.2", 6206)
 
 

@@ -96,7 +96,7 @@ class MpiLaunch:
         for _, environment in prepared:
             environment["AZ_BATCHAI_MPI_HOST_FILE"] = hosts_path
         self._ranks = prepared
-        rank_path = self._write("ranks", rank_lines(hosts))
+        rank_path = self._write("ranks", rank_lines(hosts, first_name=socket.gethostname()))
         if not self._order.is_first:
             return
         process = NodeProcess(

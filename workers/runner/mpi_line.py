@@ -141,9 +141,16 @@ def host_file(hosts: list[LaunchHost]) -> str:
     return "".join(f"{host.address} slots={host.slots}\n" for host in hosts)
 
 
-def rank_lines(hosts: list[LaunchHost]) -> str:
-    """Text of a file with the address of each rank on a line."""
-    return "".join(f"{address}\n" for address, _ in rank_places(hosts))
+def rank_lines(hosts: list[LaunchHost], *, first_name: str) -> str:
+    """Text of a file with the place of each rank on a line.
+
+    Args:
+        hosts: all nodes, by index.
+        first_name: host name of node 0, by which alone mpirun knows its own machine here.
+    """
+    first = hosts[0].address
+    places = (first_name if address == first else address for address, _ in rank_places(hosts))
+    return "".join(f"{place}\n" for place in places)
 
 
 def check_programs(names: list[str], path: str) -> None:
