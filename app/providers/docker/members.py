@@ -9,6 +9,7 @@ from app.providers.base import Capacity, Host, HostState
 NAME_LABEL = "trainwright.host"
 """Label of a member that gives it the name used in the settings."""
 _NANO = 10**9
+_DOWN = frozenset({"down", "disconnected"})
 _GPU_KINDS = ("gpu", "nvidia-gpu", "nvidia.com/gpu")
 
 
@@ -20,7 +21,8 @@ class Member:
         id: the swarm's own; machines that are copies of one share everything else.
         hostname: of its machine.
         address: where the swarm reaches it.
-        is_heard: whether the manager hears its heartbeats.
+        state: ready; down when its heartbeats stay away; unknown while a manager that has just
+            started has not heard of it yet.
         availability: active, pause or drain.
         capacity: what its engine has told; GPUs are its generic resources.
         labels: of the member.
@@ -29,7 +31,7 @@ class Member:
     id: str
     hostname: str
     address: str
-    is_heard: bool
+    state: str
     availability: str
     capacity: Capacity
     labels: Mapping[str, str]
@@ -56,7 +58,7 @@ def member(found: Mapping[str, Any]) -> Member:
         id=found["ID"],
         hostname=described.get("Hostname", ""),
         address=status.get("Addr", ""),
-        is_heard=status.get("State") == "ready",
+        state=status.get("State", "unknown"),
         availability=spec.get("Availability", "active"),
         capacity=Capacity(
             cores=resources.get("NanoCPUs", 0) / _NANO,
@@ -79,9 +81,14 @@ def _gpus(resources: Sequence[Mapping[str, Any]]) -> int:
 
 
 def find(name: str, members: Sequence[Member]) -> Member | None:
-    """The member that a name of the settings means; None: none, or more than one."""
+    """The member that a name of the settings means; None: none, or more than one.
+
+    A machine that left and joined again is there twice, for the first time as one that is down.
+    """
     for key in ("label", "id", "hostname"):
         found = [each for each in members if _name(each, key) == name]
+        if len(found) > 1:
+            found = [each for each in found if each.state not in _DOWN]
         if found:
             return found[0] if len(found) == 1 else None
     return None
@@ -94,7 +101,7 @@ def _name(each: Member, key: str) -> str | None:
 def is_down(name: str, members: Sequence[Member]) -> bool:
     """Whether the swarm has lost an engine, or sees it no longer as a member."""
     found = find(name, members)
-    return found is None or not found.is_heard
+    return found is None or found.state in _DOWN
 
 
 def judge(name: str, members: Sequence[Member], answer: Answer) -> Host:
@@ -120,8 +127,10 @@ def judge(name: str, members: Sequence[Member], answer: Answer) -> Host:
 
 
 def _state(found: Member, answer: Answer) -> tuple[HostState, str]:
-    if not found.is_heard:
+    if found.state in _DOWN:
         return HostState.DOWN, "The swarm's manager hears nothing of it."
+    if found.state != "ready":
+        return HostState.UNREACHABLE, "The swarm's manager has not heard of it yet."
     if answer.error:
         return HostState.UNREACHABLE, f"The swarm hears it, but its engine: {answer.error}"
     if answer.member_id != found.id:

@@ -37,6 +37,7 @@ def entry(identity: str, hostname: str, **more: Any) -> Member:
         ({"availability": "pause"}, Answer("m1"), HostState.DRAINED, "pause"),
         ({"state": "down"}, Answer(error="no route"), HostState.DOWN, "hears nothing"),
         ({"state": "down"}, Answer("m1"), HostState.DOWN, "hears nothing"),
+        ({"state": "unknown"}, Answer("m1"), HostState.UNREACHABLE, "not heard of it yet"),
         ({}, Answer(error="no route"), HostState.UNREACHABLE, "no route"),
         ({}, Answer("m9"), HostState.UNKNOWN, "is member m9, not m1"),
         ({}, Answer(""), HostState.UNKNOWN, "is in no swarm"),
@@ -79,3 +80,17 @@ def test_an_engine_that_left_the_swarm_is_down() -> None:
     assert is_down("beta", members)
     assert is_down("gamma", members)
     assert not is_down("alpha", members)
+
+
+def test_a_manager_that_has_just_started_has_lost_nobody() -> None:
+    members = [entry("m0", "alpha"), entry("m1", "beta", state="unknown")]
+
+    assert not is_down("beta", members)
+
+
+def test_a_machine_that_joined_again_is_the_member_that_is_there() -> None:
+    members = [entry("m1", "beta", state="down"), entry("m2", "beta")]
+
+    assert judge("beta", members, Answer("m2")).state == HostState.READY
+    assert not is_down("beta", members)
+    assert is_down("beta", [entry("m1", "beta", state="down"), entry("m2", "beta", state="down")])

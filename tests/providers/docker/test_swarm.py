@@ -115,6 +115,27 @@ async def test_a_node_on_an_engine_that_is_cut_off_is_lost_and_found_again(
     assert await provider.is_alive(name, host="beta")
 
 
+async def test_a_manager_that_restarts_loses_nobody(swarm: Swarm, provider: SwarmProvider) -> None:
+    await provider.ensure(spec("beta"))
+    swarm.alpha.kill()
+    swarm.alpha.start()
+    seen: set[HostState] = set()
+
+    async def are_ready() -> bool:
+        try:
+            found = await states(provider)
+            assert await provider.is_alive("tw-across-a1-beta", host="beta")
+        except HostLost:
+            raise
+        except ProviderError:
+            return False  # the manager has not found itself yet
+        seen.update(found.values())
+        return set(found.values()) == {HostState.READY}
+
+    await until(are_ready, seconds=60)
+    assert HostState.DOWN not in seen
+
+
 def test_a_network_is_encrypted_where_that_is_asked_for(swarm: Swarm) -> None:
     manager = EngineAddress(swarm.alpha.url)
     networks = OverlayNetworks(manager, _OWNER, is_encrypted=True)
