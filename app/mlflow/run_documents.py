@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, select
+from sqlalchemy import ARRAY, ColumnElement, Row, Select, Text, and_, any_, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.expression import CollectionAggregate
 
 from app.mlflow import names, places
 from app.mlflow.moments import milliseconds
@@ -97,8 +98,13 @@ def _infos(run_ids: Sequence[str]) -> Select[Any]:
     return (
         select(*_COLUMNS)
         .join(Experiment, Experiment.id == Run.experiment_id)
-        .where(Run.id.in_(run_ids))
+        .where(Run.id == _any_of(run_ids))
     )
+
+
+def _any_of(run_ids: Sequence[str]) -> CollectionAggregate[Any]:
+    # One parameter, however many there are: the statement stays short, and the same.
+    return any_(literal(list(run_ids), ARRAY(Text)))
 
 
 def _metrics(run_ids: Sequence[str]) -> Select[Any]:
@@ -112,7 +118,7 @@ def _metrics(run_ids: Sequence[str]) -> Select[Any]:
             MetricSummary.last_at.label("logged_at"),
         )
         .join(Run, and_(Run.id == MetricSummary.run_id, Run.attempt == MetricSummary.attempt))
-        .where(MetricSummary.run_id.in_(run_ids), is_scalar())
+        .where(MetricSummary.run_id == _any_of(run_ids), is_scalar())
         .order_by(MetricSummary.run_id, MetricSummary.name)
     )
 
@@ -124,7 +130,7 @@ def is_scalar() -> ColumnElement[bool]:
 
 def _of(table: type[RunParam | RunDataset | RunModel], run_ids: Sequence[str]) -> Select[Any]:
     columns, keys = table.__table__.c, table.__table__.primary_key
-    return select(*columns).where(columns.run_id.in_(run_ids)).order_by(*keys)
+    return select(*columns).where(columns.run_id == _any_of(run_ids)).order_by(*keys)
 
 
 async def _by_run(session: AsyncSession, statement: Select[Any]) -> dict[str, list[Row[Any]]]:

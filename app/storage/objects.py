@@ -15,8 +15,6 @@ from pathlib import Path
 
 import anyio
 import anyio.to_thread
-import obstore
-from obstore.store import LocalStore
 
 from app.storage.errors import DigestMismatch, ObjectCorrupt, ObjectMissing, ObjectTooLarge
 from app.storage.keys import object_key
@@ -41,7 +39,6 @@ class ObjectStore:
         self._root = root.absolute()
         (self._root / "incoming").mkdir(parents=True, exist_ok=True)
         (self._root / "partial").mkdir(exist_ok=True)
-        self._store = LocalStore(self._root)
 
     @property
     def root(self) -> Path:
@@ -53,7 +50,7 @@ class ObjectStore:
 
         Leaving the block without `commit` throws the bytes away.
         """
-        return ObjectWriter(self._store, root=self._root, seal=self._publish, max_bytes=max_bytes)
+        return ObjectWriter(self._root / "incoming", seal=self._publish, max_bytes=max_bytes)
 
     async def put(
         self,
@@ -164,7 +161,7 @@ class ObjectStore:
             ObjectMissing: there is no such object.
         """
         try:
-            return (await obstore.head_async(self._store, object_key(sha256)))["size"]
+            return (await anyio.to_thread.run_sync(self._path(sha256).stat)).st_size
         except FileNotFoundError:
             kept = {} if self.remote is None else await self.remote.sizes([sha256])
         if sha256 not in kept:
@@ -226,8 +223,7 @@ class ObjectStore:
                 return
         seal(incoming)
         target.parent.mkdir(parents=True, exist_ok=True)
-        source = incoming.relative_to(self._root).as_posix()
-        obstore.rename(self._store, source, object_key(sha256))
+        incoming.rename(target)
         sync_folder(target.parent)
 
     def _copy_in(self, path: Path, expected_sha256: str | None) -> StoredObject:
@@ -237,7 +233,7 @@ class ObjectStore:
             return writer.commit(expected_sha256=expected_sha256)
 
     def _fetch(self, sha256: str, remote: RemoteObjects) -> Path | None:
-        writer = ObjectWriter(self._store, root=self._root, seal=self._place, max_bytes=None)
+        writer = ObjectWriter(self._root / "incoming", seal=self._place, max_bytes=None)
         with writer:
             try:
                 for chunk in remote.fetch(sha256):
@@ -267,11 +263,12 @@ class ObjectStore:
     async def _chunks(self, sha256: str, start: int, stop: int) -> AsyncIterator[bytes]:
         if start >= stop:
             return
-        result = await obstore.get_async(
-            self._store, object_key(sha256), options={"range": (start, stop)}
-        )
-        async for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
-            yield bytes(chunk)
+        async with await anyio.open_file(self._path(sha256), "rb") as source:
+            await source.seek(start)
+            left_bytes = stop - start
+            while left_bytes > 0 and (chunk := await source.read(min(CHUNK_BYTES, left_bytes))):
+                left_bytes -= len(chunk)
+                yield chunk
 
 
 async def _write_all(path: Path, stream: AsyncIterator[bytes], *, max_bytes: int) -> None:

@@ -1,6 +1,5 @@
 """Writing one object: stream, hash, check, publish."""
 
-import contextlib
 import hashlib
 import uuid
 from collections.abc import Callable
@@ -8,9 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-
-import obstore
-from obstore.store import LocalStore
 
 from app.storage.errors import DigestMismatch, ObjectTooLarge
 
@@ -30,16 +26,13 @@ class ObjectWriter:
 
     def __init__(
         self,
-        store: LocalStore,
+        folder: Path,
         *,
-        root: Path,
         seal: Callable[[Path, str], None],
         max_bytes: int | None,
     ) -> None:
-        self._path = root / "incoming" / uuid.uuid4().hex
-        self._sink = obstore.open_writer(
-            store, f"incoming/{self._path.name}", buffer_size=CHUNK_BYTES
-        )
+        self._path = folder / uuid.uuid4().hex
+        self._sink = self._path.open("xb", buffering=0)
         self._seal = seal
         self._max_bytes = max_bytes
         self._digest = hashlib.sha256()
@@ -67,7 +60,9 @@ class ObjectWriter:
         if self._max_bytes is not None and self.size_bytes > self._max_bytes:
             raise ObjectTooLarge(max_bytes=self._max_bytes)
         self._digest.update(chunk)
-        self._sink.write(chunk)
+        view = memoryview(chunk)
+        while view:
+            view = view[self._sink.write(view) :]
 
     def commit(self, *, expected_sha256: str | None = None) -> StoredObject:
         """Publish what was written under its digest.
@@ -88,10 +83,8 @@ class ObjectWriter:
         if self._is_done:
             return
         self._is_done = True
-        # The multi-part staging file of the local store has a suffix after the name.
-        for leftover in self._path.parent.glob(f"{self._path.name}*"):
-            with contextlib.suppress(FileNotFoundError):
-                leftover.unlink()
+        self._sink.close()
+        self._path.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

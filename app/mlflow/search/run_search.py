@@ -1,5 +1,6 @@
 """Searching runs: all of it is done by the database."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, exists, func, select
@@ -18,7 +19,7 @@ from app.mlflow.search.conditions import (
     number_condition,
     text_condition,
 )
-from app.mlflow.search.grammar import Comparison, Name, parse_filter, parse_order
+from app.mlflow.search.grammar import Comparison, Name, Order, parse_filter, parse_order
 from app.tables.metric import MetricSummary
 from app.tables.run import Run
 from app.tables.tracking import RunDataset, RunParam
@@ -70,10 +71,28 @@ async def search_runs(session: AsyncSession, caller: Caller, asked: RunSearch) -
     )
     for comparison in parse_filter(asked.filter):
         statement = _narrowed(statement, comparison)
-    statement = _ordered(statement, asked.order_by).offset(offset).limit(asked.max_results + 1)
-    ids = list((await session.execute(statement)).scalars())
+    ids = await _ids(session, statement, asked, offset=offset)
     page, more = page_of(ids, offset=offset, limit=asked.max_results, binding=binding)
     return {"runs": await run_documents.documents(session, page), **more}
+
+
+async def _ids(
+    session: AsyncSession, statement: Select[Any], asked: RunSearch, *, offset: int
+) -> list[str]:
+    """Ids in order, one more than asked for if there are more.
+
+    What lacks the metric that comes first in the order comes last. So if enough runs have it,
+    these are the answer, and the index in the metric's order gives them without a look at all.
+    """
+    orders = parse_order(asked.order_by)
+    limit = asked.max_results + 1
+    if orders and orders[0].name.entity == "metric":
+        having = _ordered(statement, orders, is_first_there=True).offset(offset).limit(limit)
+        ids = list((await session.execute(having)).scalars())
+        if len(ids) == limit:
+            return ids
+    everything = _ordered(statement, orders).offset(offset).limit(limit)
+    return list((await session.execute(everything)).scalars())
 
 
 def _narrowed(statement: Select[Any], it: Comparison) -> Select[Any]:
@@ -108,14 +127,25 @@ def _param_condition(it: Comparison) -> ColumnElement[bool]:
     return exists().where(of_run, text_condition(param.value, it, NULLABLE_TEXT))
 
 
-def _ordered(statement: Select[Any], clauses: list[str]) -> Select[Any]:
-    """In the order that was asked for, what has no value last; then the newest first."""
+def _ordered(
+    statement: Select[Any], orders: Sequence[Order], *, is_first_there: bool = False
+) -> Select[Any]:
+    """In the order that was asked for, what has no value last; then the newest first.
+
+    Args:
+        statement: over runs.
+        orders: what was asked for.
+        is_first_there: leave out runs without a value of the first, a metric.
+    """
     parts: list[ColumnElement[Any]] = []
-    for part in parse_order(clauses):
+    for part in orders:
+        must_be_there = is_first_there and not parts
         column: ColumnElement[Any]
         if part.name.entity == "metric":
             summary = aliased(MetricSummary)
-            statement = statement.outerjoin(summary, _is_metric(summary, part.name.key))
+            statement = statement.join(
+                summary, _is_metric(summary, part.name.key), isouter=not must_be_there
+            )
             column = summary.last.expression
         elif part.name.entity == "param":
             param = aliased(RunParam)
@@ -127,7 +157,12 @@ def _ordered(statement: Select[Any], clauses: list[str]) -> Select[Any]:
             column = _tag(part.name.key)
         else:
             column = attribute_of(_known(part.name), _ALL)
-        parts.append((column.desc() if part.is_descending else column.asc()).nulls_last())
+        ordered = column.desc() if part.is_descending else column.asc()
+        if must_be_there:
+            statement = statement.where(column.is_not(None))
+            parts.append(ordered)
+        else:
+            parts.append(ordered.nulls_last())
     return statement.order_by(*parts, _STARTED.desc(), Run.id.desc())
 
 
