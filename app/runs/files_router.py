@@ -10,6 +10,8 @@ from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.errors import NotFound
 from app.kernel.pagination import Page, PageDep
+from app.logs import repository as logs
+from app.logs.errors import LogExpired
 from app.runs import repository, service
 from app.runs.access import DetachedRunDep, RunDep
 from app.runs.archives import archive_entries
@@ -48,6 +50,9 @@ async def get_run_file(
     """Download one file; ranges and conditions work."""
     row = await repository.find_file(session, run.id, path)
     if row is None:
+        stream = await logs.find_stream(session, run.id, max(1, run.attempt), path)
+        if stream is not None and stream.expired_at is not None:
+            raise LogExpired(stream.expired_at)
         raise RunFileNotFound(f"The run has no file {path!r}; GET …/files lists them.")
     return await object_response(
         request,

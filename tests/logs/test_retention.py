@@ -68,6 +68,8 @@ async def test_old_logs_are_gone_and_say_so(api: LiveApi) -> None:
     assert [(s["length_bytes"], s["expired_at"] is None) for s in streams] == [(10_000, False)] * 2
     names = [f["path"] for f in (await api.client.get(f"runs/{old}/files")).json()["items"]]
     assert STDOUT not in names
+    file = await api.client.get(f"runs/{old}/files/{STDOUT}")
+    assert (file.status_code, file.json()["code"]) == (410, "log_expired")
     events = (await api.client.get(f"runs/{old}/events")).json()["items"]
     assert [event["type"] for event in events].count("logs_expired") == 1
     assert (await api.client.get(f"runs/{new}/logs")).text == "new words\n" * 1000

@@ -9,7 +9,10 @@ from typing import Any
 
 import arro3.io
 import pytest
+from sqlalchemy import update
 
+from app.runs.states import Status
+from app.tables.run import Run
 from tests.live_api import LiveApi, live_api
 from tests.made_runs import make_runs
 
@@ -154,6 +157,21 @@ async def test_parts_by_step_and_by_time(api: LiveApi, run: str) -> None:
     assert await read(first_step=1, last_step=3) == [1, 2, 3]
     assert await read(since="1970-01-01T00:16:43Z") == [3, 4]
     assert await read(until="1970-01-01T00:16:40Z") == [0]
+
+
+async def test_what_cannot_be_logged_to_says_why(api: LiveApi, run: str) -> None:
+    body = {"source": "a", "first_seq": 0, "values": [{"name": "loss", "value": 1}]}
+    other = "http://api/v1/workspaces/" + "other-" + api.workspace
+    await api.client.put(other)
+    elsewhere = await api.client.post(f"{other}/runs/{run}/metrics", json=body)
+    assert (elsewhere.status_code, elsewhere.json()["code"]) == (404, "run_not_found")
+    nowhere = await api.client.post(f"{other}x/runs/{run}/metrics", json=body)
+    assert nowhere.status_code == 404
+    async with api.database.session() as session:
+        await session.execute(update(Run).where(Run.id == run).values(status=Status.COMPLETED))
+    late = await api.client.post(f"runs/{run}/metrics", json=body)
+    assert (late.status_code, late.json()["code"]) == (409, "run_finished")
+    assert (await api.client.get(f"runs/{run}/metrics")).json()["items"] == []
 
 
 async def test_runs_are_compared_in_one_call(api: LiveApi) -> None:
