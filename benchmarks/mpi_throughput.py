@@ -30,10 +30,11 @@ import json, os, sys, time
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import tensorflow as tf
 import horovod.tensorflow as hvd
+tf.config.threading.set_intra_op_parallelism_threads(1)
+tf.config.threading.set_inter_op_parallelism_threads(1)
 hvd.init()
 hvd.allreduce(tf.constant(1.0), name="first")
 first = time.time()
-tf.config.threading.set_intra_op_parallelism_threads(1)
 weights = [tf.Variable(tf.random.stateless_normal((512, 512), seed=(1, n))) for n in range(8)]
 batch = tf.random.stateless_normal((64, 512), seed=(2, hvd.rank()))
 

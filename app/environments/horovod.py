@@ -54,6 +54,7 @@ class Tested:
 TABLE = (
     Tested((2, 15), "2.15.1"),
     Tested((2, 14), "2.14.1"),
+    Tested((2, 13), "2.13.1"),
     Tested((2, 12), "2.12.1"),
 )
 
