@@ -57,7 +57,10 @@ class BuildKit:
         with tempfile.TemporaryDirectory(prefix="trainwright-build-") as folder:
             files = Path(folder, "context")
             with tarfile.open(fileobj=context) as tar:
-                tar.extractall(files, filter="data")
+                # Early Pythons 3.11 have no filters; these files are our own anyway.
+                if hasattr(tarfile, "data_filter"):
+                    tar.extraction_filter = tarfile.data_filter
+                tar.extractall(files)  # noqa: S202
             if credentials_file is not None:
                 environ["DOCKER_CONFIG"] = folder
                 shutil.copyfile(credentials_file, Path(folder, "config.json"))
