@@ -76,15 +76,30 @@ async def find_run(session: AsyncSession, caller: Caller, run_id: str | None) ->
         InvalidParameter: none was named.
         NoSuchResource: there is none such for the caller.
     """
-    if not run_id:
-        raise InvalidParameter("Missing value for required parameter 'run_id'.")
+    wanted = required_run(run_id)
     statement = (
-        select(Run).where(Run.id == run_id, caller.sees()).execution_options(populate_existing=True)
+        select(Run).where(Run.id == wanted, caller.sees()).execution_options(populate_existing=True)
     )
     run = (await session.execute(statement)).scalar_one_or_none()
     if run is None:
-        raise NoSuchResource(f"Run with id={run_id} not found")
+        raise no_such_run(wanted)
     return run
+
+
+def required_run(run_id: str | None) -> str:
+    """The id of a run that must be named.
+
+    Raises:
+        InvalidParameter: none was named.
+    """
+    if not run_id:
+        raise InvalidParameter("Missing value for required parameter 'run_id'.")
+    return run_id
+
+
+def no_such_run(run_id: str) -> NoSuchResource:
+    """That there is no such run for the caller."""
+    return NoSuchResource(f"Run with id={run_id} not found")
 
 
 async def check_current(session: AsyncSession, caller: Caller, run: Run) -> None:

@@ -2,11 +2,24 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 
-from sqlalchemy import ARRAY, ColumnElement, Row, Select, Text, and_, any_, literal, select
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Row,
+    ScalarSelect,
+    Select,
+    Table,
+    Text,
+    any_,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.sql.expression import CollectionAggregate
 
 from app.mlflow import names, places
 from app.mlflow.moments import milliseconds
@@ -33,42 +46,27 @@ _COLUMNS = (
 _WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
-async def documents(session: AsyncSession, run_ids: Sequence[str]) -> list[dict[str, Any]]:
-    """Runs with all that belongs to them, in the order of the ids."""
+async def documents(
+    session: AsyncSession, run_ids: Sequence[str], *conditions: ColumnElement[bool]
+) -> list[dict[str, Any]]:
+    """Runs with all that belongs to them, in the order of the ids; in one round trip.
+
+    Args:
+        session: a transaction to read in.
+        run_ids: the runs.
+        conditions: which of them.
+    """
     if not run_ids:
         return []
-    rows = await _by_run(session, _infos(run_ids))
-    metrics = await _by_run(session, _metrics(run_ids))
-    params = await _by_run(session, _of(RunParam, run_ids))
-    datasets = await _by_run(session, _of(RunDataset, run_ids))
-    models = await _by_run(session, _of(RunModel, run_ids))
-    return [
-        {
-            "info": _info(rows[run_id][0]),
-            "data": {
-                "metrics": [metric_document(row) for row in metrics.get(run_id, ())],
-                "params": [{"key": row.key, "value": row.value} for row in params.get(run_id, ())],
-                "tags": names.pairs(_tags(rows[run_id][0])),
-            },
-            "inputs": {
-                "dataset_inputs": [_dataset(row) for row in datasets.get(run_id, ())],
-                "model_inputs": [
-                    {"model_id": row.model_id}
-                    for row in models.get(run_id, ())
-                    if not row.is_output
-                ],
-            },
-            "outputs": {
-                "model_outputs": [
-                    {"model_id": row.model_id, "step": row.step}
-                    for row in models.get(run_id, ())
-                    if row.is_output
-                ]
-            },
-        }
-        for run_id in run_ids
-        if run_id in rows
-    ]
+    belongings = (
+        _METRICS.label("metrics"),
+        _PARAMS.label("params"),
+        _DATASETS.label("datasets"),
+        _MODELS.label("models"),
+    )
+    statement = _infos(run_ids).where(*conditions).add_columns(*belongings)
+    rows = {row.run_id: row for row in await session.execute(statement)}
+    return [_document(rows[run_id]) for run_id in run_ids if run_id in rows]
 
 
 async def info(session: AsyncSession, run_id: str) -> dict[str, Any]:
@@ -98,46 +96,73 @@ def _infos(run_ids: Sequence[str]) -> Select[Any]:
     return (
         select(*_COLUMNS)
         .join(Experiment, Experiment.id == Run.experiment_id)
-        .where(Run.id == _any_of(run_ids))
+        # One parameter, however many there are: the statement stays short, and the same.
+        .where(Run.id == any_(literal(list(run_ids), ARRAY(Text))))
     )
 
 
-def _any_of(run_ids: Sequence[str]) -> CollectionAggregate[Any]:
-    # One parameter, however many there are: the statement stays short, and the same.
-    return any_(literal(list(run_ids), ARRAY(Text)))
+def _gathered(
+    entity: type[MetricSummary | RunParam | RunDataset | RunModel],
+    names: Sequence[str],
+    *conditions: ColumnElement[bool],
+) -> ScalarSelect[Any]:
+    """Rows of a run in the order of their keys, each as a list of these columns."""
+    table = cast("Table", entity.__table__)
+    row = func.jsonb_build_array(*[table.c[name] for name in names])
+    gathered = func.jsonb_agg(aggregate_order_by(row, *table.primary_key))
+    of_run = select(gathered).where(table.c.run_id == Run.id, *conditions)
+    return of_run.correlate(Run).scalar_subquery()
 
 
-def _metrics(run_ids: Sequence[str]) -> Select[Any]:
-    return (
-        select(
-            MetricSummary.run_id,
-            MetricSummary.name,
-            MetricSummary.last.label("value"),
-            MetricSummary.last_data.label("data"),
-            MetricSummary.last_step.label("step"),
-            MetricSummary.last_at.label("logged_at"),
-        )
-        .join(Run, and_(Run.id == MetricSummary.run_id, Run.attempt == MetricSummary.attempt))
-        .where(MetricSummary.run_id == _any_of(run_ids), is_scalar())
-        .order_by(MetricSummary.run_id, MetricSummary.name)
-    )
+_METRICS = _gathered(
+    MetricSummary,
+    ("name", "last", "last_data", "last_step", "last_at"),
+    MetricSummary.attempt == Run.attempt,
+    # What MLflow calls a metric: numbers that the script logged.
+    MetricSummary.namespace == "",
+    MetricSummary.type == "scalar",
+)
+_PARAMS = _gathered(RunParam, ("key", "value"))
+_DATASETS = _gathered(
+    RunDataset, ("name", "digest", "source_type", "source", "schema", "profile", "tags")
+)
+_MODELS = _gathered(RunModel, ("model_id", "is_output", "step"))
 
 
-def is_scalar() -> ColumnElement[bool]:
-    """The condition for summaries of what MLflow calls a metric: numbers that the script logged."""
-    return and_(MetricSummary.namespace == "", MetricSummary.type == "scalar")
+def _document(row: Row[Any]) -> dict[str, Any]:
+    models = row.models or []
+    return {
+        "info": _info(row),
+        "data": {
+            "metrics": [_metric(*found) for found in row.metrics or []],
+            "params": [{"key": key, "value": value} for key, value in row.params or []],
+            "tags": names.pairs(_tags(row)),
+        },
+        "inputs": {
+            "dataset_inputs": [_dataset(*found) for found in row.datasets or []],
+            "model_inputs": [
+                {"model_id": model_id} for model_id, is_output, _ in models if not is_output
+            ],
+        },
+        "outputs": {
+            "model_outputs": [
+                {"model_id": model_id, "step": step}
+                for model_id, is_output, step in models
+                if is_output
+            ]
+        },
+    }
 
 
-def _of(table: type[RunParam | RunDataset | RunModel], run_ids: Sequence[str]) -> Select[Any]:
-    columns, keys = table.__table__.c, table.__table__.primary_key
-    return select(*columns).where(columns.run_id == _any_of(run_ids)).order_by(*keys)
-
-
-async def _by_run(session: AsyncSession, statement: Select[Any]) -> dict[str, list[Row[Any]]]:
-    found: dict[str, list[Row[Any]]] = {}
-    for row in await session.execute(statement):
-        found.setdefault(row.run_id, []).append(row)
-    return found
+def _metric(
+    name: str, value: float | None, data: dict[str, Any] | None, step: int | None, at: str
+) -> dict[str, Any]:
+    return {
+        "key": name,
+        "value": number(value, data),
+        "timestamp": milliseconds(datetime.fromisoformat(at)),
+        "step": step or 0,
+    }
 
 
 def _info(row: Row[Any]) -> dict[str, Any]:
@@ -168,16 +193,24 @@ def _tags(row: Row[Any]) -> dict[str, str | None]:
     return {**found, **row.tags}
 
 
-def _dataset(row: Row[Any]) -> dict[str, Any]:
+def _dataset(
+    name: str,
+    digest: str,
+    source_type: str,
+    source: str,
+    schema: str | None,
+    profile: str | None,
+    tags: dict[str, str],
+) -> dict[str, Any]:
     about = {
-        "name": row.name,
-        "digest": row.digest,
-        "source_type": row.source_type,
-        "source": row.source,
-        "schema": row.schema,
-        "profile": row.profile,
+        "name": name,
+        "digest": digest,
+        "source_type": source_type,
+        "source": source,
+        "schema": schema,
+        "profile": profile,
     }
     return {
         "dataset": {key: value for key, value in about.items() if value is not None},
-        "tags": names.pairs(row.tags),
+        "tags": names.pairs(tags),
     }

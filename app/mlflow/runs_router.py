@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from app.kernel.db import SessionDep
 from app.mlflow import logged_models, run_documents, tracked, writes
-from app.mlflow.access import CallerDep, find_run
+from app.mlflow.access import CallerDep, no_such_run, required_run
 from app.mlflow.schemas import (
     BatchLog,
     InputsLog,
@@ -40,8 +40,11 @@ async def get_mlflow_run(
     caller: CallerDep, session: SessionDep, run_id: str = "", run_uuid: str = ""
 ) -> dict[str, Any]:
     """One run with the last value of each metric."""
-    run = await find_run(session, caller, run_id or run_uuid)
-    return {"run": (await run_documents.documents(session, [run.id]))[0]}
+    wanted = required_run(run_id or run_uuid)
+    found = await run_documents.documents(session, [wanted], caller.sees())
+    if not found:
+        raise no_such_run(wanted)
+    return {"run": found[0]}
 
 
 @router.post("/update")

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, func
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Index, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kernel.orm import Base, Reconciled, Timestamped
@@ -16,6 +16,13 @@ class Run(Reconciled, Timestamped, Base):
     __table_args__ = (
         Index("ix_runs_workspace_id_id", "workspace_id", "id"),
         Index("ix_runs_cluster_id_status", "cluster_id", "status"),
+        # The runs of an experiment, the one that was started last first.
+        Index(
+            "ix_runs_experiment_id_start",
+            "experiment_id",
+            text("coalesce(started_at, created_at) DESC"),
+            text("id DESC"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(primary_key=True)

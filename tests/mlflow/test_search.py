@@ -94,6 +94,15 @@ def test_orders(searched: Space, order: list[str], names: str) -> None:
     assert "".join(run.info.run_name or "" for run in found) == names
 
 
+def test_the_best_runs_come_first_however_many_are_wanted(searched: Space) -> None:
+    for order, names in (("DESC", "cbad"), ("ASC", "abcd")):
+        for count in range(1, 5):
+            found = searched.client.search_runs(
+                ["0"], max_results=count, order_by=[f"metrics.acc {order}"]
+            )
+            assert "".join(run.info.run_name or "" for run in found) == names[:count]
+
+
 def test_pages_hold_together(searched: Space) -> None:
     first = searched.client.search_runs(["0"], max_results=3, order_by=["metrics.acc DESC"])
     assert [run.info.run_name for run in first] == ["c", "b", "a"]
