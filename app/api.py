@@ -25,6 +25,7 @@ from app.nodes import router as nodes
 from app.runs import events_router as run_events
 from app.runs import files_router as run_files
 from app.runs import logs_router as run_logs
+from app.runs import processes_router as run_processes
 from app.runs import router as runs
 from app.snapshots import router as snapshots
 from app.uploads import router as uploads
@@ -41,6 +42,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     clusters.sizes_router,
     imports.router,
     runs.router,
+    run_processes.router,
     run_events.router,
     run_logs.router,
     metrics.router,

@@ -97,20 +97,21 @@ def verdict(tasks: Sequence[Task], nodes: Sequence[RunNode]) -> Verdict:
     if any(node.state in NOT_READY for node in nodes):
         return Verdict.NOT_READY
     essential = [t for t in tasks if t.is_essential]
-    ended = {
-        (node.node_index, task.rank)
-        for node in nodes
-        for task, process in _reported(on_node(tasks, node.node_index), node)
-        if process is not None
-    }
-    is_done = all((task.node_index, task.rank) in ended for task in essential)
+    ended = {task.rank for task, _ in reported(tasks, nodes)}
+    is_done = all(task.rank in ended for task in essential)
     return Verdict.DONE if is_done else Verdict.GO
 
 
 def has_failed(node: RunNode) -> bool:
-    """Whether the node could not start, or a process of it ended badly by itself."""
+    """Whether the node's end is one for all: it failed, or was told to end for its own reasons."""
     result = node.result or {}
-    if node.state in ("Failed", "Lost") or result.get("reason") in _ENDS_ALL:
+    return result.get("reason") in _ENDS_ALL or has_failed_by_itself(node)
+
+
+def has_failed_by_itself(node: RunNode) -> bool:
+    """Whether the node could not start or was lost, or a process of it ended badly by itself."""
+    result = node.result or {}
+    if node.state in ("Failed", "Lost"):
         return True
     processes = [
         *result.get("processes", []),
@@ -124,9 +125,8 @@ def first_failure(tasks: Sequence[Task], nodes: Sequence[RunNode]) -> str:
     """Which process or node failed first, for those who are stopped because of it."""
     bad = [
         (process.get("ended_at") or 0.0, task, process)
-        for node in nodes
-        for task, process in _reported(on_node(tasks, node.node_index), node)
-        if process is not None and is_bad(process)
+        for task, process in reported(tasks, nodes)
+        if is_bad(process)
     ]
     if bad:
         _, task, process = min(bad, key=lambda item: item[0])
@@ -147,10 +147,13 @@ def are_all_over(nodes: Sequence[RunNode]) -> bool:
     return all(node.state in OVER for node in nodes)
 
 
-def _reported(tasks: Sequence[Task], node: RunNode) -> list[tuple[Task, dict[str, Any] | None]]:
-    result = node.result or {}
-    processes = result.get("processes")
-    if processes:
-        return list(zip(tasks, processes, strict=False))
-    ended = result.get("ended", {})
-    return [(task, ended.get(str(place))) for place, task in enumerate(tasks)]
+def reported(tasks: Sequence[Task], nodes: Sequence[RunNode]) -> list[tuple[Task, dict[str, Any]]]:
+    """The processes that have ended, with what their nodes said of them."""
+    found: list[tuple[Task, dict[str, Any]]] = []
+    for node in nodes:
+        own = on_node(tasks, node.node_index)
+        result = node.result or {}
+        ended = result.get("ended", {})
+        processes = result.get("processes") or [ended.get(str(n)) for n in range(len(own))]
+        found += [(t, p) for t, p in zip(own, processes, strict=False) if p is not None]
+    return found
