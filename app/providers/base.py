@@ -76,7 +76,7 @@ class HostState(StrEnum):
     UNREACHABLE = "unreachable"
     """The control plane does not reach it; what runs there may go on."""
     DOWN = "down"
-    """It cannot be reached, and those who watch it hear nothing of it either."""
+    """Those who watch it hear nothing of it."""
     UNKNOWN = "unknown"
     """It is not what the settings say that it is."""
 
