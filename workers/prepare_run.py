@@ -11,6 +11,7 @@ from app.environments import repository as images
 from app.environments import service as environments
 from app.environments.spec import EnvironmentSpec
 from app.environments.states import ImageState
+from app.kernel.errors import DomainError
 from app.kernel.wake import wake
 from app.runs import finalizing
 from app.runs.attempts import blocker, set_blockers
@@ -53,7 +54,12 @@ class Preparation:
         if image.state == "Failed":
             return await self._fail(guard, run, self._image_error(image))
         if image.state == "Deleted":
-            await self._ask_for_image(guard, run)
+            try:
+                await self._ask_for_image(guard, run)
+            except DomainError as error:
+                # What was allowed, or could be had, when the run was submitted.
+                failure = {"code": "image_build_failed", "message": error.detail}
+                return await self._fail(guard, run, failure)
         if image.state != "Ready":
             return await self._await_image(guard, run, image)
         async with self._database.session() as session:

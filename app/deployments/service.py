@@ -75,7 +75,8 @@ async def put(
         row.state_at = func.clock_timestamp()
         row.error = None
     row.model_version_id = version.id
-    row.image_id = image.id
+    if not is_image_of(row, image):
+        row.image_id = image.id
     row.replica_count = body.replicas
     row.resource_configuration = wanted.model_dump()
     row.description = body.description
@@ -199,12 +200,20 @@ async def _serving_image(
     return image
 
 
+def is_image_of(row: Deployment, image: Image) -> bool:
+    """Whether the deployment has this image, or the one that it was last resolved to.
+
+    A base's tag that is only to be looked up again is no reason to start new processes.
+    """
+    return row.image_id is not None and row.image_id in (image.id, image.resolved_to)
+
+
 def _needs_new_processes(
     row: Deployment, version: ModelVersion, image: Image, wanted: ResourceConfiguration
 ) -> bool:
     return (
         row.model_version_id != version.id
-        or row.image_id != image.id
+        or not is_image_of(row, image)
         or row.resource_configuration != wanted.model_dump()
         or row.state == State.FAILED
     )

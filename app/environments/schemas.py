@@ -74,7 +74,7 @@ class ImageRead(ImageSummary):
         validation_alias="spec", description="What the hash is taken over"
     )
     resolved_to: str | None = Field(
-        description="In the state Resolved: the image with the base's digest among its inputs"
+        description="The image with the base's digest among its inputs, when its tag was looked up"
     )
     reference: str | None = Field(
         description="The container image: repository@digest in a registry, else the engine's id"

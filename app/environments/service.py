@@ -131,7 +131,6 @@ async def _queue(session: AsyncSession, image: Image) -> None:
     image.error = None
     image.python = None
     image.reference = None
-    image.resolved_to = None
     await session.flush()
 
 

@@ -20,7 +20,7 @@ class Image(Reconciled, Timestamped, Base):
     state: Mapped[str] = mapped_column(server_default="Queued")
     """Queued, Building, Ready, Failed, Deleted or Resolved."""
     resolved_to: Mapped[str | None]
-    """The image with the base's digest in its hash, once the base's tag has been resolved."""
+    """The image with the base's digest in its hash, as the base's tag was last resolved."""
     error: Mapped[dict[str, Any] | None]
     python: Mapped[str | None]
     """Path of the interpreter: on this machine, or within the container image."""

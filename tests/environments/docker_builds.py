@@ -94,7 +94,8 @@ async def ask_for(api: LiveApi, *lines: str, **fields: Any) -> str:
             or one["inputs"].keys() & {"base_digest", "dockerfile"} != set()
         ),
     )
-    return str(image["resolved_to"] or image["hash"])
+    is_resolved = image["state"] == "Resolved"
+    return str(image["resolved_to"] if is_resolved else image["hash"])
 
 
 def tags_and_stages(spec_hash: str) -> list[Any]:

@@ -1,6 +1,8 @@
 """Environments with a base of their own: a named image, a Dockerfile, or one that has it all."""
 
 import asyncio
+import io
+import zipfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +25,7 @@ from app.kernel.errors import DomainError
 from tests import docker_engine
 from tests.environments.docker_builds import build, builder_of, named_base, run_in, spec_on
 from tests.environments.test_spec import error_of
+from tests.live_api import live_api
 
 DIGEST = "sha256:" + "0" * 64
 NAME = "trainwright-test/python:for-own-bases"
@@ -56,6 +59,35 @@ def test_a_base_of_ones_own_is_refused_unless_the_operator_allows_it() -> None:
     assert pointer == "/environment/base_image"
     with pytest.raises(BaseImageNotAllowed, match="allowed: company/"):
         resolved(base_image="elsewhere.example/company/python:3")
+
+
+@pytest.mark.anyio
+async def test_a_run_with_a_base_that_is_not_allowed_is_refused(
+    tmp_path: Path, postgres_url: str, broker_url: str
+) -> None:
+    settings: dict[str, Any] = {"provider": "docker", "base_images": {"3.11": "python:3.11"}}
+    async with live_api(tmp_path, postgres_url, broker_url, **settings) as api:
+        await api.client.put("clusters/cpu", json={"vm_size": "small"})
+        source = io.BytesIO()
+        with zipfile.ZipFile(source, "w") as archive:
+            archive.writestr("train.py", "print(1)")
+        snapshot = await api.client.put("snapshots", content=source.getvalue())
+        run = {
+            "experiment_name": "digits",
+            "cluster_name": "cpu",
+            "snapshot_id": snapshot.json()["id"],
+            "entry_script": "train.py",
+        }
+        for field, value, code in (
+            ("base_image", "company/python:3", "base_image_not_allowed"),
+            ("dockerfile", "FROM python:3.11", "dockerfile_not_allowed"),
+        ):
+            answer = await api.client.post("runs", json=run | {"environment": {field: value}})
+            problem = answer.json()
+            assert (answer.status_code, problem["code"]) == (403, code)
+            assert problem["errors"][0]["pointer"] == f"/environment/{field}"
+        assert (await api.client.get("runs")).json()["items"] == []
+        assert (await api.client.get("images")).json()["items"] == []
 
 
 def test_what_an_allowed_base_means() -> None:
