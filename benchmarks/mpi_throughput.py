@@ -134,7 +134,8 @@ def _bare(python: str) -> dict[str, Any]:
         script = Path(folder) / "script.py"
         script.write_text(_SCRIPT)
         line = ["mpirun", "--allow-run-as-root", "-np", str(_RANKS), "-bind-to", "none",
-                "-map-by", "slot", "--oversubscribe", python, str(script)]  # fmt: skip
+                "-map-by", "slot", "--host", f"localhost:{_RANKS}",
+                python, str(script)]  # fmt: skip
         began = time.time()
         done = subprocess.run(
             line, cwd=folder, env=dict(os.environ), stdout=subprocess.PIPE, text=True, check=True
