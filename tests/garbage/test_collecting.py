@@ -75,7 +75,7 @@ async def test_only_what_is_old_and_not_referred_to_goes(api: LiveApi) -> None:
 async def test_what_snapshots_and_models_refer_to_stays_until_they_are_deleted(
     api: LiveApi,
 ) -> None:
-    source, weights = b"print(1)", random.Random(1).randbytes(500)
+    source, weights = b"print('only this test has this')", random.Random(1).randbytes(500)
     target = io.BytesIO()
     with tarfile.open(fileobj=target, mode="w:gz") as archive:
         member = tarfile.TarInfo("train.py")
@@ -98,7 +98,7 @@ async def test_what_snapshots_and_models_refer_to_stays_until_they_are_deleted(
 async def test_data_what_nodes_saved_and_sealed_logs_stay(api: LiveApi) -> None:
     [run_id] = await make_runs(api, 1)
     kinds = ("data", "outputs", "checkpoint", "log", "times", "expired", "loose")
-    digests = {kind: await put(api, kind.encode()) for kind in kinds}
+    digests = {kind: await put(api, f"{run_id} {kind}".encode()) for kind in kinds}
     workspace = (await api.client.get(".")).json()["id"]
     async with api.database.session() as session:
         dataset = Dataset(id=f"ds_{run_id}", workspace_id=workspace, name="d")
