@@ -153,10 +153,11 @@ async def test_a_run_that_waits_for_an_absent_provider_says_so_and_then_starts(
 
 
 async def test_a_start_that_the_provider_refuses_now_is_tried_again(world: World) -> None:
-    world.fake.faults.add(Fault(Verb.ENSURE, error=_AWAY, times=3))
+    world.fake.faults.add(Fault(Verb.ENSURE, error=_AWAY, times=None))
     run_id = await world.submit()
 
     await world.until(run_id, lambda run: "provider_unavailable" in codes(run))
+    world.fake.faults.clear()
 
     await started(world, run_id)
 

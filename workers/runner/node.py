@@ -178,7 +178,8 @@ class Node:
         if order.ports is not None:
             address = self._places.take_address()
             ports = self._places.take_ports(order.ports.wanted, first=order.ports.first)
-            launch.open(address, ports, processes[0].environment)
+            # A node may keep ports for others without a process of its own.
+            launch.open(address, ports, processes[0].environment if processes else {})
             place = {"address": address, "ports": ports}
         answer = self._events.post("ready", **place).wait()
         channel = self._endpoint.channel()
