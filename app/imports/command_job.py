@@ -1,13 +1,15 @@
 """Job bodies of the v2 REST interface: a command with inputs, an environment and a distribution."""
 
 import re
+import shlex
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from app.imports.container_image import Docker, image_of_environment
 from app.imports.distribution import JobDistribution, distribution_of_v2
 from app.imports.given import Given
-from app.imports.packages import environment_of_name
+from app.imports.packages import CondaFile, environment_of_conda, environment_of_name
 from app.imports.translation import Sent, Translation, below
-from app.kernel.errors import invalid_field
 
 _PLACE = re.compile(r"\$\{\{\s*(?P<kind>[A-Za-z_]+)\.(?P<name>[A-Za-z0-9_.-]+)\s*\}\}")
 _ASSET = re.compile(
@@ -21,11 +23,13 @@ _DURATION = re.compile(
 )
 _SECONDS = {"days": 86_400, "hours": 3600, "minutes": 60, "seconds": 1}
 _DATA_TYPES = frozenset({"uri_folder", "uri_file"})
+_FOLDER_OUTPUTS = frozenset({"uri_folder", "custom_model", "mlflow_model"})
+_OUTPUT_NAME = re.compile(r"^[A-Za-z0-9_-]{1,100}$")
 _MODES = {"readonlymount": "mount", "download": "download"}
 # Bookkeeping of Azure's, and hints for its own schedulers.
 _IGNORED = frozenset(
     {"isArchived", "codeId", "services", "identity", "notificationSetting", "queueSettings",
-     "parameters", "status", "autologgerSettings", "componentId"}
+     "parameters", "status", "autologgerSettings", "componentId", "schema", "name"}
 )  # fmt: skip
 
 
@@ -37,6 +41,23 @@ class JobInput(Sent):
     uri: str | None = None
     mode: str | None = None
     description: str | None = None
+
+
+class JobOutput(Sent):
+    """A folder that the job writes."""
+
+    job_output_type: str = "uri_folder"
+    uri: str | None = None
+    mode: str | None = None
+    description: str | None = None
+
+
+class JobEnvironment(Sent):
+    """An environment that is described in the job itself."""
+
+    name: str | None = None
+    image: str | None = None
+    conda_file: CondaFile | str | None = None
 
 
 class JobLimits(Sent):
@@ -64,9 +85,10 @@ class CommandProperties(Sent):
     compute_id: str | None = None
     experiment_name: str | None = None
     environment_id: str | None = None
+    environment: JobEnvironment | None = None
     environment_variables: dict[str, str] | None = None
     inputs: dict[str, JobInput] | None = None
-    outputs: dict[str, Any] | None = None
+    outputs: dict[str, JobOutput | None] | None = None
     distribution: JobDistribution | None = None
     limits: JobLimits | None = None
     resources: JobResources | None = None
@@ -83,17 +105,19 @@ def translate_command_job(value: object, place: str, given: Given) -> Translatio
         given: what only this service knows.
 
     Raises:
-        Invalid: something in it has no counterpart; the pointer names it.
+        Invalid: it has not the form of a Command job.
     """
     into = Translation()
     what = CommandProperties.read(value, place)
-    what.refuse_unknown(place, ignored=_IGNORED)
+    into.sort_out(what, place, ignored=_IGNORED)
     _inputs_and_command(what, place, given, into)
-    if not given.has_environment:
-        if what.environment_id is None:
-            message = "The job names no environment; give environment beside job."
-            raise invalid_field(below(place, "environmentId"), "import_unsupported", message)
+    if not given.has_environment and what.environment is not None:
+        _own_environment(what.environment, below(place, "environment"), given, into, what)
+    elif not given.has_environment and what.environment_id is not None:
         environment_of_name(what.environment_id, below(place, "environmentId"), into)
+    elif not given.has_environment:
+        message = "The job names no environment; give environment beside job."
+        into.refuse(below(place, "environmentId"), "import_unsupported", message)
     if what.compute_id is not None and not given.has_cluster:
         into.put("cluster_name", what.compute_id.split("/")[-1].removeprefix("azureml:"),
                  below(place, "computeId"))  # fmt: skip
@@ -115,43 +139,49 @@ def translate_command_job(value: object, place: str, given: Given) -> Translatio
 def _inputs_and_command(
     what: CommandProperties, place: str, given: Given, into: Translation
 ) -> None:
-    if what.outputs:
-        name = next(iter(what.outputs))
-        message = "Named outputs have no counterpart here; write to ./outputs, which is kept."
-        raise invalid_field(below(place, "outputs", name), "import_unsupported", message)
     literals: dict[str, str] = {}
     folders: dict[str, Any] = {}
+    outputs = {
+        name: _output(name, value, below(place, "outputs", name), into)
+        for name, value in (what.outputs or {}).items()
+    }
     for name, value in (what.inputs or {}).items():
         where = below(place, "inputs", name)
-        value.refuse_unknown(where, ignored=frozenset({"pathOnCompute"}))
+        into.sort_out(value, where, ignored=frozenset({"pathOnCompute"}))
         if value.job_input_type == "literal":
-            literals[name] = _literal(value, where)
+            literals[name] = _literal(value, where, into)
         else:
             folders[name] = _data(name, value, where, given, into)
             into.origins[f"/inputs/{name}"] = where
     into.put("inputs", folders, below(place, "inputs"))
-    into.put("command", _filled(what.command, below(place, "command"), literals, folders),
-             below(place, "command"))  # fmt: skip
+    where = below(place, "command")
+    command = _filled(what.command, where, _Places(literals, folders, outputs), into)
+    for path in outputs.values():
+        command = f"mkdir -p {shlex.quote(path)} && {command}"
+    into.put("command", command, where)
 
 
-def _literal(value: JobInput, where: str) -> str:
+def _literal(value: JobInput, where: str, into: Translation) -> str:
     text = value.value or ""
     if "${{" in text:
         message = "A literal that is itself a template cannot be taken over."
-        raise invalid_field(below(where, "value"), "import_unsupported", message)
+        into.refuse(below(where, "value"), "import_unsupported", message)
     return text
 
 
 def _data(name: str, value: JobInput, where: str, given: Given, into: Translation) -> Any:
     if value.job_input_type not in _DATA_TYPES:
         message = f"Inputs of type {value.job_input_type!r} have no counterpart here."
-        raise invalid_field(below(where, "jobInputType"), "import_unsupported", message)
+        into.refuse(below(where, "jobInputType"), "import_unsupported", message)
+        return {}
     mode = _MODES.get((value.mode or "ReadOnlyMount").lower())
     if mode is None:
         message = f"Mode {value.mode!r} has no counterpart here; use ReadOnlyMount or Download."
-        raise invalid_field(below(where, "mode"), "import_unsupported", message)
+        into.refuse(below(where, "mode"), "import_unsupported", message)
+        return {}
     if value.job_input_type == "uri_file":
         into.warn(
+            below(where, "jobInputType"),
             "input_is_a_folder",
             f"Input {name!r} is one file in the job; here its place is the dataset's folder.",
         )
@@ -163,22 +193,81 @@ def _data(name: str, value: JobInput, where: str, given: Given, into: Translatio
             f"Register this address as a dataset and name it in datasets beside job: "
             f'"datasets": {{"{name}": {{"dataset": …}}}}.'
         )
-        raise invalid_field(below(where, "uri"), "dataset_needed", message)
+        into.refuse(below(where, "uri"), "dataset_needed", message)
+        return {}
     version = int(asset["version"]) if asset["version"] else "latest"
     return {"dataset": asset["name"], "version": version, "mode": mode}
 
 
-def _filled(command: str, where: str, literals: dict[str, str], folders: dict[str, Any]) -> str:
+def _output(name: str, value: JobOutput | None, where: str, into: Translation) -> str:
+    """The folder below ./outputs that stands for a named output."""
+    sent = value or JobOutput()
+    into.sort_out(sent, where, ignored=frozenset())
+    if sent.job_output_type.lower() not in _FOLDER_OUTPUTS:
+        message = f"Outputs of type {sent.job_output_type!r} have no counterpart here."
+        into.refuse(below(where, "jobOutputType"), "import_unsupported", message)
+    if sent.uri:
+        message = "An output goes to the run's own files; remove the address and fetch it there."
+        into.refuse(below(where, "uri"), "import_unsupported", message)
+    if _OUTPUT_NAME.match(name) is None:
+        message = "An output's name has letters, digits, '_' and '-' only."
+        into.refuse(where, "import_unsupported", message)
+    into.warn(
+        where, "output_is_a_folder", f"Output {name!r} is ./outputs/{name}, kept with the run."
+    )
+    return f"outputs/{name}"
+
+
+@dataclass(frozen=True)
+class _Places:
+    """What placeholders of a command stand for."""
+
+    literals: dict[str, str]
+    folders: dict[str, Any]
+    outputs: dict[str, str]
+
+
+def _filled(command: str, where: str, places: _Places, into: Translation) -> str:
     def value(match: re.Match[str]) -> str:
-        name = match["name"]
-        if match["kind"] == "inputs" and name in literals:
-            return literals[name]
-        if match["kind"] == "inputs" and name in folders:
+        kind, name = match["kind"], match["name"]
+        if kind == "inputs" and name in places.literals:
+            return places.literals[name]
+        if kind == "inputs" and name in places.folders:
             return f"${{{{inputs.{name}}}}}"
+        if kind == "outputs" and name in places.outputs:
+            return places.outputs[name]
         message = f"{match[0]} names nothing that this job has."
-        raise invalid_field(where, "unknown_placeholder", message)
+        into.refuse(where, "unknown_placeholder", message)
+        return match[0]
 
     return _PLACE.sub(value, command)
+
+
+def _own_environment(
+    sent: JobEnvironment, where: str, given: Given, into: Translation, job: CommandProperties
+) -> None:
+    into.sort_out(sent, where, ignored=frozenset({"description", "version", "tags", "osType"}))
+    if sent.conda_file is None and not sent.image:
+        message = "An environment needs an image or a conda_file with its content."
+        into.refuse(where, "import_unsupported", message)
+        return
+    if isinstance(sent.conda_file, str):
+        message = "The file itself was not sent; put its content here instead of its name."
+        into.refuse(below(where, "condaFile"), "conda_file_missing", message)
+        return
+    into.moved |= {
+        below(where, "docker", "baseImage"): below(where, "image"),
+        below(where, "python", "userManagedDependencies"): below(where, "image"),
+    }
+    # An image alone is said to have everything; with a conda file it is the base.
+    image_of_environment(
+        Docker(base_image=sent.image), where, given, into, user_managed=sent.conda_file is None
+    )
+    if sent.conda_file is not None:
+        uses_mpi = job.distribution is not None and job.distribution.distribution_type == "Mpi"
+        environment_of_conda(
+            sent.conda_file, below(where, "condaFile"), into, with_horovod=uses_mpi
+        )
 
 
 def _limits_and_nodes(what: CommandProperties, place: str, into: Translation) -> None:
@@ -188,9 +277,10 @@ def _limits_and_nodes(what: CommandProperties, place: str, into: Translation) ->
         parts = {} if match is None else {k: int(v) for k, v in match.groupdict().items() if v}
         if not parts:
             message = "Write the duration as PT1H30M, in whole seconds at least."
-            raise invalid_field(where, "duration_invalid", message)
-        seconds = sum(_SECONDS[name] * count for name, count in parts.items())
-        into.put("max_run_duration_seconds", seconds, where)
+            into.refuse(where, "duration_invalid", message)
+        else:
+            seconds = sum(_SECONDS[name] * count for name, count in parts.items())
+            into.put("max_run_duration_seconds", seconds, where)
     nodes = 1
     if what.resources is not None and what.resources.instance_count is not None:
         nodes = what.resources.instance_count

@@ -4,7 +4,6 @@ from typing import Any
 
 from app.imports.given import Given
 from app.imports.translation import Sent, Translation, below
-from app.kernel.errors import invalid_field
 
 _ADVICE = "give environment or environment_name beside job"
 # What the v1 SDK puts into every environment; nobody chose it.
@@ -43,14 +42,11 @@ def image_of_environment(
 
     Returns:
         Whether the image has all packages, so that the document's own list of them is not used.
-
-    Raises:
-        Invalid: it cannot be had here.
     """
     where = below(pointer, "docker")
     if docker.build_context:
         message = f"A build context cannot be taken over; {_ADVICE}."
-        raise invalid_field(below(where, "buildContext"), "import_unsupported", message)
+        into.refuse(below(where, "buildContext"), "import_unsupported", message)
     own_base = bool(docker.base_image) and not str(docker.base_image).startswith(_AZURE_DEFAULTS)
     fields: dict[str, Any] = {}
     if given.has_container_images and docker.base_dockerfile:
@@ -58,12 +54,13 @@ def image_of_environment(
         into.origins["/environment/dockerfile"] = below(where, "baseDockerfile")
     elif docker.base_dockerfile:
         message = f"Environments are no container images here; {_ADVICE}."
-        raise invalid_field(below(where, "baseDockerfile"), "import_unsupported", message)
+        into.refuse(below(where, "baseDockerfile"), "import_unsupported", message)
     elif given.has_container_images and own_base:
-        fields["base_image"] = _full_name(docker, where)
+        fields["base_image"] = _full_name(docker, where, into)
         into.origins["/environment/base_image"] = below(where, "baseImage")
     elif docker.base_image and not user_managed:
         into.warn(
+            below(where, "baseImage"),
             "base_image_ignored",
             f"The image {docker.base_image} was left aside: the environment is made on a base of "
             "this service.",
@@ -71,7 +68,7 @@ def image_of_environment(
     if user_managed and not fields:
         place = below(pointer, "python", "userManagedDependencies")
         message = f"The packages are said to be in an image that cannot be had here; {_ADVICE}."
-        raise invalid_field(place, "import_unsupported", message)
+        into.refuse(place, "import_unsupported", message)
     if user_managed:
         fields["user_managed"] = True
     if fields:
@@ -79,7 +76,7 @@ def image_of_environment(
     return user_managed
 
 
-def _full_name(docker: Docker, where: str) -> str:
+def _full_name(docker: Docker, where: str, into: Translation) -> str:
     name, registry = str(docker.base_image), docker.base_image_registry or Registry()
     if registry.username or registry.password:
         place = below(where, "baseImageRegistry")
@@ -87,6 +84,6 @@ def _full_name(docker: Docker, where: str) -> str:
             "Credentials of registries are the operator's to set up "
             "(TRAINWRIGHT_REGISTRY_CREDENTIALS_FILE); leave them out of the document."
         )
-        raise invalid_field(place, "import_unsupported", message)
+        into.refuse(place, "import_unsupported", message)
     address = (registry.address or "").removeprefix("https://").rstrip("/")
     return name if not address or name.startswith(f"{address}/") else f"{address}/{name}"

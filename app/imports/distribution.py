@@ -5,7 +5,6 @@ from typing import Literal
 from pydantic import Field
 
 from app.imports.translation import Sent, Translation, below
-from app.kernel.errors import invalid_field
 
 _MPI = frozenset({"mpi", "intelmpi", "openmpi"})
 _PYTORCH = frozenset({"nccl", "gloo"})
@@ -54,11 +53,7 @@ class JobDistribution(Sent):
 
 
 def distribution_of_v1(sent: Parallel, pointer: str, into: Translation) -> None:
-    """Write nodes and processes of a v1 configuration into the run.
-
-    Raises:
-        Invalid: a communicator that has no counterpart here.
-    """
+    """Write nodes and processes of a v1 configuration into the run."""
     into.put("node_count", sent.node_count, below(pointer, "nodeCount"))
     where = below(pointer, "communicator")
     kind = (sent.communicator or "None").lower()
@@ -81,7 +76,7 @@ def distribution_of_v1(sent: Parallel, pointer: str, into: Translation) -> None:
         into.origins["/distribution/process_count"] = below(pointer, "pytorch", "processCount")
     else:
         message = f"The communicator {sent.communicator!r} has no counterpart here."
-        raise invalid_field(where, "distribution_unsupported", message)
+        into.refuse(where, "distribution_unsupported", message)
 
 
 def distribution_of_v2(sent: JobDistribution, nodes: int, pointer: str, into: Translation) -> None:
@@ -92,11 +87,8 @@ def distribution_of_v2(sent: JobDistribution, nodes: int, pointer: str, into: Tr
         nodes: how many machines it gets.
         pointer: where the distribution is in the document.
         into: the translation that is being made.
-
-    Raises:
-        Invalid: a field that means nothing with this kind.
     """
-    sent.refuse_unknown(pointer, ignored=frozenset())
+    into.sort_out(sent, pointer, ignored=frozenset())
     if sent.distribution_type == "TensorFlow":
         workers = sent.worker_count if sent.worker_count is not None else nodes
         _put_tensorflow(workers, sent.parameter_server_count or 0, pointer, pointer, into)

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from app.environments.frameworks import TENSORFLOW_NAMES
 from app.imports.translation import Sent, Translation, below
-from app.kernel.errors import invalid_field
 
 # Azure's own: they speak to Azure's services, or only serve to install one another.
 _AZURE = re.compile(r"^(azureml[-_.][a-z0-9._-]+|azure-ml[a-z0-9._-]*|inference-schema)", re.I)
@@ -47,15 +46,13 @@ def environment_of_conda(
         with_horovod: whether Horovod is used; Azure's client names it in every environment, and
             where there is no MPI it cannot even be built.
 
-    Raises:
-        Invalid: a list of another installer than pip.
     """
     environment: dict[str, Any] = {}
     origins: dict[str, str] = {}
     conda_packages: list[str] = []
     pip_packages: list[str] = []
     dropped: list[str] = []
-    for installer, line, where in _lines(conda, pointer):
+    for installer, line, where in _lines(conda, pointer, into):
         python = _PYTHON.match(line) if installer == "conda" else None
         if python is not None:
             environment["python_version"] = python[1]
@@ -68,13 +65,14 @@ def environment_of_conda(
             dropped.append(line)
         elif not _take_framework(line, where, environment, origins):
             origins[f"pip_packages/{len(pip_packages)}"] = where
-            pip_packages.append(_unpinned_horovod(line, into))
+            pip_packages.append(_unpinned_horovod(line, where, into))
     if conda_packages:
         environment |= {"conda_packages": conda_packages, "conda_channels": conda.channels}
         origins["conda_channels"] = below(pointer, "channels")
     environment["pip_packages"] = pip_packages
     if dropped:
         into.warn(
+            below(pointer, "dependencies"),
             "azure_packages_dropped",
             f"Left out, as they only serve inside Azure, or with MPI: {', '.join(dropped)}.",
         )
@@ -87,14 +85,12 @@ def environment_of_name(text: str, pointer: str, into: Translation) -> None:
 
     Azure's curated TensorFlow environments become the framework version in their name; another
     name is that of an environment in this workspace.
-
-    Raises:
-        Invalid: it is not the name of an environment.
     """
     match = _ENVIRONMENT.match(text)
     if match is None:
         message = "This names no environment; give environment or environment_name beside job."
-        raise invalid_field(pointer, "import_unsupported", message)
+        into.refuse(pointer, "import_unsupported", message)
+        return
     name = match["name"]
     curated = _CURATED.match(name)
     if curated is None:
@@ -103,7 +99,8 @@ def environment_of_name(text: str, pointer: str, into: Translation) -> None:
                 f"What Azure's environment {name!r} holds is not known here; give environment "
                 "or environment_name beside job."
             )
-            raise invalid_field(pointer, "unknown_curated_environment", message)
+            into.refuse(pointer, "unknown_curated_environment", message)
+            return
         into.put("environment_name", name, pointer)
         return
     rest = curated["rest"] or ""
@@ -117,13 +114,14 @@ def environment_of_name(text: str, pointer: str, into: Translation) -> None:
         environment["python_version"] = f"3.{python[1]}"
     into.put("environment", environment, pointer)
     into.warn(
+        pointer,
         "curated_environment",
         f"Azure's environment {name} became TensorFlow {curated['version']}; name further "
         "packages that the script needs in an environment of your own.",
     )
 
 
-def _lines(conda: CondaFile, pointer: str) -> Iterator[tuple[str, str, str]]:
+def _lines(conda: CondaFile, pointer: str, into: Translation) -> Iterator[tuple[str, str, str]]:
     """Installer, line and place of everything in the file."""
     for index, item in enumerate(conda.dependencies):
         place = below(pointer, "dependencies", index)
@@ -133,7 +131,8 @@ def _lines(conda: CondaFile, pointer: str) -> Iterator[tuple[str, str, str]]:
         for installer, lines in item.items():
             if installer != "pip":
                 message = f"Packages of {installer!r} cannot be installed; use pip or conda."
-                raise invalid_field(below(place, installer), "import_unsupported", message)
+                into.refuse(below(place, installer), "import_unsupported", message)
+                continue
             for number, line in enumerate(lines):
                 yield installer, line, below(place, installer, number)
 
@@ -142,11 +141,11 @@ def _name(line: str) -> str:
     return re.split(r"[\[=<>!~; ]", line.strip(), maxsplit=1)[0].lower().replace("_", "-")
 
 
-def _unpinned_horovod(line: str, into: Translation) -> str:
+def _unpinned_horovod(line: str, where: str, into: Translation) -> str:
     """Azure's client pins a release of its own time, asked or not; another line stays."""
     if _name(line) != "horovod" or line.strip() == "horovod":
         return line
-    into.warn("horovod_version", f"{line} became the Horovod that is compiled here.")
+    into.warn(where, "horovod_version", f"{line} became the Horovod that is compiled here.")
     return "horovod"
 
 

@@ -9,7 +9,6 @@ from app.imports.distribution import Parallel, distribution_of_v1
 from app.imports.given import Given
 from app.imports.packages import CondaFile, environment_of_conda
 from app.imports.translation import Sent, Translation, below
-from app.kernel.errors import invalid_field
 
 _DATASET = "DatasetConsumptionConfig:"
 # Settings of machines and services that only Azure has; what they hold changes nothing here.
@@ -97,11 +96,11 @@ def translate_run_configuration(value: object, pointer: str, given: Given) -> Tr
         given: what only this service knows.
 
     Raises:
-        Invalid: something in it has no counterpart; the pointer names it.
+        Invalid: it has not the form of a configuration.
     """
     what = RunConfiguration.read(value, pointer)
-    what.refuse_unknown(pointer, ignored=_IGNORED)
     into = Translation()
+    into.sort_out(what, pointer, ignored=_IGNORED)
     if what.docker is not None and what.docker.shm_size:
         into.put("shm_size", what.docker.shm_size, below(pointer, "docker", "shmSize"))
     _program(what, pointer, given, into)
@@ -117,7 +116,7 @@ def translate_run_configuration(value: object, pointer: str, given: Given) -> Tr
 
 def _program(what: RunConfiguration, pointer: str, given: Given, into: Translation) -> None:
     inputs = {
-        name: _input(name, data, below(pointer, "data", name), given)
+        name: _input(name, data, below(pointer, "data", name), given, into)
         for name, data in what.data.items()
     }
     arguments: list[Any] = []
@@ -127,7 +126,8 @@ def _program(what: RunConfiguration, pointer: str, given: Given, into: Translati
             name = argument.removeprefix(_DATASET)
             if name not in inputs:
                 message = f"The configuration's data has no {name!r}."
-                raise invalid_field(where, "unknown_placeholder", message)
+                into.refuse(where, "unknown_placeholder", message)
+                continue
             arguments.append(inputs[name] | {"name": name})
             into.origins[f"/arguments/{index}"] = below(pointer, "data", name)
         else:
@@ -141,11 +141,11 @@ def _program(what: RunConfiguration, pointer: str, given: Given, into: Translati
         into.put("entry_script", what.script, below(pointer, "script"))
 
 
-def _input(name: str, data: Data, where: str, given: Given) -> dict[str, Any]:
+def _input(name: str, data: Data, where: str, given: Given, into: Translation) -> dict[str, Any]:
     mode = data.mechanism.lower()
     if mode not in ("mount", "download"):
         message = f"{data.mechanism!r} has no counterpart here; use mount or download."
-        raise invalid_field(below(where, "mechanism"), "import_unsupported", message)
+        into.refuse(below(where, "mechanism"), "import_unsupported", message)
     how = {"mode": mode, "path_on_compute": data.path_on_compute}
     if name in given.datasets:
         return given.datasets[name] | how
@@ -155,7 +155,8 @@ def _input(name: str, data: Data, where: str, given: Given) -> dict[str, Any]:
             f"This names no registered dataset; name one of this workspace in datasets beside "
             f'job: "datasets": {{"{name}": {{"dataset": …}}}}.'
         )
-        raise invalid_field(below(where, "dataLocation"), "dataset_needed", message)
+        into.refuse(below(where, "dataLocation"), "dataset_needed", message)
+        return {}
     return {"dataset": dataset.name, "version": dataset.version or "latest"} | how
 
 
@@ -170,8 +171,8 @@ def _environment(what: RunConfiguration, pointer: str, given: Given, into: Trans
         into.put("shm_size", sent.docker.shm_size, below(where, "docker", "shmSize"))
     if given.has_environment or what.environment is None:
         return
-    sent.refuse_unknown(where, ignored=_IGNORED_OF_ENVIRONMENT)
-    _refuse_what_cannot_be(sent, where)
+    into.sort_out(sent, where, ignored=_IGNORED_OF_ENVIRONMENT)
+    _refuse_what_cannot_be(sent, where, into)
     python = sent.python or Python()
     has_all = image_of_environment(
         sent.docker or Docker(), where, given, into, user_managed=python.user_managed_dependencies
@@ -183,7 +184,7 @@ def _environment(what: RunConfiguration, pointer: str, given: Given, into: Trans
         )
 
 
-def _refuse_what_cannot_be(sent: Environment, where: str) -> None:
+def _refuse_what_cannot_be(sent: Environment, where: str, into: Translation) -> None:
     python = sent.python or Python()
     advice = "give environment or environment_name beside job"
     found = (
@@ -195,4 +196,4 @@ def _refuse_what_cannot_be(sent: Environment, where: str) -> None:
     )  # fmt: skip
     for is_wrong, names, message in found:
         if is_wrong:
-            raise invalid_field(below(where, *names), "import_unsupported", message)
+            into.refuse(below(where, *names), "import_unsupported", message)

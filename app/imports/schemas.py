@@ -1,11 +1,12 @@
-"""Requests to import."""
+"""Requests to import, and what is said about them."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.environments.spec import EnvironmentSpec
-from app.kernel.names import NAME_PATTERN, TitleName
+from app.imports.yaml_text import MAX_YAML_BYTES
+from app.kernel.names import NAME_PATTERN, Tags, TitleName
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
@@ -24,9 +25,11 @@ class RunImport(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    job: dict[str, Any] = Field(
+    job: dict[str, Any] | Annotated[str, StringConstraints(max_length=MAX_YAML_BYTES)] = Field(
         description="What the v1 SDK submits (Configuration, with script, target, environment …), "
-        "or a Command job of the v2 interface (properties, with command, environmentId …)"
+        "a Command job of the v2 interface (properties, with command, environmentId …), or a "
+        "job.yml of the v2 command line (command, environment, compute …); as text: the same in "
+        "YAML"
     )
     snapshot_id: str = Field(max_length=100, description="The source folder, uploaded here")
     experiment_name: TitleName | None = Field(
@@ -45,3 +48,27 @@ class RunImport(BaseModel):
     python_version: str | None = Field(
         default=None, max_length=20, description="Instead of the Python of the job's environment"
     )
+    display_name: str | None = Field(
+        default=None, max_length=256, description="Instead of the job's own"
+    )
+    tags: Tags = Field(default={}, max_length=50, description="Beside the job's own")
+
+
+class ImportNote(BaseModel):
+    """What became of one part of the document."""
+
+    kind: Literal["translated", "defaulted", "left_aside", "unsupported"]
+    pointer: str = Field(description="The part, in the request; '' where the document is silent")
+    run_pointer: str | None = Field(description="What it became, in the run request")
+    code: str
+    message: str
+
+
+class ImportReport(BaseModel):
+    """What importing a document would do."""
+
+    is_valid: bool = Field(description="Whether the same request would be accepted now")
+    run: dict[str, Any] | None = Field(
+        description="The body of POST …/runs that says the same; null where it cannot be said"
+    )
+    notes: list[ImportNote]

@@ -57,6 +57,38 @@ V2: dict[str, Any] = {
     }
 }
 
+JOB_FILE = """\
+$schema: https://azuremlschemas.azureedge.net/latest/commandJob.schema.json
+type: command
+code: src
+command: >-
+  python train.py --data ${{inputs.digits}} --epochs ${{inputs.epochs}} --rate ${{ inputs.rate }}
+  --out ${{outputs.model}}
+inputs:
+  digits: {type: uri_folder, path: azureml:digits:3, mode: download}
+  epochs: 2
+  rate: 0.5
+outputs:
+  model: {type: uri_folder}
+environment:
+  image: mcr.microsoft.com/azureml/openmpi4.1.0-ubuntu20.04
+  conda_file:
+    channels: [conda-forge]
+    dependencies:
+      - python=3.11
+      - pip
+      - pip: [azureml-mlflow, tensorflow==2.15.0, pillow]
+environment_variables: {COUNT: 1}
+compute: azureml:gpu-cluster
+distribution: {type: tensorflow, worker_count: 2}
+resources: {instance_count: 2, shm_size: 4g}
+limits: {timeout: 900}
+experiment_name: from-a-file
+display_name: shown
+description: a job
+tags: {year: 2022}
+"""
+
 
 def envelope(job: dict[str, Any], **more: Any) -> RunImport:
     return RunImport.model_validate({"job": job, "snapshot_id": "snap_1", **more})

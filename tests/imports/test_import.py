@@ -219,6 +219,64 @@ async def test_what_submitting_finds_points_into_the_document(
     assert (await api.client.get("runs")).json()["items"] == []
 
 
+async def test_validate_only_reports_and_submits_nothing(api: LiveApi, snapshot_id: str) -> None:
+    body: dict[str, Any] = {"snapshot_id": snapshot_id, "experiment_name": "first"}
+    job = changed(V1, "Configuration/data", {})
+    job["Configuration"] |= {"arguments": ["--rate", 0.5], "spark": {"configuration": {"a": "b"}}}
+    job["Configuration"]["environment"]["python"]["condaDependencies"]["dependencies"] = [
+        {"pip": ["azureml-defaults", "idna"]}
+    ]
+    report = await _report(api, body | {"job": job})
+    assert report["is_valid"], report
+    became = {
+        (note["kind"], note["pointer"].removeprefix("/job/Configuration"), note["run_pointer"])
+        for note in report["notes"]
+    }
+    conda = "/environment/python/condaDependencies/dependencies"
+    assert became >= {
+        ("translated", "/target", "/cluster_name"),
+        ("translated", "/script", "/entry_script"),
+        ("translated", f"{conda}/0/pip/1", "/environment/pip_packages/0"),
+        ("translated", "/experiment_name", "/experiment_name"),
+        ("left_aside", conda, None),
+        ("left_aside", "/spark", None),
+        ("left_aside", "/environment/docker/baseImage", None),
+        ("defaulted", "", "/distribution"),
+    }
+    assert (await api.client.get("runs")).json()["items"] == []
+    experiments = await api.client.get("experiments")
+    assert experiments.json()["items"] == []
+    made = await api.client.post("runs", json=report["run"])
+    assert made.status_code == 201, made.text
+
+    wrong = changed(job, "Configuration/target", "nowhere")
+    report = await _report(api, body | {"job": wrong})
+    assert not report["is_valid"]
+    assert [
+        (note["pointer"], note["code"]) for note in report["notes"] if note["kind"] == "unsupported"
+    ] == [("/job/Configuration/target", "unknown_cluster")]
+
+    wrong = changed(changed(wrong, "Configuration/outputData", {"x": 1}),
+                    "Configuration/environment/r", {"a": 1})  # fmt: skip
+    report = await _report(api, body | {"job": wrong})
+    assert report["run"] is None
+    assert {note["pointer"] for note in report["notes"] if note["kind"] == "unsupported"} == {
+        "/job/Configuration/outputData", "/job/Configuration/environment/r",
+    }  # fmt: skip
+
+
+async def _report(api: LiveApi, body: dict[str, Any]) -> dict[str, Any]:
+    answer = await api.client.post("runs/import", params={"validate_only": "true"}, json=body)
+    assert answer.status_code == 200, answer.text
+    report: dict[str, Any] = answer.json()
+    return report
+
+
+def test_tags_and_name_beside_the_job_win() -> None:
+    run, _ = translate(envelope(V2, tags={"a": "c", "d": "e"}, display_name="mine"))
+    assert (run.tags, run.display_name) == ({"a": "c", "d": "e"}, "mine")
+
+
 def test_the_base_of_a_v1_environment_where_environments_are_container_images() -> None:
     environment = "Configuration/environment"
     registry = {"address": "registry.example", "username": None}

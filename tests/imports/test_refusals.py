@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 
 from app.imports.schemas import RunImport
 from app.imports.service import translate
 from app.kernel.errors import Invalid
-from tests.imports.documents import V1, V2, changed, envelope
+from tests.imports.documents import JOB_FILE, V1, V2, changed, envelope
 
 _JUNK: tuple[Any, ...] = (
     None, True, -1, 2**70, math.inf, "", "a/b~c", "${{inputs.no}}", "DatasetConsumptionConfig:",
@@ -66,7 +67,9 @@ def test_what_a_configuration_cannot_be_is_named(path: str, value: Any, pointer:
     [
         ("properties/jobType", "Sweep", "jobType"),
         ("properties/command", "echo ${{outputs.x}}", "command"),
-        ("properties/outputs", {"x": {}}, "outputs/x"),
+        ("properties/outputs", {"x": {"uri": "azureml://x"}}, "outputs/x/uri"),
+        ("properties/outputs", {"x": {"jobOutputType": "mltable"}}, "outputs/x/jobOutputType"),
+        ("properties/outputs", {"x y": {}}, "outputs/x y"),
         ("properties/environmentId", None, "environmentId"),
         ("properties/environmentId", "azureml:AzureML-sklearn-1.0:1", "environmentId"),
         ("properties/limits", {"timeout": "soon"}, "limits/timeout"),
@@ -112,7 +115,7 @@ def _exists(document: Any, pointer: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("job", [V1, V2], ids=["v1", "v2"])
+@pytest.mark.parametrize("job", [V1, V2, yaml.safe_load(JOB_FILE)], ids=["v1", "v2", "file"])
 def test_whatever_stands_somewhere_gives_a_run_or_a_place(job: dict[str, Any]) -> None:
     for place in _places(job):
         for junk in _JUNK:
