@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI
 
 from app.api import FROM_SCRIPTS, ROUTERS
 from app.auth.middleware import Authentication
+from app.auth.needs import authorize
 from app.auth.signing import Signer
 from app.deployments.scoring import scoring_client
 from app.kernel.broker import BrokerHints
@@ -48,7 +49,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         default_response_class=NewlineJSONResponse,
         generate_unique_id_function=lambda route: route.name,
         redirect_slashes=False,
-        dependencies=[Depends(refuse_unkeepable_addresses)],
+        dependencies=[Depends(authorize), Depends(refuse_unkeepable_addresses)],
         docs_url=None,
         redoc_url=None,
     )

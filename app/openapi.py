@@ -8,8 +8,10 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import iter_route_contexts
 
 from app.auth.middleware import OPEN_PATHS
+from app.auth.needs import need_of
 from app.kernel.problems import PROBLEM_JSON, Problem
 
 _PROBLEMS = {
@@ -65,14 +67,33 @@ def build_document(app: FastAPI) -> dict[str, Any]:
     }
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     document["security"] = [{"token": []}]
+    needs = _needs(app)
     for path, item in document["paths"].items():
-        for operation in item.values():
+        for method, operation in item.items():
+            operation.update(needs[path, method])
             if path in OPEN_PATHS:
                 operation["security"] = []
             for status in _PROBLEMS:
                 operation["responses"][status] = {"$ref": f"#/components/responses/Problem{status}"}
     reshaped: dict[str, Any] = _reshape(document)
     return reshaped
+
+
+def _needs(app: FastAPI) -> dict[tuple[str, str], dict[str, Any]]:
+    """What every operation needs of its caller, by path and method."""
+    found = {}
+    for route in iter_route_contexts(app.routes):
+        need = need_of(route.endpoint)
+        if need is None or route.path_format is None:
+            continue
+        said: dict[str, Any] = {"x-permission": need.permission}
+        if need.run:
+            said["x-run-token"] = True
+        if need.deployment_key:
+            said["x-deployment-key"] = True
+        for method in route.methods or ():
+            found[route.path_format, method.lower()] = said
+    return found
 
 
 def _reshape(node: Any) -> Any:

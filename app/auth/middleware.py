@@ -1,6 +1,7 @@
 """Authentication in front of everything: deny by default."""
 
 import base64
+import re
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -18,6 +19,7 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json"})
 """All that answers without a credential."""
 DISCOVERY_PREFIX = "/discovery/"
 """The azureml-core package asks there without a header: the credential stands in the address."""
+_WORKSPACE = re.compile(r"/workspaces/([^/]+)")
 
 
 class Authentication:
@@ -50,7 +52,9 @@ class Authentication:
         state = scope["app"].state
         database: Database = state.database
         signer: Signer = state.signer
-        return await authenticate(database, signer, credential)
+        named = _WORKSPACE.search(path)
+        workspace = named.group(1) if named else ""
+        return await authenticate(database, signer, credential, workspace=workspace)
 
 
 def _credential(header: str) -> str:

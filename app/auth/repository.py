@@ -1,22 +1,119 @@
-"""Queries about tokens."""
+"""Queries about tokens and their users: one for each request."""
 
-from sqlalchemy import func, or_, select, update
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.kernel.errors import NotFound
 from app.kernel.pagination import PageQuery, fetch_page
+from app.tables.role import Role, RoleAssignment
 from app.tables.token import Token
+from app.tables.user import GroupMember, User
+from app.tables.workspace import Workspace
+
+_USED_TO_THE_SECONDS = 60
+_GROUPS_OF_USER = select(GroupMember.group_id).where(GroupMember.user_id == User.id)
+_WORKSPACE = bindparam("workspace", type_=Workspace.name.type)
 
 
-async def find_valid(connection: AsyncConnection, secret_sha256: str) -> tuple[str, str] | None:
-    """Id and name of the token with this hash, unless revoked or expired (database time)."""
-    statement = select(Token.id, Token.name).where(
-        Token.secret_sha256 == secret_sha256,
+def belongs_to_user() -> ColumnElement[bool]:
+    """The condition for role assignments of a row of `User`, or of a group it is in."""
+    return or_(RoleAssignment.user_id == User.id, RoleAssignment.group_id.in_(_GROUPS_OF_USER))
+
+
+def _who(*further: Any) -> Select[Any]:
+    """Users with what their roles give in the workspace of the address."""
+    is_built_in = Role.workspace_id.is_(None)
+    grant = case((is_built_in, func.to_jsonb(Role.name)), else_=Role.permissions)
+    grants = (
+        select(func.jsonb_agg(grant))
+        .select_from(RoleAssignment)
+        .join(Role, Role.id == RoleAssignment.role_id)
+        .where(RoleAssignment.workspace_id == Workspace.id, belongs_to_user())
+        .correlate(User, Workspace)
+        .scalar_subquery()
+    )
+    return (
+        select(
+            User.id.label("user_id"),
+            User.name.label("user_name"),
+            User.is_admin,
+            Workspace.id.label("workspace_id"),
+            grants.label("grants"),
+            *further,
+        )
+        .select_from(User)
+        .outerjoin(Workspace, Workspace.name == _WORKSPACE)
+        .where(User.disabled_at.is_(None))
+    )
+
+
+_BY_TOKEN = (
+    _who(
+        Token.id.label("token_id"),
+        Token.permissions,
+        Token.workspace_ids,
+        or_(
+            Token.last_used_at.is_(None),
+            Token.last_used_at
+            < func.clock_timestamp() - func.make_interval(0, 0, 0, 0, 0, 0, _USED_TO_THE_SECONDS),
+        ).label("is_long_unused"),
+    )
+    .join(Token, Token.user_id == User.id)
+    .where(
+        Token.secret_sha256 == bindparam("secret_sha256"),
         Token.revoked_at.is_(None),
         or_(Token.expires_at.is_(None), Token.expires_at > func.clock_timestamp()),
     )
-    row = (await connection.execute(statement)).one_or_none()
-    return None if row is None else (row.id, row.name)
+)
+_BY_SUBJECT = _who().where(
+    and_(User.issuer == bindparam("issuer"), User.subject == bindparam("subject"))
+)
+
+
+async def find_by_token(
+    connection: AsyncConnection, secret_sha256: str, *, workspace: str
+) -> RowMapping | None:
+    """The user of the token with this hash, unless revoked or expired (database time).
+
+    Args:
+        connection: to the database.
+        secret_sha256: of the token.
+        workspace: name of the one in the address, in which roles are looked up; empty: none.
+    """
+    values = {"secret_sha256": secret_sha256, "workspace": workspace}
+    found: RowMapping | None = (await connection.execute(_BY_TOKEN, values)).mappings().first()
+    return found
+
+
+async def find_by_subject(
+    connection: AsyncConnection, *, issuer: str, subject: str, workspace: str
+) -> RowMapping | None:
+    """The user whom a provider knows by this name; the rest as in `find_by_token`."""
+    values = {"issuer": issuer, "subject": subject, "workspace": workspace}
+    found: RowMapping | None = (await connection.execute(_BY_SUBJECT, values)).mappings().first()
+    return found
+
+
+async def note_use(connection: AsyncConnection, token_id: str) -> None:
+    """Write down that a token was used now."""
+    await connection.execute(
+        update(Token)
+        .where(Token.id == token_id)
+        .values(last_used_at=func.clock_timestamp(), updated_at=Token.updated_at)
+    )
 
 
 async def has_any(session: AsyncSession) -> bool:
@@ -24,10 +121,15 @@ async def has_any(session: AsyncSession) -> bool:
     return (await session.execute(select(Token.id).limit(1))).first() is not None
 
 
-async def list_page(session: AsyncSession, page: PageQuery) -> tuple[list[Token], str]:
-    """Tokens, oldest first."""
+async def list_page(
+    session: AsyncSession, page: PageQuery, *, user_id: str | None = None
+) -> tuple[list[Token], str]:
+    """Tokens of a user, or all, oldest first."""
+    statement = select(Token)
+    if user_id is not None:
+        statement = statement.where(Token.user_id == user_id)
     return await fetch_page(
-        session, select(Token), keys=[Token.id], page=page, key_of=lambda row: [row.id]
+        session, statement, keys=[Token.id], page=page, key_of=lambda row: [row.id]
     )
 
 

@@ -1,9 +1,12 @@
 """Routes about the caller and about tokens."""
 
-from fastapi import APIRouter
+from typing import Annotated
 
-from app.auth import repository, service
+from fastapi import APIRouter, Query
+
+from app.auth import repository, tokens
 from app.auth.access import AnyAccess, UserAccess
+from app.auth.needs import needs
 from app.auth.schemas import Me, TokenCreate, TokenCreated, TokenRead
 from app.kernel.db import SessionDep
 from app.kernel.pagination import Page, PageDep
@@ -12,30 +15,53 @@ router = APIRouter(prefix="/v1", tags=["tokens"])
 
 
 @router.get("/me")
+@needs("any-credential")
 async def get_me(principal: AnyAccess) -> Me:
-    """Who the caller is."""
+    """Who the caller is, and what the token is good for."""
     shown = "" if principal.kind == "deployment" else principal.id
-    return Me(kind=principal.kind, id=shown, name=principal.name)
+    scope = principal.scope
+    return Me(
+        kind=principal.kind,
+        id=shown,
+        name=principal.name,
+        token_id=principal.token_id,
+        is_admin=principal.is_admin,
+        permissions=None if scope.permissions is None else sorted(scope.permissions),
+        workspace_ids=None if scope.workspaces is None else sorted(scope.workspaces),
+    )
 
 
 @router.post("/tokens", status_code=201)
-async def create_token(body: TokenCreate, session: SessionDep, _: UserAccess) -> TokenCreated:
-    """Make a token; the answer is the only place where its secret ever stands."""
-    row, secret = await service.create_token(
-        session, name=body.name, expires_in_seconds=body.expires_in_seconds
-    )
+@needs("account.write")
+async def create_token(
+    body: TokenCreate, session: SessionDep, principal: UserAccess
+) -> TokenCreated:
+    """Make a token; the answer is the only place where its secret ever stands.
+
+    It is the caller's own. An administrator may name another user, or a service account.
+    """
+    row, secret = await tokens.create(session, principal, body)
     return TokenCreated(**TokenRead.model_validate(row).model_dump(), token=secret)
 
 
 @router.get("/tokens")
-async def list_tokens(session: SessionDep, page: PageDep, _: UserAccess) -> Page[TokenRead]:
-    """All tokens, without their secrets."""
-    rows, following = await repository.list_page(session, page)
+@needs("account.read")
+async def list_tokens(
+    session: SessionDep,
+    page: PageDep,
+    principal: UserAccess,
+    user: Annotated[
+        str | None, Query(max_length=128, description="A user's; `*`: everybody's; absent: own")
+    ] = None,
+) -> Page[TokenRead]:
+    """The caller's tokens, without their secrets; administrators may ask for others'."""
+    user_id = await tokens.whose(session, principal, user)
+    rows, following = await repository.list_page(session, page, user_id=user_id)
     return Page(items=[TokenRead.model_validate(row) for row in rows], next_page_token=following)
 
 
 @router.delete("/tokens/{token_id}", status_code=204)
-async def revoke_token(token_id: str, session: SessionDep, _: UserAccess) -> None:
-    """Revoke a token: from now on it is refused."""
-    await repository.get(session, token_id)
-    await repository.revoke(session, token_id)
+@needs("account.write")
+async def revoke_token(token_id: str, session: SessionDep, principal: UserAccess) -> None:
+    """Revoke a token: from now on it is refused. Others' are administrators' to revoke."""
+    await tokens.revoke(session, principal, token_id)

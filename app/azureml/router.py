@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from app.auth.access import AnyAccess, UserOrRunAccess
+from app.auth.needs import needs
 from app.azureml import service
 from app.azureml.access import SCOPE, AzureRunDep, ScopeDep, check_current
 from app.azureml.errors import CallNotServed, ExperimentNotFound
@@ -46,12 +47,14 @@ _METRIC = f"/metric/v2.0{SCOPE}/runs/{{run_id}}"
 
 
 @router.get("/discovery/{token}")
+@needs("any-credential")
 async def discover_azureml_services(token: str, request: Request, _: AnyAccess) -> dict[str, str]:
     """Where the services are: all of them here. The token was checked with the address."""
     return dict.fromkeys(_SERVICES, base_url(request))
 
 
 @router.get(_EXPERIMENTS[0])
+@needs("runs.read", run=True)
 async def get_azureml_run(
     run: AzureRunDep, workspace: ScopeDep, experiment_id: str, session: SessionDep
 ) -> dict[str, Any]:
@@ -62,6 +65,7 @@ async def get_azureml_run(
 
 
 @router.get(_EXPERIMENTS[1])
+@needs("runs.read", run=True)
 async def get_azureml_run_by_name(
     run: AzureRunDep, workspace: ScopeDep, experiment_name: str, session: SessionDep
 ) -> dict[str, Any]:
@@ -74,6 +78,7 @@ async def get_azureml_run_by_name(
 
 @router.patch(_EXPERIMENTS[0])
 @router.patch(_EXPERIMENTS[1])
+@needs("runs.write", run=True)
 async def update_azureml_run(
     run: AzureRunDep,
     workspace: ScopeDep,
@@ -92,6 +97,7 @@ async def update_azureml_run(
 @router.post(f"{_EXPERIMENTS[0]}/events")
 @router.post(f"{_EXPERIMENTS[1]}/events")
 @router.post(f"{_HISTORY}/runs/{{run_id}}/events")
+@needs("runs.write", run=True)
 async def send_azureml_run_event(
     run: AzureRunDep, body: RunEventSent, session: SessionDep, caller: AnyAccess
 ) -> dict[str, str]:
@@ -105,6 +111,7 @@ async def send_azureml_run_event(
 
 
 @router.post(f"{_METRIC}/batch")
+@needs("runs.write", run=True)
 async def send_azureml_metrics(
     run: AzureRunDep, body: MetricBatchSent, session: SessionDep, caller: AnyAccess
 ) -> dict[str, Any]:
@@ -120,6 +127,7 @@ async def send_azureml_metrics(
 @router.post(f"{_METRIC}/metricsingest/wait")
 @router.get(f"{_EXPERIMENTS[0]}/metricsingest/wait")
 @router.get(f"{_EXPERIMENTS[1]}/metricsingest/wait")
+@needs("runs.read", run=True)
 async def wait_for_azureml_metrics(run: AzureRunDep) -> dict[str, str]:
     """Metrics are stored when their batch is answered: there is nothing to wait for."""
     return {}
@@ -128,6 +136,7 @@ async def wait_for_azureml_metrics(run: AzureRunDep) -> dict[str, str]:
 @router.api_route("/history/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
 @router.api_route("/metric/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
 @router.api_route("/artifact/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
+@needs("account.read", run=True)
 async def refuse_azureml_call(request: Request, _: UserOrRunAccess) -> None:
     """Everything else of the package's services is not served, and says so."""
     raise CallNotServed(

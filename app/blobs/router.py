@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from app.auth.access import UserOrRunAccess
+from app.auth.needs import needs
 from app.blobs import service
 from app.blobs.schemas import SHA256_PATTERN, BlobQuery, BlobRead, BlobsMissingRead
 from app.kernel.db import DatabaseDep
@@ -23,6 +24,7 @@ _UPLOAD = {
 
 
 @router.post("/missing")
+@needs("files.read", run=True)
 async def find_missing_blobs(
     workspace: DetachedWorkspaceDep,
     body: BlobQuery,
@@ -38,6 +40,7 @@ async def find_missing_blobs(
 
 
 @router.put("/{sha256}", status_code=201, openapi_extra=_UPLOAD)
+@needs("files.write", run=True)
 async def put_blob(
     workspace: DetachedWorkspaceDep,
     sha256: DigestPath,
@@ -60,6 +63,7 @@ async def put_blob(
 
 @router.head("/{sha256}", name="head_blob")
 @router.get("/{sha256}", response_class=Response)
+@needs("files.read", run=True)
 async def get_blob(
     workspace: DetachedWorkspaceDep,
     sha256: DigestPath,

@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy.exc import IntegrityError
 
 from app.auth.access import UserAccess
+from app.auth.needs import needs
 from app.clusters import repository, service
 from app.clusters.schemas import (
     ClusterNodeRead,
@@ -28,6 +29,7 @@ sizes_router = APIRouter(prefix="/v1/vm-sizes", tags=["clusters"])
 
 
 @sizes_router.get("")
+@needs("account.read")
 async def list_vm_sizes(settings: SettingsDep, _: UserAccess) -> Page[VmSizeRead]:
     """The sizes that nodes may have."""
     sizes = vm_sizes(settings.vm_sizes_file)
@@ -35,6 +37,7 @@ async def list_vm_sizes(settings: SettingsDep, _: UserAccess) -> Page[VmSizeRead
 
 
 @router.put("/{cluster}", responses={201: {"model": ClusterRead}})
+@needs("clusters.write")
 async def put_cluster(
     workspace: WorkspaceDep,
     cluster: NamePath,
@@ -61,6 +64,7 @@ async def put_cluster(
 
 
 @router.get("")
+@needs("clusters.read")
 async def list_clusters(
     workspace: WorkspaceDep, session: SessionDep, page: PageDep, _: UserAccess
 ) -> Page[ClusterRead]:
@@ -70,6 +74,7 @@ async def list_clusters(
 
 
 @router.get("/{cluster}")
+@needs("clusters.read")
 async def get_cluster(
     workspace: WorkspaceDep,
     cluster: NamePath,
@@ -83,6 +88,7 @@ async def get_cluster(
 
 
 @router.patch("/{cluster}")
+@needs("clusters.write")
 async def update_cluster(
     workspace: WorkspaceDep,
     cluster: NamePath,
@@ -100,6 +106,7 @@ async def update_cluster(
 
 
 @router.delete("/{cluster}", status_code=202, responses={204: {"description": "It is gone"}})
+@needs("clusters.write")
 async def delete_cluster(
     workspace: WorkspaceDep, cluster: NamePath, session: SessionDep, _: UserAccess
 ) -> Response:
@@ -112,6 +119,7 @@ async def delete_cluster(
 
 
 @router.get("/{cluster}/nodes")
+@needs("clusters.read")
 async def list_cluster_nodes(
     workspace: WorkspaceDep, cluster: NamePath, session: SessionDep, _: UserAccess
 ) -> Page[ClusterNodeRead]:

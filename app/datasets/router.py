@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from app.auth.access import UserAccess, UserOrRunAccess
+from app.auth.needs import needs
 from app.datasets import repository, service
 from app.datasets.read import read_dataset, read_registration, read_version
 from app.datasets.schemas import (
@@ -33,6 +34,7 @@ router = APIRouter(prefix="/v1/workspaces/{workspace}/datasets", tags=["datasets
         202: {"model": RegistrationRead, "description": "Still being fetched; see Location"},
     },
 )
+@needs("datasets.write")
 async def register_dataset(
     workspace: DetachedWorkspaceDep,
     body: DatasetRegister,
@@ -69,6 +71,7 @@ async def register_dataset(
 
 
 @router.get("/{dataset}/registrations/{registration_id}")
+@needs("datasets.read")
 async def get_dataset_registration(
     workspace: WorkspaceDep,
     dataset: TitlePath,
@@ -82,6 +85,7 @@ async def get_dataset_registration(
 
 
 @router.get("")
+@needs("datasets.read", run=True)
 async def list_datasets(
     workspace: WorkspaceDep, session: SessionDep, page: PageDep, _: UserOrRunAccess
 ) -> Page[DatasetRead]:
@@ -95,6 +99,7 @@ async def list_datasets(
 
 
 @router.get("/{dataset}")
+@needs("datasets.read", run=True)
 async def get_dataset(
     workspace: WorkspaceDep,
     dataset: TitlePath,
@@ -110,6 +115,7 @@ async def get_dataset(
 
 
 @router.patch("/{dataset}")
+@needs("datasets.write")
 async def update_dataset(
     workspace: WorkspaceDep,
     dataset: TitlePath,
@@ -132,6 +138,7 @@ async def update_dataset(
 
 
 @router.delete("/{dataset}", status_code=204)
+@needs("datasets.write")
 async def delete_dataset(
     workspace: WorkspaceDep,
     dataset: TitlePath,

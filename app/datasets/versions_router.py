@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Request, Response
 
 from app.auth.access import UserAccess, UserOrRunAccess
+from app.auth.needs import needs
 from app.datasets import repository
 from app.datasets.checks import check_file, check_version
 from app.datasets.errors import DatasetUnreachable
@@ -29,6 +30,7 @@ VersionPath = Annotated[
 
 
 @router.get("")
+@needs("datasets.read", run=True)
 async def list_dataset_versions(
     workspace: WorkspaceDep,
     dataset: TitlePath,
@@ -45,6 +47,7 @@ async def list_dataset_versions(
 
 
 @router.get("/{version}")
+@needs("datasets.read", run=True)
 async def get_dataset_version(
     workspace: WorkspaceDep,
     dataset: TitlePath,
@@ -58,6 +61,7 @@ async def get_dataset_version(
 
 
 @router.get("/{version}/files")
+@needs("datasets.read", run=True)
 async def list_dataset_files(
     workspace: WorkspaceDep,
     dataset: TitlePath,
@@ -76,6 +80,7 @@ async def list_dataset_files(
 
 
 @router.post("/{version}/verify")
+@needs("datasets.write")
 async def verify_dataset_version(
     workspace: DetachedWorkspaceDep,
     dataset: TitlePath,
@@ -104,6 +109,7 @@ async def verify_dataset_version(
 
 @router.head("/{version}/files/{path:path}", name="head_dataset_file")
 @router.get("/{version}/files/{path:path}", response_class=Response)
+@needs("datasets.read", run=True)
 async def download_dataset_file(
     workspace: DetachedWorkspaceDep,
     dataset: TitlePath,

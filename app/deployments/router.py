@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy.exc import IntegrityError
 
 from app.auth.access import UserAccess
+from app.auth.needs import needs
 from app.auth.signing import Signer
 from app.deployments import repository, service
 from app.deployments.keys import deployment_keys
@@ -44,6 +45,7 @@ DeploymentDep = Annotated[Deployment, Depends(_deployment, scope="function")]
 
 
 @router.put("/{deployment}", responses={201: {"model": DeploymentRead}})
+@needs("deployments.write")
 async def put_deployment(
     workspace: WorkspaceDep,
     deployment: DeploymentPath,
@@ -77,6 +79,7 @@ async def put_deployment(
 
 
 @router.get("")
+@needs("deployments.read")
 async def list_deployments(
     workspace: WorkspaceDep, session: SessionDep, page: PageDep, request: Request, _: UserAccess
 ) -> Page[DeploymentRead]:
@@ -87,6 +90,7 @@ async def list_deployments(
 
 
 @router.get("/{deployment}")
+@needs("deployments.read")
 async def get_deployment(
     row: DeploymentDep, session: SessionDep, request: Request, response: Response
 ) -> DeploymentRead:
@@ -95,6 +99,7 @@ async def get_deployment(
 
 
 @router.delete("/{deployment}", status_code=202, responses={204: {"description": "It is gone"}})
+@needs("deployments.write")
 async def delete_deployment(
     workspace: WorkspaceDep, deployment: DeploymentPath, session: SessionDep, _: UserAccess
 ) -> Response:
@@ -107,12 +112,14 @@ async def delete_deployment(
 
 
 @router.get("/{deployment}/keys")
+@needs("deployments.keys")
 async def get_deployment_keys(row: DeploymentDep, request: Request) -> DeploymentKeys:
     """Both keys of the scoring address."""
     return _keys(row, request)
 
 
 @router.post("/{deployment}/keys/regenerate")
+@needs("deployments.keys")
 async def regenerate_deployment_key(
     row: DeploymentDep, body: KeyRegenerate, session: SessionDep, request: Request
 ) -> DeploymentKeys:
@@ -122,6 +129,7 @@ async def regenerate_deployment_key(
 
 @router.get("/{deployment}/logs", response_class=Response, responses={200: _TEXT, 206: _TEXT})
 @router.head("/{deployment}/logs", include_in_schema=False)
+@needs("deployments.read")
 async def get_deployment_logs(
     workspace: DetachedWorkspaceDep,
     deployment: DeploymentPath,

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from app.auth.needs import needs
 from app.deployments import repository, scoring
 from app.deployments.access import TargetDep
 from app.deployments.errors import SignatureUnknown
@@ -29,6 +30,7 @@ _JSON: dict[str, Any] = {"content": {"application/json": {"schema": {}}}}
         }
     },
 )
+@needs("deployments.score", deployment_key=True)
 async def score_deployment(target: TargetDep, request: Request) -> Response:
     """Predict: TensorFlow Serving's ``instances`` or ``inputs``, or Azure's ``data``.
 
@@ -44,6 +46,7 @@ async def score_deployment(target: TargetDep, request: Request) -> Response:
 
 
 @router.get("/openapi.json")
+@needs("deployments.read", deployment_key=True)
 async def get_deployment_openapi(
     target: TargetDep, request: Request, database: DatabaseDep
 ) -> dict[str, Any]:
@@ -52,6 +55,7 @@ async def get_deployment_openapi(
 
 
 @router.get("/swagger.json")
+@needs("deployments.read", deployment_key=True)
 async def get_deployment_swagger(
     target: TargetDep, request: Request, database: DatabaseDep
 ) -> dict[str, Any]:

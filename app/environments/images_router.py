@@ -6,6 +6,7 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 
 from app.auth.access import UserAccess, UserOrRunAccess
+from app.auth.needs import needs
 from app.environments import repository, service
 from app.environments.explain import nearest
 from app.environments.schemas import BuildReason, ImageRead, ImageSummary, InputDifference
@@ -22,6 +23,7 @@ _TEXT_ANSWER = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
 @router.get("")
+@needs("environments.read")
 async def list_images(
     workspace: WorkspaceDep, session: SessionDep, page: PageDep, _: UserAccess
 ) -> Page[ImageSummary]:
@@ -31,6 +33,7 @@ async def list_images(
 
 
 @router.get("/{image_hash}")
+@needs("environments.read", run=True)
 async def get_image(
     workspace: WorkspaceDep, image_hash: HashPath, session: SessionDep, _: UserOrRunAccess
 ) -> ImageRead:
@@ -47,6 +50,7 @@ async def get_image(
 
 
 @router.get("/{image_hash}/logs", response_class=Response, responses={200: _TEXT_ANSWER})
+@needs("environments.read", run=True)
 async def get_image_logs(
     workspace: DetachedWorkspaceDep,
     image_hash: HashPath,
@@ -77,6 +81,7 @@ async def get_image_logs(
 
 
 @router.delete("/{image_hash}", status_code=204)
+@needs("environments.write")
 async def delete_image(
     workspace: WorkspaceDep, image_hash: HashPath, session: SessionDep, _: UserAccess
 ) -> None:

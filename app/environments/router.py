@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from app.auth.access import UserAccess, UserOrRunAccess
+from app.auth.needs import needs
 from app.environments import repository
 from app.environments.errors import EnvironmentNameReserved
 from app.environments.schemas import EnvironmentPut, EnvironmentRead
@@ -18,6 +19,7 @@ _RESERVED_PREFIXES = ("azureml", "microsoft")
 
 
 @router.put("/{environment}", responses={201: {"model": EnvironmentRead}})
+@needs("environments.write")
 async def put_environment(
     workspace: WorkspaceDep,
     environment: NamePath,
@@ -50,6 +52,7 @@ async def put_environment(
 
 
 @router.get("")
+@needs("environments.read")
 async def list_environments(
     workspace: WorkspaceDep, session: SessionDep, page: PageDep, _: UserAccess
 ) -> Page[EnvironmentRead]:
@@ -61,6 +64,7 @@ async def list_environments(
 
 
 @router.get("/{environment}")
+@needs("environments.read", run=True)
 async def get_environment(
     workspace: WorkspaceDep,
     environment: NamePath,
@@ -75,6 +79,7 @@ async def get_environment(
 
 
 @router.delete("/{environment}", status_code=204)
+@needs("environments.write")
 async def delete_environment(
     workspace: WorkspaceDep,
     environment: NamePath,

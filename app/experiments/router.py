@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from app.auth.access import UserAccess, UserOrRunAccess
+from app.auth.needs import needs
 from app.experiments import repository
 from app.experiments.schemas import ExperimentCreate, ExperimentPut, ExperimentRead
 from app.kernel.db import SessionDep
@@ -18,6 +19,7 @@ router = APIRouter(prefix="/v1/workspaces/{workspace}/experiments", tags=["exper
 
 
 @router.post("", status_code=201)
+@needs("experiments.write")
 async def create_experiment(
     workspace: WorkspaceDep,
     body: ExperimentCreate,
@@ -35,6 +37,7 @@ async def create_experiment(
 
 
 @router.put("/{experiment}", responses={201: {"model": ExperimentRead}})
+@needs("experiments.write")
 async def put_experiment(
     workspace: WorkspaceDep,
     experiment: TitlePath,
@@ -55,6 +58,7 @@ async def put_experiment(
 
 
 @router.get("")
+@needs("experiments.read")
 async def list_experiments(
     workspace: WorkspaceDep, session: SessionDep, page: PageDep, _: UserAccess
 ) -> Page[ExperimentRead]:
@@ -66,6 +70,7 @@ async def list_experiments(
 
 
 @router.get("/{experiment}")
+@needs("experiments.read", run=True)
 async def get_experiment(
     workspace: WorkspaceDep,
     experiment: TitlePath,
@@ -80,6 +85,7 @@ async def get_experiment(
 
 
 @router.delete("/{experiment}", status_code=204)
+@needs("experiments.write")
 async def delete_experiment(
     workspace: WorkspaceDep, experiment: TitlePath, session: SessionDep, _: UserAccess
 ) -> None:

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from app.auth.access import UserAccess
+from app.auth.needs import needs
 from app.garbage import repository
 from app.garbage.schemas import StorageRead
 from app.kernel.config import SettingsDep
@@ -13,6 +14,7 @@ router = APIRouter(prefix="/v1/workspaces/{workspace}/storage", tags=["blobs"])
 
 
 @router.get("")
+@needs("workspace.read")
 async def get_storage(
     workspace: WorkspaceDep, session: SessionDep, settings: SettingsDep, _: UserAccess
 ) -> StorageRead:

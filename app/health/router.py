@@ -6,6 +6,7 @@ from pydantic import BaseModel
 from sqlalchemy import text
 
 from app.auth.access import UserAccess
+from app.auth.needs import needs
 from app.health import repository
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.request_metrics import REGISTRY
@@ -21,12 +22,14 @@ class Health(BaseModel):
 
 
 @router.get("/healthz")
+@needs("anybody")
 async def get_health(request: Request) -> Health:
     """The process is alive."""
     return Health(status="ok", version=request.app.version)
 
 
 @router.get("/metrics", response_class=Response)
+@needs("platform.read")
 async def get_metrics(session: SessionDep, _: UserAccess) -> Response:
     """Figures for Prometheus: requests of this process, runs by state, overdue work."""
     lines = [generate_latest(REGISTRY).decode()]
@@ -40,6 +43,7 @@ async def get_metrics(session: SessionDep, _: UserAccess) -> Response:
 
 
 @router.get("/readyz")
+@needs("anybody")
 async def get_readiness(request: Request, database: DatabaseDep) -> Health:
     """The process can serve: the database answers; else 503."""
     async with database.session() as session:

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from app.auth.access import UserAccess
+from app.auth.needs import needs
 from app.hosts import repository
 from app.hosts.schemas import HostRead
 from app.kernel.db import SessionDep
@@ -12,6 +13,7 @@ router = APIRouter(prefix="/v1/hosts", tags=["health"])
 
 
 @router.get("")
+@needs("platform.read")
 async def list_hosts(session: SessionDep, _: UserAccess) -> Page[HostRead]:
     """The machines that nodes may live on, as a worker last saw them.
 

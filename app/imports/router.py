@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.access import UserAccess
 from app.auth.idempotency import IdempotencyDep
+from app.auth.needs import needs
 from app.imports.report import report_of
 from app.imports.schemas import ImportReport, RunImport
 from app.imports.service import examine, translate
@@ -32,6 +33,7 @@ router = APIRouter(prefix="/v1/workspaces/{workspace}/runs/import", tags=["runs"
     response_model=RunRead,
     responses={200: {"model": ImportReport, "description": "With validate_only: a report"}},
 )
+@needs("runs.write")
 async def import_run(
     workspace: WorkspaceDep,
     body: RunImport,

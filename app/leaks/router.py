@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from app.auth.access import UserAccess
+from app.auth.needs import needs
 from app.kernel.db import SessionDep
 from app.kernel.pagination import Page
 from app.leaks import repository
@@ -12,6 +13,7 @@ router = APIRouter(prefix="/v1/leaks", tags=["health"])
 
 
 @router.get("")
+@needs("platform.read")
 async def list_leaks(session: SessionDep, _: UserAccess) -> Page[LeakRead]:
     """Nodes and networks of this installation that no run and no deployment owns.
 

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime
 from starlette.background import BackgroundTask
 
 from app.auth.access import UserAccess, UserOrRunAccess
+from app.auth.needs import needs
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.names import WORKSPACE_PATTERN
@@ -59,6 +60,7 @@ WantedDep = Annotated[Wanted, Depends(_wanted)]
 
 
 @router.get("")
+@needs("runs.read", run=True)
 async def list_run_metrics(
     run: RunDep,
     session: SessionDep,
@@ -84,6 +86,7 @@ async def list_run_metrics(
 
 
 @router.get("/summary")
+@needs("runs.read", run=True)
 async def summarize_run_metrics(
     run: RunDep, session: SessionDep, wanted: WantedDep, attempt: Attempt = None
 ) -> MetricSummaryList:
@@ -105,6 +108,7 @@ async def summarize_run_metrics(
         }
     },
 )
+@needs("runs.read", run=True)
 async def export_run_metrics(
     run: DetachedRunDep,
     database: DatabaseDep,
@@ -135,6 +139,7 @@ async def export_run_metrics(
 
 
 @router.post("", status_code=201)
+@needs("runs.write", run=True)
 async def log_run_metrics(
     workspace: Annotated[str, PathParameter(pattern=WORKSPACE_PATTERN)],
     run_id: RunId,
@@ -150,6 +155,7 @@ async def log_run_metrics(
 
 
 @compare_router.get("/compare")
+@needs("runs.read")
 async def compare_metrics(
     workspace: WorkspaceDep,
     session: SessionDep,

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
+from app.auth.needs import needs
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.mlflow import artifacts, places
@@ -21,6 +22,7 @@ _ARTIFACTS = "/mlflow-artifacts/artifacts"
 
 
 @router.get(_ARTIFACTS)
+@needs("runs.read", run=True)
 async def list_mlflow_artifacts_of_path(
     caller: CallerDep, session: SessionDep, path: Annotated[str, Query(max_length=5000)] = ""
 ) -> dict[str, Any]:
@@ -31,6 +33,7 @@ async def list_mlflow_artifacts_of_path(
 
 @router.get(_ARTIFACTS + "/{path:path}", response_class=Response)
 @router.head(_ARTIFACTS + "/{path:path}", response_class=Response)
+@needs("runs.read", run=True)
 async def download_mlflow_artifact(
     path: str, request: Request, caller: CallerDep, session: SessionDep, objects: ObjectsDep
 ) -> Response:
@@ -47,6 +50,7 @@ async def download_mlflow_artifact(
 
 
 @router.put(_ARTIFACTS + "/{path:path}")
+@needs("runs.write", run=True)
 async def upload_mlflow_artifact(
     path: str,
     request: Request,
@@ -66,6 +70,7 @@ async def upload_mlflow_artifact(
 
 
 @router.delete(_ARTIFACTS + "/{path:path}")
+@needs("runs.write", run=True)
 async def delete_mlflow_artifacts(
     path: str, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -76,6 +81,7 @@ async def delete_mlflow_artifacts(
 
 @router.post("/mlflow-artifacts/mpu/{rest:path}")
 @router.get("/mlflow-artifacts/presigned/{rest:path}")
+@needs("runs.read", run=True)
 async def refuse_mlflow_parts(rest: str, _: CallerDep) -> None:
     """Uploads in parts, and addresses at other stores, are not offered; clients go without."""
     # Clients that were told to try know this sentence, and send the whole file.
@@ -85,6 +91,7 @@ async def refuse_mlflow_parts(rest: str, _: CallerDep) -> None:
 
 
 @router.get("/mlflow/artifacts/list")
+@needs("runs.read", run=True)
 async def list_mlflow_run_artifacts(
     caller: CallerDep,
     session: SessionDep,
@@ -105,6 +112,7 @@ async def list_mlflow_run_artifacts(
 
 
 @router.get("/mlflow/logged-models/{model_id}/artifacts/directories")
+@needs("runs.read", run=True)
 async def list_mlflow_model_artifacts(
     model_id: str,
     caller: CallerDep,

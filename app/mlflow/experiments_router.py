@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from app.auth.needs import needs
 from app.kernel.db import SessionDep
 from app.mlflow import experiments
 from app.mlflow.access import Caller, CallerDep
@@ -22,6 +23,7 @@ router = APIRouter(prefix="/mlflow/experiments", tags=["mlflow"])
 
 
 @router.post("/create")
+@needs("experiments.write", run=True)
 async def create_mlflow_experiment(
     body: ExperimentCreate, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -32,6 +34,7 @@ async def create_mlflow_experiment(
 
 
 @router.get("/get")
+@needs("experiments.read", run=True)
 async def get_mlflow_experiment(
     experiment_id: str, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -41,6 +44,7 @@ async def get_mlflow_experiment(
 
 
 @router.get("/get-by-name")
+@needs("experiments.read", run=True)
 async def get_mlflow_experiment_by_name(
     experiment_name: str, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -50,6 +54,7 @@ async def get_mlflow_experiment_by_name(
 
 
 @router.post("/search")
+@needs("experiments.read", run=True)
 async def search_mlflow_experiments(
     body: ExperimentSearch, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -58,6 +63,7 @@ async def search_mlflow_experiments(
 
 
 @router.get("/search")
+@needs("experiments.read", run=True)
 async def search_mlflow_experiments_by_query(
     query: Annotated[ExperimentSearch, Query()], caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -66,6 +72,7 @@ async def search_mlflow_experiments_by_query(
 
 
 @router.post("/update")
+@needs("experiments.write", run=True)
 async def update_mlflow_experiment(
     body: ExperimentUpdate, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -76,6 +83,7 @@ async def update_mlflow_experiment(
 
 
 @router.post("/delete")
+@needs("experiments.write", run=True)
 async def delete_mlflow_experiment(
     body: OfExperiment, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -85,6 +93,7 @@ async def delete_mlflow_experiment(
 
 
 @router.post("/restore")
+@needs("experiments.write", run=True)
 async def restore_mlflow_experiment(
     body: OfExperiment, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -94,6 +103,7 @@ async def restore_mlflow_experiment(
 
 
 @router.post("/set-experiment-tag")
+@needs("experiments.write", run=True)
 async def set_mlflow_experiment_tag(
     body: ExperimentTagSet, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -105,6 +115,7 @@ async def set_mlflow_experiment_tag(
 
 
 @router.post("/delete-experiment-tag")
+@needs("experiments.write", run=True)
 async def delete_mlflow_experiment_tag(
     body: ExperimentTagDelete, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:

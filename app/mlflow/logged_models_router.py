@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from app.auth.needs import needs
 from app.kernel.db import SessionDep
 from app.mlflow import logged_models
 from app.mlflow.access import CallerDep
@@ -21,6 +22,7 @@ router = APIRouter(prefix="/mlflow/logged-models", tags=["mlflow"])
 
 
 @router.post("")
+@needs("runs.write", run=True)
 async def create_mlflow_logged_model(
     body: LoggedModelCreate, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -29,6 +31,7 @@ async def create_mlflow_logged_model(
 
 
 @router.post("/search")
+@needs("runs.read", run=True)
 async def search_mlflow_logged_models(
     body: LoggedModelSearch, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -37,6 +40,7 @@ async def search_mlflow_logged_models(
 
 
 @router.get("/{model_id}")
+@needs("runs.read", run=True)
 async def get_mlflow_logged_model(
     model_id: str, caller: CallerDep, session: SessionDep, allow_deleted: bool = False
 ) -> dict[str, Any]:
@@ -46,6 +50,7 @@ async def get_mlflow_logged_model(
 
 
 @router.patch("/{model_id}")
+@needs("runs.write", run=True)
 async def finalize_mlflow_logged_model(
     model_id: str, body: LoggedModelFinalize, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -56,6 +61,7 @@ async def finalize_mlflow_logged_model(
 
 
 @router.delete("/{model_id}")
+@needs("runs.write", run=True)
 async def delete_mlflow_logged_model(
     model_id: str, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -65,6 +71,7 @@ async def delete_mlflow_logged_model(
 
 
 @router.patch("/{model_id}/tags")
+@needs("runs.write", run=True)
 async def set_mlflow_logged_model_tags(
     model_id: str, body: LoggedModelTags, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -75,6 +82,7 @@ async def set_mlflow_logged_model_tags(
 
 
 @router.delete("/{model_id}/tags/{key:path}")
+@needs("runs.write", run=True)
 async def delete_mlflow_logged_model_tag(
     model_id: str, key: str, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -85,6 +93,7 @@ async def delete_mlflow_logged_model_tag(
 
 
 @router.post("/{model_id}/params")
+@needs("runs.write", run=True)
 async def log_mlflow_logged_model_params(
     model_id: str, body: LoggedModelParams, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from app.auth.needs import needs
 from app.kernel.db import SessionDep
 from app.mlflow import histories
 from app.mlflow.access import CallerDep, find_run
@@ -20,6 +21,7 @@ RunIds = Annotated[list[str], Query(max_length=_MOST_RUNS)]
 
 
 @router.get("/get-history")
+@needs("runs.read", run=True)
 async def get_mlflow_metric_history(
     metric_key: str,
     caller: CallerDep,
@@ -40,6 +42,7 @@ async def get_mlflow_metric_history(
 
 
 @router.get("/get-history-bulk")
+@needs("runs.read", run=True)
 async def get_mlflow_metric_histories(
     run_id: RunIds,
     metric_key: str,
@@ -58,6 +61,7 @@ async def get_mlflow_metric_histories(
 
 
 @router.get("/get-history-bulk-interval")
+@needs("runs.read", run=True)
 async def get_mlflow_metric_intervals(
     run_ids: RunIds,
     metric_key: str,

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from app.auth.needs import needs
 from app.kernel.db import SessionDep
 from app.mlflow import experiments, registry
 from app.mlflow.access import CallerDep
@@ -27,6 +28,7 @@ router = APIRouter(prefix="/mlflow/registered-models", tags=["mlflow"])
 
 
 @router.post("/create")
+@needs("models.write", run=True)
 async def create_mlflow_model(
     body: ModelCreate, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -35,12 +37,14 @@ async def create_mlflow_model(
 
 
 @router.get("/get")
+@needs("models.read", run=True)
 async def get_mlflow_model(name: str, caller: CallerDep, session: SessionDep) -> dict[str, Any]:
     """One of them."""
     return await _answer(session, await registry.get(session, caller, name))
 
 
 @router.get("/search")
+@needs("models.read", run=True)
 async def search_mlflow_models(
     query: Annotated[RegistrySearch, Query()], caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -49,6 +53,7 @@ async def search_mlflow_models(
 
 
 @router.post("/rename")
+@needs("models.write", run=True)
 async def rename_mlflow_model(
     body: ModelRename, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -58,6 +63,7 @@ async def rename_mlflow_model(
 
 
 @router.patch("/update")
+@needs("models.write", run=True)
 async def update_mlflow_model(
     body: ModelUpdate, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -69,6 +75,7 @@ async def update_mlflow_model(
 
 
 @router.delete("/delete")
+@needs("models.write", run=True)
 async def delete_mlflow_model(
     body: OfModel, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -79,6 +86,7 @@ async def delete_mlflow_model(
 
 
 @router.post("/set-tag")
+@needs("models.write", run=True)
 async def set_mlflow_model_tag(
     body: ModelTagSet, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -90,6 +98,7 @@ async def set_mlflow_model_tag(
 
 
 @router.delete("/delete-tag")
+@needs("models.write", run=True)
 async def delete_mlflow_model_tag(
     body: ModelTagDelete, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -102,6 +111,7 @@ async def delete_mlflow_model_tag(
 
 
 @router.get("/get-latest-versions")
+@needs("models.read", run=True)
 async def get_mlflow_latest_versions_by_query(
     query: Annotated[LatestAsked, Query()], caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -113,6 +123,7 @@ async def get_mlflow_latest_versions_by_query(
 
 
 @router.post("/get-latest-versions")
+@needs("models.read", run=True)
 async def get_mlflow_latest_versions(
     body: LatestAsked, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -121,6 +132,7 @@ async def get_mlflow_latest_versions(
 
 
 @router.post("/alias")
+@needs("models.write", run=True)
 async def set_mlflow_alias(
     body: AliasSet, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -131,6 +143,7 @@ async def set_mlflow_alias(
 
 
 @router.delete("/alias")
+@needs("models.write", run=True)
 async def delete_mlflow_alias(
     body: AliasDelete, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -141,6 +154,7 @@ async def delete_mlflow_alias(
 
 
 @router.get("/alias")
+@needs("models.read", run=True)
 async def get_mlflow_version_by_alias(
     name: str, alias: str, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:

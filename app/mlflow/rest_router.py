@@ -5,6 +5,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse
 
+from app.auth.needs import needs
 from app.mlflow.access import CallerDep
 from app.mlflow.errors import NoSuchEndpoint
 
@@ -13,6 +14,7 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 @router.get("/health")
+@needs("workspace.read", run=True)
 async def get_mlflow_health(_: CallerDep) -> PlainTextResponse:
     """That it is there."""
     return PlainTextResponse("OK")
@@ -21,6 +23,7 @@ async def get_mlflow_health(_: CallerDep) -> PlainTextResponse:
 @router.get("/api/3.0/mlflow/server-info")
 @router.get("/api/3.0/mlflow/server-features")
 @router.get("/ajax-api/3.0/mlflow/server-info")
+@needs("workspace.read", run=True)
 async def get_mlflow_server_info(_: CallerDep) -> dict[str, Any]:
     """Which of the options of MLflow's own server there are: none."""
     return {
@@ -32,6 +35,7 @@ async def get_mlflow_server_info(_: CallerDep) -> dict[str, Any]:
 
 
 @router.api_route("/{rest:path}", methods=_METHODS)
+@needs("workspace.read", run=True)
 async def refuse_mlflow_call(request: Request, rest: str, _: CallerDep) -> None:
     """Everything else says that it is not served."""
     raise NoSuchEndpoint(

@@ -4,6 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from app.auth.needs import needs
 from app.kernel.db import SessionDep
 from app.mlflow import logged_models, run_documents, tracked, writes
 from app.mlflow.access import CallerDep, no_such_run, required_run
@@ -27,6 +28,7 @@ router = APIRouter(prefix="/mlflow/runs", tags=["mlflow"])
 
 
 @router.post("/create")
+@needs("runs.write", run=True)
 async def create_mlflow_run(
     body: RunCreate, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -36,6 +38,7 @@ async def create_mlflow_run(
 
 
 @router.get("/get")
+@needs("runs.read", run=True)
 async def get_mlflow_run(
     caller: CallerDep, session: SessionDep, run_id: str = "", run_uuid: str = ""
 ) -> dict[str, Any]:
@@ -48,6 +51,7 @@ async def get_mlflow_run(
 
 
 @router.post("/update")
+@needs("runs.write", run=True)
 async def update_mlflow_run(
     body: RunUpdate, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -57,6 +61,7 @@ async def update_mlflow_run(
 
 
 @router.post("/delete")
+@needs("runs.write", run=True)
 async def delete_mlflow_run(body: OfRun, caller: CallerDep, session: SessionDep) -> dict[str, Any]:
     """Hide it."""
     await tracked.delete(session, caller, body.run)
@@ -64,6 +69,7 @@ async def delete_mlflow_run(body: OfRun, caller: CallerDep, session: SessionDep)
 
 
 @router.post("/restore")
+@needs("runs.write", run=True)
 async def restore_mlflow_run(body: OfRun, caller: CallerDep, session: SessionDep) -> dict[str, Any]:
     """Show it again."""
     await tracked.restore(session, caller, body.run)
@@ -71,6 +77,7 @@ async def restore_mlflow_run(body: OfRun, caller: CallerDep, session: SessionDep
 
 
 @router.post("/search")
+@needs("runs.read", run=True)
 async def search_mlflow_runs(
     body: RunSearch, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -79,6 +86,7 @@ async def search_mlflow_runs(
 
 
 @router.post("/log-metric")
+@needs("runs.write", run=True)
 async def log_mlflow_metric(
     body: MetricLog, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -90,6 +98,7 @@ async def log_mlflow_metric(
 
 
 @router.post("/log-parameter")
+@needs("runs.write", run=True)
 async def log_mlflow_param(
     body: ParamLog, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -101,6 +110,7 @@ async def log_mlflow_param(
 
 
 @router.post("/set-tag")
+@needs("runs.write", run=True)
 async def set_mlflow_tag(body: TagSet, caller: CallerDep, session: SessionDep) -> dict[str, Any]:
     """One tag."""
     run = await writes.writable_run(session, caller, body.run)
@@ -109,6 +119,7 @@ async def set_mlflow_tag(body: TagSet, caller: CallerDep, session: SessionDep) -
 
 
 @router.post("/delete-tag")
+@needs("runs.write", run=True)
 async def delete_mlflow_tag(
     body: TagDelete, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -119,6 +130,7 @@ async def delete_mlflow_tag(
 
 
 @router.post("/log-batch")
+@needs("runs.write", run=True)
 async def log_mlflow_batch(
     body: BatchLog, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -128,6 +140,7 @@ async def log_mlflow_batch(
 
 
 @router.post("/log-inputs")
+@needs("runs.write", run=True)
 async def log_mlflow_inputs(
     body: InputsLog, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -139,6 +152,7 @@ async def log_mlflow_inputs(
 
 
 @router.post("/outputs")
+@needs("runs.write", run=True)
 async def log_mlflow_outputs(
     body: OutputsLog, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -149,6 +163,7 @@ async def log_mlflow_outputs(
 
 
 @router.post("/log-model")
+@needs("runs.write", run=True)
 async def log_mlflow_model(
     body: ModelLog, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
+from app.auth.needs import needs
 from app.kernel.clock import utc_now
 from app.kernel.db import SessionDep
 from app.mlflow import experiments, places, registry, versions
@@ -26,6 +27,7 @@ router = APIRouter(prefix="/mlflow/model-versions", tags=["mlflow"])
 
 
 @router.post("/create")
+@needs("models.write", run=True)
 async def create_mlflow_version(
     body: VersionCreate, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -34,6 +36,7 @@ async def create_mlflow_version(
 
 
 @router.get("/get")
+@needs("models.read", run=True)
 async def get_mlflow_version(
     name: str, version: VersionNumber, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -42,6 +45,7 @@ async def get_mlflow_version(
 
 
 @router.get("/get-download-uri")
+@needs("models.read", run=True)
 async def get_mlflow_version_address(
     name: str, version: VersionNumber, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -51,6 +55,7 @@ async def get_mlflow_version_address(
 
 
 @router.get("/search")
+@needs("models.read", run=True)
 async def search_mlflow_versions(
     query: Annotated[RegistrySearch, Query()], caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -59,6 +64,7 @@ async def search_mlflow_versions(
 
 
 @router.patch("/update")
+@needs("models.write", run=True)
 async def update_mlflow_version(
     body: VersionUpdate, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -70,6 +76,7 @@ async def update_mlflow_version(
 
 
 @router.post("/transition-stage")
+@needs("models.write", run=True)
 async def change_mlflow_version_stage(
     body: StageChange, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -83,6 +90,7 @@ async def change_mlflow_version_stage(
 
 
 @router.delete("/delete")
+@needs("models.write", run=True)
 async def delete_mlflow_version(
     body: OfVersion, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -94,6 +102,7 @@ async def delete_mlflow_version(
 
 
 @router.post("/set-tag")
+@needs("models.write", run=True)
 async def set_mlflow_version_tag(
     body: VersionTagSet, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -105,6 +114,7 @@ async def set_mlflow_version_tag(
 
 
 @router.delete("/delete-tag")
+@needs("models.write", run=True)
 async def delete_mlflow_version_tag(
     body: VersionTagDelete, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:

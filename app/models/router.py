@@ -7,6 +7,7 @@ from fastapi.responses import StreamingResponse
 
 from app.auth.access import UserAccess, UserOrRunAccess
 from app.auth.idempotency import IdempotencyDep
+from app.auth.needs import needs
 from app.auth.principal import Principal
 from app.blobs import repository as blobs
 from app.kernel.config import SettingsDep
@@ -60,6 +61,7 @@ VersionDep = Annotated[ModelVersion, Depends(_version, scope="function")]
 
 
 @router.get("")
+@needs("models.read", run=True)
 async def list_models(
     workspace: WorkspaceDep, session: SessionDep, page: PageDep, _: UserOrRunAccess
 ) -> Page[ModelRead]:
@@ -69,6 +71,7 @@ async def list_models(
 
 
 @router.get("/{model}")
+@needs("models.read", run=True)
 async def get_model(
     workspace: WorkspaceDep, model: NamePath, session: SessionDep, _: UserOrRunAccess
 ) -> ModelRead:
@@ -77,6 +80,7 @@ async def get_model(
 
 
 @router.delete("/{model}", status_code=204)
+@needs("models.write")
 async def delete_model(
     workspace: WorkspaceDep, model: NamePath, session: SessionDep, _: UserAccess
 ) -> None:
@@ -87,6 +91,7 @@ async def delete_model(
 
 
 @router.post("/{model}/versions", status_code=201, response_model=ModelVersionRead)
+@needs("models.write", run=True)
 async def create_model_version(
     workspace: WorkspaceDep,
     model: NamePath,
@@ -122,6 +127,7 @@ async def create_model_version(
 
 
 @router.put("/{model}/archive", status_code=201, openapi_extra=_UPLOAD)
+@needs("models.write")
 async def upload_model_archive(
     workspace: DetachedWorkspaceDep,
     model: NamePath,
@@ -153,6 +159,7 @@ async def upload_model_archive(
 
 
 @router.get("/{model}/versions")
+@needs("models.read", run=True)
 async def list_model_versions(
     workspace: WorkspaceDep,
     model: NamePath,
@@ -168,12 +175,14 @@ async def list_model_versions(
 
 
 @router.get("/{model}/versions/{version}")
+@needs("models.read", run=True)
 async def get_model_version(model: NamePath, row: VersionDep) -> ModelVersionRead:
     """One version, by number or ``latest``: where it came from and what it takes and gives."""
     return service.read(model, row)
 
 
 @router.patch("/{model}/versions/{version}")
+@needs("models.write")
 async def update_model_version(
     model: NamePath, row: VersionDep, body: ModelVersionUpdate, session: SessionDep, _: UserAccess
 ) -> ModelVersionRead:
@@ -182,6 +191,7 @@ async def update_model_version(
 
 
 @router.delete("/{model}/versions/{version}", status_code=204)
+@needs("models.write")
 async def delete_model_version(
     workspace: WorkspaceDep,
     model: NamePath,
@@ -195,6 +205,7 @@ async def delete_model_version(
 
 
 @router.get("/{model}/versions/{version}/files")
+@needs("models.read", run=True)
 async def list_model_files(model: NamePath, row: VersionDep) -> Page[ModelFile]:
     """All files of a version, by path, in one page."""
     return Page(items=[ModelFile.model_validate(file) for file in row.files])
@@ -202,6 +213,7 @@ async def list_model_files(model: NamePath, row: VersionDep) -> Page[ModelFile]:
 
 @router.get("/{model}/versions/{version}/files/{path:path}", response_class=Response)
 @router.head("/{model}/versions/{version}/files/{path:path}", include_in_schema=False)
+@needs("models.read", run=True)
 async def get_model_file(
     model: NamePath, row: VersionDep, path: str, request: Request, objects: ObjectsDep
 ) -> Response:
@@ -219,6 +231,7 @@ async def get_model_file(
 
 
 @router.get("/{model}/versions/{version}/archive", response_class=Response)
+@needs("models.read", run=True)
 async def get_model_archive(model: NamePath, row: VersionDep, objects: ObjectsDep) -> Response:
     """All files of a version as one tar.gz stream."""
     entries = [

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from app.auth.access import NodeAccess
+from app.auth.needs import needs
 from app.auth.signing import Signer
 from app.blobs import repository as blobs
 from app.blobs.errors import BlobNotFound
@@ -37,6 +38,7 @@ Digest = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 
 
 @router.get("/order")
+@needs("node")
 async def get_node_order(
     work: WorkDep, session: SessionDep, settings: SettingsDep, request: Request
 ) -> dict[str, Any]:
@@ -46,18 +48,21 @@ async def get_node_order(
 
 
 @router.post("/heartbeat")
+@needs("node")
 async def send_node_heartbeat(work: WorkDep, body: Heartbeat, session: SessionDep) -> NodeCommand:
     """The node is alive."""
     return await work.on_heartbeat(session, body)
 
 
 @router.post("/events")
+@needs("node")
 async def send_node_event(work: WorkDep, body: NodeEvent, session: SessionDep) -> NodeCommand:
     """Something happened on the node."""
     return await work.on_event(session, body)
 
 
 @router.post("/records")
+@needs("node")
 async def send_node_records(
     work: WorkDep, body: RecordBatch, session: SessionDep
 ) -> RecordsAccepted:
@@ -66,6 +71,7 @@ async def send_node_records(
 
 
 @router.post("/host-metrics")
+@needs("node")
 async def send_node_host_metrics(
     work: WorkDep, body: HostSamples, session: SessionDep
 ) -> NodeCommand:
@@ -75,6 +81,7 @@ async def send_node_host_metrics(
 
 
 @router.post("/outputs")
+@needs("node")
 async def send_node_outputs(work: WorkDep, body: Outputs, session: SessionDep) -> NodeCommand:
     """The manifest of what the node collected."""
     await work.on_outputs(session, body)
@@ -82,6 +89,7 @@ async def send_node_outputs(work: WorkDep, body: Outputs, session: SessionDep) -
 
 
 @router.post("/checkpoint")
+@needs("node")
 async def send_node_checkpoint(work: WorkDep, body: Checkpoint, session: SessionDep) -> NodeCommand:
     """Files that the scripts saved while they run."""
     await work.on_checkpoint(session, body)
@@ -89,6 +97,7 @@ async def send_node_checkpoint(work: WorkDep, body: Checkpoint, session: Session
 
 
 @router.post("/logs")
+@needs("node")
 async def send_node_logs(
     principal: NodeAccess,
     request: Request,
@@ -131,6 +140,7 @@ async def send_node_logs(
 
 
 @router.get("/blobs/{sha256}", response_class=Response)
+@needs("node")
 async def get_node_blob(
     work: WorkDep, sha256: Digest, request: Request, session: SessionDep, objects: ObjectsDep
 ) -> Response:
@@ -144,6 +154,7 @@ async def get_node_blob(
 
 
 @router.post("/blobs/missing")
+@needs("node")
 async def find_missing_node_blobs(
     work: WorkDep, body: MissingQuery, session: SessionDep
 ) -> MissingAnswer:
@@ -153,6 +164,7 @@ async def find_missing_node_blobs(
 
 
 @router.put("/blobs/{sha256}", status_code=201)
+@needs("node")
 async def put_node_blob(
     work: WorkDep,
     sha256: Digest,

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
+from app.auth.needs import needs
 from app.kernel.db import Database, DatabaseDep
 from app.kernel.errors import FieldError, Invalid
 from app.kernel.json import json_bytes
@@ -30,6 +31,7 @@ _SSE = "text/event-stream"
     response_model=RunEventList,
     responses={200: {"content": {_SSE: {"schema": {"type": "string"}}}}},
 )
+@needs("runs.read", run=True)
 async def list_run_events(
     run: DetachedRunDep,
     request: Request,

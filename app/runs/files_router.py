@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.auth.access import UserOrRunAccess
+from app.auth.needs import needs
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.errors import NotFound
@@ -31,6 +32,7 @@ class RunFileNotFound(NotFound):
 
 
 @router.get("/files")
+@needs("runs.read", run=True)
 async def list_run_files(
     run: RunDep,
     session: SessionDep,
@@ -44,6 +46,7 @@ async def list_run_files(
 
 @router.get("/files/{path:path}", response_class=Response)
 @router.head("/files/{path:path}", include_in_schema=False)
+@needs("runs.read", run=True)
 async def get_run_file(
     run: RunDep, path: str, request: Request, session: SessionDep, objects: ObjectsDep
 ) -> Response:
@@ -76,6 +79,7 @@ async def get_run_file(
         }
     },
 )
+@needs("runs.write", run=True)
 async def upload_run_file(
     run: DetachedRunDep,
     path: str,
@@ -98,6 +102,7 @@ async def upload_run_file(
 
 
 @router.get("/archive", response_class=Response)
+@needs("runs.read", run=True)
 async def get_run_archive(
     run: DetachedRunDep,
     database: DatabaseDep,

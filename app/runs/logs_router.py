@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from app.auth.needs import needs
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.orm import MAX_INTEGER
 from app.kernel.pagination import Page
@@ -26,6 +27,7 @@ _TEXT = {
 
 @router.get("", response_class=Response, responses={200: _TEXT, 206: _TEXT})
 @router.head("", include_in_schema=False)
+@needs("runs.read", run=True)
 async def get_run_logs(
     run: DetachedRunDep,
     request: Request,
@@ -72,6 +74,7 @@ async def get_run_logs(
 
 
 @router.get("/streams")
+@needs("runs.read", run=True)
 async def list_run_log_streams(run: RunDep, session: SessionDep) -> Page[LogStreamRead]:
     """The byte streams of the run with their lengths; hashes once they are sealed."""
     rows = await logs.list_streams(session, run.id)

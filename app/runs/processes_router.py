@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from app.auth.needs import needs
 from app.kernel.db import SessionDep
 from app.kernel.orm import MAX_INTEGER
 from app.kernel.pagination import Page
@@ -16,6 +17,7 @@ router = APIRouter(prefix="/v1/workspaces/{workspace}/runs/{run_id}/processes", 
 
 
 @router.get("")
+@needs("runs.read", run=True)
 async def list_run_processes(
     run: RunDep,
     session: SessionDep,

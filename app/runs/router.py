@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.auth.access import UserAccess, UserOrRunAccess
 from app.auth.idempotency import IdempotencyDep
+from app.auth.needs import needs
 from app.kernel.config import SettingsDep
 from app.kernel.db import SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
@@ -23,6 +24,7 @@ router = APIRouter(prefix="/v1/workspaces/{workspace}/runs", tags=["runs"])
 
 
 @router.post("", status_code=201, response_model=RunRead)
+@needs("runs.write")
 async def create_run(
     workspace: WorkspaceDep,
     body: RunCreate,
@@ -48,6 +50,7 @@ async def create_run(
 
 
 @router.get("", response_model=Page[RunRead])
+@needs("runs.read")
 async def list_runs(
     workspace: WorkspaceDep,
     session: SessionDep,
@@ -93,6 +96,7 @@ async def list_runs(
 
 
 @router.get("/{run_id}")
+@needs("runs.read", run=True)
 async def get_run(run: RunDep, session: SessionDep, response: Response) -> RunRead:
     """One run: its state, why it is not running yet, why it failed."""
     response.headers["ETag"] = _etag(run)
@@ -100,6 +104,7 @@ async def get_run(run: RunDep, session: SessionDep, response: Response) -> RunRe
 
 
 @router.patch("/{run_id}")
+@needs("runs.write", run=True)
 async def update_run(
     run: RunDep,
     body: RunUpdate,
@@ -116,6 +121,7 @@ async def update_run(
 
 
 @router.post("/{run_id}/cancel", status_code=202)
+@needs("runs.write", run=True)
 async def cancel_run(
     run: RunDep, session: SessionDep, response: Response, principal: UserOrRunAccess
 ) -> RunRead:
@@ -126,6 +132,7 @@ async def cancel_run(
 
 
 @router.delete("/{run_id}", status_code=204)
+@needs("runs.write")
 async def delete_run(run: RunDep, session: SessionDep, _: UserAccess) -> None:
     """Delete a run that is over, with its logs, metrics and files; its models stay.
 
@@ -135,6 +142,7 @@ async def delete_run(run: RunDep, session: SessionDep, _: UserAccess) -> None:
 
 
 @router.get("/{run_id}/attempts")
+@needs("runs.read", run=True)
 async def list_run_attempts(run: RunDep, session: SessionDep) -> Page[AttemptRead]:
     """The tries at executing the run, in order, and where their nodes are or were."""
     return Page(items=await service.read_attempts(session, run.id))

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from app.auth.access import UserAccess, UserOrRunAccess
+from app.auth.needs import needs
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.pagination import Page
 from app.kernel.urls import absolute_url
@@ -29,6 +30,7 @@ _UPLOAD = {
 
 
 @router.put("", status_code=201, openapi_extra=_UPLOAD)
+@needs("files.write")
 async def upload_snapshot(
     workspace: DetachedWorkspaceDep,
     request: Request,
@@ -48,6 +50,7 @@ async def upload_snapshot(
 
 
 @router.post("", status_code=201)
+@needs("files.write")
 async def create_snapshot(
     workspace: DetachedWorkspaceDep,
     body: SnapshotCreate,
@@ -65,6 +68,7 @@ async def create_snapshot(
 
 
 @router.get("/{snapshot_id}")
+@needs("files.read", run=True)
 async def get_snapshot(
     workspace: WorkspaceDep, snapshot_id: str, session: SessionDep, _: UserOrRunAccess
 ) -> SnapshotRead:
@@ -74,6 +78,7 @@ async def get_snapshot(
 
 
 @router.get("/{snapshot_id}/files")
+@needs("files.read", run=True)
 async def list_snapshot_files(
     workspace: WorkspaceDep, snapshot_id: str, session: SessionDep, _: UserOrRunAccess
 ) -> Page[SnapshotFile]:
@@ -83,6 +88,7 @@ async def list_snapshot_files(
 
 
 @router.delete("/{snapshot_id}", status_code=204)
+@needs("files.write")
 async def delete_snapshot(
     workspace: WorkspaceDep, snapshot_id: str, session: SessionDep, _: UserAccess
 ) -> None:

@@ -17,11 +17,13 @@ from app.tables import (
     log,
     metric,
     model,
+    role,
     run,
     snapshot,
     token,
     tracking,
     upload,
+    user,
     workspace,
 )
 
@@ -41,11 +43,13 @@ TABLE_MODULES = (
     log,
     metric,
     model,
+    role,
     run,
     snapshot,
     token,
     tracking,
     upload,
+    user,
     workspace,
 )
 

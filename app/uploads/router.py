@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response
 
 from app.auth.access import UserOrRunAccess
+from app.auth.needs import needs
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.orm import MAX_INTEGER
@@ -28,6 +29,7 @@ _PIECE = {
 
 
 @router.post("", status_code=201)
+@needs("files.write", run=True)
 async def create_upload(
     workspace: WorkspaceDep,
     body: UploadCreate,
@@ -52,6 +54,7 @@ async def create_upload(
 
 
 @router.get("/{upload_id}")
+@needs("files.read", run=True)
 async def get_upload(
     workspace: WorkspaceDep,
     upload_id: str,
@@ -64,6 +67,7 @@ async def get_upload(
 
 
 @router.head("/{upload_id}", status_code=204, name="head_upload")
+@needs("files.read", run=True)
 async def head_upload(
     workspace: WorkspaceDep, upload_id: str, session: SessionDep, _: UserOrRunAccess
 ) -> Response:
@@ -73,6 +77,7 @@ async def head_upload(
 
 
 @router.patch("/{upload_id}", openapi_extra=_PIECE)
+@needs("files.write", run=True)
 async def send_upload_piece(
     workspace: DetachedWorkspaceDep,
     upload_id: str,
@@ -105,6 +110,7 @@ async def send_upload_piece(
 
 
 @router.delete("/{upload_id}", status_code=204)
+@needs("files.write", run=True)
 async def delete_upload(
     workspace: WorkspaceDep,
     upload_id: str,

@@ -3,6 +3,8 @@
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.auth.assignments import sees_workspace
+from app.auth.principal import Principal
 from app.kernel.errors import NotFound
 from app.kernel.pagination import PageQuery, fetch_page
 from app.tables.cluster import Cluster
@@ -31,11 +33,13 @@ async def get(session: AsyncSession, name: str) -> Workspace:
     return row
 
 
-async def list_page(session: AsyncSession, page: PageQuery) -> tuple[list[Workspace], str]:
-    """Workspaces by name."""
+async def list_page(
+    session: AsyncSession, page: PageQuery, *, seen_by: Principal
+) -> tuple[list[Workspace], str]:
+    """Workspaces that somebody may see, by name."""
     return await fetch_page(
         session,
-        select(Workspace),
+        select(Workspace).where(sees_workspace(seen_by)),
         keys=[Workspace.name],
         page=page,
         key_of=lambda row: [row.name],

@@ -6,6 +6,8 @@ from fastapi import APIRouter, Path, Request, Response
 from sqlalchemy.exc import IntegrityError
 
 from app.auth.access import UserAccess
+from app.auth.assignments import make_owner
+from app.auth.needs import needs
 from app.kernel.db import SessionDep
 from app.kernel.errors import Conflict
 from app.kernel.etags import check_preconditions, resource_etag
@@ -23,14 +25,15 @@ NameInPath = Annotated[str, Path(pattern=WORKSPACE_PATTERN)]
 
 
 @router.post("", status_code=201)
+@needs("workspaces.create")
 async def create_workspace(
     body: WorkspaceCreate,
     session: SessionDep,
     request: Request,
     response: Response,
-    _: UserAccess,
+    principal: UserAccess,
 ) -> WorkspaceRead:
-    """Create a workspace; 409 if the name is taken."""
+    """Create a workspace, whose owner the caller is; 409 if the name is taken."""
     row = Workspace(
         id=new_id("ws"),
         name=body.name,
@@ -43,20 +46,22 @@ async def create_workspace(
         await session.flush()
     except IntegrityError as error:
         raise Conflict(f"A workspace {body.name!r} exists already.") from error
+    await make_owner(session, workspace_id=row.id, user_id=principal.id)
     await session.refresh(row)
     return _answer(row, request, response)
 
 
 @router.put("/{workspace}", responses={201: {"model": WorkspaceRead}})
+@needs("workspace.write", creates=True)
 async def put_workspace(
     workspace: NameInPath,
     session: SessionDep,
     request: Request,
     response: Response,
-    _: UserAccess,
+    principal: UserAccess,
     body: WorkspaceUpdate | None = None,
 ) -> WorkspaceRead:
-    """Create a workspace (201) or replace what can be changed of it (200)."""
+    """Create a workspace, whose owner the caller is (201), or replace what can change (200)."""
     body = body or WorkspaceUpdate()
     row = await repository.find(session, workspace)
     check_preconditions(request, resource_etag(row.id, row.updated_at) if row else None)
@@ -71,26 +76,33 @@ async def put_workspace(
         await session.flush()
     except IntegrityError as error:
         raise Conflict(f"Workspace {workspace!r} is being created; repeat the call.") from error
+    if response.status_code == 201:
+        await make_owner(session, workspace_id=row.id, user_id=principal.id)
     await session.refresh(row)
     return _answer(row, request, response)
 
 
 @router.get("")
-async def list_workspaces(session: SessionDep, page: PageDep, _: UserAccess) -> Page[WorkspaceRead]:
-    """Workspaces by name."""
-    rows, following = await repository.list_page(session, page)
+@needs("account.read")
+async def list_workspaces(
+    session: SessionDep, page: PageDep, principal: UserAccess
+) -> Page[WorkspaceRead]:
+    """Workspaces that the caller may see, by name."""
+    rows, following = await repository.list_page(session, page, seen_by=principal)
     return Page(
         items=[WorkspaceRead.model_validate(row) for row in rows], next_page_token=following
     )
 
 
 @router.get("/{workspace}")
+@needs("workspace.read", run=True)
 async def get_workspace(row: WorkspaceDep, request: Request, response: Response) -> WorkspaceRead:
     """One workspace."""
     return _answer(row, request, response)
 
 
 @router.get("/{workspace}/config")
+@needs("workspace.read", run=True)
 async def get_workspace_config(row: WorkspaceDep, request: Request) -> ClientConfig:
     """The client file ``config.json`` of a workspace."""
     return ClientConfig(
@@ -102,6 +114,7 @@ async def get_workspace_config(row: WorkspaceDep, request: Request) -> ClientCon
 
 
 @router.patch("/{workspace}")
+@needs("workspace.write")
 async def update_workspace(
     row: WorkspaceDep,
     body: WorkspaceUpdate,
@@ -120,6 +133,7 @@ async def update_workspace(
 
 
 @router.delete("/{workspace}", status_code=204)
+@needs("workspace.delete")
 async def delete_workspace(
     workspace: NameInPath, session: SessionDep, request: Request, _: UserAccess
 ) -> None:
