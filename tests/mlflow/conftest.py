@@ -1,9 +1,6 @@
 """A live server on a real socket, and the real client of MLflow."""
 
-import asyncio
 import os
-import socket
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,10 +9,9 @@ from typing import Any
 
 import httpx2
 import pytest
-import uvicorn
 from mlflow import MlflowClient
 
-from tests.live_api import LiveApi, live_api
+from tests.served import Served, served_api
 
 os.environ |= {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -23,23 +19,6 @@ os.environ |= {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
-
-
-@dataclass(frozen=True)
-class Served:
-    """A server behind a socket.
-
-    Attributes:
-        address: of the server.
-        token: a user's.
-        api: the application; its client must be used in `loop` only.
-        loop: in which the application runs, in another thread.
-    """
-
-    address: str
-    token: str
-    api: LiveApi
-    loop: asyncio.AbstractEventLoop
 
 
 @dataclass(frozen=True)
@@ -69,35 +48,8 @@ def served(
 ) -> Iterator[Served]:
     """Return a server that lives as long as the session."""
     folder = tmp_path_factory.mktemp("mlflow").resolve()
-    ready: list[Served] = []
-    is_up = threading.Event()
-    stop: list[asyncio.Event] = []
-
-    async def serve() -> None:
-        stop.append(asyncio.Event())
-        async with live_api(folder, postgres_url, broker_url) as api:
-            listening = socket.create_server(("127.0.0.1", 0))
-            address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            server = uvicorn.Server(
-                uvicorn.Config(api.app, lifespan="off", log_level="warning", access_log=False)
-            )
-            serving = asyncio.create_task(server.serve(sockets=[listening]))
-            token = api.client.headers["authorization"].removeprefix("Bearer ")
-            ready.append(Served(address, token, api, asyncio.get_running_loop()))
-            is_up.set()
-            await stop[0].wait()
-            server.should_exit = True
-            await serving
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),))
-    thread.start()
-    try:
-        assert is_up.wait(timeout=60), "the server did not start"
-        yield ready[0]
-    finally:
-        if ready:
-            ready[0].loop.call_soon_threadsafe(stop[0].set)
-        thread.join(timeout=30)
+    with served_api(folder, postgres_url, broker_url) as server:
+        yield server
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from mlflow.exceptions import RestException
 from app.auth.principal import Principal
 from app.runs.attempts import begin
 from app.tables.run import Run
-from tests.mlflow.conftest import Served, Space
+from tests.mlflow.conftest import Space
+from tests.served import Served
 
 
 def in_server(served: Served, work: Coroutine[Any, Any, None]) -> None:

@@ -15,7 +15,8 @@ from mlflow.entities import (
 )
 from mlflow.exceptions import RestException
 
-from tests.mlflow.conftest import Served, Space, new_space
+from tests.mlflow.conftest import Space, new_space
+from tests.served import Served
 
 
 @pytest.fixture(scope="module")

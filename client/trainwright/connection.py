@@ -1,0 +1,268 @@
+"""One server, as one user, in one workspace: requests that survive a short outage.
+
+connection = Connection.open()
+run = connection.get(connection.path("runs", run_id))
+"""
+
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx2
+
+from trainwright.errors import ApiProblem, NotConfigured, Unreachable
+from trainwright.retrying import OnRetry, retrying
+from trainwright.settings import UserSettings, find_place
+
+RETRY_SECONDS = 20.0
+_TIMEOUT = httpx2.Timeout(60, connect=10)
+Body = bytes | Callable[[], Iterable[bytes]]
+"""Bytes, or what gives them anew for each try."""
+Params = Mapping[str, str | int | float | bool | list[str]]
+
+
+class Connection:
+    """Requests to a server.
+
+    Args:
+        url: address of the server, without `/v1`.
+        token: '' only where the server asks for none.
+        workspace: '' where no workspace is needed.
+        retry_seconds: how long an outage is waited out.
+        on_retry: told of each failure that is waited out.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str = "",
+        workspace: str = "",
+        retry_seconds: float = RETRY_SECONDS,
+        on_retry: OnRetry | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.token = token
+        self.workspace = workspace
+        self.retry_seconds = retry_seconds
+        self.on_retry = on_retry
+        headers = {"User-Agent": f"trainwright/{version('trainwright')}"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        self._client = httpx2.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT)
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        url: str | None = None,
+        token: str | None = None,
+        workspace: str | None = None,
+        folder: Path | None = None,
+        user: UserSettings | None = None,
+        retry_seconds: float = RETRY_SECONDS,
+        on_retry: OnRetry | None = None,
+    ) -> Self:
+        """Connect to what is given, set, or kept (:mod:`trainwright.settings`).
+
+        Raises:
+            NotConfigured: no server is known.
+        """
+        place = find_place(url=url, token=token, workspace=workspace, folder=folder, user=user)
+        return cls(
+            place.url,
+            token=place.token,
+            workspace=place.workspace,
+            retry_seconds=retry_seconds,
+            on_retry=on_retry,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; the object is of no use afterwards."""
+        self._client.close()
+
+    def path(self, *segments: str | int) -> str:
+        """The path of something in the workspace; each segment is one name.
+
+        Raises:
+            NotConfigured: no workspace is known.
+        """
+        if not self.workspace:
+            raise NotConfigured(
+                "No workspace is chosen.",
+                hint="Choose one with `trainwright workspace use NAME`, or with --workspace.",
+            )
+        return self.server_path("workspaces", self.workspace, *segments)
+
+    def server_path(self, *segments: str | int) -> str:
+        """The path of something under `/v1`; each segment is one name."""
+        return "/v1/" + "/".join(quote(str(segment), safe="") for segment in segments)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        content: Body | None = None,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+        retry_seconds: float | None = None,
+    ) -> httpx2.Response:
+        """Send a request and return the answer, of a status under 400.
+
+        What passes (429, 503, a lost connection …) is tried again, as `Retry-After` says. A POST
+        has an `Idempotency-Key`, the same for each try, so that nothing is made twice.
+
+        Args:
+            method: of HTTP.
+            path: as :meth:`path` or :meth:`server_path` gives it.
+            json: body; None: there is none.
+            content: body as bytes.
+            params: of the query.
+            headers: further ones.
+            retry_seconds: None: the connection's.
+
+        Raises:
+            ApiProblem: the answer is an error.
+            Unreachable: there was no answer.
+        """
+        sent = dict(headers or {})
+        if method.upper() == "POST":
+            sent.setdefault("Idempotency-Key", str(uuid.uuid4()))
+
+        def once() -> httpx2.Response:
+            response = self._client.request(
+                method,
+                path,
+                json=json,
+                content=content() if callable(content) else content,
+                params=params,
+                headers=sent,
+            )
+            if response.status_code >= 400:
+                raise problem_of(response)
+            return response
+
+        seconds = self.retry_seconds if retry_seconds is None else retry_seconds
+        try:
+            return retrying(seconds, self.on_retry)(once)
+        except httpx2.TransportError as error:
+            raise self.unreachable(error) from error
+
+    def get(self, path: str, *, params: Params | None = None) -> Any:
+        """GET, and the JSON of the answer."""
+        return self.request("GET", path, params=params).json()
+
+    def post(self, path: str, json: Any = None, *, params: Params | None = None) -> Any:
+        """POST, and the JSON of the answer, None where it has none."""
+        return _json(self.request("POST", path, json=json, params=params))
+
+    def put(self, path: str, json: Any = None) -> Any:
+        """PUT, and the JSON of the answer, None where it has none."""
+        return _json(self.request("PUT", path, json=json))
+
+    def patch(self, path: str, json: Any) -> Any:
+        """PATCH as a merge patch (RFC 7396), and the JSON of the answer."""
+        return _json(self.request("PATCH", path, json=json))
+
+    def delete(self, path: str) -> None:
+        """DELETE."""
+        self.request("DELETE", path)
+
+    def pages(self, path: str, *, params: Params | None = None) -> Iterator[dict[str, Any]]:
+        """All items of a list, page by page."""
+        asked = dict(params or {})
+        while True:
+            page = self.get(path, params=asked)
+            yield from page["items"]
+            if not page.get("next_page_token"):
+                return
+            asked["page_token"] = page["next_page_token"]
+
+    @contextmanager
+    def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+        read_seconds: float | None = None,
+    ) -> Iterator[httpx2.Response]:
+        """An answer whose body is read as it comes; once: who reads it knows how to go on.
+
+        Args:
+            method: of HTTP.
+            path: as for :meth:`request`.
+            params: of the query.
+            headers: further ones.
+            read_seconds: how long nothing may come; None: a minute.
+
+        Raises:
+            ApiProblem: the answer is an error.
+            httpx2.TransportError: the connection failed or broke off.
+        """
+        timeout = httpx2.Timeout(read_seconds, connect=10) if read_seconds else _TIMEOUT
+        with self._client.stream(
+            method, path, params=params, headers=headers, timeout=timeout
+        ) as response:
+            if response.status_code >= 400:
+                response.read()
+                raise problem_of(response)
+            yield response
+
+    def unreachable(self, error: httpx2.TransportError) -> Unreachable:
+        """What a failure of the network is called."""
+        words = str(error) or type(error).__name__
+        return Unreachable(
+            f"{self.url} cannot be reached: {words}",
+            hint="Is the server running, and is this its address? `trainwright login` changes it.",
+        )
+
+
+def problem_of(response: httpx2.Response) -> ApiProblem:
+    """The error that an answer of status 400 and above is; its body must have been read."""
+    try:
+        found = response.json()
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        # Not one of ours: a proxy in between answers in its own way.
+        found = {"detail": f"HTTP status {response.status_code} from {response.url.host}"}
+    after = _retry_after(response.headers.get("Retry-After", ""))
+    return ApiProblem(status=response.status_code, problem=found, retry_after_seconds=after)
+
+
+def _retry_after(text: str) -> float | None:
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        moment = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _json(response: httpx2.Response) -> Any:
+    return response.json() if response.content else None

@@ -1,0 +1,145 @@
+"""Bytes on their way, over a network that breaks."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.client.door import Door
+from trainwright import downloads, uploads
+from trainwright.connection import Connection
+from trainwright.downloads import download_file, safe_target
+from trainwright.errors import ApiProblem, TrainwrightError, TransferFailed, Unreachable
+from trainwright.uploads import upload_file, upload_snapshot
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let few bytes be many pieces."""
+    monkeypatch.setattr(uploads, "PIECE_BYTES", 64 * 1024)
+    monkeypatch.setattr(downloads, "PART_BYTES", 64 * 1024)
+
+
+def test_only_what_is_missing_is_sent(connection: Connection, tmp_path: Path) -> None:
+    folder = tmp_path / "source"
+    (folder / "package" / "__pycache__").mkdir(parents=True)
+    (folder / "train.py").write_bytes(os.urandom(1000))
+    (folder / "run.sh").write_bytes(b"#!/bin/sh\n" + os.urandom(10).hex().encode())
+    (folder / "run.sh").chmod(0o755)
+    (folder / "package" / "größe 尺寸.py").write_bytes(os.urandom(200_000))
+    (folder / "package" / "__pycache__" / "x.pyc").write_bytes(b"compiled")
+    (folder / ".gitignore").write_text("__pycache__/\n")
+    sent: list[int] = []
+
+    first = upload_snapshot(connection, folder, on_bytes=sent.append)
+    again = upload_snapshot(connection, folder, on_bytes=sent.append)
+
+    files = connection.get(connection.path("snapshots", first["id"], "files"))["items"]
+    assert {file["path"]: file["executable"] for file in files} == {
+        ".gitignore": False,
+        "package/größe 尺寸.py": False,
+        "run.sh": True,
+        "train.py": False,
+    }
+    assert again["id"] == first["id"]
+    assert sum(sent) == first["size_bytes"]
+
+
+def test_an_upload_goes_on_where_it_broke(
+    connection: Connection, door: Door, tmp_path: Path
+) -> None:
+    path = tmp_path / "big.bin"
+    path.write_bytes(os.urandom(700_000))
+    door.cut_after(300_000)
+    sent: list[int] = []
+
+    digest = upload_file(connection, path, on_bytes=sent.append)
+
+    assert door.cuts == 1
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert sum(sent) == 700_000
+    blob = connection.request("GET", connection.path("blobs", digest))
+    assert blob.content == path.read_bytes()
+
+
+def test_an_upload_goes_on_in_the_next_process(
+    connection: Connection, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "big.bin"
+    path.write_bytes(os.urandom(700_000))
+    monkeypatch.setattr(uploads, "TRANSFER_RETRY_SECONDS", 0)
+    door.cut_after(300_000)
+    with pytest.raises(Unreachable):
+        upload_file(connection, path)
+
+    sent: list[int] = []
+    upload_file(connection, path, on_bytes=sent.append)
+
+    assert sent[0] > 0, "it began anew"
+    assert sum(sent) == 700_000
+
+
+def test_a_download_goes_on_where_it_broke(
+    connection: Connection, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "big.bin"
+    path.write_bytes(os.urandom(900_000))
+    digest = upload_file(connection, path)
+    target = tmp_path / "there" / "big.bin"
+    address = connection.path("blobs", digest)
+    with monkeypatch.context() as patch:
+        patch.setattr(downloads, "TRANSFER_RETRY_SECONDS", 0)
+        door.cut_after(500_000)
+        with pytest.raises(Unreachable):
+            download_file(connection, address, target, size_bytes=900_000, sha256=digest)
+    assert not target.exists()
+
+    fetched: list[int] = []
+    door.cut_after(100_000)
+    download_file(
+        connection, address, target, size_bytes=900_000, sha256=digest, on_bytes=fetched.append
+    )
+
+    assert target.read_bytes() == path.read_bytes()
+    assert [entry.name for entry in target.parent.iterdir()] == ["big.bin"]
+    assert door.cuts == 2
+
+
+def test_other_bytes_than_announced_are_not_kept(connection: Connection, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(1000))
+    address = connection.path("blobs", upload_file(connection, path))
+    target = tmp_path / "target"
+
+    with pytest.raises(TransferFailed):
+        download_file(connection, address, target, size_bytes=1000, sha256="0" * 64)
+
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../x", "", "a\\..\\x", "C:x", "a\0"])
+def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(TransferFailed):
+        safe_target(tmp_path, name)
+
+
+def test_no_link_leads_out_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "out").symlink_to(tmp_path)
+    with pytest.raises(TransferFailed):
+        safe_target(tmp_path / "folder", "out/file")
+
+
+def test_a_link_out_of_the_source_is_refused(connection: Connection, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "source" / "link").symlink_to(tmp_path / "secret")
+    with pytest.raises(TrainwrightError, match="link out of the folder"):
+        upload_snapshot(connection, tmp_path / "source")
+
+
+def test_a_problem_says_what_is_wrong(connection: Connection) -> None:
+    with pytest.raises(ApiProblem) as raised:
+        connection.get(connection.path("runs", "../../me"))
+    assert raised.value.status == 404
