@@ -68,10 +68,11 @@ def test_an_upload_goes_on_in_the_next_process(
 ) -> None:
     path = tmp_path / "big.bin"
     path.write_bytes(os.urandom(700_000))
-    monkeypatch.setattr(uploads, "TRANSFER_RETRY_SECONDS", 0)
-    door.cut_after(300_000)
-    with pytest.raises(Unreachable):
-        upload_file(connection, path)
+    with monkeypatch.context() as patch:
+        patch.setattr(uploads, "TRANSFER_RETRY_SECONDS", 0)
+        door.cut_after(300_000)
+        with pytest.raises(Unreachable):
+            upload_file(connection, path)
 
     sent: list[int] = []
     upload_file(connection, path, on_bytes=sent.append)
