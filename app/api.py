@@ -3,6 +3,10 @@
 from fastapi import APIRouter
 
 from app.auth import router as auth
+from app.azureml import artifacts_router as azureml_artifacts
+from app.azureml import metrics_router as azureml_metrics
+from app.azureml import models_router as azureml_models
+from app.azureml import rest_router as azureml_rest
 from app.azureml import router as azureml
 from app.blobs import router as blobs
 from app.clusters import router as clusters
@@ -50,6 +54,10 @@ ROUTERS: tuple[APIRouter, ...] = (
     run_files.router,
     nodes.router,
     azureml.router,
+    azureml_metrics.router,
+    azureml_artifacts.router,
+    azureml_models.router,
+    azureml_rest.router,
     mlflow.router,
     environments.router,
     images.router,
@@ -64,5 +72,5 @@ ROUTERS: tuple[APIRouter, ...] = (
     scoring.router,
 )
 
-FROM_SCRIPTS: tuple[APIRouter, ...] = (nodes.router, azureml.router)
+FROM_SCRIPTS: tuple[APIRouter, ...] = (nodes.router, azureml_metrics.router)
 """Where programs of ours, and the azureml-core package, send what a script said."""

@@ -17,7 +17,7 @@ from app.kernel.problems import send_problem
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json"})
 """All that answers without a credential."""
-DISCOVERY_PREFIX = "/discovery/"
+CREDENTIAL_PREFIXES = ("/discovery/", "/artifact/signed/")
 """The azureml-core package asks there without a header: the credential stands in the address."""
 _WORKSPACE = re.compile(r"/workspaces/([^/]+)")
 
@@ -45,8 +45,9 @@ class Authentication:
 
     async def _identify(self, scope: Scope) -> Principal:
         path: str = scope["path"]
-        if path.startswith(DISCOVERY_PREFIX):
-            credential = path.removeprefix(DISCOVERY_PREFIX)
+        prefix = next((known for known in CREDENTIAL_PREFIXES if path.startswith(known)), None)
+        if prefix is not None:
+            credential = path.removeprefix(prefix).partition("/")[0]
         else:
             credential = _credential(Headers(scope=scope).get("authorization", ""))
         state = scope["app"].state

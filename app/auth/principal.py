@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["user", "run", "node", "deployment", "discovery"]
+Kind = Literal["user", "run", "node", "deployment", "discovery", "artifacts"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,9 @@ class Principal:
     Attributes:
         kind: ``user`` (a person or a service account), ``run`` (a script), ``node`` (a runner),
             ``deployment`` (an unverified deployment key, good for scoring only),
-            ``discovery`` (good for asking where the services are, and nothing else).
-        id: user id; run id; node name; for a deployment key the key itself.
+            ``discovery`` (good for asking where the services are, and nothing else),
+            ``artifacts`` (good for the files of one run, and nothing else).
+        id: user id; run id (of ``artifacts`` too); node name; for a deployment key the key itself.
         workspace_id: the workspace that a run or node belongs to.
         attempt: the attempt that a run or node token was made for.
         name: what to show in events.

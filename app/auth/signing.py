@@ -73,7 +73,7 @@ class Signer:
         """A token (JWT, HS256) for a run or a node.
 
         Args:
-            principal: whom it stands for; of kind ``run``, ``node`` or ``discovery``.
+            principal: whom it stands for; a ``run``, ``node``, ``discovery`` or ``artifacts``.
             seconds: how long it is valid.
         """
         now = int(time.time())
@@ -98,7 +98,7 @@ class Signer:
             jwt.JWTClaimsRegistry(exp={"essential": True}).validate(claims)
         except (JoseError, ValueError) as error:
             raise Unauthorized("This token is not valid, or it has expired.") from error
-        kind: Literal["run", "node", "discovery"] = claims["kind"]
+        kind: Literal["run", "node", "discovery", "artifacts"] = claims["kind"]
         return Principal(
             kind=kind,
             id=claims["sub"],

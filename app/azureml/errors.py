@@ -1,6 +1,6 @@
 """Errors of the calls of the ``azureml-core`` package."""
 
-from app.kernel.errors import NotFound
+from app.kernel.errors import Invalid, NotFound
 
 
 class WorkspaceNotFound(NotFound):
@@ -19,3 +19,21 @@ class CallNotServed(NotFound):
     """The package asks for something that has no counterpart here."""
 
     code = "azureml_call_not_served"
+
+
+class ArtifactNotFound(NotFound):
+    """The run has no such file."""
+
+    code = "file_not_found"
+
+
+class AssetUnknown(Invalid):
+    """A model is to be made of something that is no file of a run."""
+
+    code = "asset_unknown"
+
+
+class MetricNotFound(NotFound):
+    """The run has no such metric."""
+
+    code = "metric_not_found"

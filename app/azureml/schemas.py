@@ -6,8 +6,10 @@ Seen in the traffic of the real package (1.61); whatever else a version sends is
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
+
+from app.kernel.names import ThingName
 
 MAX_STEP = 2**31 - 1
 
@@ -27,11 +29,92 @@ class RunPatch(Sent):
     properties: dict[str, Any] | None = None
 
 
+class ChildRunSent(RunPatch):
+    """A new run below another one, or changes to a run, whichever it turns out to be."""
+
+    run_id: str | None = Field(default=None, max_length=256)
+    parent_run_id: str | None = Field(default=None, max_length=256)
+    name: str | None = Field(default=None, max_length=256)
+
+
+class ChildRunsSent(Sent):
+    """Several at once."""
+
+    runs: list[ChildRunSent] = Field(default=[], max_length=200)
+
+
 class RunEventSent(Sent):
     """What the client wants to be known, such as an error of the script's."""
 
     name: str = Field(default="", max_length=255)
     data: dict[str, Any] | None = None
+
+
+class RunEventsSent(Sent):
+    """Several at once."""
+
+    events: list[RunEventSent] = Field(default=[], max_length=200)
+
+
+class RunQuery(Sent):
+    """Which runs; in OData's language, of which the package's own sentences are understood."""
+
+    filter: str | None = Field(default=None, max_length=10_000)
+
+
+class ArtifactPath(Sent):
+    """A file that is going to be uploaded."""
+
+    path: str = Field(min_length=1, max_length=5000)
+
+
+class ArtifactsSent(Sent):
+    """Files that are going to be uploaded."""
+
+    paths: list[ArtifactPath] = Field(default=[], max_length=1000)
+
+
+class MetricQuery(Sent):
+    """Which values of a metric."""
+
+    metric_name: str = Field(min_length=1, max_length=255)
+    start_time: AwareDatetime | None = None
+    end_time: AwareDatetime | None = None
+
+
+class AssetArtifact(Sent):
+    """Files that a model is made of: one, or all below a folder."""
+
+    id: str | None = Field(default=None, max_length=6000)
+    prefix: str | None = Field(default=None, max_length=6000)
+
+
+class AssetSent(Sent):
+    """The files of a model."""
+
+    name: str = Field(default="", max_length=255)
+    artifacts: list[AssetArtifact] = Field(default=[], max_length=100)
+
+
+class ModelResources(Sent):
+    """What one serving process may use."""
+
+    cpu: float | None = None
+    memory_in_gb: float | None = Field(default=None, alias="memoryInGB")
+    gpu: int | None = None
+
+
+class ModelSent(Sent):
+    """A new version of a model."""
+
+    name: ThingName
+    url: str = Field(max_length=8000)
+    description: str | None = None
+    framework: str | None = None
+    framework_version: str | None = None
+    kv_tags: dict[str, Any] | None = None
+    properties: dict[str, Any] | None = None
+    resource_requirements: ModelResources | None = None
 
 
 class MetricProperties(Sent):

@@ -1,58 +1,31 @@
 """What the ``azureml-core`` package sends, in this system's own terms."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.azureml.documents import path_of_location
 from app.azureml.schemas import MetricSent, MetricValue, RunPatch
 from app.metrics import service as metrics
 from app.metrics.schemas import MetricRecord, MetricType
+from app.runs import repository as runs
 from app.runs.schemas import RunUpdate
-from app.tables.experiment import Experiment
+from app.storage.objects import ObjectStore
 from app.tables.run import Run
-from app.tables.workspace import Workspace
 
 _TYPES: dict[str, MetricType] = {
     "azureml.v1.scalar": "scalar",
     "azureml.v1.list": "list",
     "azureml.v1.table": "row",
     "azureml.v1.image": "image",
+    "azureml.v2.image": "image",
 }
-
-
-def run_document(run: Run, experiment: Experiment, workspace: Workspace) -> dict[str, Any]:
-    """The run as the package reads it."""
-    return {
-        "runNumber": 1,
-        "rootRunId": run.id,
-        "runId": run.id,
-        "runUuid": run.id,
-        "experimentId": experiment.id,
-        "experimentName": experiment.name,
-        "workspaceId": workspace.id,
-        "parentRunId": None,
-        "status": run.status,
-        "displayName": run.display_name or run.id,
-        "name": run.display_name or run.id,
-        "description": run.description,
-        "dataContainerId": f"dcid.{run.id}",
-        "hidden": False,
-        "runType": "azureml.scriptrun",
-        "runTypeV2": {"orchestrator": None, "traits": [], "attribution": None},
-        "tags": run.tags,
-        "properties": run.properties,
-        "createdUtc": run.created_at.isoformat(),
-        "startTimeUtc": run.started_at.isoformat() if run.started_at else None,
-        "endTimeUtc": run.ended_at.isoformat() if run.ended_at else None,
-        "heartbeatEnabled": False,
-        "options": {"generateDataContainerIdIfNotSpecified": True},
-        "inputDatasets": [],
-        "outputDatasets": [],
-        "runDefinition": None,
-        "target": None,
-    }
+_IN_FILES = "azureml.v2."
+"""Metrics of these types say in which file their value is."""
+_LARGEST_DOCUMENT_BYTES = 1024 * 1024
 
 
 def run_update(patch: RunPatch) -> RunUpdate:
@@ -70,12 +43,18 @@ def run_update(patch: RunPatch) -> RunUpdate:
 
 
 async def store_batch(
-    session: AsyncSession, run: Run, values: Sequence[dict[str, Any]]
+    session: AsyncSession, objects: ObjectStore, run: Run, values: Sequence[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Store the metrics of a batch; the metric ids make a repeated batch harmless.
 
+    Args:
+        session: the transaction.
+        objects: where files are whose content is the value of a metric.
+        run: whose metrics they are.
+        values: as they were sent.
+
     Returns:
-        Those that were refused: ``{"index", "message"}``.
+        Those that were refused, as the package reads it.
     """
     refused = []
     for index, value in enumerate(values):
@@ -83,8 +62,11 @@ async def store_batch(
             sent = MetricSent.model_validate(value)
             records = [_record(sent, row) for row in sent.value]
         except ValidationError as error:
-            refused.append({"index": index, "message": str(error).splitlines()[0]})
+            refused.append(_refused(index, value, str(error).splitlines()[0]))
             continue
+        for record in records:
+            if record.type == "json" and sent.properties.ux_metric_type.startswith(_IN_FILES):
+                record.value = await _content(session, objects, run, record.value)
         if records:
             # The id of the first row stands for the call; rows keep their order within it.
             await metrics.store(
@@ -100,12 +82,39 @@ async def store_batch(
 def _record(sent: MetricSent, row: MetricValue) -> MetricRecord:
     kind = _TYPES.get(sent.properties.ux_metric_type, "json")
     value: Any = row.data
-    if len(row.data) == 1 and sent.name in row.data and kind in ("scalar", "list"):
+    if len(row.data) == 1 and sent.name in row.data and kind != "row":
         value = row.data[sent.name]
     if kind == "scalar" and isinstance(value, str):
         kind = "string"
+    if kind == "image" and isinstance(value, str):
+        value = path_of_location(value)
     time = row.created_utc.timestamp() if row.created_utc else None
     return MetricRecord(name=sent.name, type=kind, value=value, step=row.step, time=time)
+
+
+async def _content(session: AsyncSession, objects: ObjectStore, run: Run, location: Any) -> Any:
+    """What the file says that is named; its name where it is too large, or no JSON, or away."""
+    if not isinstance(location, str):
+        return location
+    file = await runs.find_file(session, run.id, path_of_location(location))
+    if file is None or file.size_bytes > _LARGEST_DOCUMENT_BYTES:
+        return location
+    chunks = await objects.open(file.sha256, start=0, end=file.size_bytes)
+    content = b"".join([chunk async for chunk in chunks])
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return location
+
+
+def _refused(index: int, value: dict[str, Any], message: str) -> dict[str, Any]:
+    name = value.get("name")
+    return {
+        "index": index,
+        "message": message,
+        "metric": {"name": name if isinstance(name, str) else ""},
+        "errorResponse": {"error": {"code": "UserError", "message": message}},
+    }
 
 
 def _text(value: Any) -> str:

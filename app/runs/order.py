@@ -1,6 +1,7 @@
 """The work order of a node: all that its runner needs to know."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -151,12 +152,13 @@ def _contract_variables(
     experiment: Experiment,
 ) -> dict[str, str]:
     """The variables that a script of the v1 contract may read (contract, 2.5)."""
-    expiry = int(utc_now().timestamp()) + RUN_TOKEN_SECONDS
+    # Ten digits would do, too, but the package takes some of them for YYMMDDhhmm.
+    expiry = utc_now() + timedelta(seconds=RUN_TOKEN_SECONDS)
     discovery = f"{settings.nodes_base_url}/discovery/{_discovery_token(signer, run)}"
     return {
         "AZUREML_RUN_ID": run.id,
         "AZUREML_RUN_TOKEN": token,
-        "AZUREML_RUN_TOKEN_EXPIRY": str(expiry),
+        "AZUREML_RUN_TOKEN_EXPIRY": expiry.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "AZUREML_SERVICE_ENDPOINT": settings.nodes_base_url,
         "AZUREML_DISCOVERY_SERVICE_ENDPOINT": discovery,
         "AZUREML_ARM_SUBSCRIPTION": workspace.id,

@@ -47,8 +47,8 @@ def test_no_code_in_package_files(package: str) -> None:
     with_code = [
         str(path.relative_to(REPOSITORY))
         for path in (REPOSITORY / package).rglob("__init__.py")
-        # The stand-in has the shape of the package that it stands in for.
-        if "standin" not in path.parts
+        # These have the shape of the package that they stand in for, or lie before.
+        if not {"standin", "beside_azureml"} & set(path.parts)
         and any(not isinstance(node, ast.Expr) for node in ast.parse(path.read_text()).body)
     ]
     assert with_code == []

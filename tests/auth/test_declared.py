@@ -15,7 +15,7 @@ from app.kernel.errors import Forbidden
 from app.main import create_app
 
 FOR_ANYBODY = {"/healthz", "/readyz"}
-FOR_ANY_CREDENTIAL = {"/v1/me", "/discovery/{token}"}
+FOR_ANY_CREDENTIAL = {"/v1/me", "/discovery/{token}", "/artifact/signed/{token}/{path:path}"}
 NOT_OF_THE_FRAMEWORK = {"/openapi.json"}
 """All that may be there without a declaration; the middleware knows it, and it says nothing."""
 

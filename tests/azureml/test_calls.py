@@ -25,6 +25,7 @@ class Script:
     run_id: str
     history: str
     metric: str
+    artifacts: str
     discovery: str
 
 
@@ -62,6 +63,7 @@ async def script(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIte
                 run_id=run["id"],
                 history=f"/history/v1.0{scope}/experimentids/{experiment['id']}/runs/{run['id']}",
                 metric=f"/metric/v2.0{scope}/runs/{run['id']}",
+                artifacts=f"/artifact/v2.0{scope}/artifacts",
                 discovery=f"/discovery/{discovery}",
             )
 
@@ -133,3 +135,85 @@ async def test_another_run_is_not_there(script: Script) -> None:
 async def test_what_is_not_served_says_so(script: Script) -> None:
     answer = await script.client.get(f"{script.history}/nothing")
     assert (answer.status_code, answer.json()["code"]) == (404, "azureml_call_not_served")
+
+
+async def signed(script: Script, path: str) -> str:
+    """Where the package is told to send a file."""
+    place = f"ExperimentRun/dcid.{script.run_id}"
+    answer = await script.client.post(
+        f"{script.artifacts}/batch/metadata/{place}", json={"paths": [{"path": path}]}
+    )
+    assert answer.status_code == 200, answer.text
+    url: str = answer.json()["artifactContentInformation"][path]["contentUri"]
+    return url
+
+
+async def test_an_address_of_a_file_is_good_for_files_of_its_run_only(script: Script) -> None:
+    transport = httpx2.ASGITransport(script.api.app, raise_app_exceptions=False)
+    url = await signed(script, "notes/ü %.txt")
+    async with httpx2.AsyncClient(transport=transport) as anonymous:
+        assert (await anonymous.get(url)).status_code == 404
+        assert (await anonymous.put(url, content=b"one")).status_code == 201
+        assert (await anonymous.put(url, content=b"one")).status_code == 201
+        assert (await anonymous.put(url, content=b"two")).status_code == 409
+        assert (await anonymous.get(url)).content == b"one"
+        token = url.partition("/artifact/signed/")[2].partition("/")[0]
+        stolen = {"Authorization": f"Bearer {token}"}
+        files = f"http://api/v1/workspaces/{script.api.workspace}/runs/{script.run_id}/files"
+        assert (await anonymous.get(files, headers=stolen)).status_code == 403
+        assert (
+            await anonymous.get(f"http://api{script.history}", headers=stolen)
+        ).status_code == 403
+        other = url.replace(token, script.client.headers["authorization"].split()[1])
+        assert (await anonymous.get(other)).status_code == 403
+        assert (await anonymous.get(url.replace(token, token[:-4] + "AAAA"))).status_code == 401
+        up = url.partition("notes")[0] + "notes/%2e%2e/x"
+        assert (await anonymous.put(up, content=b"x")).status_code == 422
+        found = f"{script.artifacts}/contentinfo/ExperimentRun/dcid.{script.run_id}/notes/ü %.txt"
+        to_read = (await script.client.get(found)).json()["contentUri"]
+        assert (await anonymous.get(to_read)).content == b"one"
+        assert (await anonymous.put(to_read + "2", content=b"x")).status_code == 403
+    kept = await script.api.client.get(f"runs/{script.run_id}/files/notes/ü %.txt")
+    assert kept.content == b"one"
+
+
+async def test_files_of_another_run_are_not_there(script: Script) -> None:
+    for place in (
+        f"ExperimentRun/dcid.run_{'0' * 26}",
+        "ExperimentRun/x",
+        f"Other/dcid.{script.run_id}",
+    ):
+        assert (await script.client.get(f"{script.artifacts}/{place}")).status_code == 404
+    found = await script.client.get(f"{script.artifacts}/ExperimentRun/dcid.{script.run_id}")
+    assert found.json()["value"] == []
+
+
+async def test_a_child_that_is_made_again_is_the_same(script: Script) -> None:
+    address = script.history.replace(script.run_id, "8d5d3f1e-1f0a-4a55-9f8c-3b8d2f5a0001")
+    body = {"parentRunId": script.run_id, "name": "part", "status": "NotStarted"}
+    first = await script.client.patch(address, json=body)
+    again = await script.client.patch(address, json=body)
+    assert first.json()["runId"] == again.json()["runId"] != script.run_id
+    assert first.json()["parentRunId"] == script.run_id
+    assert (await script.client.patch(address + "x", json={})).status_code == 404
+    # Under both ids, and with a state that its script decides on.
+    done = {"name": "Microsoft.MachineLearning.Run.Completed"}
+    assert (await script.client.post(f"{address}/events", json=done)).status_code == 200
+    ours = script.history.replace(script.run_id, first.json()["runId"])
+    assert (await script.client.get(ours)).json()["status"] == "Completed"
+
+
+async def test_a_model_of_what_is_no_file_here_is_refused(script: Script) -> None:
+    management = script.metric.partition("/runs/")[0].replace("metric/v2.0", "modelmanagement/v1.0")
+    for url in ("aml://asset/!", "aml://asset/eA", "https://x/y"):
+        answer = await script.client.post(f"{management}/models", json={"name": "m", "url": url})
+        assert (answer.status_code, answer.json()["code"]) == (422, "asset_unknown"), answer.text
+    answer = await script.client.post(f"{management}/assets", json={"name": "m", "artifacts": []})
+    assert answer.status_code == 422
+    place = {"prefix": f"ExperimentRun/dcid.{script.run_id}/outputs/model"}
+    asset = await script.client.post(f"{management}/assets", json={"artifacts": [place]})
+    body = {"name": "m", "url": f"aml://asset/{asset.json()['id']}"}
+    answer = await script.client.post(f"{management}/models", json=body)
+    assert answer.json()["errors"][0]["code"] == "path_not_found"
+    for model_id in ("nothing", "m:1", "m:x", "m:" + "9" * 30):
+        assert (await script.client.get(f"{management}/models/{model_id}")).status_code == 404

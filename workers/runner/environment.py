@@ -42,6 +42,7 @@ def process_environment(
     input_paths: dict[str, str],
     records_path: str,
     standin_dir: str,
+    beside_azureml_dir: str,
 ) -> dict[str, str]:
     """Return the whole environment of one process.
 
@@ -68,6 +69,8 @@ def process_environment(
     _append(environment, "PATH", before=order.path_prepend)
     if order.is_standin_wanted:
         _append(environment, "PYTHONPATH", after=[standin_dir])
+    elif order.kind == "run":
+        _append(environment, "PYTHONPATH", after=[beside_azureml_dir])
     return environment
 
 

@@ -152,7 +152,7 @@ class Node:
         self._inputs.prepare(self._endpoint, order)
         for folder in (*order.collect, *order.follow):
             os.makedirs(inside(self._work_dir, folder), exist_ok=True)
-        standin_dir = os.path.join(os.path.dirname(os.path.abspath(__file__)), "standin")
+        here = os.path.dirname(os.path.abspath(__file__))
         prepared = []
         for item in order.processes:
             environment = process_environment(
@@ -160,7 +160,8 @@ class Node:
                 item,
                 input_paths=self._inputs.paths,
                 records_path=self._records_path,
-                standin_dir=standin_dir,
+                standin_dir=os.path.join(here, "standin"),
+                beside_azureml_dir=os.path.join(here, "beside_azureml"),
             )
             process = NodeProcess(
                 argv=[resolve(argument, self._inputs.paths) for argument in item.argv],
