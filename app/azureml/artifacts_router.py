@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
+
 from app.auth.access import AnyAccess
 from app.auth.needs import needs
 from app.auth.signing import Signer
@@ -148,4 +149,3 @@ async def upload_azureml_artifact(
         run = await artifacts.signed_run(session, caller, right="write")
         await service.add_file(session, run, path=path, stored=stored, attempt=caller.attempt)
     return {"path": path, "sha256": stored.sha256, "size_bytes": stored.size_bytes}
-
