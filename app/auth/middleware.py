@@ -3,8 +3,6 @@
 import base64
 import re
 
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -12,7 +10,7 @@ from app.auth.principal import Principal
 from app.auth.service import authenticate
 from app.auth.signing import Signer
 from app.kernel.db import Database
-from app.kernel.errors import DomainError, Unauthorized, Unavailable
+from app.kernel.errors import DomainError, Unauthorized
 from app.kernel.problems import send_problem
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json"})
@@ -36,10 +34,6 @@ class Authentication:
             scope["principal"] = await self._identify(scope)
         except DomainError as error:
             await send_problem(error, scope, receive, send)
-            return
-        except (DBAPIError, PoolTimeoutError):
-            detail = "The database cannot be reached now; try again shortly."
-            await send_problem(Unavailable(detail), scope, receive, send)
             return
         await self._app(scope, receive, send)
 

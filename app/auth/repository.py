@@ -1,10 +1,11 @@
 """Queries about tokens and their users: one for each request."""
 
+from collections.abc import Mapping
 from typing import Any
 
+from pydantic_core import from_json
 from sqlalchemy import (
     ColumnElement,
-    RowMapping,
     Select,
     and_,
     bindparam,
@@ -14,8 +15,9 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.kernel.direct import DirectPool, Statement
 from app.kernel.errors import NotFound
 from app.kernel.pagination import PageQuery, fetch_page
 from app.tables.role import Role, RoleAssignment
@@ -60,7 +62,7 @@ def _who(*further: Any) -> Select[Any]:
     )
 
 
-_BY_TOKEN = (
+_BY_TOKEN = Statement(
     _who(
         Token.id.label("token_id"),
         Token.permissions,
@@ -78,42 +80,52 @@ _BY_TOKEN = (
         or_(Token.expires_at.is_(None), Token.expires_at > func.clock_timestamp()),
     )
 )
-_BY_SUBJECT = _who().where(
-    and_(User.issuer == bindparam("issuer"), User.subject == bindparam("subject"))
+_BY_SUBJECT = Statement(
+    _who().where(and_(User.issuer == bindparam("issuer"), User.subject == bindparam("subject")))
 )
+_NOTE_USE = Statement(
+    update(Token)
+    .where(Token.id == bindparam("token_id"))
+    .values(last_used_at=func.clock_timestamp(), updated_at=Token.updated_at)
+)
+_JSON = ("grants", "permissions", "workspace_ids")
 
 
 async def find_by_token(
-    connection: AsyncConnection, secret_sha256: str, *, workspace: str
-) -> RowMapping | None:
+    direct: DirectPool, secret_sha256: str, *, workspace: str
+) -> Mapping[str, Any] | None:
     """The user of the token with this hash, unless revoked or expired (database time).
 
     Args:
-        connection: to the database.
+        direct: connections to the database.
         secret_sha256: of the token.
         workspace: name of the one in the address, in which roles are looked up; empty: none.
     """
-    values = {"secret_sha256": secret_sha256, "workspace": workspace}
-    found: RowMapping | None = (await connection.execute(_BY_TOKEN, values)).mappings().first()
-    return found
+    return await _find(direct, _BY_TOKEN, secret_sha256=secret_sha256, workspace=workspace)
 
 
 async def find_by_subject(
-    connection: AsyncConnection, *, issuer: str, subject: str, workspace: str
-) -> RowMapping | None:
+    direct: DirectPool, *, issuer: str, subject: str, workspace: str
+) -> Mapping[str, Any] | None:
     """The user whom a provider knows by this name; the rest as in `find_by_token`."""
-    values = {"issuer": issuer, "subject": subject, "workspace": workspace}
-    found: RowMapping | None = (await connection.execute(_BY_SUBJECT, values)).mappings().first()
-    return found
+    return await _find(direct, _BY_SUBJECT, issuer=issuer, subject=subject, workspace=workspace)
 
 
-async def note_use(connection: AsyncConnection, token_id: str) -> None:
+async def _find(
+    direct: DirectPool, statement: Statement, **values: str
+) -> Mapping[str, Any] | None:
+    row = await direct.row(statement, **values)
+    if row is None:
+        return None
+    return {
+        name: from_json(value) if name in _JSON and value is not None else value
+        for name, value in row.items()
+    }
+
+
+async def note_use(direct: DirectPool, token_id: str) -> None:
     """Write down that a token was used now."""
-    await connection.execute(
-        update(Token)
-        .where(Token.id == token_id)
-        .values(last_used_at=func.clock_timestamp(), updated_at=Token.updated_at)
-    )
+    await direct.rows(_NOTE_USE, token_id=token_id)
 
 
 async def has_any(session: AsyncSession) -> bool:

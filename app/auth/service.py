@@ -2,9 +2,10 @@
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from datetime import timedelta
 
-from sqlalchemy import RowMapping, text
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import repository
@@ -98,12 +99,10 @@ async def authenticate(
         return Principal(kind="deployment", id=credential, name="deployment key")
     if not credential.startswith(TOKEN_PREFIX):
         return signer.verify(credential)
-    async with database.single() as connection:
-        found = await repository.find_by_token(
-            connection, hash_secret(credential), workspace=workspace
-        )
-        if found is not None and found["is_long_unused"]:
-            await repository.note_use(connection, found["token_id"])
+    direct = database.direct
+    found = await repository.find_by_token(direct, hash_secret(credential), workspace=workspace)
+    if found is not None and found["is_long_unused"]:
+        await repository.note_use(direct, found["token_id"])
     if found is None:
         raise Unauthorized("This token is not valid: unknown, revoked or expired.")
     scope = TokenScope(_set(found["permissions"]), _set(found["workspace_ids"]))
@@ -111,7 +110,7 @@ async def authenticate(
 
 
 def user_principal(
-    found: RowMapping, *, workspace: str, scope: TokenScope = WHOLE, token_id: str = ""
+    found: Mapping[str, Any], *, workspace: str, scope: TokenScope = WHOLE, token_id: str = ""
 ) -> Principal:
     """A user as the caller, from a row of the repository.
 
@@ -139,7 +138,7 @@ def user_principal(
     )
 
 
-def _permissions(found: RowMapping, scope: TokenScope) -> frozenset[str]:
+def _permissions(found: Mapping[str, Any], scope: TokenScope) -> frozenset[str]:
     if scope.workspaces is not None and found["workspace_id"] not in scope.workspaces:
         return frozenset()
     given: set[str] = set()

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import (
 )
 
 from app.kernel.config import Settings
+from app.kernel.direct import DirectPool
 from app.kernel.hints import Hint, HintSender, collected_hints, discard_hints
 
 
@@ -30,6 +31,7 @@ class Database:
             json_deserializer=from_json,
             connect_args={"connect_timeout": 5},
         )
+        self.direct = DirectPool(settings)
         self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self._hints = hints
@@ -62,6 +64,7 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections."""
+        await self.direct.close()
         await self.engine.dispose()
 
 

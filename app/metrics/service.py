@@ -71,16 +71,15 @@ async def store_from_client(
         RunFinished: the run is over.
         RunNotFound, NotFound: there is no such run or workspace for this caller.
     """
-    async with database.single() as connection:
-        is_open = await store_current(
-            connection,
-            workspace=workspace,
-            only_workspace_id=principal.workspace_id,
-            run_id=run_id,
-            closed=TERMINAL,
-            source=f"client-{batch.source}",
-            points=[point(seq, value) for seq, value in enumerate(batch.values, batch.first_seq)],
-        )
+    is_open = await store_current(
+        database.direct,
+        principal=principal,
+        workspace=workspace,
+        run_id=run_id,
+        closed=TERMINAL,
+        source=f"client-{batch.source}",
+        points=[point(seq, value) for seq, value in enumerate(batch.values, batch.first_seq)],
+    )
     if is_open:
         return
     async with database.session() as session:

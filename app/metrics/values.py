@@ -28,7 +28,7 @@ def point(seq: int, record: MetricRecord) -> Point:
         "type": record.type,
         "step": record.step,
         "epoch": record.epoch,
-        "logged_at": logged_at.isoformat(),
+        "logged_at": logged_at,
     }
     number = _finite(record.value) if record.type == "scalar" else None
     if number is None:

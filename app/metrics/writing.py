@@ -1,14 +1,17 @@
 """The one statement that stores values and keeps the summaries of their metrics."""
 
-import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from pydantic_core import to_json
 from sqlalchemy import ARRAY, String, bindparam, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.principal import Principal
+from app.kernel.direct import DirectPool, Statement
 
 Point = dict[str, Any]
-"""One value as it is stored: what `point` makes of a record, JSON through and through."""
+"""One value as it is stored, by column: what `point` makes of a record."""
 
 # A value that is there already is not returned by the second part, so a batch that comes again
 # counts for nothing in the third. Names in order: two batches cannot wait for each other.
@@ -20,8 +23,7 @@ WITH target AS (
         logged_at, value, data)
     SELECT target.id, target.attempt, :source, seq, :namespace, name, type, step, epoch,
         logged_at, value, data
-    FROM json_to_recordset(CAST(:points AS json)) AS given(seq bigint, name text, type text,
-        step bigint, epoch bigint, logged_at timestamptz, value float8, data jsonb)
+    FROM {given}
     CROSS JOIN target WHERE target.is_open
     ON CONFLICT DO NOTHING
     RETURNING seq, name, type, step, logged_at, value, data
@@ -65,6 +67,13 @@ WITH target AS (
 )
 SELECT is_open FROM target
 """
+_JSON = """json_to_recordset(CAST(:points AS json)) AS given(seq bigint, name text, type text,
+        step bigint, epoch bigint, logged_at timestamptz, value float8, data jsonb)"""
+# Columns: a third of the work that JSON is, to the server as to us.
+_COLUMNS = """unnest(CAST(:seq AS bigint[]), CAST(:name AS text[]), CAST(:type AS text[]),
+        CAST(:step AS bigint[]), CAST(:epoch AS bigint[]), CAST(:logged_at AS timestamptz[]),
+        CAST(:value AS float8[]), CAST(:data AS jsonb[]))
+        AS given(seq, name, type, step, epoch, logged_at, value, data)"""
 _ATTEMPT = """
     SELECT id, CAST(:attempt AS bigint) AS attempt, workspace_id, true AS is_open
     FROM runs WHERE id = :run_id
@@ -75,10 +84,27 @@ _CURRENT = """
     WHERE runs.id = :run_id AND workspaces.name = :workspace
         AND :only_workspace_id IN ('', workspace_id)
 """
-_OF_ATTEMPT = text(_STORE.replace("{target}", _ATTEMPT.strip()))
-_OF_CURRENT = text(_STORE.replace("{target}", _CURRENT.strip())).bindparams(
-    bindparam("closed", type_=ARRAY(String))
-)
+_TRACKED = """
+    SELECT runs.id, runs.attempt, runs.workspace_id, runs.deleted_at IS NULL
+        AND (runs.kind = 'tracked' OR runs.status <> ALL (:closed)) AS is_open
+    FROM runs JOIN workspaces ON workspaces.id = runs.workspace_id
+        LEFT JOIN runs own ON own.id = :script_run_id
+    WHERE runs.id = :run_id AND workspaces.name = :workspace
+        AND :only_workspace_id IN ('', runs.workspace_id)
+        AND (:script_run_id = '' OR (own.attempt = :script_attempt
+            AND own.id IN (runs.id, runs.creator_run_id)))
+"""
+_OF_ATTEMPT = text(_STORE.replace("{target}", _ATTEMPT.strip()).replace("{given}", _JSON))
+
+
+def _direct(target: str) -> Statement:
+    closed = bindparam("closed", type_=ARRAY(String))
+    store = _STORE.replace("{target}", target.strip()).replace("{given}", _COLUMNS)
+    return Statement(text(store).bindparams(closed))
+
+
+_OF_CURRENT = _direct(_CURRENT)
+_OF_TRACKED = _direct(_TRACKED)
 
 
 async def store_points(
@@ -105,16 +131,16 @@ async def store_points(
         "attempt": attempt,
         "source": source,
         "namespace": namespace,
-        "points": json.dumps(points),
+        "points": to_json(points).decode(),
     }
     await session.execute(_OF_ATTEMPT, given)
 
 
 async def store_current(
-    connection: AsyncConnection,
+    direct: DirectPool,
     *,
+    principal: Principal,
     workspace: str,
-    only_workspace_id: str,
     run_id: str,
     closed: Collection[str],
     source: str,
@@ -123,9 +149,9 @@ async def store_current(
     """The same for the current attempt of a run that is named from outside, in one round trip.
 
     Args:
-        connection: on which a statement is a transaction.
+        direct: connections to the database.
+        principal: who asks; a run may speak of itself only, which its caller has checked.
         workspace: name of the run's workspace.
-        only_workspace_id: the one that the caller may enter; empty: any.
         run_id: the run.
         closed: states in which a run takes no values any more.
         source: who sends.
@@ -134,15 +160,63 @@ async def store_current(
     Returns:
         Whether the run took them; None when there is no such run for this caller.
     """
-    given = {
-        "workspace": workspace,
-        "only_workspace_id": only_workspace_id,
-        "run_id": run_id,
-        "closed": list(closed),
-        "source": source,
-        "namespace": "",
-        "points": json.dumps(points),
-    }
-    result = await connection.execute(_OF_CURRENT, given)
-    is_open: bool | None = result.scalar_one_or_none()
-    return is_open
+    row = await direct.row(
+        _OF_CURRENT,
+        workspace=workspace,
+        only_workspace_id=principal.workspace_id,
+        run_id=run_id,
+        closed=list(closed),
+        source=source,
+        namespace="",
+        **_columns(points),
+    )
+    return None if row is None else row["is_open"]
+
+
+async def store_tracked(
+    direct: DirectPool,
+    *,
+    principal: Principal,
+    workspace: str,
+    run_id: str,
+    closed: Collection[str],
+    source: str,
+    points: Sequence[Point],
+) -> bool:
+    """The same for what a tracking client logs: to a run of its own, or of a user's choice.
+
+    Args:
+        direct: connections to the database.
+        principal: who asks; a script, while its attempt is the present one, may speak of its
+            run and of those that it made.
+        workspace: name of the run's workspace.
+        run_id: the run.
+        closed: states in which a job takes no values any more; other runs take them always.
+        source: who sends.
+        points: at least one, in the order in which they were logged.
+
+    Returns:
+        Whether they are stored; if not, the caller may not write there, or nobody may.
+    """
+    row = await direct.row(
+        _OF_TRACKED,
+        workspace=workspace,
+        only_workspace_id=principal.workspace_id,
+        script_run_id=principal.id if principal.kind == "run" else "",
+        script_attempt=principal.attempt,
+        run_id=run_id,
+        closed=list(closed),
+        source=source,
+        namespace="",
+        **_columns(points),
+    )
+    return row is not None and row["is_open"]
+
+
+def _columns(points: Sequence[Point]) -> dict[str, list[Any]]:
+    plain = ("seq", "name", "type", "step", "epoch", "logged_at", "value")
+    found = {column: [point.get(column) for point in points] for column in plain}
+    found["data"] = [
+        to_json(point["data"]).decode() if "data" in point else None for point in points
+    ]
+    return found

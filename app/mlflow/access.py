@@ -7,17 +7,19 @@ the tracked runs that its script made, and for reading models; whatever else the
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends
+from fastapi import Depends, Path
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.access import UserOrRunAccess
 from app.auth.principal import Principal
+from app.kernel.names import WORKSPACE_PATTERN
 from app.mlflow.errors import InvalidParameter, NoPermission, NoSuchResource
 from app.runs.errors import AttemptSuperseded
 from app.tables.run import Run
 from app.tables.workspace import Workspace
-from app.workspaces.access import WorkspaceDep
+from app.workspaces import repository as workspaces
+from app.workspaces.access import WorkspaceDep, check_workspace
 from app.workspaces.detached import DetachedWorkspaceDep
 
 
@@ -64,6 +66,18 @@ async def _detached_caller(workspace: DetachedWorkspaceDep, principal: UserOrRun
     return Caller(workspace, principal)
 
 
+async def caller_of(session: AsyncSession, workspace: str, principal: Principal) -> Caller:
+    """The caller in the workspace of this name.
+
+    Raises:
+        NotFound, Forbidden: there is none such for it.
+    """
+    row = await workspaces.get(session, workspace)
+    check_workspace(principal, row)
+    return Caller(row, principal)
+
+
+WorkspaceName = Annotated[str, Path(pattern=WORKSPACE_PATTERN)]
 CallerDep = Annotated[Caller, Depends(_caller, scope="function")]
 DetachedCallerDep = Annotated[Caller, Depends(_detached_caller)]
 """The same for uploads and downloads: no database session is held meanwhile."""

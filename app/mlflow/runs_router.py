@@ -4,10 +4,11 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from app.auth.access import UserOrRunAccess
 from app.auth.needs import needs
-from app.kernel.db import SessionDep
+from app.kernel.db import DatabaseDep, SessionDep
 from app.mlflow import logged_models, run_documents, tracked, writes
-from app.mlflow.access import CallerDep, no_such_run, required_run
+from app.mlflow.access import CallerDep, WorkspaceName, caller_of, no_such_run, required_run
 from app.mlflow.schemas import (
     BatchLog,
     InputsLog,
@@ -88,12 +89,17 @@ async def search_mlflow_runs(
 @router.post("/log-metric")
 @needs("runs.write", run=True)
 async def log_mlflow_metric(
-    body: MetricLog, caller: CallerDep, session: SessionDep
+    body: MetricLog, workspace: WorkspaceName, principal: UserOrRunAccess, database: DatabaseDep
 ) -> dict[str, Any]:
     """One value of a metric."""
-    run = await writes.writable_run(session, caller, body.run)
-    writes.check_open(run)
-    await writes.log_metrics(session, caller, run, [body])
+    if not await writes.log_metrics_at_once(
+        database, principal, workspace=workspace, run_id=body.run, metrics=[body]
+    ):
+        async with database.session() as session:
+            caller = await caller_of(session, workspace, principal)
+            run = await writes.writable_run(session, caller, body.run)
+            writes.check_open(run)
+            await writes.log_metrics(session, caller, run, [body])
     return {}
 
 
@@ -132,10 +138,16 @@ async def delete_mlflow_tag(
 @router.post("/log-batch")
 @needs("runs.write", run=True)
 async def log_mlflow_batch(
-    body: BatchLog, caller: CallerDep, session: SessionDep
+    body: BatchLog, workspace: WorkspaceName, principal: UserOrRunAccess, database: DatabaseDep
 ) -> dict[str, Any]:
     """Metrics, parameters and tags: all of them or none."""
-    await writes.log_batch(session, caller, body)
+    is_more = body.params or body.tags
+    if is_more or not await writes.log_metrics_at_once(
+        database, principal, workspace=workspace, run_id=body.run, metrics=body.metrics
+    ):
+        async with database.session() as session:
+            caller = await caller_of(session, workspace, principal)
+            await writes.log_batch(session, caller, body)
     return {}
 
 

@@ -12,7 +12,9 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.metrics.writing import Point, store_points
+from app.auth.principal import Principal
+from app.kernel.db import Database
+from app.metrics.writing import Point, store_points, store_tracked
 from app.mlflow import names
 from app.mlflow.access import Caller, check_active, check_current, find_run
 from app.mlflow.errors import InvalidParameter, NoSuchResource
@@ -80,6 +82,33 @@ def check_open(run: Run) -> None:
         raise RunFinished(
             f"Run {run.id} is {run.status}: nothing more can be logged to it. Log to a new run."
         )
+
+
+async def log_metrics_at_once(
+    database: Database,
+    principal: Principal,
+    *,
+    workspace: str,
+    run_id: str,
+    metrics: Sequence[MetricSent],
+) -> bool:
+    """Store values in one round trip, if they are of a run alone and nothing is in the way.
+
+    Returns:
+        Whether they are stored; if not, the longer way says what is wrong.
+    """
+    if not run_id or not metrics or any(metric.model_id for metric in metrics):
+        return False
+    points = {_seq(metric): _point(metric) for metric in metrics}
+    return await store_tracked(
+        database.direct,
+        principal=principal,
+        workspace=workspace,
+        run_id=run_id,
+        closed=TERMINAL,
+        source=_SOURCE,
+        points=list(points.values()),
+    )
 
 
 async def log_metrics(
@@ -236,7 +265,7 @@ def _point(metric: MetricSent) -> Point:
         "name": metric.key,
         "type": "scalar",
         "step": metric.step,
-        "logged_at": from_milliseconds(metric.timestamp).isoformat(),
+        "logged_at": from_milliseconds(metric.timestamp),
     }
     if math.isfinite(metric.value):
         return {**made, "value": metric.value}

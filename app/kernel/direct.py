@@ -1,0 +1,110 @@
+"""Statements of the hot paths: through asyncpg, each a transaction of its own in one round trip.
+
+SQLAlchemy's own work around a small statement is several times that of the statement. Here a
+statement is compiled once, when its module is loaded, and the connection keeps it prepared.
+"""
+
+from typing import Any
+
+import asyncpg
+import structlog
+from sqlalchemy import Executable, make_url
+from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
+
+from app.kernel.config import Settings
+from app.kernel.errors import Unavailable, invalid_field
+
+_CONNECT_SECONDS = 5.0
+_IDLE_SECONDS = 300.0
+_log = structlog.get_logger(__name__)
+_AWAY = "The database cannot be reached now; try again shortly."
+_LIBPQ_ONLY = ("connect_timeout", "keepalives", "keepalives_idle", "tcp_user_timeout")
+"""Options in a database's address that asyncpg would take for settings of the server."""
+
+
+class Statement:
+    """A statement, compiled: its text, and the order of its parameters.
+
+    Args:
+        source: a statement of SQLAlchemy Core, or ``text`` with named parameters.
+    """
+
+    def __init__(self, source: Executable) -> None:
+        compiled = source.compile(dialect=asyncpg_dialect())  # type: ignore[attr-defined, no-untyped-call]
+        self.sql = str(compiled)
+        self._fixed: dict[str, Any] = dict(compiled.params)
+        self._names: list[str] = list(compiled.positiontup or ())
+
+    def arguments(self, given: dict[str, Any]) -> list[Any]:
+        """The values in the order in which the server expects them."""
+        fixed = self._fixed
+        return [given[name] if name in given else fixed[name] for name in self._names]
+
+
+class DirectPool:
+    """Connections for such statements; none is opened before it is needed."""
+
+    def __init__(self, settings: Settings) -> None:
+        url = make_url(settings.database_url.get_secret_value())
+        url = url.set(drivername="postgresql").difference_update_query(_LIBPQ_ONLY)
+        self._dsn = url.render_as_string(hide_password=False)
+        self._size = settings.database_pool_size
+        self._pool: asyncpg.Pool | None = None
+
+    async def rows(self, statement: Statement, **given: Any) -> list[asyncpg.Record]:
+        """Execute a statement and return its rows; JSON in them is text.
+
+        Raises:
+            Invalid: a value is out of range, or no column can hold it.
+            Unavailable: the database cannot be reached.
+        """
+        try:
+            pool = await self._opened()
+            async with pool.acquire(timeout=_CONNECT_SECONDS) as connection:
+                found: list[asyncpg.Record] = await connection.fetch(
+                    statement.sql, *statement.arguments(given)
+                )
+                return found
+        except (asyncpg.DataError, ValueError) as error:
+            _log.warning("value_not_storable", error=str(error))
+            message = "A value in this request is out of range or cannot be stored."
+            raise invalid_field("/", "value_not_storable", message) from error
+        except (
+            OSError,  # TimeoutError too
+            asyncpg.InterfaceError,
+            asyncpg.PostgresConnectionError,
+            asyncpg.OperatorInterventionError,
+            asyncpg.InsufficientResourcesError,
+        ) as error:
+            _log.warning("database_unavailable", error=str(error))
+            raise Unavailable(_AWAY) from error
+
+    async def row(self, statement: Statement, **given: Any) -> asyncpg.Record | None:
+        """The first row, if there is one; raises as `rows` does."""
+        found = await self.rows(statement, **given)
+        return found[0] if found else None
+
+    async def close(self) -> None:
+        """Close all connections."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
+
+    async def _opened(self) -> asyncpg.Pool:
+        if self._pool is None:
+            # Of no connections at first, so nothing is waited for between here and the return.
+            self._pool = asyncpg.create_pool(
+                self._dsn,
+                min_size=0,
+                max_size=self._size,
+                timeout=_CONNECT_SECONDS,
+                max_inactive_connection_lifetime=_IDLE_SECONDS,
+                reset=_keep,
+                server_settings={"application_name": "trainwright-api"},
+            )
+            await self._pool
+        return self._pool
+
+
+async def _keep(connection: asyncpg.Connection) -> None:
+    """Statements of this kind leave nothing behind that would have to be reset."""
