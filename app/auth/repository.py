@@ -26,7 +26,7 @@ from app.tables.user import GroupMember, User
 from app.tables.workspace import Workspace
 
 _USED_TO_THE_SECONDS = 60
-_GROUPS_OF_USER = select(GroupMember.group_id).where(GroupMember.user_id == User.id)
+_GROUPS_OF_USER = select(GroupMember.group_id).where(GroupMember.user_id == User.id).correlate(User)
 _WORKSPACE = bindparam("workspace", type_=Workspace.name.type)
 
 
