@@ -24,7 +24,9 @@ from app.auth import repository, service
 from app.embedded.layout import Layout
 from app.kernel.config import get_settings
 from app.kernel.errors import NotFound
+from app.kernel.keyring import Keyring, new_key
 from app.kernel.pagination import MAX_PAGE_SIZE, PageQuery
+from app.secrets import rotation
 
 MIGRATIONS = Path(__file__).resolve().parents[1] / "migrations"
 _DAY_SECONDS = 86_400
@@ -34,6 +36,8 @@ T = TypeVar("T")
 cli = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 tokens = typer.Typer(no_args_is_help=True, help="Create, list and revoke tokens of the API.")
 cli.add_typer(tokens, name="token")
+secrets = typer.Typer(no_args_is_help=True, help="The keys that secrets are encrypted with.")
+cli.add_typer(secrets, name="secrets")
 
 
 @cli.command()
@@ -88,6 +92,33 @@ def revoke_token(token_id: Annotated[str, typer.Argument(help="Its id, from `lis
     _run(_revoke_token(token_id))
 
 
+@secrets.command("rotate-key")
+def rotate_key() -> None:
+    """Encrypt all secrets with a new key, and forget the old ones; may be broken off and repeated.
+
+    Where TRAINWRIGHT_ENCRYPTION_KEYS_FILE names a file of yours, that is only read: add a line from
+    `new-key` at its end first, and take the old ones out afterwards.
+    """
+    settings = get_settings()
+    keyring = _keyring()
+    may_write = settings.encryption_keys_file is None
+    done = _run(rotation.rotate(_session, keyring, may_write=may_write))
+    begun = "a new key" if done.is_new else "the newest key"
+    typer.echo(f"encrypted {done.values} values with {begun}, {done.key_id}")
+    if done.unreadable:
+        shown = ", ".join(done.unreadable)
+        _fail(f"cannot be decrypted, for want of their keys or since they were altered: {shown}")
+    if done.unused:
+        said = "no longer in" if may_write else "may be taken out of"
+        typer.echo(f"older keys that are {said} {keyring.path}: {', '.join(sorted(done.unused))}")
+
+
+@secrets.command("new-key")
+def make_key() -> None:
+    """Print a key, to be added as the last line of TRAINWRIGHT_ENCRYPTION_KEYS_FILE."""
+    typer.echo(new_key())
+
+
 async def _create_first_token() -> str | None:
     async with _session() as session:
         return await service.create_first_token(session)
@@ -139,6 +170,13 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         _fail(f"the database does not answer: {error.orig}\nIs the stack running?")
     except ProgrammingError as error:
         _fail(f"the database is of another version ({error.orig}): run `trainwright migrate`.")
+
+
+def _keyring() -> Keyring:
+    try:
+        return Keyring.load(get_settings())
+    except (OSError, ValueError) as error:
+        _fail(f"the encryption keys cannot be read: {error}")
 
 
 def _fail(message: str) -> NoReturn:

@@ -31,6 +31,7 @@ from app.runs import files_router as run_files
 from app.runs import logs_router as run_logs
 from app.runs import processes_router as run_processes
 from app.runs import router as runs
+from app.secrets import router as secrets
 from app.snapshots import router as snapshots
 from app.uploads import router as uploads
 from app.workspaces import router as workspaces
@@ -64,6 +65,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     blobs.router,
     uploads.router,
     garbage.router,
+    secrets.router,
     snapshots.router,
     datasets.router,
     dataset_versions.router,

@@ -1,4 +1,4 @@
-"""The command line: `trainwright up | api | worker | migrate | revision | token …`.
+"""The command line: `trainwright up | api | worker | migrate | revision | token … | secrets …`.
 
 The supervisor lives in this process for as long as the stack runs, so what it does not need
 (SQLAlchemy, Alembic: see :mod:`app.admin`) is executed, not imported.
@@ -132,6 +132,12 @@ def revision(context: typer.Context) -> None:
 def token(context: typer.Context) -> None:
     """Create, list and revoke tokens of the API."""
     _execute("app.admin", "token", *context.args)
+
+
+@cli.command(context_settings=_PASSED_ON, add_help_option=False)
+def secrets(context: typer.Context) -> None:
+    """Rotate the key that secrets are encrypted with."""
+    _execute("app.admin", "secrets", *context.args)
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ from app.kernel.config import Settings, get_settings
 from app.kernel.db import Database
 from app.kernel.http import BodyLimit, HostAndOrigin, RequestIds
 from app.kernel.json import NewlineJSONResponse
+from app.kernel.keyring import Keyring
 from app.kernel.logging import configure_logging
 from app.kernel.plain_text import refuse_unkeepable_addresses, refuse_unkeepable_bodies
 from app.kernel.problems import install_problem_handlers
@@ -81,6 +82,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     settings: Settings = app.state.settings
     hints = BrokerHints(settings, app.state.signals)
     app.state.signer = Signer.load(settings.data_dir, settings.signing_key_file)
+    app.state.keyring = Keyring.load(settings)
     app.state.database = Database(settings, hints)
     app.state.objects = make_object_store(settings)
     scoring = AsyncExitStack()

@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     """File with the password for `broker_url`, which then names none itself."""
     signing_key_file: Path | None = None
     """File with the key that tokens are signed with; empty: one is made in the data folder."""
+    encryption_keys_file: Path | None = None
+    """File with the keys that secrets are encrypted with, one a line, the newest last; empty: one
+    is made in the data folder."""
 
     fetch_allow: list[str] = []
     """Hosts, host:port pairs or CIDRs that dataset fetches may reach though they are private."""

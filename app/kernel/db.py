@@ -28,6 +28,8 @@ class Database:
             max_overflow=settings.database_pool_size,
             pool_timeout=10,
             pool_pre_ping=False,
+            # Errors are logged, and values of statements may be what nobody else may read.
+            hide_parameters=True,
             json_deserializer=from_json,
             connect_args={"connect_timeout": 5},
         )

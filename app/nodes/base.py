@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.signing import Signer
 from app.kernel.config import Settings
+from app.kernel.keyring import Keyring
 from app.nodes.schemas import (
     Checkpoint,
     Heartbeat,
@@ -29,6 +30,9 @@ class NodeWork(Protocol):
         self, session: AsyncSession, settings: Settings, signer: Signer
     ) -> dict[str, Any]:
         """The work order."""
+
+    async def secrets(self, session: AsyncSession, keyring: Keyring) -> list[dict[str, str]]:
+        """The secrets that the order names, with their values."""
 
     async def on_heartbeat(self, session: AsyncSession, beat: Heartbeat) -> NodeCommand:
         """Note that the node is alive; says what it should do."""

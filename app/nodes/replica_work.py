@@ -10,6 +10,7 @@ from app.deployments.order import build_order, log_attempt
 from app.kernel.clock import utc_now
 from app.kernel.config import Settings
 from app.kernel.errors import invalid_field
+from app.kernel.keyring import Keyring
 from app.kernel.wake import wake
 from app.models.schemas import SignatureRead
 from app.nodes.schemas import (
@@ -55,6 +56,10 @@ class ReplicaWork:
         """The work order."""
         replica = await session.get_one(Replica, self._name)
         return await build_order(session, settings, signer, replica=replica)
+
+    async def secrets(self, session: AsyncSession, keyring: Keyring) -> list[dict[str, str]]:
+        """None: deployments have no secrets."""
+        return []
 
     async def on_heartbeat(self, session: AsyncSession, beat: Heartbeat) -> NodeCommand:
         """Note the time."""

@@ -11,6 +11,7 @@ from app.blobs import repository as blobs
 from app.blobs.errors import BlobNotFound
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.keyring import KeyringDep
 from app.kernel.orm import MAX_INTEGER
 from app.logs import service as logs
 from app.logs.times import parse_header
@@ -45,6 +46,14 @@ async def get_node_order(
     """The work order."""
     signer: Signer = request.app.state.signer
     return await work.order(session, settings, signer)
+
+
+@router.get("/secrets")
+async def get_node_secrets(
+    work: WorkDep, session: SessionDep, keyring: KeyringDep
+) -> dict[str, list[dict[str, str]]]:
+    """The values of the secrets that the order names."""
+    return {"secrets": await work.secrets(session, keyring)}
 
 
 @router.post("/heartbeat")

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth.signing import Signer
 from app.kernel.config import Settings
 from app.kernel.errors import invalid_field
+from app.kernel.keyring import Keyring
 from app.kernel.plain_text import mended
 from app.kernel.wake import wake
 from app.metrics import service as metrics
@@ -28,6 +29,7 @@ from app.nodes.schemas import (
 from app.runs import attempts, gang
 from app.runs.errors import AttemptSuperseded, PropertyImmutable
 from app.runs.order import build_order
+from app.runs.run_secrets import values_for_node
 from app.runs.service import apply_properties, apply_tags
 from app.runs.silence import SILENT
 from app.runs.states import TERMINAL, Status
@@ -71,6 +73,11 @@ class RunWork:
         """The work order."""
         node = await session.get_one(RunNode, self._node_name)
         return await build_order(session, settings, signer, node=node)
+
+    async def secrets(self, session: AsyncSession, keyring: Keyring) -> list[dict[str, str]]:
+        """The secrets of the run with their values; an event tells that they were handed out."""
+        run, node = await self._lock(session)
+        return await values_for_node(session, keyring, run, node)
 
     async def on_heartbeat(self, session: AsyncSession, beat: Heartbeat) -> NodeCommand:
         """Note the time; a run that did not respond responds again."""

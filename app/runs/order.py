@@ -75,6 +75,7 @@ async def build_order(
         "log_spool_bytes": settings.log_spool_max_bytes,
         "checkpoints": CHECKPOINTS,
         "host_metrics_seconds": settings.host_metrics_seconds or None,
+        "secrets": list(request.get("secrets", {})),
     }
 
 

@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.environments.spec import EnvironmentSpec
-from app.kernel.names import NAME_PATTERN, Tags, TitleName
+from app.kernel.names import NAME_PATTERN, Tags, ThingName, TitleName
 from app.runs import shared_memory
 from app.runtimes.distribution import Distribution
 
 InputName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 VariableName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$")]
+SecretName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
 VariableValue = Annotated[str, StringConstraints(max_length=32_768, pattern=r"^[^\x00]*$")]
 Argument = Annotated[str, StringConstraints(max_length=32_768, pattern=r"^[^\x00]*$")]
 
@@ -31,6 +32,17 @@ class DatasetInput(BaseModel):
     mode: Literal["mount", "download"] = "mount"
     path_on_compute: str | None = Field(
         default=None, max_length=1000, description="Folder on the node; absent: one is chosen"
+    )
+
+
+class SecretUse(BaseModel):
+    """A secret of the workspace that a run gets as a file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    secret: ThingName
+    version: int | None = Field(
+        default=None, ge=1, description="Absent: the newest when an attempt starts"
     )
 
 
@@ -68,6 +80,12 @@ class RunCreate(BaseModel):
     environment_name: Annotated[str, StringConstraints(pattern=NAME_PATTERN)] | None = None
     use_gpu: bool | None = Field(default=None, description="Overrides the environment's use_gpu")
     environment_variables: dict[VariableName, VariableValue] = {}
+    secrets: dict[SecretName, SecretUse] = Field(
+        default={},
+        max_length=50,
+        description="Secrets of the workspace that the processes get as files; the path is in "
+        "TRAINWRIGHT_SECRET_<NAME>_FILE",
+    )
     node_count: int = Field(default=1, ge=1, le=100)
     process_count_per_node: int = Field(default=1, ge=1, le=64)
     distribution: Distribution | None = Field(

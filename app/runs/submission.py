@@ -14,6 +14,7 @@ from app.kernel.errors import invalid_field
 from app.kernel.ids import new_id
 from app.kernel.wake import wake
 from app.runs import repository
+from app.runs.run_secrets import check_secrets
 from app.runs.schemas import DatasetArgument, DatasetInput, RunCreate
 from app.runs.states import Status
 from app.runs.transitions import add_event, transition
@@ -58,6 +59,7 @@ async def submit(
         spec = await environments.for_ranks(
             settings, spec, controller=body.distribution.controller, pointer="/distribution"
         )
+    await check_secrets(session, workspace.id, body.secrets)
     image, more_warnings = await environments.ensure_image(session, settings, workspace, spec)
     experiment, _ = await experiments.get_or_create(session, workspace.id, body.experiment_name)
     request = body.model_dump(mode="json", exclude_unset=True) | {

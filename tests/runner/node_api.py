@@ -37,6 +37,7 @@ class NodeApi(ThreadingHTTPServer):
         super().__init__((host, 0), _Handler)
         self.changed = threading.Condition()
         self.order: dict[str, Any] = {}
+        self.secrets: list[dict[str, str]] = []
         self.blobs: dict[str, bytes] = {}
         self.streams: dict[str, bytearray] = {}
         self.log_posts: list[tuple[float, str, int, int]] = []
@@ -123,6 +124,8 @@ class NodeApi(ThreadingHTTPServer):
             return self.blob(method, path[len("/blobs/") :], body)
         if path == "/order":
             return self.order
+        if path == "/secrets":
+            return {"secrets": self.secrets}
         if path == "/logs":
             return self.log(query["stream"], int(query["offset"]), body)
         return getattr(self, "post_" + re.sub("[/-]", "_", path.strip("/")))(json.loads(body))

@@ -25,6 +25,8 @@ from workers.runner.places import Places
 from workers.runner.processes import NodeProcess, Prepared
 from workers.runner.quiet import Quiet
 from workers.runner.records import RecordShipper
+from workers.runner.redaction import Redactor
+from workers.runner.secret_files import SecretFiles
 from workers.runner.shipping import LogShipper
 from workers.runner.supervise import supervise
 
@@ -85,8 +87,10 @@ class Node:
         self._inputs = Inputs(folder=os.path.join(node_dir, "inputs"), work_dir=self._work_dir)
         self._places = Places(os.path.basename(node_dir), endpoint_url=endpoint.url)
         self._events = EventSender(endpoint)
-        self._shipper = LogShipper(endpoint, spool_dir=self._spool_dir)
-        self._notes = Notes(self._shipper.open_own_stream)
+        redactor = Redactor()
+        self._secrets = SecretFiles(node_dir=node_dir, redactor=redactor)
+        self._shipper = LogShipper(endpoint, spool_dir=self._spool_dir, redactor=redactor)
+        self._notes = Notes(self._shipper.open_own_stream, redactor)
         self._records = RecordShipper(endpoint, path=self._records_path, notes=self._notes)
 
     def work(self) -> int:
@@ -95,6 +99,12 @@ class Node:
         Raises:
             Fenced, GaveUp, Stopped, Refused: why it ended early.
         """
+        try:
+            return self._work()
+        finally:
+            self._secrets.wipe()
+
+    def _work(self) -> int:
         self._events.start()
         channel = self._endpoint.channel()
         data = persist(lambda: channel.get_json("/order"), self._control)
@@ -142,6 +152,7 @@ class Node:
     def _prepare(self, order: Order) -> list[Prepared]:
         if os.path.exists(self._started_marker):
             raise PrepareError("runner_died", "an earlier runner died after it had started")
+        self._secrets.prepare(self._endpoint, order)
         fetch_files(
             self._endpoint,
             order.source,
@@ -163,6 +174,7 @@ class Node:
                 standin_dir=os.path.join(here, "standin"),
                 beside_azureml_dir=os.path.join(here, "beside_azureml"),
             )
+            environment.update(self._secrets.variables)
             process = NodeProcess(
                 argv=[resolve(argument, self._inputs.paths) for argument in item.argv],
                 stream=self._shipper.open_stream(item.stream),
@@ -246,6 +258,8 @@ class Node:
         reason: str | None,
     ) -> None:
         self._control.end_work(deliver_seconds=order.deliver_seconds)
+        # At once: delivering may take a day.
+        self._secrets.wipe()
         self._inputs.remove_outside()
         reports = [process.report() for process in processes]
         bad = [helper.report() for helper in helpers if helper.ended_badly]

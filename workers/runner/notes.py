@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from workers.runner.redaction import Redactor
 from workers.runner.streams import Stream
 
 STREAM_NAME = "system_logs/runner.txt"
@@ -17,16 +18,19 @@ class Notes:
 
     Args:
         open_stream: opens a stream of the run by name.
+        redactor: knows what may not be said.
     """
 
-    def __init__(self, open_stream: Callable[[str], Stream]) -> None:
+    def __init__(self, open_stream: Callable[[str], Stream], redactor: Redactor) -> None:
         self.open_stream = open_stream
+        self.redactor = redactor
         self._lock = threading.Lock()
         self._said: set[str] = set()
 
     def write(self, text: str) -> None:
         """Add one line."""
         line = time.strftime("%Y-%m-%dT%H:%M:%SZ ", time.gmtime()) + text + "\n"
+        line = self.redactor.redact_text(line)
         sys.stderr.write(line)
         self.open_stream(STREAM_NAME).append(line.encode("utf-8", "replace"))
 

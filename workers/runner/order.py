@@ -10,6 +10,7 @@ from workers.runner.errors import PrepareError
 
 LOG_SPOOL_BYTES = 4 << 30
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
 
 class OrderFile(NamedTuple):
@@ -91,6 +92,7 @@ class Order(NamedTuple):
     log_spool_bytes: int
     host_metrics_seconds: float | None
     readiness: Readiness | None
+    secrets: list[str]
 
 
 def parse_order(data: dict[str, Any]) -> Order:
@@ -146,7 +148,14 @@ def _parse(data: dict[str, Any]) -> Order:
         host_metrics_seconds=None if sampling is None else float(sampling),
         stream_prefix=str(data.get("stream_prefix") or ""),
         readiness=None if readiness is None else _readiness(readiness),
+        secrets=[_secret(item) for item in data.get("secrets") or []],
     )
+
+
+def _secret(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise ValueError(f"{name!r} cannot name a secret")
+    return name
 
 
 def _file(data: dict[str, Any]) -> OrderFile:

@@ -114,7 +114,8 @@ class RecordShipper(threading.Thread):
         except ValueError:
             record = None
         if isinstance(record, dict):
-            return _clean(record) if b"\\u" in text else record
+            redacted: dict[str, Any] = self._notes.redactor.redact_document(record)
+            return _clean(redacted) if b"\\u" in text else redacted
         self._notes.write(f"a line of the records file is not a record: {text[:80]!r}")
         return None
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 from workers.runner.api import Channel, Endpoint, persist
 from workers.runner.errors import Fenced, GaveUp, Refused, Stopped
 from workers.runner.order import LOG_SPOOL_BYTES
+from workers.runner.redaction import Redactor
 from workers.runner.spool import SpoolBudget
 from workers.runner.streams import Stream
 
@@ -41,13 +42,15 @@ class LogShipper(threading.Thread):
     Args:
         endpoint: the control plane.
         spool_dir: where new streams keep their bytes.
+        redactor: knows what may be in no stream.
     """
 
-    def __init__(self, endpoint: Endpoint, *, spool_dir: str) -> None:
+    def __init__(self, endpoint: Endpoint, *, spool_dir: str, redactor: Redactor) -> None:
         super().__init__(name="log-shipper", daemon=True)
         self._endpoint = endpoint
         self._control = endpoint.control
         self._spool_dir = spool_dir
+        self._redactor = redactor
         self._grown = threading.Condition()
         self._shipments: dict[str, _Shipment] = {}
         self._is_over = False
@@ -61,7 +64,13 @@ class LogShipper(threading.Thread):
             shipment = self._shipments.get(name)
             if shipment is None:
                 path = os.path.join(self._spool_dir, f"stream-{len(self._shipments):05d}")
-                stream = Stream(name=name, path=path, budget=self.budget, on_growth=self._wake)
+                stream = Stream(
+                    name=name,
+                    path=path,
+                    budget=self.budget,
+                    on_growth=self._wake,
+                    redactor=self._redactor,
+                )
                 shipment = self._shipments[name] = _Shipment(stream)
             return shipment.stream
 

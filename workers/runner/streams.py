@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from workers.runner.moments import Moments
+from workers.runner.redaction import RedactedFlow, Redactor
 from workers.runner.spool import Spool, SpoolBudget
 
 HELD_BYTES = 16 << 20
@@ -29,10 +30,17 @@ class Stream:
         path: what the names of its spool files begin with.
         budget: of the spool.
         on_growth: called after bytes were added, outside any lock.
+        redactor: knows what may not be in it.
     """
 
     def __init__(
-        self, *, name: str, path: str, budget: SpoolBudget, on_growth: Callable[[], None]
+        self,
+        *,
+        name: str,
+        path: str,
+        budget: SpoolBudget,
+        on_growth: Callable[[], None],
+        redactor: Redactor,
     ) -> None:
         self.name = name
         self.grown_at = time.monotonic()
@@ -40,6 +48,7 @@ class Stream:
         self._spool = Spool(path)
         self._budget = budget
         self._on_growth = on_growth
+        self._flow = RedactedFlow(redactor)
         self._lock = threading.Lock()
         self._digest = hashlib.sha256()
         self._moments = Moments()
@@ -68,11 +77,7 @@ class Stream:
             if self._is_sealed:
                 return
             self.grown_at = time.monotonic()
-            granted = self._budget.take(min(len(data), HELD_BYTES - len(self._held)))
-            if granted:
-                self._moments.note(self.length_bytes + len(self._held))
-            self._held += data[:granted]
-            self._lost_bytes += len(data) - granted
+            self._hold(self._flow.feed(data))
             self._flush()
         self._on_growth()
 
@@ -97,6 +102,7 @@ class Stream:
     def seal(self) -> dict[str, int | str]:
         """Take no more bytes, and return the final length in bytes and SHA-256."""
         with self._lock:
+            self._hold(self._flow.flush())
             self._flush()
             self._is_sealed = True
             return {"length_bytes": self.length_bytes, "sha256": self._digest.hexdigest()}
@@ -112,6 +118,13 @@ class Stream:
             lines.pop()
         shown = [line.rstrip("\r").rsplit("\r", 1)[-1] for line in lines[-TAIL_LINES:]]
         return [line[:TAIL_LINE_CHARACTERS].replace("\0", "\ufffd") for line in shown]
+
+    def _hold(self, data: bytes) -> None:
+        granted = self._budget.take(min(len(data), HELD_BYTES - len(self._held)))
+        if granted:
+            self._moments.note(self.length_bytes + len(self._held))
+        self._held += data[:granted]
+        self._lost_bytes += len(data) - granted
 
     def _flush(self) -> None:
         try:

@@ -13,6 +13,8 @@ NETWORK_LABEL = "trainwright.network"
 INPUT_LABEL = "trainwright.input"
 _NANO = 10**9
 _TMP_BYTES = 256 * 1024**2
+_SECRETS_FOLDER = "/run/trainwright-secrets"
+_SECRETS_BYTES = 8 * 1024**2
 _SMALLEST_MEMORY_BYTES = 6 * 1024**2
 
 
@@ -56,6 +58,7 @@ def container_options(
             "TRAINWRIGHT_NODE": spec.name,
             "TRAINWRIGHT_ENDPOINT": spec.endpoint,
             "TRAINWRIGHT_OWN_CGROUP": "1",
+            "TRAINWRIGHT_SECRETS_DIR": _SECRETS_FOLDER,
             "HOME": FOLDER,
             "TMPDIR": f"{FOLDER}/tmp",  # noqa: S108 - the container's own
             # Nobody has to be in the image's list of users for these to be asked for.
@@ -72,7 +75,10 @@ def _host_config(client: Any, spec: NodeSpec, *, cores: float, network: str) -> 
     return client.create_host_config(
         init=True,
         read_only=True,
-        tmpfs={"/tmp": f"size={_TMP_BYTES},mode=1777"},  # noqa: S108 - the container's own
+        tmpfs={
+            "/tmp": f"size={_TMP_BYTES},mode=1777",  # noqa: S108 - the container's own
+            _SECRETS_FOLDER: f"size={_SECRETS_BYTES},mode=0700,uid={UID},gid={GID}",
+        },
         mounts=[
             Mount(target=VOLUME, source=spec.name, type="volume", no_copy=True),
             *(

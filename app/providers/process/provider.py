@@ -21,6 +21,7 @@ from app.providers.base import LOCAL, Capacity, Host, NodeSpec, NotYetRemoved, P
 LOOPBACK = "127.0.0.1"
 NODE_VARIABLE = "TRAINWRIGHT_NODE"
 """Every process of a node carries its name in this variable."""
+_MEMORY = Path("/dev/shm")  # noqa: S108 - each node makes a folder of its own there
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
               "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # fmt: skip
 
@@ -106,6 +107,8 @@ class ProcessProvider:
             "HOME": str(folder),
             "TMPDIR": str(folder / "tmp"),
         }
+        if os.access(_MEMORY, os.W_OK):
+            environment["TRAINWRIGHT_SECRETS_DIR"] = str(_secrets_folder(spec.name))
         (folder / "tmp").mkdir(exist_ok=True)
         with (folder / "runner.log").open("ab") as log:
             process = subprocess.Popen(
@@ -159,6 +162,7 @@ class ProcessProvider:
         _reap()
         if any(_is_running(process) for process in left):
             raise NotYetRemoved(name)
+        shutil.rmtree(_secrets_folder(name), ignore_errors=True)
         _make_writable(folder)
         shutil.rmtree(folder)
 
@@ -176,6 +180,10 @@ class ProcessProvider:
             except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
                 continue
         return found
+
+
+def _secrets_folder(name: str) -> Path:
+    return _MEMORY / f"{name}-secrets"
 
 
 _children: list[subprocess.Popen[bytes]] = []
