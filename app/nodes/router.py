@@ -49,6 +49,7 @@ async def get_node_order(
 
 
 @router.get("/secrets")
+@needs("node")
 async def get_node_secrets(
     work: WorkDep, session: SessionDep, keyring: KeyringDep
 ) -> dict[str, list[dict[str, str]]]:

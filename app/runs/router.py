@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.auth.access import UserAccess, UserOrRunAccess
 from app.auth.idempotency import IdempotencyDep
-from app.auth.needs import needs
+from app.auth.needs import Need, check, needs
 from app.kernel.config import SettingsDep
 from app.kernel.db import SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
@@ -38,6 +38,8 @@ async def create_run(
     """Submit a run; the answer comes at once and the run goes on by itself."""
     if (replayed := await idempotency.replay()) is not None:
         return replayed
+    if body.secrets:
+        check(Need("secrets.read"), principal, request.path_params)
     run = await submission.submit(
         session, settings, workspace=workspace, body=body, actor=principal.name
     )

@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from app.auth.access import UserAccess
+from app.auth.needs import needs
 from app.kernel.db import SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.keyring import KeyringDep
@@ -18,6 +19,7 @@ router = APIRouter(prefix="/v1/workspaces/{workspace}/secrets", tags=["secrets"]
 
 
 @router.put("/{secret}", responses={201: {"model": SecretRead}})
+@needs("secrets.write")
 async def put_secret(
     workspace: WorkspaceDep,
     secret: NamePath,
@@ -52,6 +54,7 @@ async def put_secret(
 
 
 @router.get("")
+@needs("secrets.read")
 async def list_secrets(
     workspace: WorkspaceDep, session: SessionDep, page: PageDep, _: UserAccess
 ) -> Page[SecretRead]:
@@ -61,6 +64,7 @@ async def list_secrets(
 
 
 @router.get("/{secret}")
+@needs("secrets.read")
 async def get_secret(
     workspace: WorkspaceDep,
     secret: NamePath,
@@ -75,6 +79,7 @@ async def get_secret(
 
 
 @router.get("/{secret}/versions")
+@needs("secrets.read")
 async def list_secret_versions(
     workspace: WorkspaceDep, secret: NamePath, session: SessionDep, _: UserAccess
 ) -> Page[SecretVersionRead]:
@@ -85,6 +90,7 @@ async def list_secret_versions(
 
 
 @router.delete("/{secret}", status_code=204)
+@needs("secrets.write")
 async def delete_secret(
     workspace: WorkspaceDep, secret: NamePath, session: SessionDep, request: Request, _: UserAccess
 ) -> None:

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision: str = "5d2c8a1e7f40"
-down_revision: str | None = "e15ad196ee5f"
+down_revision: str | None = "c41d7e20a9b6"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
