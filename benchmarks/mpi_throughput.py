@@ -2,6 +2,9 @@
 
 Both train the same script with the same interpreter, ranks and cores, in turns; each figure is the
 median of what each turn gave. Needs Open MPI, and what Horovod is compiled with.
+
+The bare ranks have sessions of their own, as ours have: Linux shares cores evenly among sessions
+(autogroups), so that on a loaded machine two ranks of one session get half of what two get.
 """
 
 import io
@@ -135,7 +138,7 @@ def _bare(python: str) -> dict[str, Any]:
         script.write_text(_SCRIPT)
         line = ["mpirun", "--allow-run-as-root", "-np", str(_RANKS), "-bind-to", "none",
                 "-map-by", "slot", "--host", f"localhost:{_RANKS}",
-                python, str(script)]  # fmt: skip
+                "setsid", "--wait", python, str(script)]  # fmt: skip
         began = time.time()
         done = subprocess.run(
             line, cwd=folder, env=dict(os.environ), stdout=subprocess.PIPE, text=True, check=True

@@ -17,7 +17,7 @@ from examples.walk.talk import StepError, Talk, require
 SCRIPT = "import sys\nprint('first line of', sys.executable, flush=True)\n"
 _MARK = "first line of"
 _RUN_SECONDS = 300.0
-_WORKSPACE = "/v1/workspaces/bench"
+WORKSPACE = "/v1/workspaces/bench"
 _PACKAGES = ["idna==3.10"]
 
 
@@ -48,14 +48,14 @@ def prepare(talk: Talk, *, script: str = SCRIPT, **more: Any) -> dict[str, Any]:
         script: what it runs; it says the same line as the trivial one.
         more: further fields, which win.
     """
-    talk.ask("PUT", _WORKSPACE, body={}, expect=(200, 201))
-    talk.ask("PUT", f"{_WORKSPACE}/experiments/bench", body={}, expect=(200, 201))
+    talk.ask("PUT", WORKSPACE, body={}, expect=(200, 201))
+    talk.ask("PUT", f"{WORKSPACE}/experiments/bench", body={}, expect=(200, 201))
     cluster = {"vm_size": "STANDARD_D2_V2", "min_nodes": 0, "max_nodes": more.get("node_count", 1)}
-    talk.ask("PUT", f"{_WORKSPACE}/clusters/bench", body=cluster, expect=(200, 201))
+    talk.ask("PUT", f"{WORKSPACE}/clusters/bench", body=cluster, expect=(200, 201))
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "source.tar"
         archive.write_bytes(_packed("script.py", script.encode()))
-        snapshot = talk.upload(f"{_WORKSPACE}/snapshots", file=archive, shown_as="source.tar")
+        snapshot = talk.upload(f"{WORKSPACE}/snapshots", file=archive, shown_as="source.tar")
     return {
         "experiment_name": "bench",
         "snapshot_id": snapshot["id"],
@@ -76,8 +76,8 @@ def once(talk: Talk, job: dict[str, Any]) -> tuple[float, dict[str, Any], str]:
         StepError: a request was refused, or the run failed.
     """
     began = time.perf_counter()
-    run = talk.ask("POST", f"{_WORKSPACE}/runs", body=job, expect=(201,)).json()
-    address = f"{_WORKSPACE}/runs/{run['id']}"
+    run = talk.ask("POST", f"{WORKSPACE}/runs", body=job, expect=(201,)).json()
+    address = f"{WORKSPACE}/runs/{run['id']}"
     seconds, line = None, ""
     for line in log_lines(talk, f"{address}/logs", deadline_seconds=_RUN_SECONDS):
         if _MARK in line:
