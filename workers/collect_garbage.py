@@ -1,4 +1,5 @@
-"""Frees, again and again, the space of bytes that nothing refers to, and of uploads given up."""
+"""Frees, again and again, the space of bytes that nothing refers to, of uploads given up, and of
+compiled wheels that no environment asks for any more."""
 
 import asyncio
 
@@ -6,6 +7,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.deployments.program import program_files
+from app.environments.wheels import WheelCache
 from app.garbage import service as garbage
 from app.kernel.config import Settings
 from app.kernel.db import Database
@@ -13,6 +15,7 @@ from app.storage.errors import StorageError
 from app.storage.objects import ObjectStore
 from app.uploads import service as uploads
 
+_SECONDS_PER_DAY = 24 * 3600.0
 _log = structlog.get_logger(__name__)
 
 
@@ -55,10 +58,15 @@ class GarbageCollector:
             sparing=sparing,
         )
         await garbage.shrink_cache(self._objects, max_bytes=self._settings.object_cache_max_bytes)
-        if given_up or done.names_count or done.objects_count:
+        wheels = await asyncio.to_thread(
+            WheelCache(self._settings.compiled_wheels_dir).collect,
+            unused_for_seconds=self._settings.image_keep_days * _SECONDS_PER_DAY,
+        )
+        if given_up or wheels or done.names_count or done.objects_count:
             _log.info(
                 "garbage_collected",
                 uploads=given_up,
+                wheels=wheels,
                 names=done.names_count,
                 objects=done.objects_count,
                 freed_bytes=done.freed_bytes,

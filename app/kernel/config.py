@@ -57,7 +57,7 @@ class Settings(BaseSettings):
     wheels_dir: Path | None = None
     """Where wheels that were compiled here are kept; absent: below the data folder."""
     image_keep_days: float = 30.0
-    """An unused image is removed after so many days."""
+    """An unused image, or a wheel that was compiled here, is removed after so many days."""
     object_store_url: str = ""
     """Bucket for all bytes: s3://bucket/prefix, az://container/prefix or gs://bucket/prefix;
     empty: the data folder alone keeps them."""

@@ -1,7 +1,10 @@
 """Horovod in environments: what goes together, and wheels that are compiled once."""
 
 import asyncio
+import fcntl
+import os
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -151,6 +154,38 @@ def test_a_wheel_that_cannot_be_compiled_leaves_nothing(tmp_path: Path) -> None:
         asyncio.run(cache.ensure("k", compile_into, _nothing))
     assert cache.find("k") is None
     assert [path.name for path in tmp_path.iterdir()] == [".k.lock"]
+
+
+def test_wheels_that_nobody_asks_for_and_what_killed_compilers_left_are_collected(
+    tmp_path: Path,
+) -> None:
+    cache = WheelCache(tmp_path)
+    a_day = 24 * 3600.0
+
+    async def compile_into(folder: Path) -> None:
+        (folder / "horovod.whl").write_bytes(b"wheel")
+
+    def ask(key: str) -> None:
+        asyncio.run(cache.ensure(key, compile_into, _nothing))
+
+    def grow_old(key: str) -> None:
+        os.utime(tmp_path / key, (time.time() - 2 * a_day,) * 2)
+
+    for key in ("old", "asked", "busy", "new"):
+        ask(key)
+    for key in ("old", "asked", "busy"):
+        grow_old(key)
+    ask("asked")
+    (tmp_path / ".making-new" / "work").mkdir(parents=True)
+    (tmp_path / ".making-busy").mkdir()
+    with (tmp_path / ".busy.lock").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert cache.collect(unused_for_seconds=a_day) == ["old"]
+    left = {path.name for path in tmp_path.iterdir() if not path.name.endswith(".lock")}
+    assert left == {"asked", "busy", "new", ".making-busy"}
+    assert cache.collect(unused_for_seconds=a_day) == ["busy"]
+    ask("old")
+    assert cache.find("old") is not None
 
 
 @pytest.mark.parametrize("with_mounts", [True, False])
