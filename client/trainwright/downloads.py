@@ -8,7 +8,6 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from threading import Lock
 
@@ -16,11 +15,11 @@ import httpx2
 
 from trainwright.connection import Connection
 from trainwright.errors import TransferFailed
+from trainwright.parallel import side_by_side
 from trainwright.retrying import retrying
 
 PART_BYTES = 8 * 1024 * 1024
 TRANSFER_RETRY_SECONDS = 300.0
-_SIDE_BY_SIDE = 4
 _ETAG = re.compile(r'"([0-9a-f]{64})"')
 
 OnBytes = Callable[[int], None]
@@ -108,7 +107,7 @@ class _Download:
         count = -(-self._size_bytes // PART_BYTES)
         wanted = [index for index in range(count) if index not in self._done]
         self._make_room()
-        self._fetch_parts(wanted)
+        side_by_side(self._fetch_part, wanted)
         if _sha256(self._partial) != self._sha256:
             self._partial.unlink()
             self._state.unlink(missing_ok=True)
@@ -135,17 +134,6 @@ class _Download:
             self._partial.unlink()
         with self._partial.open("ab") as file:
             file.truncate(self._size_bytes)
-
-    def _fetch_parts(self, wanted: list[int]) -> None:
-        with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-            waiting = [pool.submit(self._fetch_part, index) for index in wanted]
-            try:
-                for fetched in waiting:
-                    fetched.result()
-            except BaseException:
-                for future in waiting:
-                    future.cancel()
-                raise
 
     def _fetch_part(self, index: int) -> None:
         start, length = index * PART_BYTES, self._length(index)
@@ -199,7 +187,9 @@ class _Download:
                 "part_bytes": PART_BYTES,
                 "done": sorted(self._done),
             }
-            self._state.write_text(json.dumps(content), encoding="utf-8")
+            written = self._state.with_name(f"{self._state.name}.new")
+            written.write_text(json.dumps(content), encoding="utf-8")
+            written.replace(self._state)
 
 
 def _sha256(path: Path) -> str:

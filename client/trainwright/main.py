@@ -1,32 +1,125 @@
-"""The command line `trainwright`."""
+"""The command line `trainwright`.
 
+Exit codes: 0 done; 1 the run, or the deployment, failed; 2 the command makes no sense as given;
+3 the server refused; 4 the server cannot be reached; 130 interrupted.
+"""
+
+import os
 import sys
+from importlib.metadata import version
+from typing import Annotated, NoReturn
 
 import typer
 
-from trainwright.errors import TrainwrightError
+from trainwright.commands import (
+    account,
+    clusters,
+    datasets,
+    deployments,
+    histories,
+    models,
+    requests,
+    runs,
+    submitting,
+    workspaces,
+)
+from trainwright.commands.output import say
+from trainwright.commands.session import Url, Workspace, given
+from trainwright.errors import ApiProblem, TrainwrightError, TransferFailed, Unreachable
 from trainwright.installed import add_installed
 
-app = typer.Typer(
-    name="trainwright",
-    help="Train, register and serve models on your own machines.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
+WRONG_USE, REFUSED, UNREACHABLE = 2, 3, 4
+
+app = typer.Typer(name="trainwright", no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 @app.callback()
-def _options() -> None:
+def _options(
+    *,
+    url: Url = None,
+    workspace: Workspace = None,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version and end.", is_eager=True)
+    ] = False,
+) -> None:
     """Train, register and serve models on your own machines."""
+    given.url, given.workspace = url, workspace
+    if show_version:
+        typer.echo(f"trainwright {version('trainwright')}")
+        raise typer.Exit
+
+
+_MODELS = "Models"
+_PLACES = "Workspaces, data and clusters"
+_RUNS = "Runs"
+app.command()(account.login)
+app.command()(account.logout)
+app.command()(account.whoami)
+app.command()(requests.request)
+app.add_typer(workspaces.app, name="workspace", rich_help_panel=_PLACES)
+app.add_typer(datasets.app, name="dataset", rich_help_panel=_PLACES)
+app.add_typer(clusters.app, name="cluster", rich_help_panel=_PLACES)
+app.command("vm-sizes", rich_help_panel=_PLACES)(clusters.vm_sizes)
+app.command(rich_help_panel=_RUNS)(submitting.submit)
+app.command("runs", rich_help_panel=_RUNS)(runs.list_runs)
+app.add_typer(runs.app, name="run", rich_help_panel=_RUNS)
+app.command(rich_help_panel=_RUNS)(runs.why)
+app.command(rich_help_panel=_RUNS)(histories.logs)
+app.command(rich_help_panel=_RUNS)(histories.events)
+app.command(rich_help_panel=_RUNS)(histories.metrics)
+app.command(rich_help_panel=_RUNS)(histories.download)
+app.add_typer(models.app, name="models", rich_help_panel=_MODELS)
+app.command(rich_help_panel=_MODELS)(deployments.deploy)
+app.command(rich_help_panel=_MODELS)(deployments.score)
+app.add_typer(deployments.app, name="deployment", rich_help_panel=_MODELS)
+add_installed(app, panel="The server that is installed here")
 
 
 def main() -> None:
     """Run the command line."""
-    add_installed(app, panel="Server")
     try:
         app()
+    except SystemExit as end:
+        _leave(end.code if isinstance(end.code, int) else int(end.code is not None))
     except TrainwrightError as error:
-        typer.echo(f"error: {error.message}", err=True)
-        if error.hint:
-            typer.echo(error.hint, err=True)
-        sys.exit(3)
+        _tell(error)
+        _leave(_code_of(error))
+    except BrokenPipeError:
+        # Whoever read this has seen enough, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _leave(0)
+    _leave(0)
+
+
+def _tell(error: TrainwrightError) -> None:
+    say(f"error: {error.message}", style="red")
+    if isinstance(error, ApiProblem):
+        fields = error.errors
+        for field in fields if len(fields) > 1 else []:
+            say(f"  {field.get('pointer')}: {field.get('message')}")
+        if error.status >= 500 and error.problem.get("request_id"):
+            say(f"  request {error.problem['request_id']}")
+    if error.hint:
+        say(error.hint)
+
+
+def _code_of(error: TrainwrightError) -> int:
+    if isinstance(error, Unreachable):
+        return UNREACHABLE
+    if isinstance(error, ApiProblem | TransferFailed | datasets.RegistrationFailed):
+        return REFUSED
+    return WRONG_USE
+
+
+def _leave(code: int) -> NoReturn:
+    """End without waiting for transfers that are tried again in threads of their own."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            code = code or UNREACHABLE
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

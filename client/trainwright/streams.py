@@ -53,11 +53,22 @@ def read_log(
     connection: Connection, path: str, *, params: Params | None = None
 ) -> Iterator[Record]:
     """The lines of a log as it is now, as :func:`follow_log` gives them."""
-    headers = {"Accept": "application/x-ndjson"}
+    for line in read_lines(connection, path, params=params, accept="application/x-ndjson"):
+        yield json.loads(line)
+
+
+def read_lines(
+    connection: Connection, path: str, *, params: Params | None = None, accept: str = "*/*"
+) -> Iterator[str]:
+    """The lines of an answer, as they come.
+
+    Raises:
+        ApiProblem: the server refuses.
+        Unreachable: the answer broke off.
+    """
     try:
-        with connection.stream("GET", path, params=params, headers=headers) as response:
-            for line in response.iter_lines():
-                yield json.loads(line)
+        with connection.stream("GET", path, params=params, headers={"Accept": accept}) as response:
+            yield from response.iter_lines()
     except httpx2.TransportError as error:
         raise connection.unreachable(error) from error
 

@@ -7,7 +7,6 @@ connection.post(connection.path("runs"), {"snapshot_id": snapshot["id"], …})
 import base64
 import hashlib
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ from typing import Any
 from trainwright.connection import Connection
 from trainwright.errors import ApiProblem, TransferFailed
 from trainwright.folders import SourceFile, source_files
+from trainwright.parallel import side_by_side
 from trainwright.resuming import Unfinished
 
 PIECE_BYTES = 8 * 1024 * 1024
 TRANSFER_RETRY_SECONDS = 300.0
 """So long an outage may last while bytes are sent or fetched."""
-_SIDE_BY_SIDE = 4
 _ASKED_AT_ONCE = 50_000
 
 OnBytes = Callable[[int], None]
@@ -85,7 +84,7 @@ def send_snapshot(
     connection: Connection, plan: Planned, *, on_bytes: OnBytes | None = None
 ) -> dict[str, Any]:
     """Send what is missing and make the snapshot, as :func:`upload_snapshot` does."""
-    _send_all(connection, plan.missing, on_bytes or _ignore)
+    send_files(connection, plan.missing, on_bytes=on_bytes)
     body = {
         "files": [
             {
@@ -106,7 +105,7 @@ def send_snapshot(
             raise
         # Freed between the question and now, which takes a day; or damaged there.
         again = {file.sha256: file for file in plan.files if file.sha256 in lacking}
-        _send_all(connection, again.values(), _ignore)
+        send_files(connection, again.values())
         made = connection.post(path, body)
     assert isinstance(made, dict)
     return made
@@ -140,16 +139,17 @@ def upload_file(
     return _Upload(connection, path, sha256, on_bytes or _ignore).send()
 
 
-def _send_all(connection: Connection, files: Iterable[SourceFile], on_bytes: OnBytes) -> None:
-    with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        waiting = [pool.submit(_send_one, connection, file, on_bytes) for file in files]
-        try:
-            for sent in waiting:
-                sent.result()
-        except BaseException:
-            # What has not begun need not begin; what has is waited for by the pool.
-            pool.shutdown(cancel_futures=True, wait=False)
-            raise
+def send_files(
+    connection: Connection, files: Iterable[SourceFile], *, on_bytes: OnBytes | None = None
+) -> None:
+    """Send these files as blobs of the workspace, some side by side.
+
+    Raises:
+        ApiProblem: the server refuses.
+        TransferFailed: a file changed since it was read.
+    """
+    tell = on_bytes or _ignore
+    side_by_side(lambda file: _send_one(connection, file, tell), files)
 
 
 def _send_one(connection: Connection, file: SourceFile, on_bytes: OnBytes) -> None:
