@@ -21,7 +21,7 @@ from trainwright.errors import ApiProblem, NotConfigured, Unreachable
 from trainwright.retrying import OnRetry, retrying
 from trainwright.settings import UserSettings, find_place
 
-RETRY_SECONDS = 20.0
+RETRY_SECONDS = 10.0
 _TIMEOUT = httpx2.Timeout(60, connect=10)
 Body = bytes | Callable[[], Iterable[bytes]]
 """Bytes, or what gives them anew for each try."""

@@ -24,7 +24,8 @@ from trainwright.commands import (
     workspaces,
 )
 from trainwright.commands.output import say
-from trainwright.commands.session import Url, Workspace, given
+from trainwright.commands.session import RetrySeconds, Url, Workspace, given
+from trainwright.connection import RETRY_SECONDS
 from trainwright.errors import ApiProblem, TrainwrightError, TransferFailed, Unreachable
 from trainwright.installed import add_installed
 
@@ -33,20 +34,27 @@ WRONG_USE, REFUSED, UNREACHABLE = 2, 3, 4
 app = typer.Typer(name="trainwright", no_args_is_help=True, pretty_exceptions_enable=False)
 
 
+def _version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"trainwright {version('trainwright')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     *,
     url: Url = None,
     workspace: Workspace = None,
-    show_version: Annotated[
-        bool, typer.Option("--version", help="Print the version and end.", is_eager=True)
+    retry_seconds: RetrySeconds = RETRY_SECONDS,
+    _: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and end.", callback=_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Train, register and serve models on your own machines."""
-    given.url, given.workspace = url, workspace
-    if show_version:
-        typer.echo(f"trainwright {version('trainwright')}")
-        raise typer.Exit
+    given.url, given.workspace, given.retry_seconds = url, workspace, retry_seconds
 
 
 _MODELS = "Models"

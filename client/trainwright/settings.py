@@ -172,7 +172,7 @@ def clean_url(url: str) -> str:
     Raises:
         NotConfigured: it is none.
     """
-    text = url.strip().rstrip("/")
+    text = url.strip()
     text = text if "://" in text else f"https://{text}"
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:

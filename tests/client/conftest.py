@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.client.door import Door
+from tests.client.program import Program
 from tests.served import Served, served_api
 from trainwright.connection import Connection
 
@@ -51,3 +52,19 @@ def connection(served: Served, door: Door, home: Path) -> Iterator[Connection]:
     with Connection(door.address, token=served.token, workspace=name) as opened:
         opened.put(opened.path())
         yield opened
+
+
+@pytest.fixture
+def program(connection: Connection, home: Path, tmp_path: Path) -> Program:
+    """Return the command, in an empty folder, for the workspace of this test."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    return Program(
+        home,
+        folder,
+        {
+            "TRAINWRIGHT_URL": connection.url,
+            "TRAINWRIGHT_TOKEN": connection.token,
+            "TRAINWRIGHT_WORKSPACE": connection.workspace,
+        },
+    )

@@ -23,7 +23,8 @@ class Door:
         self._lock = threading.Lock()
         self._is_shut = False
         self._left: int | None = None
-        self.connections = 0
+        self._shuts = False
+        self.passed = 0
         self.cuts = 0
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
@@ -63,6 +64,11 @@ class Door:
         with self._lock:
             self._left = count
 
+    def shut_after(self, count: int) -> None:
+        """Break all connections once so many more bytes have passed, and refuse new ones."""
+        self._shuts = True
+        self.cut_after(count)
+
     def shut(self) -> None:
         """Break all, and refuse new ones until `reopen`."""
         self._is_shut = True
@@ -70,7 +76,7 @@ class Door:
 
     def reopen(self) -> None:
         """Pass connections on again."""
-        self._is_shut = False
+        self._is_shut = self._shuts = False
 
     def _accept(self) -> None:
         while True:
@@ -81,7 +87,6 @@ class Door:
             if self._is_shut:
                 client.close()
                 continue
-            self.connections += 1
             server = socket.create_connection(self._server)
             with self._lock:
                 self._open |= {client, server}
@@ -93,6 +98,7 @@ class Door:
             while data := source.recv(64 * 1024):
                 target.sendall(data)
                 if self._is_spent(len(data)):
+                    self._is_shut = self._shuts
                     self.cut()
                     return
         for end in (source, target):
@@ -101,6 +107,7 @@ class Door:
 
     def _is_spent(self, count: int) -> bool:
         with self._lock:
+            self.passed += count
             if self._left is None:
                 return False
             self._left -= count

@@ -31,7 +31,7 @@ def login(
     token = sys.stdin.readline().strip() if with_token else _asked_token(address)
     if not token.isascii() or not token.isprintable() or not token:
         raise TrainwrightError("This is no token.", hint="It looks like twt_….")
-    with Connection(address, token=token) as server:
+    with Connection(address, token=token, retry_seconds=given.retry_seconds) as server:
         me = server.get(server.server_path("me"))
     user.log_in(address, token)
     say(f"Logged in to {address} as {me['name']}. The token is in {user.path}.")

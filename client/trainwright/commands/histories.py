@@ -1,18 +1,16 @@
 """`logs`, `events`, `metrics`, `download`: what a run leaves behind."""
 
-import math
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
-import plotext
 import typer
 
 from trainwright.commands.fetching import fetch_all
 from trainwright.commands.output import (
     AsJson,
-    console,
     number,
     print_json,
     print_line,
@@ -27,17 +25,16 @@ from trainwright.errors import TrainwrightError
 from trainwright.streams import follow_events, follow_log, read_lines, read_log
 from trainwright.texts import clean
 
+_PLOTTING = "trainwright.commands.plotting"
 _PLOT_POINTS = 500
-_PLOT_HEIGHT = 15
-_WITHOUT_TERMINAL = 80
 
 
 class NoSuchRank(TrainwrightError):
     """The run has no such process."""
 
 
-class NothingToPlot(TrainwrightError):
-    """There is no number to draw."""
+class NoSuchFiles(TrainwrightError):
+    """The run has left nothing of this name."""
 
 
 def logs(
@@ -112,7 +109,8 @@ def metrics(
     if as_json:
         print_json(items)
     elif plot:
-        _plot(items)
+        # By name: the library takes as long to load as all the rest of a command.
+        import_module(_PLOTTING).plot(items)
     else:
         _print_metrics(items)
 
@@ -127,6 +125,11 @@ def download(
     folder = to or Path(run)
     with connect() as server:
         items = list(server.pages(server.path("runs", run, "files"), params={"prefix": prefix}))
+        if not items:
+            raise NoSuchFiles(
+                f"The run has no files under {prefix!r}.",
+                hint=f"`trainwright request GET runs/{run}/files` lists all.",
+            )
         fetch_all(
             server,
             items,
@@ -167,31 +170,3 @@ def _print_metrics(items: list[dict[str, Any]]) -> None:
             for item in items
         ),
     )
-
-
-def _plot(items: list[dict[str, Any]]) -> None:
-    curves = {item["name"]: _curve(item["points"]) for item in items}
-    drawn = {name: curve for name, curve in curves.items() if curve[0]}
-    if not drawn:
-        raise NothingToPlot("The run has logged no numbers.", hint="`metrics RUN` lists all.")
-    screen = console()
-    width = screen.width if screen.is_terminal else _WITHOUT_TERMINAL
-    for name, (steps, values) in drawn.items():
-        figure = plotext.figure
-        figure.clear()
-        figure.plot_size(width, _PLOT_HEIGHT)
-        figure.title(clean(name)[:width])
-        figure.draw(figure.signal(steps, values).lines())
-        figure.show(colorless=screen.no_color or not screen.is_terminal)
-
-
-def _curve(points: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
-    steps: list[float] = []
-    values: list[float] = []
-    for index, point in enumerate(points):
-        value = point["value"]
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and math.isfinite(value):
-            steps.append(index if point["step"] is None else point["step"])
-            values.append(value)
-    return steps, values

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from trainwright.commands.output import say
-from trainwright.connection import Connection
+from trainwright.connection import RETRY_SECONDS, Connection
 from trainwright.errors import ApiProblem
 from trainwright.settings import UserSettings
 
@@ -18,10 +18,12 @@ class Given:
     Attributes:
         url: of the server; None: as set or kept.
         workspace: None: as set or kept.
+        retry_seconds: how long an outage is waited out, except while something is followed or sent.
     """
 
     url: str | None = None
     workspace: str | None = None
+    retry_seconds: float = RETRY_SECONDS
 
 
 given = Given()
@@ -39,12 +41,20 @@ Workspace = Annotated[
         "--workspace", "-w", help="Workspace; absent: TRAINWRIGHT_WORKSPACE, config.json."
     ),
 ]
+RetrySeconds = Annotated[
+    float,
+    typer.Option(help="So long an outage is waited out; longer while logs or files move.", min=0),
+]
 
 
-def connect(*, url: str | None = None) -> Connection:
+def connect() -> Connection:
     """A connection for this command, which tells of outages."""
     return Connection.open(
-        url=url or given.url, workspace=given.workspace, user=UserSettings(), on_retry=_Outages()
+        url=given.url,
+        workspace=given.workspace,
+        user=UserSettings(),
+        retry_seconds=given.retry_seconds,
+        on_retry=_Outages(),
     )
 
 

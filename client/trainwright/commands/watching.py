@@ -148,6 +148,7 @@ def _ask(server: Connection, run_id: str) -> None:
             raise Detached(is_asked=False) from None
         choice = answer.strip().lower()[:1]
         if choice == "":
+            say("Following it again.", style="dim")
             return
         if choice == "d":
             say(f"The run goes on: trainwright logs -f {run_id} follows it.")

@@ -1,0 +1,171 @@
+"""Commands in pipes: what they print, where, and how they end."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.client.program import Program
+from trainwright.connection import Connection
+
+
+@pytest.fixture
+def job(program: Program, connection: Connection, tmp_path: Path) -> Path:
+    """Return a folder with a script, and a cluster to run it on."""
+    connection.put(connection.path("clusters", "cpu"), {"vm_size": "small"})
+    folder = tmp_path / "folder" / "job"
+    folder.mkdir()
+    (folder / "train.py").write_text(f"print({str(tmp_path)!r})\n")
+    (folder / "trainwright.yaml").write_text("entry_script: train.py\n")
+    return folder
+
+
+def test_a_token_is_kept_used_and_forgotten(program: Program, connection: Connection) -> None:
+    stranger = program.without("TRAINWRIGHT_URL", "TRAINWRIGHT_TOKEN", "TRAINWRIGHT_WORKSPACE")
+    stranger.run("whoami", code=2)
+    wrong = stranger.run("login", connection.url, "--with-token", code=3, given="twt_wrong\n")
+    assert wrong.stderr.startswith("error: ")
+    stranger.run("login", connection.url, "--with-token", given=f"{connection.token}\n")
+    stranger.run("workspace", "use", connection.workspace)
+
+    shown = json.loads(stranger.run("whoami", "--json").stdout)
+
+    assert (shown["url"], shown["workspace"]) == (connection.url, connection.workspace)
+    stranger.run("logout")
+    stranger.run("whoami", code=2)
+
+
+def test_a_server_that_is_away_has_an_exit_code_of_its_own(program: Program) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    done = program.run("--retry-seconds=0", "runs", code=4, TRAINWRIGHT_URL=url)
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"error: {url} cannot be reached")
+    assert len(done.stderr.splitlines()) == 2
+
+
+def test_what_the_server_refuses_is_one_line_and_what_to_do(program: Program) -> None:
+    done = program.run("run", "show", "run_none", code=3)
+    assert done.stdout == ""
+    assert done.stderr == "error: There is no run 'run_none' in this workspace.\n"
+    program.run("runs", "--limit", "0", code=2)
+    program.run("cluster", "create", "cpu", "--vm-size", "nonsense", code=3)
+
+
+def test_clusters(program: Program) -> None:
+    made = json.loads(
+        program.run("cluster", "create", "cpu", "--vm-size", "small", "--json").stdout
+    )
+    assert made["scale_settings"]["min_nodes"] == 0
+    program.run("cluster", "resize", "cpu", "--max-nodes", "7")
+    listed = json.loads(program.run("cluster", "list", "--json").stdout)
+    assert [item["scale_settings"]["max_nodes"] for item in listed] == [7]
+    assert "cpu" in program.run("cluster", "show", "cpu").stdout
+    program.run("cluster", "resize", "cpu", code=2)
+    program.run("cluster", "delete", "cpu")
+
+
+def test_a_folder_becomes_a_run(program: Program, connection: Connection, job: Path) -> None:
+    first = program.run(
+        *("submit", job, "--detach", "--name", "größe", "--nodes", "1"),
+        *("-p", "--epochs=5", "-p", "--rate=0.1", "-p", "--data={dataset: digits}"),
+        *("-e", "A=1", "--tag", "kind=test", "--set", "max_attempts=1"),
+        code=3,  # there is no such dataset
+    )
+    assert "digits" in first.stderr
+
+    run_id = program.run(
+        *("submit", job, "--detach", "--name", "größe", "-p", "--epochs=5", "-p", "--rate=0.1"),
+        *("-e", "A=1", "--tag", "kind=test", "--set", "max_attempts=1"),
+    ).stdout.strip()
+
+    run = connection.get(connection.path("runs", run_id))
+    request = run["request"]
+    assert (run["experiment_name"], run["display_name"]) == ("job", "größe")
+    assert run["max_attempts"] == 1
+    assert run["tags"] == {"kind": "test"}
+    assert request["script_params"] == {"--epochs": 5, "--rate": 0.1}
+    assert request["environment_variables"] == {"A": "1"}
+    again = program.run("submit", job, "--detach")
+    assert "0 B had to be sent" in again.stderr
+    listed = program.run("runs", "--experiment", "job").stdout
+    assert run_id in listed
+    assert "größe" in listed
+    assert run_id in program.run("why", run_id).stdout
+    events = program.run("events", run_id, "--json").stdout.splitlines()
+    assert [json.loads(line)["seq"] for line in events[:2]] == [1, 2]
+    program.run("run", "cancel", run_id)
+    assert json.loads(program.run("run", "show", run_id, "--json").stdout)["id"] == run_id
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("entry_script: [", "is no YAML"),
+        ("- a list", "is no mapping"),
+        ("entry_script: a.py\nsnapshot_id: x", "leave it out"),
+        ("command: a\nenvironment: {framework_version: 2.10}", "is a number"),
+        ("command: a\ntags: {since: 2026-01-01}", "tags.since is a date"),
+        ("!!python/object/apply:os.system ['true']", "is no YAML"),
+        ("tags: {a: b}", "Nothing says what to run"),
+    ],
+)
+def test_a_job_that_makes_no_sense_is_told(
+    program: Program, job: Path, text: str, said: str
+) -> None:
+    (job / "trainwright.yaml").write_text(text)
+    done = program.run("submit", job, code=2)
+    assert said in done.stderr
+    assert done.stderr.startswith("error: ")
+
+
+def test_every_field_that_is_wrong_is_named(program: Program, job: Path) -> None:
+    done = program.run("submit", job, "--set", "node_count=0", "--set", "nonsense=1", code=3)
+    assert "/node_count" in done.stderr
+    assert "/nonsense" in done.stderr
+
+
+def test_names_of_others_do_not_reach_the_terminal(
+    program: Program, connection: Connection
+) -> None:
+    connection.patch(
+        connection.path(), {"description": "\x1b]0;title\x07[red]bold[/red] \u202eabc"}
+    )
+    with program.terminal("workspace", "list", columns=40) as terminal:
+        assert terminal.await_end() == 0
+    assert "\x1b]" not in terminal.shown
+    assert "\u202e" not in terminal.shown
+    assert "[red]" in terminal.shown
+    plain = program.run("workspace", "list", NO_COLOR="1").stdout
+    assert "\x1b" not in plain
+    assert "\\x1b]0;title\\x07[red]bold[/red]" in plain
+
+
+def test_the_shell_completes_names(program: Program, connection: Connection) -> None:
+    done = program.run(
+        _TRAINWRIGHT_COMPLETE="complete_bash",
+        COMP_WORDS=f"trainwright workspace use {connection.workspace[:6]}",
+        COMP_CWORD="3",
+    )
+    assert connection.workspace in done.stdout.splitlines()
+    for shell in ("bash", "zsh", "fish"):
+        script = program.run(
+            "--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1"
+        )
+        assert "trainwright" in script.stdout
+
+
+def test_any_call_can_be_made(program: Program) -> None:
+    assert json.loads(program.run("request", "GET", "/v1/me").stdout)["kind"] == "user"
+    done = program.run("request", "PUT", "experiments/mine", "-d", '{"description": "x"}')
+    assert json.loads(done.stdout)["name"] == "mine"
+    program.run("request", "PUT", "experiments/mine", "-d", "{", code=2)
+    program.run("request", "PUT", "experiments/mine", "-d", '{"x": 1}', code=3)
+
+
+def test_the_commands_of_the_server_are_there_where_it_is_installed(program: Program) -> None:
+    assert "Run the API alone" in program.run("api", "--help").stdout
+    listed = program.run("--help").stdout
+    for name in ("up", "api", "worker", "migrate", "token"):
+        assert f" {name} " in listed
