@@ -26,6 +26,7 @@ from app.metrics import router as metrics
 from app.mlflow import router as mlflow
 from app.models import router as models
 from app.nodes import router as nodes
+from app.pictures import router as pictures
 from app.runs import events_router as run_events
 from app.runs import files_router as run_files
 from app.runs import logs_router as run_logs
@@ -52,6 +53,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     run_logs.router,
     metrics.router,
     metrics.compare_router,
+    pictures.router,
     run_files.router,
     nodes.router,
     azureml.router,

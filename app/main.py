@@ -24,6 +24,7 @@ from app.kernel.request_metrics import RequestMetrics
 from app.kernel.signals import Signals
 from app.mlflow.problems import MlflowProblems
 from app.openapi import install_openapi
+from app.pictures.render import Renderer
 from app.storage.configured import make_object_store
 from app.storage.problems import install_storage_handler
 
@@ -56,6 +57,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.signals = Signals()
+    app.state.renderer = Renderer(settings)
     for router in ROUTERS:
         # What scripts log is mended where it is stored: refusing a batch would lose the rest.
         checks = [] if router in FROM_SCRIPTS else [Depends(refuse_unkeepable_bodies)]

@@ -1,0 +1,159 @@
+"""Learning curves: which lines, in which panels; pure functions."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from app.metrics.schemas import MetricPoint, MetricRead
+from app.pictures.errors import NothingToPlot
+from app.pictures.spec import Line, Panel
+from app.pictures.texts import label
+
+MOST_PANELS = 12
+MOST_LINES = 20
+_LARGEST = 1e150
+_TOGETHER = ("train_", "val_", "valid_", "validation_", "test_", "eval_")
+"""What stands before the name of a metric that is measured on other data."""
+
+Along = Literal["auto", "step", "epoch", "time"]
+Log = Literal["none", "x", "y", "both"]
+
+
+class Curves(NamedTuple):
+    """The metrics of a run.
+
+    Attributes:
+        name: of the run, for the legend.
+        began_at: where its time begins, if not at its first value.
+        metrics: with their values.
+    """
+
+    name: str
+    began_at: datetime | None
+    metrics: Sequence[MetricRead]
+
+
+def of_run(curves: Curves, *, along: Along, log: Log) -> tuple[list[Panel], str]:
+    """Panels of one run's metrics, and what was left out; training and validation in one panel.
+
+    Raises:
+        NothingToPlot: no metric is a number.
+    """
+    groups: dict[str, list[MetricRead]] = {}
+    for metric in _numbers(curves.metrics):
+        groups.setdefault(_family(metric.name), []).append(metric)
+    _require(groups)
+    panels = []
+    for name, metrics in list(groups.items())[:MOST_PANELS]:
+        axis = _axis(metrics, along)
+        lines = [
+            _line(label(metric.name), number, metric.points, axis, curves.began_at)
+            for number, metric in enumerate(metrics[:MOST_LINES])
+        ]
+        panels.append(_panel(name, axis, log, lines))
+    return panels, _left_out(len(groups), "metrics; name=… chooses")
+
+
+def of_runs(runs: Sequence[Curves], *, along: Along, log: Log) -> tuple[list[Panel], str]:
+    """A panel for each metric, a colour for each run, and what was left out.
+
+    Raises:
+        NothingToPlot: no metric is a number.
+    """
+    by_name: dict[str, dict[int, MetricRead]] = {}
+    for number, run in enumerate(runs):
+        for metric in _numbers(run.metrics):
+            by_name.setdefault(metric.name, {})[number] = metric
+    _require(by_name)
+    panels = []
+    for name, of_name in sorted(by_name.items())[:MOST_PANELS]:
+        axis = _axis(list(of_name.values()), along)
+        lines = [
+            _line(label(runs[number].name), number, metric.points, axis, runs[number].began_at)
+            for number, metric in of_name.items()
+        ]
+        panels.append(_panel(name, axis, log, lines))
+    return panels, _left_out(len(by_name), "metrics; name=… chooses")
+
+
+def _numbers(metrics: Sequence[MetricRead]) -> list[MetricRead]:
+    return [
+        metric
+        for metric in metrics
+        if metric.type == "scalar" and any(_number(point) is not None for point in metric.points)
+    ]
+
+
+def _require(found: object) -> None:
+    if not found:
+        raise NothingToPlot(
+            "There are no metrics here that are numbers; GET …/metrics/summary has what there is."
+        )
+
+
+def _family(name: str) -> str:
+    for prefix in _TOGETHER:
+        if name.startswith(prefix) and len(name) > len(prefix):
+            return name.removeprefix(prefix)
+    return name
+
+
+def _axis(metrics: Sequence[MetricRead], along: Along) -> Along:
+    """What stands along x: steps where all values have one, else time."""
+    if along != "auto":
+        return along
+    points = [point for metric in metrics for point in metric.points]
+    return "step" if all(point.step is not None for point in points) else "time"
+
+
+def _line(
+    name: str,
+    colour: int,
+    points: Sequence[MetricPoint],
+    axis: Along,
+    began_at: datetime | None,
+) -> Line:
+    first = min(point.logged_at for point in points)
+    origin = min(began_at or first, first)
+    placed = sorted(
+        ((x, _number(point)) for point in points if (x := _place(point, axis, origin)) is not None),
+        key=lambda pair: pair[0],
+    )
+    return Line(
+        label=name,
+        colour=colour,
+        dash=0,
+        x=[x for x, _ in placed],
+        y=[y for _, y in placed],
+    )
+
+
+def _place(point: MetricPoint, axis: Along, origin: datetime) -> float | None:
+    if axis == "time":
+        return (point.logged_at - origin).total_seconds()
+    found = point.step if axis == "step" else point.epoch
+    return None if found is None else float(found)
+
+
+def _number(point: MetricPoint) -> float | None:
+    value = point.value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    # No axis has ticks for more.
+    return float(value) if abs(value) < _LARGEST else None
+
+
+def _panel(name: str, axis: Along, log: Log, lines: list[Line]) -> Panel:
+    return Panel(
+        title=label(name),
+        x_label="" if axis == "time" else axis,
+        y_label="",
+        from_zero=False,
+        log_x=log in ("x", "both"),
+        log_y=log in ("y", "both"),
+        lines=lines,
+    )
+
+
+def _left_out(count: int, what: str) -> str:
+    return f"{MOST_PANELS} of {count} {what}" if count > MOST_PANELS else ""

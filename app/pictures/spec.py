@@ -1,0 +1,81 @@
+"""What a picture shows; JSON on its way to the program that draws it."""
+
+from typing import Literal, TypedDict
+
+Format = Literal["png", "svg"]
+MEDIA_TYPES: dict[Format, str] = {"png": "image/png", "svg": "image/svg+xml"}
+
+
+class Line(TypedDict):
+    """One curve of a panel.
+
+    Attributes:
+        label: for the legend; the same label has the same colour in every panel.
+        colour: a number; the drawing has colours for 20.
+        dash: 0: solid; up to 3: dashed in one way or another.
+        x, y: as long as each other; None in ``y`` leaves a gap.
+    """
+
+    label: str
+    colour: int
+    dash: int
+    x: list[float]
+    y: list[float | None]
+
+
+class Panel(TypedDict):
+    """One pair of axes.
+
+    Attributes:
+        x_label: of the axis; empty: x is time, in seconds since the start of the run.
+        from_zero: whether the y axis begins there.
+    """
+
+    title: str
+    x_label: str
+    y_label: str
+    from_zero: bool
+    log_x: bool
+    log_y: bool
+    lines: list[Line]
+
+
+class Span(TypedDict):
+    """One bar of a timeline, in seconds since its beginning."""
+
+    row: str
+    start: float
+    end: float
+    note: str
+
+
+class Mark(TypedDict):
+    """One moment of a timeline, in seconds since its beginning."""
+
+    at: float
+    label: str
+
+
+class Timeline(TypedDict):
+    """Bars in rows, from the top."""
+
+    rows: list[str]
+    spans: list[Span]
+    marks: list[Mark]
+
+
+class Picture(TypedDict):
+    """A whole picture: panels, or a timeline.
+
+    Attributes:
+        footer: small print below, such as what was left out.
+        height_px: None: as high as it needs.
+    """
+
+    title: str
+    footer: str
+    format: Format
+    width_px: int
+    height_px: int | None
+    panels: list[Panel]
+    timeline: Timeline | None
