@@ -40,9 +40,7 @@ except ComputeTargetException:
         vm_size="STANDARD_D2_V2", min_nodes=0, max_nodes=2, idle_seconds_before_scaledown=300
     )
     compute_target = ComputeTarget.create(ws, cluster_name, compute_config)
-    compute_target.wait_for_completion(
-        show_output=True, min_node_count=None, timeout_in_minutes=20
-    )
+    compute_target.wait_for_completion(show_output=True, min_node_count=None, timeout_in_minutes=20)
 print(compute_target.get_status().serialize())
 for name, target in ws.compute_targets.items():
     print(name, target.type, target.provisioning_state)

@@ -94,7 +94,9 @@ def local_files(path: Path, child_paths: Sequence[str] | None) -> list[SourceFil
         files = [one for one in source_files(path.parent) if one.path == path.name]
     if child_paths:
         wanted = [PurePosixPath(child) for child in child_paths]
-        files = [one for one in files if any(PurePosixPath(one.path).is_relative_to(w) for w in wanted)]
+        files = [
+            one for one in files if any(PurePosixPath(one.path).is_relative_to(w) for w in wanted)
+        ]
     if not files:
         raise UserErrorException(f"{path.absolute()} has none of the files.")
     return [replace(one, executable=False) for one in files]
@@ -104,9 +106,7 @@ def send(connection: Connection, files: list[SourceFile]) -> list[dict[str, Any]
     """Send what the workspace lacks, and say what a version is made of."""
     for file in plan_snapshot(connection, files).missing:
         upload_file(connection, file.place, sha256=file.sha256)
-    return [
-        {"path": one.path, "sha256": one.sha256, "size_bytes": one.size_bytes} for one in files
-    ]
+    return [{"path": one.path, "sha256": one.sha256, "size_bytes": one.size_bytes} for one in files]
 
 
 def download(

@@ -6,18 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from trainwright.azureml._unsupported import leave_aside
+from trainwright.azureml.core._run_base import RunBase
 from trainwright.azureml.exceptions import ServiceException, UserErrorException, raised_as
-from trainwright.connection import Connection
 from trainwright.downloads import download_file, safe_target
 
 _NO_DATASTORES = "There are no datastores here; files go to the run."
 
 
-class RunFiles:
+class RunFiles(RunBase):
     """The calls of a run that move files; names, once used, keep their content."""
-
-    id: str
-    connection: Connection
 
     def get_file_names(self) -> list[str]:
         """Return the names of all files: outputs, what was uploaded, and logs."""
@@ -125,7 +122,9 @@ class RunFiles:
             append_prefix: keep the prefix as folders below the output directory.
             timeout_seconds: outages are waited out.
         """
-        leave_aside("Run.download_files", "Outages are waited out.", timeout_seconds=timeout_seconds)
+        leave_aside(
+            "Run.download_files", "Outages are waited out.", timeout_seconds=timeout_seconds
+        )
         names = [name for name in self.get_file_names() if name.startswith(prefix or "")]
         if output_paths is not None and len(output_paths) != len(names):
             raise UserErrorException(f"There are {len(names)} files; give as many output_paths.")

@@ -5,26 +5,17 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from itertools import count
-from typing import Any, NoReturn, Protocol
+from typing import Any
 
 from trainwright.azureml._unsupported import leave_aside
+from trainwright.azureml.core._run_base import RunBase
 from trainwright.azureml.exceptions import ServiceException, UserErrorException, raised_as
-from trainwright.connection import Connection
 
 
-class _Uploader(Protocol):
-    def upload_file(self, name: str, path_or_stream: Any) -> None: ...
-
-
-class RunLogging:
+class RunLogging(RunBase):
     """The `log…` calls."""
 
-    id: str
-    connection: Connection
-
-    def log(
-        self, name: str, value: Any, description: str = "", step: int | None = None
-    ) -> None:
+    def log(self, name: str, value: Any, description: str = "", step: int | None = None) -> None:
         """Log a number or a text; the same name again makes a list."""
         value = plain(value)
         if isinstance(value, bool):

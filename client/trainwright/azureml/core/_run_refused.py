@@ -4,7 +4,9 @@ from typing import Any, NoReturn
 
 from trainwright.azureml.exceptions import NotSupported
 
-_CHILDREN = "runs of a run's own are made by its script, with MLflow (nested=True); see docs/mlflow.md."
+_CHILDREN = (
+    "runs of a run's own are made by its script, with MLflow (nested=True); see docs/mlflow.md."
+)
 _SECRETS = "there is no key vault here; set secrets as the server's documentation says."
 
 

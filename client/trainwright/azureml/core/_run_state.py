@@ -15,6 +15,7 @@ from trainwright.streams import TERMINAL, follow_events, follow_log
 if TYPE_CHECKING:
     from trainwright.azureml.core.experiment import Experiment
 
+
 class RunState(RunTags):
     """The calls of a run that tell how it is, and end it."""
 

@@ -3,26 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainwright.azureml.core._run_base import RunBase
 from trainwright.azureml.exceptions import ServiceException, raised_as
-from trainwright.connection import Connection
 
 
-class RunTags:
+class RunTags(RunBase):
     """The calls of a run that change what is said about it."""
-
-    id: str
-    connection: Connection
-    _last: dict[str, Any] | None
-
-    def refresh(self) -> dict[str, Any]:
-        """Look at the run again, and return it as the API shows it."""
-        with raised_as(ServiceException):
-            read: dict[str, Any] = self.connection.get(self.connection.path("runs", self.id))
-        self._last = read
-        return read
-
-    def _read(self) -> dict[str, Any]:
-        return self._last if self._last is not None else self.refresh()
 
     @property
     def tags(self) -> dict[str, str]:

@@ -59,15 +59,15 @@ class Submission:
         return body
 
 
-def _argument(
-    item: Any, named: list[DatasetConsumptionConfig], template: str
-) -> str | int | float:
+def _argument(item: Any, named: list[DatasetConsumptionConfig], template: str) -> str | int | float:
     """An argument as the document has it; a dataset becomes an input."""
     if isinstance(item, DatasetConsumptionConfig):
         named.append(item)
         return template.format(item.name)
     if hasattr(item, "as_named_input"):
-        message = f"{item!r} as an argument: say how the run gets it, .as_mount() or .as_download()."
+        message = (
+            f"{item!r} as an argument: say how the run gets it, .as_mount() or .as_download()."
+        )
         raise NotSupported(message)
     return plain_argument(item)
 

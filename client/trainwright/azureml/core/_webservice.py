@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from trainwright.azureml._unsupported import leave_aside, refuse
-from trainwright.azureml.core.resource_configuration import ResourceConfiguration
 from trainwright.azureml.exceptions import NotSupported, WebserviceException, raised_as
 from trainwright.connection import Connection
 
@@ -105,7 +104,7 @@ class Webservice:
         leave_aside("Webservice.list", SAME_PLACE, compute_type=compute_type)
         connection = workspace.connection
         with raised_as(WebserviceException):
-            found = [one for one in connection.pages(connection.path("deployments"))]
+            found = list(connection.pages(connection.path("deployments")))
         return [
             Webservice(workspace, read["name"])
             for read in found

@@ -46,13 +46,11 @@ class ComputeTarget:
 
     name: str
     workspace: "Workspace"
+    type = "AmlCompute"
+    _read: dict[str, Any]
 
     def __new__(cls, workspace: "Workspace", name: str) -> "AmlCompute":
-        found = object.__new__(AmlCompute)
-        found.workspace, found.name = workspace, name
-        with raised_as(ComputeTargetException):
-            found.refresh_state()
-        return found
+        return _found(workspace, name)
 
     def __init__(self, workspace: "Workspace", name: str) -> None:
         """Everything is done in `__new__`, as in the v1 SDK."""
@@ -76,7 +74,7 @@ class ComputeTarget:
         connection = workspace.connection
         with raised_as(ComputeTargetException):
             connection.put(connection.path("clusters", name), body)
-        return ComputeTarget(workspace, name)
+        return _found(workspace, name)
 
     @staticmethod
     def attach(workspace: "Workspace", name: str, attach_configuration: Any) -> "AmlCompute":
@@ -96,14 +94,43 @@ class ComputeTarget:
         connection = workspace.connection
         with raised_as(ComputeTargetException):
             names = [one["name"] for one in connection.pages(connection.path("clusters"))]
-        return [ComputeTarget(workspace, name) for name in names]
+        return [_found(workspace, name) for name in names]
+
+    def wait_for_completion(
+        self, show_output: bool = False, is_delete_operation: bool = False
+    ) -> None:
+        """Wait until it is there, or gone; each kind of target knows how."""
+        raise NotImplementedError
+
+    @property
+    def provisioning_state(self) -> str:
+        """Creating, Succeeded, Failed or Deleting, as it was when last looked at."""
+        return str(self._read["provisioning_state"])
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Its tags."""
+        return dict(self._read["tags"])
+
+    def delete(self) -> None:
+        """Delete the cluster; its nodes go away by themselves."""
+        connection = self.workspace.connection
+        with raised_as(ComputeTargetException):
+            connection.delete(connection.path("clusters", self.name))
+
+    def serialize(self) -> dict[str, Any]:
+        """The cluster as a dictionary."""
+        return {
+            "name": self.name,
+            "computeType": self.type,
+            "provisioningState": self.provisioning_state,
+            "tags": self.tags,
+            "properties": {"status": AmlComputeStatus(self._read).serialize()},
+        }
 
 
 class AmlCompute(ComputeTarget):
     """A cluster of nodes that grows and shrinks."""
-
-    _read: dict[str, Any]
-    type = "AmlCompute"
 
     @staticmethod
     def provisioning_configuration(
@@ -161,19 +188,9 @@ class AmlCompute(ComputeTarget):
         return AmlComputeProvisioningConfiguration(body)
 
     @property
-    def provisioning_state(self) -> str:
-        """Creating, Succeeded, Failed or Deleting, as it was when last looked at."""
-        return str(self._read["provisioning_state"])
-
-    @property
     def vm_size(self) -> str:
         """Size of its nodes."""
         return str(self._read["vm_size"])
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """Its tags."""
-        return dict(self._read["tags"])
 
     def refresh_state(self) -> None:
         """Look again."""
@@ -186,7 +203,7 @@ class AmlCompute(ComputeTarget):
             self.refresh_state()
         return AmlComputeStatus(self._read)
 
-    def wait_for_completion(
+    def wait_for_completion(  # type: ignore[override]  # as in the v1 SDK
         self,
         show_output: bool = False,
         min_node_count: int | None = None,
@@ -231,12 +248,6 @@ class AmlCompute(ComputeTarget):
         words = f"{status.provisioning_state}, {status.current_node_count} nodes"
         return words, is_there and not is_delete
 
-    def delete(self) -> None:
-        """Delete the cluster; its nodes go away by themselves."""
-        connection = self.workspace.connection
-        with raised_as(ComputeTargetException):
-            connection.delete(connection.path("clusters", self.name))
-
     def update(
         self,
         min_nodes: int | None = None,
@@ -261,15 +272,13 @@ class AmlCompute(ComputeTarget):
             found = connection.get(connection.path("clusters", self.name, "nodes"))
         return list(found["items"])
 
-    def serialize(self) -> dict[str, Any]:
-        """The cluster as a dictionary."""
-        return {
-            "name": self.name,
-            "computeType": self.type,
-            "provisioningState": self.provisioning_state,
-            "tags": self.tags,
-            "properties": {"status": AmlComputeStatus(self._read).serialize()},
-        }
-
     def __repr__(self) -> str:
         return f"AmlCompute(workspace={self.workspace!r}, name={self.name!r})"
+
+
+def _found(workspace: "Workspace", name: str) -> AmlCompute:
+    found = object.__new__(AmlCompute)
+    found.workspace, found.name = workspace, name
+    with raised_as(ComputeTargetException):
+        found.refresh_state()
+    return found

@@ -27,7 +27,7 @@ __all__ = ["InferenceConfig", "Model", "ResourceConfiguration"]
 
 _WITHOUT_CODE = (
     "Scoring scripts are not there yet: a SavedModel is deployed without code. Leave "
-    "inference_config out; the service takes {\"data\": [...]} as Azure's did."
+    'inference_config out; the service takes {"data": [...]} as Azure\'s did.'
 )
 
 
@@ -276,4 +276,6 @@ class Model(ModelRead):
             )
 
     def __repr__(self) -> str:
-        return f"Model(workspace={self.workspace.name!r}, name={self.name!r}, version={self.version})"
+        return (
+            f"Model(workspace={self.workspace.name!r}, name={self.name!r}, version={self.version})"
+        )

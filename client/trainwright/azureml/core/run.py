@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from trainwright.azureml._unsupported import leave_aside, refuse
 from trainwright.azureml.core import _run_lists
+from trainwright.azureml.core._model_read import said_of_model
 from trainwright.azureml.core._run_files import RunFiles
 from trainwright.azureml.core._run_log import RunLogging, metrics_of
 from trainwright.azureml.core._run_refused import RunRefused
 from trainwright.azureml.core._run_state import RunState
 from trainwright.azureml.core._run_tags import RunTags
-from trainwright.azureml.core._model_read import said_of_model
 from trainwright.azureml.core.model import Model
 from trainwright.azureml.exceptions import (
     ServiceException,
@@ -43,7 +43,7 @@ class Run(RunFiles, RunLogging, RunState, RunTags, RunRefused):
     ) -> None:
         leave_aside("Run", "Upload files with run.upload_folder.", outputs=outputs, **kwargs)
         self._experiment = experiment
-        self.id = run_id
+        self._id = run_id
         self.connection = experiment.workspace.connection
         self._last = _run_dto
         if _run_dto is None:

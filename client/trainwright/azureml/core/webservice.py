@@ -82,7 +82,9 @@ class AciWebservice(Webservice):
             primary_key=primary_key, secondary_key=secondary_key,
             collect_model_data=collect_model_data,
         )  # fmt: skip
-        return _configuration(cpu_cores, memory_gb, {**(properties or {}), **(tags or {})}, description)
+        return _configuration(
+            cpu_cores, memory_gb, {**(properties or {}), **(tags or {})}, description
+        )
 
     def run(self, input_data: Any) -> Any:
         """Ask the service, as `Webservice.run` does."""

@@ -199,7 +199,7 @@ class Workspace:
         return self.connection.url
 
     def write_config(self, path: str | None = None, file_name: str | None = None) -> None:
-        """Write the file that `from_config` reads: `PATH/.azureml/config.json`, without a secret."""
+        """Write `PATH/.azureml/config.json`, which `from_config` reads; it has no secret."""
         folder = Path(path or ".") / _CONFIG_FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self._config, indent=2)
