@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from trainwright.azureml._unsupported import leave_aside, refuse
+
+# The kinds are made of this class: the module, whose names are looked up when they are used.
+from trainwright.azureml.core import webservice as kinds
 from trainwright.azureml.exceptions import NotSupported, WebserviceException, raised_as
 from trainwright.connection import Connection
 
@@ -41,7 +44,7 @@ class Webservice:
     _read: dict[str, Any]
 
     def __new__(cls, workspace: "Workspace", name: str) -> "Webservice":
-        found = object.__new__(cls)
+        found = object.__new__(kinds.AciWebservice if cls is Webservice else cls)
         found.workspace, found.name = workspace, name
         found.update_deployment_state()
         return found

@@ -95,7 +95,7 @@ class CondaDependencies:
     def python_version(self) -> str | None:
         """The version of Python, if it is said."""
         found = [line for line in self._conda if _name(line) == _PYTHON]
-        return found[0].lstrip("pythn= ").strip() or None if found else None
+        return re.sub(r"^python\s*=*\s*", "", found[0]) or None if found else None
 
     def add_conda_package(self, conda_package: str) -> None:
         """Add a conda package, or replace it by one of that name."""
