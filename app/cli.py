@@ -17,6 +17,7 @@ import uvicorn
 
 from app.embedded.errors import EmbeddedError
 from app.embedded.stack import Started, serve_until_stopped
+from app.kernel.http_protocol import BoundedHttpProtocol
 
 DEFAULT_DATA_DIR = "~/.trainwright"
 _GRACEFUL_SECONDS = 3
@@ -85,7 +86,7 @@ def api(
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttpProtocol,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from fastapi import Depends, FastAPI
 
 from app.api import FROM_SCRIPTS, ROUTERS
+from app.auth.limits import CallerLimits
 from app.auth.middleware import Authentication
 from app.auth.needs import authorize
 from app.auth.signing import Signer
@@ -20,6 +21,7 @@ from app.kernel.keyring import Keyring
 from app.kernel.logging import configure_logging
 from app.kernel.plain_text import refuse_unkeepable_addresses, refuse_unkeepable_bodies
 from app.kernel.problems import install_problem_handlers
+from app.kernel.request_head import HeadLimit
 from app.kernel.request_metrics import RequestMetrics
 from app.kernel.signals import Signals
 from app.mlflow.problems import MlflowProblems
@@ -65,6 +67,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_problem_handlers(app)
     install_storage_handler(app)
     install_openapi(app)
+    app.add_middleware(CallerLimits, settings=settings)
     app.add_middleware(Authentication)
     app.add_middleware(
         BodyLimit,
@@ -73,6 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         upload_paths=UPLOAD_PATHS,
     )
     app.add_middleware(HostAndOrigin, allowed_hosts=settings.answered_hosts)
+    app.add_middleware(HeadLimit)
     app.add_middleware(MlflowProblems)
     app.add_middleware(RequestIds)
     app.add_middleware(RequestMetrics)

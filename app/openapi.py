@@ -24,6 +24,7 @@ _PROBLEMS = {
     "413": "The body is too large",
     "415": "Send JSON",
     "422": "The request is understood and its content is wrong",
+    "429": "Too many requests or too much at once; see Retry-After",
     "500": "A defect of ours",
     "503": "Try again later",
 }

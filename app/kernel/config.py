@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.kernel.secret_files import with_password
 
+RouteClass = Literal["read", "write", "submit", "score", "script"]
 CONTAINER_FOLDER = "/trainwright/node"
 """The folder of a node inside its container."""
 
@@ -122,6 +123,17 @@ class Settings(BaseSettings):
     node_overcommit: float = 4.0
     """How many times the cores and memory of this machine may be handed out to virtual nodes."""
 
+    rate_limits: dict[RouteClass, str] = {}
+    """How often a caller may ask, by class of routes, e.g. {"submit": "60/minute"}; those that are
+    not named have the defaults of `app.auth.limits`; an empty text: as often as they like."""
+    max_open_requests: int = Field(default=500, ge=1)
+    """So many requests of one caller are worked on at a time, by each API process."""
+    max_open_streams: int = Field(default=100, ge=1)
+    """So many of them may be such that stay open: logs and events that are followed, waits."""
+    max_active_runs: int = Field(default=10_000, ge=1)
+    """So many runs of a workspace may be waiting or running; workspaces may have fewer."""
+    max_log_stream_bytes: int = Field(default=10 * 1024**3, ge=64 * 1024)
+    """A stream of a run's log that is longer ends with a line that says so."""
     max_body_bytes: int = 8 * 1024**2
     """Largest JSON body; uploads have limits of their own."""
     max_upload_bytes: int = 50 * 1024**3

@@ -130,6 +130,34 @@ class RangeNotSatisfiable(DomainError):
     title = "Range not satisfiable"
 
 
+class AddressTooLong(DomainError):
+    """The address of the request is over a limit."""
+
+    status = 414
+    code = "address_too_long"
+    title = "Address too long"
+
+
+class HeadersTooLarge(DomainError):
+    """The header fields of the request are too many or too long."""
+
+    status = 431
+    code = "headers_too_large"
+    title = "Header fields too large"
+
+
+class TooManyRequests(DomainError):
+    """The caller asks too often, or for too much at once; later it will be answered."""
+
+    status = 429
+    code = "rate_limited"
+    title = "Too many requests"
+    retryable = True
+
+    def __init__(self, detail: str, *, retry_after_seconds: int) -> None:
+        super().__init__(detail, headers={"Retry-After": str(retry_after_seconds)})
+
+
 class Invalid(DomainError):
     """The request is understood and its content is wrong."""
 

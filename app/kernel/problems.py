@@ -97,6 +97,12 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if isinstance(error.__cause__, DomainError):
+            # What the body's reader said; FastAPI takes everything for a defect of the body.
+            return problem_response(error.__cause__, request.scope)
+        if isinstance(error.__cause__, RecursionError | ValueError):
+            detail = "The body cannot be read: nested too deep, or a number in it is too long."
+            return problem_response(BadRequest(detail), request.scope)
         return problem_response(_from_http(error, request), request.scope)
 
     async def on_database(request: Request, error: Exception) -> Response:

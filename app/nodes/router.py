@@ -11,6 +11,7 @@ from app.blobs import repository as blobs
 from app.blobs.errors import BlobNotFound
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.errors import TooLarge
 from app.kernel.keyring import KeyringDep
 from app.kernel.orm import MAX_INTEGER
 from app.logs import service as logs
@@ -112,12 +113,15 @@ async def send_node_logs(
     principal: NodeAccess,
     request: Request,
     database: DatabaseDep,
+    settings: SettingsDep,
     stream: Annotated[str, Query(min_length=1, max_length=1000)],
     offset: Annotated[int, Query(ge=0, le=MAX_INTEGER)],
     log_times: Annotated[str, Header()] = "",
 ) -> LogAccepted:
     """Bytes of a log stream; those that are here already are ignored."""
     data = await request.body()
+    if offset + len(data) > settings.max_log_stream_bytes:
+        raise TooLarge(f"A stream of a log has at most {settings.max_log_stream_bytes} bytes.")
     times = parse_header(log_times)
     if is_of_run(principal):
         async with database.single() as connection:

@@ -27,7 +27,7 @@ from app.nodes.schemas import (
     RecordBatch,
 )
 from app.runs import attempts, gang
-from app.runs.errors import AttemptSuperseded, PropertyImmutable
+from app.runs.errors import AttemptSuperseded, PropertyImmutable, TooManyTags
 from app.runs.order import build_order
 from app.runs.run_secrets import values_for_node
 from app.runs.service import apply_properties, apply_tags
@@ -146,7 +146,7 @@ class RunWork:
                     values.append((seq, MetricRecord.model_validate(record)))
                 else:
                     _apply(run, record)
-            except (ValidationError, PropertyImmutable, KeyError, TypeError) as error:
+            except (ValidationError, PropertyImmutable, TooManyTags, KeyError, TypeError) as error:
                 # A bad record must not hold up those behind it; the user learns of it.
                 reason = str(error).splitlines()[0]
                 add_event(

@@ -1,6 +1,6 @@
 """Runs: showing, changing, canceling, adding files."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -15,6 +15,7 @@ from app.runs.errors import (
     PropertyImmutable,
     RunFinished,
     RunNotOver,
+    TooManyTags,
 )
 from app.runs.schemas import (
     AttemptNodeRead,
@@ -29,6 +30,9 @@ from app.runs.states import TERMINAL, TRACKED, Status
 from app.runs.transitions import add_event, lock_run, transition
 from app.storage.writer import StoredObject
 from app.tables.run import Run, RunFile
+
+MOST_TAGS = 1000
+"""So many tags and so many properties a run may have."""
 
 
 async def read_all(session: AsyncSession, runs: Sequence[Run]) -> list[RunRead]:
@@ -119,9 +123,15 @@ async def update(
 
 
 def apply_tags(run: Run, tags: dict[str, str | None]) -> None:
-    """Set tags; one whose value is None is removed."""
+    """Set tags; one whose value is None is removed.
+
+    Raises:
+        TooManyTags: there would be too many.
+    """
     merged = {**run.tags, **tags}
-    run.tags = {key: value for key, value in merged.items() if tags.get(key, value) is not None}
+    kept = {key: value for key, value in merged.items() if tags.get(key, value) is not None}
+    _check_count("tags", kept, run.tags)
+    run.tags = kept
 
 
 def apply_properties(run: Run, properties: dict[str, str]) -> None:
@@ -129,13 +139,21 @@ def apply_properties(run: Run, properties: dict[str, str]) -> None:
 
     Raises:
         PropertyImmutable: one that is set would change.
+        TooManyTags: there would be too many.
     """
     for key, value in properties.items():
         if run.properties.get(key, value) != value:
             raise PropertyImmutable(
                 f"Property {key!r} is {run.properties[key]!r}; properties never change."
             )
-    run.properties = {**run.properties, **properties}
+    merged = {**run.properties, **properties}
+    _check_count("properties", merged, run.properties)
+    run.properties = merged
+
+
+def _check_count(what: str, after: Mapping[str, Any], before: Mapping[str, Any]) -> None:
+    if len(after) > max(MOST_TAGS, len(before)):
+        raise TooManyTags(f"A run has at most {MOST_TAGS} {what}.")
 
 
 async def add_file(

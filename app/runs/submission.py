@@ -14,6 +14,7 @@ from app.kernel.errors import invalid_field
 from app.kernel.ids import new_id
 from app.kernel.wake import wake
 from app.runs import repository
+from app.runs.quota import check_room
 from app.runs.run_secrets import check_secrets
 from app.runs.schemas import DatasetArgument, DatasetInput, RunCreate
 from app.runs.states import Status
@@ -49,8 +50,10 @@ async def submit(
 
     Raises:
         Invalid: something in it cannot be; the field and what to do are named.
+        TooManyRuns: the workspace has as many as it may have.
     """
     _check_distribution(body)
+    await check_room(session, settings, workspace)
     cluster = await _cluster(session, workspace, body)
     snapshot = await _snapshot(session, workspace, body)
     inputs, argv = await _inputs_and_argv(session, workspace, body)

@@ -16,6 +16,14 @@ class Run(Reconciled, Timestamped, Base):
     __table_args__ = (
         Index("ix_runs_workspace_id_id", "workspace_id", "id"),
         Index("ix_runs_cluster_id_status", "cluster_id", "status"),
+        # Those that are under way: few of many.
+        Index(
+            "ix_runs_active",
+            "workspace_id",
+            postgresql_where=text(
+                "kind = 'job' AND status NOT IN ('Completed', 'Failed', 'Canceled')"
+            ),
+        ),
         # The runs of an experiment, the one that was started last first.
         Index(
             "ix_runs_experiment_id_start",

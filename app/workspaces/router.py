@@ -8,8 +8,9 @@ from sqlalchemy.exc import IntegrityError
 from app.auth.access import UserAccess
 from app.auth.assignments import make_owner
 from app.auth.needs import needs
+from app.auth.principal import Principal
 from app.kernel.db import SessionDep
-from app.kernel.errors import Conflict
+from app.kernel.errors import Conflict, Forbidden
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.ids import new_id
 from app.kernel.names import WORKSPACE_PATTERN
@@ -41,6 +42,7 @@ async def create_workspace(
         tags=dict(body.tags),
         log_retention_days=body.log_retention_days,
     )
+    _set_quota(row, body, principal)
     session.add(row)
     try:
         await session.flush()
@@ -72,6 +74,7 @@ async def put_workspace(
     row.description = body.description
     row.tags = dict(body.tags)
     row.log_retention_days = body.log_retention_days
+    _set_quota(row, body, principal)
     try:
         await session.flush()
     except IntegrityError as error:
@@ -121,11 +124,12 @@ async def update_workspace(
     session: SessionDep,
     request: Request,
     response: Response,
-    _: UserAccess,
+    principal: UserAccess,
 ) -> WorkspaceRead:
     """Change what the body names and leave the rest."""
     check_preconditions(request, resource_etag(row.id, row.updated_at))
-    for field in body.model_fields_set:
+    _set_quota(row, body, principal)
+    for field in body.model_fields_set - {"max_active_runs"}:
         setattr(row, field, getattr(body, field))
     await session.flush()
     await session.refresh(row)
@@ -148,6 +152,19 @@ async def delete_workspace(
             "datasets and experiments first."
         )
     await session.delete(row)
+
+
+def _set_quota(row: Workspace, body: WorkspaceUpdate, principal: Principal) -> None:
+    """Set what the body names of quotas; who has one may not raise it.
+
+    Raises:
+        Forbidden: the caller is no administrator.
+    """
+    if "max_active_runs" not in body.model_fields_set:
+        return
+    if body.max_active_runs != row.max_active_runs and not principal.is_admin:
+        raise Forbidden("Only administrators may change max_active_runs of a workspace.")
+    row.max_active_runs = body.max_active_runs
 
 
 def _answer(row: Workspace, request: Request, response: Response) -> WorkspaceRead:

@@ -20,6 +20,13 @@ class WorkspaceUpdate(BaseModel):
         le=36_500,
         description="Logs of runs are removed so many days after the run's end; null: never",
     )
+    max_active_runs: int | None = Field(
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="So many of its runs may be waiting or running; null: as many as the "
+        "installation allows; only administrators may change it",
+    )
 
 
 class WorkspaceCreate(WorkspaceUpdate):
@@ -38,6 +45,7 @@ class WorkspaceRead(BaseModel):
     description: str
     tags: dict[str, str | None]
     log_retention_days: int | None
+    max_active_runs: int | None
     created_at: datetime
     updated_at: datetime
 

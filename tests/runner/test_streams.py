@@ -303,3 +303,15 @@ def _offsets(text: str) -> list[int]:
     for line in text.splitlines(keepends=True)[:-1]:
         offsets.append(offsets[-1] + len(line))
     return offsets
+
+
+def test_a_log_that_is_too_long_ends_with_a_line_that_says_so(bench: Bench) -> None:
+    bench.api.order["log_stream_bytes"] = 1000
+    bench.script("for n in range(1000): print('line', n)")
+
+    assert bench.run() == 0
+
+    first, _, last = bench.api.text().rstrip("\n").rpartition("\n")
+    assert last == "[trainwright] the log is as long as it may be; what follows is not kept"
+    assert len(first) == 1000
+    assert_sealed(bench)

@@ -115,6 +115,7 @@ class Node:
             return self._fail(error, deliver_seconds=BAD_ORDER_DELIVER_SECONDS)
         self._shipper.prefix = order.stream_prefix
         self._shipper.budget.limit_bytes = order.log_spool_bytes
+        self._shipper.budget.stream_limit_bytes = order.log_stream_bytes
         heartbeat = Heartbeat(self._endpoint, interval_seconds=order.heartbeat_seconds)
         heartbeat.start()
         try:

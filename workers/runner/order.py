@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from workers.runner.errors import PrepareError
 
 LOG_SPOOL_BYTES = 4 << 30
+LOG_STREAM_BYTES = 10 << 30
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}")
 
@@ -90,6 +91,7 @@ class Order(NamedTuple):
     stream_prefix: str
     checkpoints: str | None
     log_spool_bytes: int
+    log_stream_bytes: int
     host_metrics_seconds: float | None
     readiness: Readiness | None
     secrets: list[str]
@@ -144,6 +146,7 @@ def _parse(data: dict[str, Any]) -> Order:
         ports=None if ports is None else OrderPorts(int(ports["first"]), int(ports["count"])),
         launch=None if launch is None else _launch(launch),
         checkpoints=data.get("checkpoints"),
+        log_stream_bytes=int(data.get("log_stream_bytes", LOG_STREAM_BYTES)),
         log_spool_bytes=int(data.get("log_spool_bytes", LOG_SPOOL_BYTES)),
         host_metrics_seconds=None if sampling is None else float(sampling),
         stream_prefix=str(data.get("stream_prefix") or ""),

@@ -6,6 +6,8 @@ import contextlib
 import os
 import threading
 
+from workers.runner.order import LOG_STREAM_BYTES
+
 SEGMENT_BYTES = 16 << 20
 
 
@@ -14,6 +16,8 @@ class SpoolBudget:
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
+        self.stream_limit_bytes = LOG_STREAM_BYTES
+        """How long one of the streams may become."""
         self._lock = threading.Lock()
         self._taken_bytes = 0
 

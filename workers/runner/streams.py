@@ -14,6 +14,7 @@ from workers.runner.spool import Spool, SpoolBudget
 HELD_BYTES = 16 << 20
 WRITE_BYTES = 1 << 20
 TAIL_BYTES = 64 << 10
+_FULL = b"\n[trainwright] the log is as long as it may be; what follows is not kept\n"
 TAIL_LINES = 20
 TAIL_LINE_CHARACTERS = 1000
 
@@ -54,6 +55,7 @@ class Stream:
         self._moments = Moments()
         self._held = bytearray()
         self._lost_bytes = 0
+        self._is_full = False
         self._delivered_bytes = 0
         self._is_sealed = False
 
@@ -120,6 +122,10 @@ class Stream:
         return [line[:TAIL_LINE_CHARACTERS].replace("\0", "\ufffd") for line in shown]
 
     def _hold(self, data: bytes) -> None:
+        room = self._budget.stream_limit_bytes - self.length_bytes - len(self._held)
+        if len(data) > room:
+            data = b"" if self._is_full else data[: max(0, room)] + _FULL
+            self._is_full = True
         granted = self._budget.take(min(len(data), HELD_BYTES - len(self._held)))
         if granted:
             self._moments.note(self.length_bytes + len(self._held))
