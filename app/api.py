@@ -20,6 +20,9 @@ from app.experiments import router as experiments
 from app.garbage import router as garbage
 from app.health import router as health
 from app.hosts import router as hosts
+from app.identity import groups_router as groups
+from app.identity import roles_router as roles
+from app.identity import users_router as users
 from app.imports import router as imports
 from app.leaks import router as leaks
 from app.metrics import router as metrics
@@ -42,6 +45,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     leaks.router,
     hosts.router,
     auth.router,
+    users.router,
+    groups.router,
+    roles.router,
     workspaces.router,
     experiments.router,
     clusters.router,
