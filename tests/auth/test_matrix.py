@@ -20,7 +20,7 @@ from tests.people import bare_client, make_user
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 DIGEST = "0" * 64
-CREDENTIAL_IN_THE_ADDRESS = "/discovery/{token}"
+CREDENTIAL_IN_THE_ADDRESS = ("/discovery/{token}", "/artifact/signed/{token}/")
 OF_EVERY_USER = {"account.read", "account.write", "workspaces.create", "any-credential"}
 READING_POSTS = {
     "find_missing_blobs",
@@ -32,8 +32,17 @@ READING_POSTS = {
     "wait_for_azureml_metrics",
     "refuse_mlflow_call",
     "refuse_mlflow_parts",
+    "query_azureml_runs",
+    "list_azureml_metrics",
+    "get_azureml_metric",
 }
 """All that is not GET and yet changes nothing, so that a reader may do it."""
+
+
+BODIES: dict[str, dict[str, Any]] = {
+    # Finds out in one statement with the work whether the run is the caller's.
+    "log_mlflow_metric": {"run_id": "run_x", "key": "loss", "value": 1.0, "timestamp": 1},
+}
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ def routed(api: LiveApi) -> Iterator[Operation]:
     """Yield every route there is, those among them that the document leaves out."""
     for route in iter_route_contexts(api.app.routes):
         need = need_of(route.endpoint)
-        if route.path == CREDENTIAL_IN_THE_ADDRESS:
+        if str(route.path).startswith(CREDENTIAL_IN_THE_ADDRESS):
             continue
         for method in route.methods or () if need else ():
             assert need is not None
@@ -100,8 +109,9 @@ def routed(api: LiveApi) -> Iterator[Operation]:
 
 
 async def send(client: httpx2.AsyncClient, operation: Operation, workspace: str) -> Any:
-    """Return status, code and missing permission of the answer to a call without a body."""
-    answer = await client.request(operation.method, operation.address(workspace))
+    """Return status, code and missing permission of the answer to a call without contents."""
+    body = BODIES.get(operation.id)
+    answer = await client.request(operation.method, operation.address(workspace), json=body)
     problem = {}
     if answer.headers.get("content-type") == "application/problem+json" and answer.content:
         problem = answer.json()
