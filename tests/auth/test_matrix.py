@@ -40,8 +40,9 @@ READING_POSTS = {
 
 
 BODIES: dict[str, dict[str, Any]] = {
-    # Finds out in one statement with the work whether the run is the caller's.
+    # These find out with the work, in one statement, whether the run is the caller's.
     "log_mlflow_metric": {"run_id": "run_x", "key": "loss", "value": 1.0, "timestamp": 1},
+    "log_mlflow_batch": {"run_id": "run_x", "metrics": [], "params": [], "tags": []},
 }
 
 
