@@ -62,6 +62,10 @@ format: $(READY)  ## Format the code and mend what the linter can mend
 	$(RUN) ruff check --quiet --fix
 	$(RUN) ruff format --quiet
 
+.PHONY: openapi
+openapi: $(READY)  ## Write openapi/openapi.json anew; ARGS=--release when a version is released
+	$(RUN) tools.openapi.document $(ARGS)
+
 .PHONY: bench
 bench: $(READY)  ## Measure; NAME=warm_start runs one benchmark, without it all of them
 	@exec $(RUN) benchmarks $(NAME)

@@ -71,13 +71,6 @@ def api(
     fd: Annotated[
         list[int] | None, typer.Option(help="A listening socket that the caller has opened.")
     ] = None,
-    trusted_proxies: Annotated[
-        str,
-        typer.Option(
-            envvar="TRAINWRIGHT_TRUSTED_PROXIES",
-            help="Proxies whose X-Forwarded-Proto is believed: addresses and networks with commas.",
-        ),
-    ] = "",
 ) -> None:
     """Run the API alone; database and broker come from the environment."""
     config = uvicorn.Config(
@@ -92,8 +85,7 @@ def api(
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=bool(trusted_proxies),
-        forwarded_allow_ips=trusted_proxies,
+        proxy_headers=False,  # app.kernel.proxies hears them
         timeout_graceful_shutdown=_GRACEFUL_SECONDS,
     )
     sockets = [socket.socket(fileno=number) for number in fd] if fd else None

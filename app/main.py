@@ -12,20 +12,25 @@ from app.auth.middleware import Authentication
 from app.auth.needs import authorize
 from app.auth.signing import Signer
 from app.deployments.scoring import scoring_client
+from app.kernel.answers import JsonAnswers
 from app.kernel.broker import BrokerHints
 from app.kernel.config import Settings, get_settings
 from app.kernel.db import Database
+from app.kernel.deprecation import install_deprecations
+from app.kernel.heads import HeadAsGet
 from app.kernel.http import BodyLimit, HostAndOrigin, RequestIds
 from app.kernel.json import NewlineJSONResponse
 from app.kernel.keyring import Keyring
 from app.kernel.logging import configure_logging
 from app.kernel.plain_text import refuse_unkeepable_addresses, refuse_unkeepable_bodies
 from app.kernel.problems import install_problem_handlers
+from app.kernel.proxies import ForwardedHeaders
 from app.kernel.request_head import HeadLimit
 from app.kernel.request_metrics import RequestMetrics
+from app.kernel.routes import RouteTable
 from app.kernel.signals import Signals
 from app.mlflow.problems import MlflowProblems
-from app.openapi import install_openapi
+from app.openapi.document import install_openapi
 from app.pictures.render import Renderer
 from app.storage.configured import make_object_store
 from app.storage.problems import install_storage_handler
@@ -66,7 +71,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.include_router(router, dependencies=checks)
     install_problem_handlers(app)
     install_storage_handler(app)
+    install_deprecations(app)
     install_openapi(app)
+    app.state.routes = RouteTable(app)
     app.add_middleware(CallerLimits, settings=settings)
     app.add_middleware(Authentication)
     app.add_middleware(
@@ -77,9 +84,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.add_middleware(HostAndOrigin, allowed_hosts=settings.answered_hosts)
     app.add_middleware(HeadLimit)
+    app.add_middleware(JsonAnswers)
+    app.add_middleware(HeadAsGet, routes=app.state.routes)
     app.add_middleware(MlflowProblems)
     app.add_middleware(RequestIds)
     app.add_middleware(RequestMetrics)
+    app.add_middleware(ForwardedHeaders, trusted=settings.trusted_proxies)
     return app
 
 

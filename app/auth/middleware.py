@@ -13,7 +13,7 @@ from app.kernel.db import Database
 from app.kernel.errors import DomainError, Unauthorized
 from app.kernel.problems import send_problem
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json"})
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", "/openapi-3.0.json"})
 """All that answers without a credential."""
 CREDENTIAL_PREFIXES = ("/discovery/", "/artifact/signed/")
 """The azureml-core package asks there without a header: the credential stands in the address."""

@@ -9,6 +9,7 @@ from app.auth.needs import needs
 from app.blobs import service
 from app.blobs.schemas import SHA256_PATTERN, BlobQuery, BlobRead, BlobsMissingRead
 from app.kernel.db import DatabaseDep
+from app.kernel.media import BytesResponse
 from app.storage.access import ObjectsDep
 from app.storage.serve import object_response
 from app.workspaces.detached import DetachedWorkspaceDep
@@ -61,8 +62,8 @@ async def put_blob(
     return BlobRead(sha256=stored.sha256, size_bytes=stored.size_bytes)
 
 
-@router.head("/{sha256}", name="head_blob")
-@router.get("/{sha256}", response_class=Response)
+@router.head("/{sha256}", include_in_schema=False)
+@router.get("/{sha256}", response_class=BytesResponse)
 @needs("files.read", run=True)
 async def get_blob(
     workspace: DetachedWorkspaceDep,

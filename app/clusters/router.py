@@ -105,15 +105,25 @@ async def update_cluster(
     return await _answer(session, row, response)
 
 
-@router.delete("/{cluster}", status_code=202, responses={204: {"description": "It is gone"}})
+@router.delete(
+    "/{cluster}",
+    status_code=202,
+    response_class=Response,
+    responses={204: {"description": "It is gone"}},
+)
 @needs("clusters.write")
 async def delete_cluster(
-    workspace: WorkspaceDep, cluster: NamePath, session: SessionDep, _: UserAccess
+    workspace: WorkspaceDep,
+    cluster: NamePath,
+    session: SessionDep,
+    request: Request,
+    _: UserAccess,
 ) -> Response:
     """Delete a cluster that no run uses: 202 while it goes, 204 when there is none."""
     row = await repository.find(session, workspace.id, cluster)
     if row is None:
         return Response(status_code=204)
+    check_preconditions(request, _etag(row))
     await service.delete(session, row)
     return Response(status_code=202, headers={"Retry-After": "1"})
 

@@ -14,6 +14,7 @@ from app.datasets.fetch import policy_from
 from app.datasets.read import read_check, read_version
 from app.datasets.schemas import DatasetFileRead, DatasetVersionRead, VersionCheckRead
 from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.media import BytesResponse
 from app.kernel.names import TitlePath
 from app.kernel.pagination import Page, PageDep
 from app.storage.access import ObjectsDep
@@ -107,8 +108,8 @@ async def verify_dataset_version(
     )
 
 
-@router.head("/{version}/files/{path:path}", name="head_dataset_file")
-@router.get("/{version}/files/{path:path}", response_class=Response)
+@router.head("/{version}/files/{path:path}", include_in_schema=False)
+@router.get("/{version}/files/{path:path}", response_class=BytesResponse)
 @needs("datasets.read", run=True)
 async def download_dataset_file(
     workspace: DetachedWorkspaceDep,

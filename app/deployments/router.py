@@ -98,15 +98,25 @@ async def get_deployment(
     return await _answer(session, row, request, response)
 
 
-@router.delete("/{deployment}", status_code=202, responses={204: {"description": "It is gone"}})
+@router.delete(
+    "/{deployment}",
+    status_code=202,
+    response_class=Response,
+    responses={204: {"description": "It is gone"}},
+)
 @needs("deployments.write")
 async def delete_deployment(
-    workspace: WorkspaceDep, deployment: DeploymentPath, session: SessionDep, _: UserAccess
+    workspace: WorkspaceDep,
+    deployment: DeploymentPath,
+    session: SessionDep,
+    request: Request,
+    _: UserAccess,
 ) -> Response:
     """Take a deployment down: 202 while it goes, 204 when there is none."""
     row = await repository.find(session, workspace.id, deployment)
     if row is None:
         return Response(status_code=204)
+    check_preconditions(request, _etag(row))
     await service.delete(session, row)
     return Response(status_code=202, headers={"Retry-After": "1"})
 

@@ -11,6 +11,7 @@ from app.environments import repository, service
 from app.environments.explain import nearest
 from app.environments.schemas import BuildReason, ImageRead, ImageSummary, InputDifference
 from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.orm import MAX_INTEGER
 from app.kernel.pagination import Page, PageDep
 from app.logs.respond import log_response
@@ -35,10 +36,15 @@ async def list_images(
 @router.get("/{image_hash}")
 @needs("environments.read", run=True)
 async def get_image(
-    workspace: WorkspaceDep, image_hash: HashPath, session: SessionDep, _: UserOrRunAccess
+    workspace: WorkspaceDep,
+    image_hash: HashPath,
+    session: SessionDep,
+    response: Response,
+    _: UserOrRunAccess,
 ) -> ImageRead:
     """One image: inputs, contents, and what differs from the nearest earlier one."""
     row = await repository.get_image(session, workspace.id, image_hash)
+    response.headers["ETag"] = resource_etag(image_hash, row.created_at)
     answer = ImageRead.model_validate(row)
     found = nearest(row.spec, await repository.earlier_images(session, workspace.id, row))
     if found is not None:
@@ -83,7 +89,13 @@ async def get_image_logs(
 @router.delete("/{image_hash}", status_code=204)
 @needs("environments.write")
 async def delete_image(
-    workspace: WorkspaceDep, image_hash: HashPath, session: SessionDep, _: UserAccess
+    workspace: WorkspaceDep,
+    image_hash: HashPath,
+    session: SessionDep,
+    request: Request,
+    _: UserAccess,
 ) -> None:
     """Remove an image's files; 409 while a run or deployment needs it."""
+    row = await repository.get_image(session, workspace.id, image_hash)
+    check_preconditions(request, resource_etag(image_hash, row.created_at))
     await service.remove_image(session, workspace, image_hash)

@@ -87,12 +87,17 @@ async def get_experiment(
 @router.delete("/{experiment}", status_code=204)
 @needs("experiments.write")
 async def delete_experiment(
-    workspace: WorkspaceDep, experiment: TitlePath, session: SessionDep, _: UserAccess
+    workspace: WorkspaceDep,
+    experiment: TitlePath,
+    session: SessionDep,
+    request: Request,
+    _: UserAccess,
 ) -> None:
     """Delete an experiment without runs; 204 also when there is none."""
     row = await repository.find(session, workspace.id, experiment)
     if row is None:
         return
+    check_preconditions(request, resource_etag(row.id, row.updated_at))
     if await repository.has_runs(session, row.id):
         raise Conflict(f"Experiment {experiment!r} has runs; it cannot be deleted.")
     await session.delete(row)

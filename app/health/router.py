@@ -1,6 +1,7 @@
 """Health, open to all: alive, and able to serve."""
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from pydantic import BaseModel
 from sqlalchemy import text
@@ -28,7 +29,7 @@ async def get_health(request: Request) -> Health:
     return Health(status="ok", version=request.app.version)
 
 
-@router.get("/metrics", response_class=Response)
+@router.get("/metrics", response_class=PlainTextResponse)
 @needs("platform.read")
 async def get_metrics(session: SessionDep, _: UserAccess) -> Response:
     """Figures for Prometheus: requests of this process, runs by state, overdue work."""

@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     """Address under which nodes and clients reach the API; empty: made of host and port."""
     allowed_hosts: list[str] = ["127.0.0.1", "localhost", "[::1]"]
     """Values of the Host header that are answered (guards against DNS rebinding)."""
+    trusted_proxies: str = ""
+    """Proxies whose X-Forwarded-Proto, -For and -Prefix are believed: addresses and networks with
+    commas; ``*``: all; empty: none."""
     database_url: SecretStr = SecretStr("")
     database_pool_size: int = 10
     broker_url: SecretStr = SecretStr("")

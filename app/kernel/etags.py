@@ -1,4 +1,9 @@
-"""ETags of resources: optimistic concurrency with ``If-Match``."""
+"""ETags of resources: optimistic concurrency with ``If-Match``, cheap polling with 304.
+
+An ETag is ``"VERSION.CONTENT"``. The version changes when a user changes the resource, the content
+whenever the answer would read differently, such as when nodes come and go. A write compares
+versions only: it is not refused because of what the resource did by itself meanwhile.
+"""
 
 import hashlib
 from datetime import datetime
@@ -7,11 +12,29 @@ from fastapi import Request
 
 from app.kernel.errors import PreconditionFailed
 
+_DIGITS = 20
+
 
 def resource_etag(resource_id: str, updated_at: datetime) -> str:
-    """Strong ETag of a row's state (RFC 9110, section 8.8)."""
+    """Strong ETag of a row's state (RFC 9110, section 8.8), without its content."""
     digest = hashlib.sha256(f"{resource_id}@{updated_at.isoformat()}".encode()).hexdigest()
-    return f'"{digest[:20]}"'
+    return f'"{digest[:_DIGITS]}"'
+
+
+def with_content(etag: str | None, sha256: str) -> str:
+    """The ETag of an answer.
+
+    Args:
+        etag: of the resource; None: it has no version of its own.
+        sha256: of the answer's body.
+    """
+    version = (etag or "").strip('"')
+    return f'"{version}.{sha256[:_DIGITS]}"'
+
+
+def is_listed(etag: str, header: str) -> bool:
+    """Whether ``If-None-Match`` names this ETag (weak comparison: RFC 9110, section 8.8.3.2)."""
+    return header.strip() == "*" or etag in [one.removeprefix("W/") for one in _split(header)]
 
 
 def check_preconditions(request: Request, etag: str | None) -> None:
@@ -25,10 +48,15 @@ def check_preconditions(request: Request, etag: str | None) -> None:
         PreconditionFailed: a precondition does not hold.
     """
     wanted = request.headers.get("if-match")
-    if wanted is not None and (etag is None or (wanted != "*" and etag not in _split(wanted))):
+    if wanted is not None and (etag is None or (wanted != "*" and not _is_version(etag, wanted))):
         raise PreconditionFailed("It changed since you read it; read it again and repeat.")
     if request.headers.get("if-none-match") == "*" and etag is not None:
         raise PreconditionFailed("It exists already.")
+
+
+def _is_version(etag: str, header: str) -> bool:
+    version = etag.strip('"').partition(".")[0]
+    return version in [one.strip('"').partition(".")[0] for one in _split(header)]
 
 
 def _split(header: str) -> list[str]:

@@ -49,6 +49,11 @@ class Page(BaseModel, Generic[T]):
     items: list[T]
     next_page_token: str = Field(default="", description="Empty on the last page")
 
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Name the schema of a page of runs RunReadPage, for generated clients."""
+        return f"{params[0].__name__}Page"
+
 
 async def fetch_page(
     session: AsyncSession,

@@ -135,9 +135,11 @@ def _from_http(error: HTTPException, request: Request) -> DomainError:
     if error.status_code == 404:
         return NotFound(f"There is nothing at {request.url.path}; GET /openapi.json lists all.")
     if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
+        # Starlette knows the methods of one route only, and a path may have several.
+        allowed = ", ".join(request.app.state.routes.allowed(request.url.path))
         return MethodNotAllowed(
-            f"{request.method} is not possible here; allowed: {allowed}.", headers=error.headers
+            f"{request.method} is not possible here; allowed: {allowed}.",
+            headers={"Allow": allowed},
         )
     return BadRequest(str(error.detail), headers=_headers(error.headers))
 

@@ -5,7 +5,8 @@ from fastapi import Request
 
 def base_url(request: Request) -> str:
     """Address of this API as the caller reaches it, without a trailing slash."""
-    return str(request.base_url).rstrip("/")
+    prefix: str = request.scope.get("state", {}).get("forwarded_prefix", "")
+    return str(request.base_url).rstrip("/") + prefix
 
 
 def absolute_url(request: Request, path: str) -> str:

@@ -13,6 +13,8 @@ from app.blobs import repository as blobs
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.errors import Forbidden
+from app.kernel.etags import check_preconditions, resource_etag
+from app.kernel.media import BytesResponse, GzipResponse
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
@@ -73,20 +75,31 @@ async def list_models(
 @router.get("/{model}")
 @needs("models.read", run=True)
 async def get_model(
-    workspace: WorkspaceDep, model: NamePath, session: SessionDep, _: UserOrRunAccess
+    workspace: WorkspaceDep,
+    model: NamePath,
+    session: SessionDep,
+    response: Response,
+    _: UserOrRunAccess,
 ) -> ModelRead:
     """One model."""
-    return ModelRead.model_validate(await repository.get(session, workspace.id, model))
+    row = await repository.get(session, workspace.id, model)
+    response.headers["ETag"] = resource_etag(row.id, row.updated_at)
+    return ModelRead.model_validate(row)
 
 
 @router.delete("/{model}", status_code=204)
 @needs("models.write")
 async def delete_model(
-    workspace: WorkspaceDep, model: NamePath, session: SessionDep, _: UserAccess
+    workspace: WorkspaceDep,
+    model: NamePath,
+    session: SessionDep,
+    request: Request,
+    _: UserAccess,
 ) -> None:
     """Delete a model with all versions; 409 while a deployment serves one; 204 also when absent."""
     row = await repository.find(session, workspace.id, model)
     if row is not None:
+        check_preconditions(request, resource_etag(row.id, row.updated_at))
         await service.delete_model(session, row)
 
 
@@ -176,18 +189,30 @@ async def list_model_versions(
 
 @router.get("/{model}/versions/{version}")
 @needs("models.read", run=True)
-async def get_model_version(model: NamePath, row: VersionDep) -> ModelVersionRead:
+async def get_model_version(
+    model: NamePath, row: VersionDep, response: Response
+) -> ModelVersionRead:
     """One version, by number or ``latest``: where it came from and what it takes and gives."""
+    response.headers["ETag"] = _etag(row)
     return service.read(model, row)
 
 
 @router.patch("/{model}/versions/{version}")
 @needs("models.write")
 async def update_model_version(
-    model: NamePath, row: VersionDep, body: ModelVersionUpdate, session: SessionDep, _: UserAccess
+    model: NamePath,
+    row: VersionDep,
+    body: ModelVersionUpdate,
+    session: SessionDep,
+    request: Request,
+    response: Response,
+    _: UserAccess,
 ) -> ModelVersionRead:
     """Change description and tags (null removes one), add properties."""
-    return service.read(model, await service.update(session, row, body))
+    check_preconditions(request, _etag(row))
+    row = await service.update(session, row, body)
+    response.headers["ETag"] = _etag(row)
+    return service.read(model, row)
 
 
 @router.delete("/{model}/versions/{version}", status_code=204)
@@ -197,10 +222,12 @@ async def delete_model_version(
     model: NamePath,
     version: VersionPath,
     session: SessionDep,
+    request: Request,
     _: UserAccess,
 ) -> None:
     """Delete a version; 409 while a deployment serves it; its number is not given again."""
     owner, row = await repository.get_version(session, workspace.id, model, version)
+    check_preconditions(request, _etag(row))
     await service.delete_version(session, owner, row)
 
 
@@ -211,7 +238,7 @@ async def list_model_files(model: NamePath, row: VersionDep) -> Page[ModelFile]:
     return Page(items=[ModelFile.model_validate(file) for file in row.files])
 
 
-@router.get("/{model}/versions/{version}/files/{path:path}", response_class=Response)
+@router.get("/{model}/versions/{version}/files/{path:path}", response_class=BytesResponse)
 @router.head("/{model}/versions/{version}/files/{path:path}", include_in_schema=False)
 @needs("models.read", run=True)
 async def get_model_file(
@@ -230,7 +257,7 @@ async def get_model_file(
     raise ModelFileNotFound(f"The version has no file {path!r}; GET …/files lists them.")
 
 
-@router.get("/{model}/versions/{version}/archive", response_class=Response)
+@router.get("/{model}/versions/{version}/archive", response_class=GzipResponse)
 @needs("models.read", run=True)
 async def get_model_archive(model: NamePath, row: VersionDep, objects: ObjectsDep) -> Response:
     """All files of a version as one tar.gz stream."""
@@ -260,4 +287,9 @@ def _created(
     models, _, _ = request.url.path.partition("/models/")
     path = f"{models}/models/{name}/versions/{row.version}"
     response.headers["Location"] = absolute_url(request, path)
+    response.headers["ETag"] = _etag(row)
     return service.read(name, row)
+
+
+def _etag(row: ModelVersion) -> str:
+    return resource_etag(row.id, row.updated_at)

@@ -13,6 +13,7 @@ from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.errors import TooLarge
 from app.kernel.keyring import KeyringDep
+from app.kernel.media import BytesResponse
 from app.kernel.orm import MAX_INTEGER
 from app.logs import service as logs
 from app.logs.times import parse_header
@@ -153,7 +154,7 @@ async def send_node_logs(
     return LogAccepted(length_bytes=length)
 
 
-@router.get("/blobs/{sha256}", response_class=Response)
+@router.get("/blobs/{sha256}", response_class=BytesResponse)
 @needs("node")
 async def get_node_blob(
     work: WorkDep, sha256: Digest, request: Request, session: SessionDep, objects: ObjectsDep

@@ -10,6 +10,7 @@ from app.auth.needs import needs
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.errors import NotFound
+from app.kernel.media import BytesResponse, GzipResponse
 from app.kernel.pagination import Page, PageDep
 from app.logs import repository as logs
 from app.logs.errors import LogExpired
@@ -44,7 +45,7 @@ async def list_run_files(
     return Page(items=[RunFileRead.model_validate(row) for row in rows], next_page_token=following)
 
 
-@router.get("/files/{path:path}", response_class=Response)
+@router.get("/files/{path:path}", response_class=BytesResponse)
 @router.head("/files/{path:path}", include_in_schema=False)
 @needs("runs.read", run=True)
 async def get_run_file(
@@ -101,7 +102,7 @@ async def upload_run_file(
         return RunFileRead.model_validate(row)
 
 
-@router.get("/archive", response_class=Response)
+@router.get("/archive", response_class=GzipResponse)
 @needs("runs.read", run=True)
 async def get_run_archive(
     run: DetachedRunDep,

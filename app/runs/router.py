@@ -135,11 +135,12 @@ async def cancel_run(
 
 @router.delete("/{run_id}", status_code=204)
 @needs("runs.write")
-async def delete_run(run: RunDep, session: SessionDep, _: UserAccess) -> None:
+async def delete_run(run: RunDep, session: SessionDep, request: Request, _: UserAccess) -> None:
     """Delete a run that is over, with its logs, metrics and files; its models stay.
 
     The space of files that nothing else uses is freed some time later.
     """
+    check_preconditions(request, _etag(run))
     await service.delete(session, run)
 
 

@@ -5,6 +5,7 @@ from fastapi import APIRouter, Request, Response
 from app.auth.access import UserAccess, UserOrRunAccess
 from app.auth.needs import needs
 from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.pagination import Page
 from app.kernel.urls import absolute_url
 from app.snapshots import repository, service
@@ -70,10 +71,15 @@ async def create_snapshot(
 @router.get("/{snapshot_id}")
 @needs("files.read", run=True)
 async def get_snapshot(
-    workspace: WorkspaceDep, snapshot_id: str, session: SessionDep, _: UserOrRunAccess
+    workspace: WorkspaceDep,
+    snapshot_id: str,
+    session: SessionDep,
+    response: Response,
+    _: UserOrRunAccess,
 ) -> SnapshotRead:
     """One snapshot."""
     row = await repository.get(session, workspace.id, snapshot_id)
+    response.headers["ETag"] = resource_etag(row.id, row.created_at)
     return SnapshotRead.model_validate(row)
 
 
@@ -90,10 +96,15 @@ async def list_snapshot_files(
 @router.delete("/{snapshot_id}", status_code=204)
 @needs("files.write")
 async def delete_snapshot(
-    workspace: WorkspaceDep, snapshot_id: str, session: SessionDep, _: UserAccess
+    workspace: WorkspaceDep,
+    snapshot_id: str,
+    session: SessionDep,
+    request: Request,
+    _: UserAccess,
 ) -> None:
     """Delete a snapshot that no run uses; 409 when one does."""
     row = await repository.get(session, workspace.id, snapshot_id)
+    check_preconditions(request, resource_etag(row.id, row.created_at))
     await repository.delete(session, row)
 
 

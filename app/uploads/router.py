@@ -8,6 +8,7 @@ from app.auth.access import UserOrRunAccess
 from app.auth.needs import needs
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.orm import MAX_INTEGER
 from app.kernel.urls import absolute_url
 from app.storage.access import ObjectsDep
@@ -116,15 +117,18 @@ async def delete_upload(
     upload_id: str,
     session: SessionDep,
     objects: ObjectsDep,
+    request: Request,
     _: UserOrRunAccess,
 ) -> None:
     """Give an upload up; the blob of a complete one stays."""
     row = await repository.get(session, workspace.id, upload_id)
+    check_preconditions(request, resource_etag(row.id, row.updated_at))
     await service.give_up(session, objects, row)
 
 
 def _read(row: Upload, response: Response) -> UploadRead:
     response.headers.update(_headers(row))
+    response.headers["ETag"] = resource_etag(row.id, row.updated_at)
     return UploadRead(
         id=row.id,
         size_bytes=row.size_bytes,

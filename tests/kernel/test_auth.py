@@ -12,7 +12,7 @@ from tests.live_api import LiveApi, live_api
 
 pytestmark = pytest.mark.anyio
 
-OPEN = {"/healthz", "/readyz", "/openapi.json"}
+OPEN = {"/healthz", "/readyz", "/openapi.json", "/openapi-3.0.json"}
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 

@@ -1,0 +1,193 @@
+"""The OpenAPI 3.1 document: what FastAPI finds out, and what clients need to know besides.
+
+Each addition answers what real generators, linters and testers of contracts ask for: every
+operation says how it can fail, which headers it takes and gives, and what its bytes are.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.openapi.utils import get_openapi
+
+from app.auth.middleware import OPEN_PATHS
+from app.kernel.json import NewlineJSONResponse
+from app.kernel.problems import PROBLEM_JSON, Problem
+from app.openapi import headers
+from app.openapi.older import as_3_0
+from app.openapi.permissions import needs
+from app.openapi.schemas import BINARY, open_enums, reshaped
+
+_PROBLEMS = {
+    "400": "The request cannot be understood",
+    "401": "No valid token",
+    "403": "The token does not allow this",
+    "404": "Not found",
+    "409": "Conflict with the present state",
+    "410": "It was there and is over for good",
+    "412": "A precondition does not hold",
+    "413": "The body is too large",
+    "415": "Send the media type that this operation takes",
+    "416": "The range lies outside the content",
+    "422": "The request is understood and its content is wrong",
+    "429": "Too many requests; try again later",
+    "500": "A defect of ours",
+    "503": "Try again later",
+}
+_ALWAYS = frozenset({"400", "401", "403", "404", "422", "429", "500", "503"})
+_OF_WRITES = frozenset({"409", "410", "412"})
+_OF_BODIES = frozenset({"413", "415"})
+_OF_BYTES = frozenset({"410", "416"})
+_OPEN = frozenset({"400", "500", "503"})
+
+_TAGS = {
+    "health": "Whether the service is well, and figures about it",
+    "tokens": "Who the caller is, and tokens",
+    "workspaces": "Everything else lives in a workspace",
+    "experiments": "Runs are grouped by experiment",
+    "clusters": "Nodes that runs are placed on, and their sizes",
+    "runs": "Submitted jobs with their events, logs and files",
+    "metrics": "What scripts log about themselves",
+    "environments": "Frameworks and packages that runs need",
+    "images": "What environments and snapshots are built into",
+    "secrets": "Values that runs get and nobody reads",
+    "blobs": "Bytes by digest, sent at once or in pieces",
+    "snapshots": "Source folders of runs",
+    "datasets": "Files at web addresses, pinned by version",
+    "models": "Registered models and their versions",
+    "deployments": "Models that answer over HTTP",
+}
+_METHODS = ("get", "put", "post", "delete", "patch", "head")
+
+
+def install_openapi(app: FastAPI) -> None:
+    """Serve the document at ``/openapi.json``, and for older tools at ``/openapi-3.0.json``."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = build_document(app)
+        return app.openapi_schema
+
+    async def older(request: Request) -> NewlineJSONResponse:
+        return NewlineJSONResponse(as_3_0(app.openapi()))
+
+    app.openapi = openapi  # type: ignore[method-assign]
+    app.add_route("/openapi-3.0.json", older, include_in_schema=False)
+
+
+def build_document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of the application."""
+    document = get_openapi(
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        servers=[{"url": "/"}],
+        contact={"name": "Whoever operates this installation"},
+        license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
+        separate_input_output_schemas=False,
+    )
+    components = document.setdefault("components", {})
+    components["securitySchemes"] = {
+        "token": {"type": "http", "scheme": "bearer"},
+        "basic": {
+            "type": "http",
+            "scheme": "basic",
+            "description": "The token as the password, as `curl -u :TOKEN` sends it",
+        },
+    }
+    document["security"] = [{"token": []}, {"basic": []}]
+    _add_problems(components)
+    components["headers"] = headers.COMPONENTS
+    components["parameters"] = headers.PARAMETERS
+    needed = needs(app)
+    for path, method, operation in operations(document):
+        operation.update(needed[path, method])
+        _complete(path, method, operation)
+        headers.add_conditions(method, operation, document["paths"][path])
+    used = {tag for _, _, operation in operations(document) for tag in operation.get("tags", [])}
+    document["tags"] = [
+        {"name": tag, "description": _TAGS.get(tag, tag)} for tag in sorted(used, key=_tag_order)
+    ]
+    found: dict[str, Any] = reshaped(document)
+    open_enums(found)
+    return found
+
+
+def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Path, method and operation, one after the other."""
+    for path, item in document["paths"].items():
+        for method in _METHODS:
+            if method in item:
+                yield path, method, item[method]
+
+
+def _tag_order(tag: str) -> tuple[int, str]:
+    return (list(_TAGS).index(tag) if tag in _TAGS else len(_TAGS), tag)
+
+
+def _add_problems(components: dict[str, Any]) -> None:
+    schemas = components.setdefault("schemas", {})
+    schemas.pop("HTTPValidationError", None)
+    schemas.pop("ValidationError", None)
+    problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+    schemas.update(problem.pop("$defs"))
+    schemas["Problem"] = problem
+    components["responses"] = {
+        f"Problem{status}": {
+            "description": description,
+            "headers": headers.of_problem(status),
+            "content": {PROBLEM_JSON: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status, description in _PROBLEMS.items()
+    }
+
+
+def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
+    for parameter in operation.get("parameters", []):
+        if parameter["in"] == "header":
+            parameter["name"] = parameter["name"].title()
+    answers: dict[str, Any] = operation["responses"]
+    if method == "head":
+        for answer in answers.values():
+            answer.pop("content", None)
+    _mark_bytes(method, answers)
+    if method == "patch":
+        _take_merge_patches(operation)
+    if path in OPEN_PATHS:
+        operation["security"] = []
+    headers.complete(path, method, operation)
+    for status in sorted(_problems_of(path, method, operation)):
+        answers[status] = {"$ref": f"#/components/responses/Problem{status}"}
+
+
+def _mark_bytes(method: str, answers: dict[str, Any]) -> None:
+    for status in ("200", "201"):
+        for media_type, content in answers.get(status, {}).get("content", {}).items():
+            if media_type in BINARY:
+                content["schema"] = {"type": "string", "format": "binary"}
+    whole = answers.get("200", {})
+    if method == "get" and "application/octet-stream" in whole.get("content", {}):
+        answers["206"] = {"description": "The part that Range names", "content": whole["content"]}
+
+
+def _take_merge_patches(operation: dict[str, Any]) -> None:
+    content = operation["requestBody"]["content"]
+    if "application/json" in content:
+        # RFC 7396. Plain JSON is taken as well: that is what most clients send.
+        content["application/merge-patch+json"] = content["application/json"]
+
+
+def _problems_of(path: str, method: str, operation: dict[str, Any]) -> set[str]:
+    if path in OPEN_PATHS:
+        return set(_OPEN)
+    found = set(_ALWAYS)
+    if method not in ("get", "head"):
+        found |= _OF_WRITES
+    if "requestBody" in operation:
+        found |= _OF_BODIES
+    if "206" in operation["responses"] or method == "head":
+        found |= _OF_BYTES
+    if path.endswith(("openapi.json", "swagger.json", "/archive", "/export", "/logs")):
+        found |= {"409", "410", "416"}
+    return found
