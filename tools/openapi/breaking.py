@@ -144,19 +144,24 @@ class _Comparison:
             old, new = pair.old.get(key), pair.new.get(key)
             if old is None and new is None:
                 continue
-            old, new = old or [], new or []
-            by_name = {_name(option): option for option in new}
-            kept = [option for option in old if _name(option) in by_name]
-            less, more = (old, new) if direction == "request" else (new, old)
-            for name in sorted({_name(o) for o in less} - {_name(o) for o in more}):
+            had, has = _named(old or []), _named(new or [])
+            less, more = (had, has) if direction == "request" else (has, had)
+            for name in sorted(less.keys() - more.keys()):
                 yield f"{pair.place}: {_says(direction)} {name}"
-            for option in kept:
-                inner = _Pair(option, by_name[_name(option)], pair.place)
-                yield from self._schema(inner, direction)
+            for name in had.keys() & has.keys():
+                yield from self._schema(_Pair(had[name], has[name], pair.place), direction)
 
 
-def _name(option: Json) -> str:
-    return str(option.get("$ref") or option.get("const") or option.get("type") or sorted(option))
+def _named(options: list[Json]) -> dict[str, Json]:
+    found: dict[str, Json] = {}
+    for option in options:
+        name = str(
+            option.get("$ref") or option.get("const") or option.get("type") or sorted(option)
+        )
+        while name in found:
+            name += ", another"
+        found[name] = option
+    return found
 
 
 def _resolve(document: Json, node: Json) -> Json:
