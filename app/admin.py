@@ -207,4 +207,4 @@ def _shown(at: datetime | None) -> str:
 
 
 if __name__ == "__main__":
-    cli()
+    cli(prog_name="trainwright")

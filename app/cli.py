@@ -135,7 +135,7 @@ def secrets(context: typer.Context) -> None:
 
 def main() -> None:
     """Run the command line."""
-    cli()
+    cli(prog_name="trainwright")
 
 
 def _execute(module: str, *arguments: str) -> None:

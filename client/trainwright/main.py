@@ -20,6 +20,7 @@ from trainwright.commands import (
     models,
     requests,
     runs,
+    secrets,
     submitting,
     workspaces,
 )
@@ -67,6 +68,7 @@ app.command()(requests.request)
 app.add_typer(workspaces.app, name="workspace", rich_help_panel=_PLACES)
 app.add_typer(datasets.app, name="dataset", rich_help_panel=_PLACES)
 app.add_typer(clusters.app, name="cluster", rich_help_panel=_PLACES)
+app.add_typer(secrets.app, name="secrets", rich_help_panel=_PLACES)
 app.command("vm-sizes", rich_help_panel=_PLACES)(clusters.vm_sizes)
 app.command(rich_help_panel=_RUNS)(submitting.submit)
 app.command("runs", rich_help_panel=_RUNS)(runs.list_runs)
@@ -80,7 +82,7 @@ app.add_typer(models.app, name="models", rich_help_panel=_MODELS)
 app.command(rich_help_panel=_MODELS)(deployments.deploy)
 app.command(rich_help_panel=_MODELS)(deployments.score)
 app.add_typer(deployments.app, name="deployment", rich_help_panel=_MODELS)
-add_installed(app, panel="The server that is installed here")
+add_installed(app, {"secrets": secrets.app}, panel="The server that is installed here")
 
 
 def main() -> None:

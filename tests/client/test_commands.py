@@ -2,10 +2,13 @@
 
 import json
 import socket
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
+from app.admin import secrets
+from app.cli import cli
 from tests.client.program import Program
 from trainwright.connection import Connection
 
@@ -162,6 +165,30 @@ def test_any_call_can_be_made(program: Program) -> None:
     assert json.loads(done.stdout)["name"] == "mine"
     program.run("request", "PUT", "experiments/mine", "-d", "{", code=2)
     program.run("request", "PUT", "experiments/mine", "-d", '{"x": 1}', code=3)
+
+
+def test_secrets_go_in_and_do_not_come_out(
+    program: Program, connection: Connection, tmp_path: Path
+) -> None:
+    done = program.run("secrets", "set", "password", given="hunter2-hunter2\n")
+    assert "version 1" in done.stderr
+    (tmp_path / "key").write_bytes(b"\xff\x00key")
+    program.run("secrets", "set", "key", "--file", tmp_path / "key", "--description", "bytes")
+    program.run("secrets", "set", "nothing", code=2)
+
+    listed = program.run("secrets", "list", "--json").stdout
+
+    assert [item["name"] for item in json.loads(listed)] == ["key", "password"]
+    assert "hunter2" not in listed
+    program.run("secrets", "delete", "key")
+    assert [i["name"] for i in connection.pages(connection.path("secrets"))] == ["password"]
+
+
+def test_every_command_of_the_server_is_added() -> None:
+    added = {point.name for point in entry_points(group="trainwright.commands")}
+    named = (info.name or getattr(info.callback, "__name__", "") for info in cli.registered_commands)
+    keys = {f"secrets.{info.name}" for info in secrets.registered_commands}
+    assert added == set(named) - {"secrets"} | keys
 
 
 def test_the_commands_of_the_server_are_there_where_it_is_installed(program: Program) -> None:

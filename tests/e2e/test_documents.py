@@ -14,7 +14,7 @@ from examples.walk.stack import Stack
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 REPOSITORY = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "docs/guide.md", "docs/history.md", "docs/storage.md")
+DOCUMENTS = ("README.md", "docs/guide.md", "docs/history.md", "docs/storage.md", "docs/cli.md")
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # curl's own settings file makes every refused request an error of the shell.
 CURL_SETTINGS = "fail-with-body\nmax-time = 900\n"
@@ -43,6 +43,8 @@ def test_the_commands_of_the_readme_and_the_guide_work_as_written(
     environment = {
         **os.environ,
         "CURL_HOME": str(tmp_path),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
         "TRAINWRIGHT": live_stack.address,
         "TOKEN": live_stack.token,
         "DIGITS_URL": digits_address,
