@@ -9,8 +9,9 @@ Each of the three is taken from the first place that has it:
 4. the user's own settings, which `trainwright login` and `trainwright workspace use` write.
 
 A token belongs to the server it was made by: a `config.json` that came with somebody else's folder
-must not be able to name the server that gets it. So `TRAINWRIGHT_TOKEN` goes only to
-`TRAINWRIGHT_URL`, and a kept token only to the address that it was kept for.
+must not be able to name the server that gets it. So a kept token goes only to the address that it
+was kept for, and `TRAINWRIGHT_TOKEN` only to a server that the user has named: given, in
+`TRAINWRIGHT_URL`, or by the last login.
 """
 
 import json
@@ -19,8 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+import httpx2
 from platformdirs import user_config_path
 
 from trainwright.errors import NotConfigured
@@ -145,10 +146,11 @@ def find_place(
             hint=f"Log in with `trainwright login URL`, or set {URL_VARIABLE}.",
         )
     address = clean_url(found_url)
+    own = {clean_url(named) for named in (url, variable_url, user.current_url) if named}
     is_same = bool(given.get("endpoint")) and clean_url(str(given["endpoint"])) == address
     return Place(
         url=address,
-        token=token or _token(address, environment, variable_url, user),
+        token=token or _token(address, environment, user, is_own=address in own),
         workspace=workspace
         or environment.get(WORKSPACE_VARIABLE)
         or (str(given.get("workspace_name") or "") if is_same else "")
@@ -174,22 +176,28 @@ def clean_url(url: str) -> str:
     """
     text = url.strip()
     text = text if "://" in text else f"https://{text}"
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        address = httpx2.URL(text)
+    except httpx2.InvalidURL:
+        address = httpx2.URL()
+    is_host = (
+        bool(address.host) and not {" ", "%"} & set(address.host) and (address.port or 0) < 65_536
+    )
+    if address.scheme not in {"http", "https"} or not is_host:
         raise NotConfigured(
             f"{url!r} is no address of a server.", hint="It looks like https://host.example:8470."
         )
-    if parts.username or parts.password or parts.query or parts.fragment:
+    if address.userinfo or address.query or address.fragment:
         raise NotConfigured(
             "The address of a server has no user, query or fragment.",
             hint="Give the token to `trainwright login` instead.",
         )
-    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"
+    return str(address).rstrip("/")
 
 
-def _token(url: str, environment: Mapping[str, str], variable_url: str, user: UserSettings) -> str:
+def _token(url: str, environment: Mapping[str, str], user: UserSettings, *, is_own: bool) -> str:
     variable = environment.get(TOKEN_VARIABLE) or ""
-    if variable and variable_url and clean_url(variable_url) == url:
+    if variable and is_own:
         return variable
     kept = user.token(url)
     if variable and not kept:

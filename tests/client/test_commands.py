@@ -186,7 +186,9 @@ def test_secrets_go_in_and_do_not_come_out(
 
 def test_every_command_of_the_server_is_added() -> None:
     added = {point.name for point in entry_points(group="trainwright.commands")}
-    named = (info.name or getattr(info.callback, "__name__", "") for info in cli.registered_commands)
+    named = (
+        info.name or getattr(info.callback, "__name__", "") for info in cli.registered_commands
+    )
     keys = {f"secrets.{info.name}" for info in secrets.registered_commands}
     assert added == set(named) - {"secrets"} | keys
 

@@ -45,6 +45,15 @@ def test_a_folder_cannot_name_the_server_that_gets_a_token(
         find_place(user=user, folder=folder, environment={"TRAINWRIGHT_TOKEN": "twt_variable"})
 
 
+def test_the_token_that_is_set_goes_to_a_server_that_the_user_has_named(
+    user: UserSettings, tmp_path: Path
+) -> None:
+    variable = {"TRAINWRIGHT_TOKEN": "twt_variable"}
+    for url, folder in ((OTHER, write_config(tmp_path, OTHER)), (None, tmp_path)):
+        place = find_place(url=url, user=user, folder=folder, environment=variable)
+        assert (place.url, place.token) == (url or SERVER, "twt_variable")
+
+
 def test_variables_come_before_files(user: UserSettings, tmp_path: Path) -> None:
     variables = {
         "TRAINWRIGHT_URL": OTHER,
@@ -81,7 +90,18 @@ def test_an_address_is_kept_in_one_form(given: str, kept: str) -> None:
     assert clean_url(given) == kept
 
 
-@pytest.mark.parametrize("given", ["ftp://host", "https://", "https://user:x@host", "http://h?x=1"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "ftp://host",
+        "https://",
+        "https://user:x@host",
+        "http://h?x=1",
+        "http://[::1",
+        "http://h:99999",
+        "http://a b",
+    ],
+)
 def test_what_is_no_address_is_refused(given: str) -> None:
     with pytest.raises(NotConfigured):
         clean_url(given)

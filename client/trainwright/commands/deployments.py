@@ -55,12 +55,7 @@ def deploy(
 ) -> None:
     """Put a model behind an address, and wait until a real inference has answered."""
     model_name, _, version = model.partition(":")
-    body: dict[str, Any] = {
-        "model_name": model_name,
-        "model_version": int(version)
-        if version.isascii() and version.isdigit()
-        else version or "latest",
-    }
+    body: dict[str, Any] = {"model_name": model_name, "model_version": _version(version)}
     resources = {"cpu": cpu, "memory_gb": memory_gb}
     if given := {key: value for key, value in resources.items() if value is not None}:
         body["resource_configuration"] = given
@@ -148,6 +143,14 @@ def delete(deployment: Deployment) -> None:
     with connect() as server:
         server.delete(server.path("deployments", deployment))
     say(f"Deployment {deployment} goes.")
+
+
+def _version(text: str) -> int | str:
+    if text in {"", "latest"}:
+        return "latest"
+    if not (text.isascii() and text.isdigit()):
+        raise typer.BadParameter("write the model as NAME, NAME:latest or NAME:3")
+    return int(text)
 
 
 def _settled(server: Connection, path: str, found: dict[str, Any]) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class _Outages:
 
     def __call__(self, error: BaseException, seconds: float) -> None:
         if isinstance(error, ApiProblem):
-            words = f"the server is busy ({error.message})"
+            words = f"the server cannot do it now ({error.message})"
         else:
             words = f"the connection failed ({str(error) or type(error).__name__})"
         if words != self._told and seconds >= 0.4:
