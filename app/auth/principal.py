@@ -12,13 +12,18 @@ class Entered:
 
     Attributes:
         name: as the address has it.
-        exists: whether there is such a workspace; never to be told to who may not see it.
+        id: of the workspace; empty: there is none such, which nobody is told who may not see it.
         permissions: what the user's roles give there.
     """
 
     name: str
-    exists: bool
+    id: str
     permissions: frozenset[str] = frozenset()
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is such a workspace."""
+        return bool(self.id)
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def user_principal(
     if workspace:
         entered = Entered(
             name=workspace,
-            exists=found["workspace_id"] is not None,
+            id=found["workspace_id"] or "",
             permissions=_permissions(found, scope),
         )
     return Principal(

@@ -4,12 +4,14 @@ SQLAlchemy's own work around a small statement is several times that of the stat
 statement is compiled once, when its module is loaded, and the connection keeps it prepared.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import asyncpg
 import structlog
-from sqlalchemy import Executable, make_url
+from sqlalchemy import Executable, Select, make_url
 from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from app.kernel.config import Settings
 from app.kernel.errors import Unavailable, invalid_field
@@ -18,6 +20,8 @@ _CONNECT_SECONDS = 5.0
 _IDLE_SECONDS = 300.0
 _log = structlog.get_logger(__name__)
 _AWAY = "The database cannot be reached now; try again shortly."
+_DIALECT: Any = asyncpg_dialect()  # type: ignore[no-untyped-call]
+_MOST_COMPILED = 500
 _LIBPQ_ONLY = ("connect_timeout", "keepalives", "keepalives_idle", "tcp_user_timeout")
 """Options in a database's address that asyncpg would take for settings of the server."""
 
@@ -30,7 +34,7 @@ class Statement:
     """
 
     def __init__(self, source: Executable) -> None:
-        compiled = source.compile(dialect=asyncpg_dialect())  # type: ignore[attr-defined, no-untyped-call]
+        compiled = source.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
         self.sql = str(compiled)
         self._fixed: dict[str, Any] = dict(compiled.params)
         self._names: list[str] = list(compiled.positiontup or ())
@@ -39,6 +43,31 @@ class Statement:
         """The values in the order in which the server expects them."""
         fixed = self._fixed
         return [given[name] if name in given else fixed[name] for name in self._names]
+
+
+_compiled: dict[Any, SQLCompiler] = {}
+
+
+def _bound(statement: Select[Any]) -> tuple[str, list[Any]]:
+    """Text and values of a statement that was put together for this request.
+
+    Statements of one shape are compiled once, by the key under which SQLAlchemy itself would
+    remember them. They must not hold lists that become more parameters (``in_`` of values).
+    """
+    key = statement._generate_cache_key()
+    assert key is not None
+    compiled = _compiled.get(key.key)
+    if compiled is None:
+        if len(_compiled) >= _MOST_COMPILED:
+            _compiled.clear()
+        made = _DIALECT.statement_compiler(_DIALECT, statement, cache_key=key)
+        compiled = _compiled[key.key] = cast("SQLCompiler", made)
+    values = compiled.construct_params(extracted_parameters=key.bindparams)
+    processors = cast("dict[str, Callable[[Any], Any]]", compiled._bind_processors)
+    return compiled.string, [
+        processors[name](values[name]) if name in processors else values[name]
+        for name in compiled.positiontup or ()
+    ]
 
 
 class DirectPool:
@@ -58,12 +87,17 @@ class DirectPool:
             Invalid: a value is out of range, or no column can hold it.
             Unavailable: the database cannot be reached.
         """
+        return await self._fetch(statement.sql, statement.arguments(given))
+
+    async def select(self, statement: Select[Any]) -> list[asyncpg.Record]:
+        """The same with a statement that was put together for this request."""
+        return await self._fetch(*_bound(statement))
+
+    async def _fetch(self, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
         try:
             pool = await self._opened()
             async with pool.acquire(timeout=_CONNECT_SECONDS) as connection:
-                found: list[asyncpg.Record] = await connection.fetch(
-                    statement.sql, *statement.arguments(given)
-                )
+                found: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
                 return found
         except (asyncpg.DataError, ValueError) as error:
             _log.warning("value_not_storable", error=str(error))

@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from app.kernel.direct import DirectPool
 from app.kernel.errors import BadRequest, FieldError
 
 MAX_PAGE_SIZE = 1000
@@ -82,14 +83,45 @@ async def fetch_page(
     Raises:
         BadRequest: the token is not one of this listing.
     """
+    statement, binding = _paged(statement, keys, page, descending=descending)
+    result = await session.execute(statement)
+    rows = list(result.scalars() if scalars else result)
+    return _cut(rows, page, key_of, binding)
+
+
+async def fetch_page_directly(
+    direct: DirectPool,
+    statement: Select[Any],
+    *,
+    keys: Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]],
+    page: PageQuery,
+    key_of: Callable[[Any], Sequence[Any]],
+    descending: bool = False,
+) -> tuple[list[Any], str]:
+    """The same on a connection for hot paths; rows are records by column name."""
+    statement, binding = _paged(statement, keys, page, descending=descending)
+    return _cut(await direct.select(statement), page, key_of, binding)
+
+
+def _paged(
+    statement: Select[Any],
+    keys: Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]],
+    page: PageQuery,
+    *,
+    descending: bool,
+) -> tuple[Select[Any], str]:
     binding = _binding(statement)
     after = _decode(page.page_token, binding) if page.page_token else None
     if after is not None:
         left = tuple_(*keys)
         statement = statement.where(left < tuple_(*after) if descending else left > tuple_(*after))
     order = [key.desc() if descending else key.asc() for key in keys]
-    result = await session.execute(statement.order_by(*order).limit(page.page_size + 1))
-    rows = list(result.scalars() if scalars else result)
+    return statement.order_by(*order).limit(page.page_size + 1), binding
+
+
+def _cut(
+    rows: list[R], page: PageQuery, key_of: Callable[[R], Sequence[Any]], binding: str
+) -> tuple[list[R], str]:
     if len(rows) <= page.page_size:
         return rows, ""
     rows = rows[: page.page_size]

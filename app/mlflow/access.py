@@ -51,11 +51,15 @@ class Caller:
 
     def sees(self) -> ColumnElement[bool]:
         """The condition for runs that are the caller's to see."""
-        ours = Run.workspace_id == self.workspace.id
-        if not self.is_script:
-            return ours
-        mine = or_(Run.id == self.principal.id, Run.creator_run_id == self.principal.id)
-        return ours & mine
+        return seen_by(self.principal, self.workspace.id)
+
+
+def seen_by(principal: Principal, workspace_id: str) -> ColumnElement[bool]:
+    """The condition for runs of a workspace that are a caller's to see."""
+    ours = Run.workspace_id == workspace_id
+    if principal.kind != "run":
+        return ours
+    return ours & or_(Run.id == principal.id, Run.creator_run_id == principal.id)
 
 
 async def _caller(workspace: WorkspaceDep, principal: UserOrRunAccess) -> Caller:

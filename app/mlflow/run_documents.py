@@ -1,10 +1,11 @@
 """Runs as MLflow's clients read them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
+import orjson
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
@@ -14,13 +15,15 @@ from sqlalchemy import (
     Table,
     Text,
     any_,
+    bindparam,
     func,
-    literal,
+    or_,
     select,
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.kernel.direct import DirectPool, Statement
 from app.mlflow import names, places
 from app.mlflow.moments import milliseconds
 from app.tables.experiment import Experiment
@@ -46,32 +49,29 @@ _COLUMNS = (
 _WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
-async def documents(
-    session: AsyncSession, run_ids: Sequence[str], *conditions: ColumnElement[bool]
+async def find(
+    direct: DirectPool, run_ids: Sequence[str], workspace_id: str, *, script_run_id: str = ""
 ) -> list[dict[str, Any]]:
     """Runs with all that belongs to them, in the order of the ids; in one round trip.
 
     Args:
-        session: a transaction to read in.
+        direct: connections to the database.
         run_ids: the runs.
-        conditions: which of them.
+        workspace_id: where they are.
+        script_run_id: the run whose script asks, which sees no more than its own; empty: a user.
     """
     if not run_ids:
         return []
-    belongings = (
-        _METRICS.label("metrics"),
-        _PARAMS.label("params"),
-        _DATASETS.label("datasets"),
-        _MODELS.label("models"),
-    )
-    statement = _infos(run_ids).where(*conditions).add_columns(*belongings)
-    rows = {row.run_id: row for row in await session.execute(statement)}
+    given = {"workspace_id": workspace_id, "script_run_id": script_run_id}
+    found = await direct.rows(_DOCUMENTS, run_ids=list(run_ids), **given)
+    rows = {row["run_id"]: row for row in found}
     return [_document(rows[run_id]) for run_id in run_ids if run_id in rows]
 
 
 async def info(session: AsyncSession, run_id: str) -> dict[str, Any]:
     """What a run is, without what was logged."""
-    return _info((await session.execute(_infos([run_id]))).one())
+    statement = _infos().where(Run.id == run_id)
+    return _info((await session.execute(statement)).mappings().one())
 
 
 def metric_document(row: Row[Any]) -> dict[str, Any]:
@@ -92,13 +92,8 @@ def number(value: float | None, data: dict[str, Any] | None) -> float | str:
     return _WORDS.get(word, "NaN")
 
 
-def _infos(run_ids: Sequence[str]) -> Select[Any]:
-    return (
-        select(*_COLUMNS)
-        .join(Experiment, Experiment.id == Run.experiment_id)
-        # One parameter, however many there are: the statement stays short, and the same.
-        .where(Run.id == any_(literal(list(run_ids), ARRAY(Text))))
-    )
+def _infos() -> Select[Any]:
+    return select(*_COLUMNS).join(Experiment, Experiment.id == Run.experiment_id)
 
 
 def _gathered(
@@ -127,19 +122,38 @@ _DATASETS = _gathered(
     RunDataset, ("name", "digest", "source_type", "source", "schema", "profile", "tags")
 )
 _MODELS = _gathered(RunModel, ("model_id", "is_output", "step"))
+_DOCUMENTS = Statement(
+    _infos()
+    .add_columns(
+        _METRICS.label("metrics"),
+        _PARAMS.label("params"),
+        _DATASETS.label("datasets"),
+        _MODELS.label("models"),
+    )
+    .where(
+        # One parameter, however many there are: the statement stays the same.
+        Run.id == any_(bindparam("run_ids", type_=ARRAY(Text))),
+        Run.workspace_id == bindparam("workspace_id"),
+        or_(
+            bindparam("script_run_id", type_=Text) == "",
+            Run.id == bindparam("script_run_id", type_=Text),
+            Run.creator_run_id == bindparam("script_run_id", type_=Text),
+        ),
+    )
+)
 
 
-def _document(row: Row[Any]) -> dict[str, Any]:
-    models = row.models or []
+def _document(row: Mapping[str, Any]) -> dict[str, Any]:
+    models = _listed(row["models"])
     return {
         "info": _info(row),
         "data": {
-            "metrics": [_metric(*found) for found in row.metrics or []],
-            "params": [{"key": key, "value": value} for key, value in row.params or []],
-            "tags": names.pairs(_tags(row)),
+            "metrics": [_metric(*found) for found in _listed(row["metrics"])],
+            "params": [{"key": key, "value": value} for key, value in _listed(row["params"])],
+            "tags": names.pairs(_tags(row, orjson.loads(row["tags"]))),
         },
         "inputs": {
-            "dataset_inputs": [_dataset(*found) for found in row.datasets or []],
+            "dataset_inputs": [_dataset(*found) for found in _listed(row["datasets"])],
             "model_inputs": [
                 {"model_id": model_id} for model_id, is_output, _ in models if not is_output
             ],
@@ -154,6 +168,11 @@ def _document(row: Row[Any]) -> dict[str, Any]:
     }
 
 
+def _listed(text: str | None) -> list[Any]:
+    found: list[Any] = [] if text is None else orjson.loads(text)
+    return found
+
+
 def _metric(
     name: str, value: float | None, data: dict[str, Any] | None, step: int | None, at: str
 ) -> dict[str, Any]:
@@ -165,32 +184,32 @@ def _metric(
     }
 
 
-def _info(row: Row[Any]) -> dict[str, Any]:
-    experiment_id = names.experiment_id_of(row.experiment_id, row.experiment_name)
+def _info(row: Mapping[str, Any]) -> dict[str, Any]:
+    experiment_id = names.experiment_id_of(row["experiment_id"], row["experiment_name"])
     document = {
-        "run_id": row.run_id,
-        "run_uuid": row.run_id,
-        "run_name": row.run_name,
+        "run_id": row["run_id"],
+        "run_uuid": row["run_id"],
+        "run_name": row["run_name"],
         "experiment_id": experiment_id,
-        "user_id": row.user_id,
-        "status": names.status_of(row.status),
-        "start_time": milliseconds(row.started_at or row.created_at),
-        "artifact_uri": places.run_root(experiment_id, row.run_id),
-        "lifecycle_stage": names.lifecycle_of(row.deleted_at),
+        "user_id": row["user_id"],
+        "status": names.status_of(row["status"]),
+        "start_time": milliseconds(row["started_at"] or row["created_at"]),
+        "artifact_uri": places.run_root(experiment_id, row["run_id"]),
+        "lifecycle_stage": names.lifecycle_of(row["deleted_at"]),
     }
-    if row.ended_at is not None:
-        document["end_time"] = milliseconds(row.ended_at)
+    if row["ended_at"] is not None:
+        document["end_time"] = milliseconds(row["ended_at"])
     return document
 
 
-def _tags(row: Row[Any]) -> dict[str, str | None]:
+def _tags(row: Mapping[str, Any], given: dict[str, str | None]) -> dict[str, str | None]:
     """Tags, and what MLflow's tools expect to find among them."""
-    found = {names.RUN_NAME_TAG: row.run_name, names.USER_TAG: row.user_id}
-    if row.kind == "job":
+    found = {names.RUN_NAME_TAG: row["run_name"], names.USER_TAG: row["user_id"]}
+    if row["kind"] == "job":
         found["mlflow.source.type"] = "JOB"
-        if row.entry_script:
-            found["mlflow.source.name"] = row.entry_script
-    return {**found, **row.tags}
+        if row["entry_script"]:
+            found["mlflow.source.name"] = row["entry_script"]
+    return {**found, **given}
 
 
 def _dataset(

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from fastapi import APIRouter
+import orjson
+from fastapi import APIRouter, Response
 
 from app.auth.access import UserOrRunAccess
 from app.auth.needs import needs
@@ -24,6 +25,7 @@ from app.mlflow.schemas import (
     TagSet,
 )
 from app.mlflow.search.run_search import search_runs
+from app.workspaces.access import WorkspaceIdDep
 
 router = APIRouter(prefix="/mlflow/runs", tags=["mlflow"])
 
@@ -31,24 +33,34 @@ router = APIRouter(prefix="/mlflow/runs", tags=["mlflow"])
 @router.post("/create")
 @needs("runs.write", run=True)
 async def create_mlflow_run(
-    body: RunCreate, caller: CallerDep, session: SessionDep
-) -> dict[str, Any]:
+    body: RunCreate, workspace: WorkspaceName, principal: UserOrRunAccess, database: DatabaseDep
+) -> Response:
     """A run that its client keeps by itself."""
-    run = await tracked.create(session, caller, body)
-    return {"run": (await run_documents.documents(session, [run.id]))[0]}
+    async with database.session() as session:
+        caller = await caller_of(session, workspace, principal)
+        run = await tracked.create(session, caller, body)
+    (made,) = await run_documents.find(database.direct, [run.id], run.workspace_id)
+    return _json({"run": made})
 
 
 @router.get("/get")
 @needs("runs.read", run=True)
 async def get_mlflow_run(
-    caller: CallerDep, session: SessionDep, run_id: str = "", run_uuid: str = ""
-) -> dict[str, Any]:
+    workspace_id: WorkspaceIdDep,
+    principal: UserOrRunAccess,
+    database: DatabaseDep,
+    run_id: str = "",
+    run_uuid: str = "",
+) -> Response:
     """One run with the last value of each metric."""
     wanted = required_run(run_id or run_uuid)
-    found = await run_documents.documents(session, [wanted], caller.sees())
+    script_run_id = principal.id if principal.kind == "run" else ""
+    found = await run_documents.find(
+        database.direct, [wanted], workspace_id, script_run_id=script_run_id
+    )
     if not found:
         raise no_such_run(wanted)
-    return {"run": found[0]}
+    return _json({"run": found[0]})
 
 
 @router.post("/update")
@@ -80,10 +92,10 @@ async def restore_mlflow_run(body: OfRun, caller: CallerDep, session: SessionDep
 @router.post("/search")
 @needs("runs.read", run=True)
 async def search_mlflow_runs(
-    body: RunSearch, caller: CallerDep, session: SessionDep
-) -> dict[str, Any]:
+    body: RunSearch, workspace_id: WorkspaceIdDep, principal: UserOrRunAccess, database: DatabaseDep
+) -> Response:
     """Runs that a filter selects."""
-    return await search_runs(session, caller, body)
+    return _json(await search_runs(database.direct, principal, workspace_id, body))
 
 
 @router.post("/log-metric")
@@ -183,3 +195,9 @@ async def log_mlflow_model(
     run = await writes.writable_run(session, caller, body.run)
     await logged_models.note_in_history(session, run.id, body.model_json)
     return {}
+
+
+def _json(document: dict[str, Any]) -> Response:
+    return Response(
+        orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE), media_type="application/json"
+    )

@@ -1,13 +1,14 @@
 """Queries about runs."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import Result, func, select
+from sqlalchemy import ARRAY, Result, Select, String, any_, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.pagination import PageQuery, fetch_page
 from app.runs.errors import RunNotFound
-from app.runs.ordering import Condition, Order, ordered, with_conditions
+from app.runs.ordering import Condition, with_conditions
 from app.tables.cluster import Cluster
 from app.tables.dataset import Dataset, DatasetFile, DatasetVersion
 from app.tables.experiment import Experiment
@@ -30,20 +31,18 @@ async def get(session: AsyncSession, workspace_id: str, run_id: str) -> Run:
     return run
 
 
-async def list_page(
-    session: AsyncSession,
+def filtered(
+    statement: Select[Any],
     workspace_id: str,
-    page: PageQuery,
     *,
     experiment_name: str | None,
     statuses: Sequence[str],
     cluster_name: str | None,
     tags: dict[str, str | None],
     conditions: Sequence[Condition] = (),
-    order: Order | None = None,
-) -> tuple[list[Run], str]:
-    """Runs of a workspace, newest first or by a metric."""
-    statement = select(Run).where(Run.workspace_id == workspace_id, Run.deleted_at.is_(None))
+) -> Select[Any]:
+    """Those runs of a workspace that a list shows."""
+    statement = statement.where(Run.workspace_id == workspace_id, Run.deleted_at.is_(None))
     if experiment_name is not None:
         experiment = select(Experiment.id).where(
             Experiment.workspace_id == workspace_id, Experiment.name == experiment_name
@@ -55,32 +54,11 @@ async def list_page(
         )
         statement = statement.where(Run.cluster_id.in_(cluster))
     if statuses:
-        statement = statement.where(Run.status.in_(statuses))
+        statement = statement.where(Run.status == any_(literal(list(statuses), ARRAY(String))))
     for key, value in tags.items():
         has_tag = Run.tags.has_key(key) if value is None else Run.tags.contains({key: value})
         statement = statement.where(has_tag)
-    statement = with_conditions(statement, workspace_id, conditions)
-    if order is not None:
-        by_metric, keys = ordered(statement, workspace_id, order)
-        pairs: list[tuple[Run, float]]
-        pairs, following = await fetch_page(
-            session,
-            by_metric,
-            keys=keys,
-            page=page,
-            key_of=lambda pair: [pair[1], pair[0].id],
-            descending=order.descending,
-            scalars=False,
-        )
-        return [run for run, _ in pairs], following
-    return await fetch_page(
-        session,
-        statement,
-        keys=[Run.id],
-        page=page,
-        key_of=lambda row: [row.id],
-        descending=True,
-    )
+    return with_conditions(statement, workspace_id, conditions)
 
 
 async def names(

@@ -1,5 +1,6 @@
 """Routes of runs: submit, list, show, change, cancel."""
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -8,17 +9,17 @@ from app.auth.access import UserAccess, UserOrRunAccess
 from app.auth.idempotency import IdempotencyDep
 from app.auth.needs import Need, check, needs
 from app.kernel.config import SettingsDep
-from app.kernel.db import SessionDep
+from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
-from app.runs import repository, service, submission
-from app.runs.access import RunDep
+from app.runs import documents, service, submission
+from app.runs.access import RunDep, RunId
 from app.runs.ordering import MAX_CONDITIONS, parse_condition, parse_order
 from app.runs.schemas import AttemptRead, RunCreate, RunRead, RunUpdate
 from app.runs.states import Status
 from app.tables.run import Run
-from app.workspaces.access import WorkspaceDep
+from app.workspaces.access import WorkspaceDep, WorkspaceIdDep
 
 router = APIRouter(prefix="/v1/workspaces/{workspace}/runs", tags=["runs"])
 
@@ -54,8 +55,8 @@ async def create_run(
 @router.get("", response_model=Page[RunRead])
 @needs("runs.read")
 async def list_runs(
-    workspace: WorkspaceDep,
-    session: SessionDep,
+    workspace_id: WorkspaceIdDep,
+    database: DatabaseDep,
     page: PageDep,
     _: UserAccess,
     experiment_name: Annotated[str | None, Query(max_length=128)] = None,
@@ -80,9 +81,9 @@ async def list_runs(
     """Runs, newest first or in the order of a metric."""
     pairs = [item.partition("=") for item in tag]
     tags = {key: value if equals else None for key, equals, value in pairs}
-    rows, following = await repository.list_page(
-        session,
-        workspace.id,
+    rows, following = await documents.find_page(
+        database.direct,
+        workspace_id,
         page,
         experiment_name=experiment_name,
         statuses=status,
@@ -91,18 +92,18 @@ async def list_runs(
         conditions=[parse_condition(text) for text in metric],
         order=None if order_by is None else parse_order(order_by),
     )
-    items = await service.read_all(session, rows)
-    # Written by the models themselves: many runs are long, and FastAPI would go through them twice.
-    answer = Page[RunRead](items=items, next_page_token=following)
-    return Response(answer.model_dump_json().encode() + b"\n", media_type="application/json")
+    return Response(documents.page_document(rows, following), media_type="application/json")
 
 
-@router.get("/{run_id}")
+@router.get("/{run_id}", response_model=RunRead)
 @needs("runs.read", run=True)
-async def get_run(run: RunDep, session: SessionDep, response: Response) -> RunRead:
+async def get_run(
+    workspace_id: WorkspaceIdDep, run_id: RunId, database: DatabaseDep, _: UserOrRunAccess
+) -> Response:
     """One run: its state, why it is not running yet, why it failed."""
-    response.headers["ETag"] = _etag(run)
-    return await service.read(session, run)
+    row = await documents.find(database.direct, workspace_id, run_id)
+    headers = {"ETag": _etag_of(row["id"], row["event_seq"], row["updated_at"])}
+    return Response(documents.document(row), headers=headers, media_type="application/json")
 
 
 @router.patch("/{run_id}")
@@ -152,4 +153,8 @@ async def list_run_attempts(run: RunDep, session: SessionDep) -> Page[AttemptRea
 
 
 def _etag(run: Run) -> str:
-    return resource_etag(f"{run.id}/{run.event_seq}", run.updated_at)
+    return _etag_of(run.id, run.event_seq, run.updated_at)
+
+
+def _etag_of(run_id: str, event_seq: int, updated_at: datetime) -> str:
+    return resource_etag(f"{run_id}/{event_seq}", updated_at)

@@ -1,6 +1,6 @@
 """Runs: showing, changing, canceling, adding files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -35,16 +35,11 @@ MOST_TAGS = 1000
 """So many tags and so many properties a run may have."""
 
 
-async def read_all(session: AsyncSession, runs: Sequence[Run]) -> list[RunRead]:
-    """Runs as the API shows them."""
-    experiments, clusters = await repository.names(session, runs)
-    params = await repository.params_of(session, [run.id for run in runs])
-    return [_read(run, experiments, clusters, params.get(run.id, {})) for run in runs]
-
-
 async def read(session: AsyncSession, run: Run) -> RunRead:
     """A run as the API shows it."""
-    return (await read_all(session, [run]))[0]
+    experiments, clusters = await repository.names(session, [run])
+    params = await repository.params_of(session, [run.id])
+    return _read(run, experiments, clusters, params.get(run.id, {}))
 
 
 async def read_attempts(session: AsyncSession, run_id: str) -> list[AttemptRead]:

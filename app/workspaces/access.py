@@ -3,10 +3,12 @@
 from typing import Annotated
 
 from fastapi import Depends, Path
+from sqlalchemy import bindparam, select
 
 from app.auth.access import AnyAccess
 from app.auth.principal import Principal
-from app.kernel.db import SessionDep
+from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.direct import Statement
 from app.kernel.errors import Forbidden, NotFound
 from app.kernel.names import WORKSPACE_PATTERN
 from app.tables.workspace import Workspace
@@ -40,3 +42,26 @@ def check_workspace(principal: Principal, workspace: Workspace) -> None:
 
 WorkspaceDep = Annotated[Workspace, Depends(_workspace, scope="function")]
 """The row of ``{workspace}`` in the path; 404 when there is none."""
+
+
+_ID = Statement(select(Workspace.id).where(Workspace.name == bindparam("name")))
+
+
+async def _workspace_id(
+    workspace: Annotated[str, Path(pattern=WORKSPACE_PATTERN)],
+    principal: AnyAccess,
+    database: DatabaseDep,
+) -> str:
+    entered = principal.entered
+    if entered is not None and entered.name == workspace:
+        found = entered.id
+    else:
+        row = await database.direct.row(_ID, name=workspace)
+        found = "" if row is None else row["id"]
+    if not found or principal.workspace_id not in ("", found):
+        raise NotFound(f"There is no workspace {workspace!r}.")
+    return found
+
+
+WorkspaceIdDep = Annotated[str, Depends(_workspace_id)]
+"""Its id alone, for hot paths: that of a user's request is known, so it costs no round trip."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from app.tables.run import Run
+from app.tables.tracking import RunParam
 from tests.live_api import LiveApi, live_api
 
 pytestmark = pytest.mark.anyio
@@ -58,6 +60,28 @@ async def test_a_run_is_accepted_at_once(api: LiveApi, request_body: dict[str, A
     assert [event["seq"] for event in events] == [1, 2]
     listed = (await api.client.get("runs", params={"experiment_name": "first"})).json()
     assert [item["id"] for item in listed["items"]] == [run["id"]]
+
+
+async def test_a_run_is_shown_alike_wherever_it_is_shown(
+    api: LiveApi, request_body: dict[str, Any]
+) -> None:
+    made = await api.client.post("runs", json={**request_body, "tags": {"ünï": "✓"}})
+    run_id = made.json()["id"]
+    waiting = {"code": "no_room", "object": "c", "since": "2026-01-01T00:00:00Z", "position": 3}
+    async with api.database.session() as session:
+        run = await session.get_one(Run, run_id)
+        run.blockers = [{**waiting, "clears_when": "a node is free"}]
+        run.error = {"code": "failed", "message": "no", "silent": None, "more": [1]}
+        inputs = {"data": {"dataset": "d", "version": 2, "mode": "mount", "path": "/x"}}
+        run.request = {**run.request, "inputs": inputs, "argv": ["hidden"]}
+        session.add(RunParam(run_id=run_id, key="lr", value="0.1", attempt=0))
+    changed = await api.client.patch(f"runs/{run_id}", json={"display_name": "a"})
+    one = await api.client.get(f"runs/{run_id}")
+    (listed,) = (await api.client.get("runs", params={"experiment_name": "first"})).json()["items"]
+    assert one.json() == changed.json() == listed
+    assert one.headers["etag"] == changed.headers["etag"]
+    assert (listed["queue_position"], listed["params"]) == (3, {"lr": "0.1"})
+    assert list(listed) == list(made.json())
 
 
 @pytest.mark.parametrize(

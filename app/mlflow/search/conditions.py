@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ARRAY, ColumnElement, Text, all_, any_, literal
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.mlflow.errors import InvalidParameter
@@ -53,7 +53,9 @@ def text_condition(
     if it.operator == "IS NOT NULL":
         return column.is_not(None)
     if isinstance(it.value, tuple):
-        return column.in_(it.value) if it.operator == "IN" else column.not_in(it.value)
+        # One parameter, however many there are: such a statement is compiled once.
+        values = literal(list(it.value), ARRAY(Text))
+        return column == any_(values) if it.operator == "IN" else column != all_(values)
     if not isinstance(it.value, str):
         raise InvalidParameter(
             f"Expected a quoted string value for {it.name.entity} (e.g. 'my-value'). "

@@ -3,12 +3,25 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, exists, func, select
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    Text,
+    and_,
+    any_,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+)
 from sqlalchemy.orm import aliased
 
-from app.mlflow import experiments, names, run_documents
-from app.mlflow.access import Caller
+from app.auth.principal import Principal
+from app.kernel.direct import DirectPool
+from app.mlflow import names, run_documents
+from app.mlflow.access import seen_by
 from app.mlflow.moments import milliseconds_of
 from app.mlflow.pages import binding_of, offset_of, page_of
 from app.mlflow.schemas import RunSearch
@@ -20,6 +33,7 @@ from app.mlflow.search.conditions import (
     text_condition,
 )
 from app.mlflow.search.grammar import Comparison, Name, Order, parse_filter, parse_order
+from app.tables.experiment import Experiment
 from app.tables.metric import MetricSummary
 from app.tables.run import Run
 from app.tables.tracking import RunDataset, RunParam
@@ -51,7 +65,9 @@ _DATASET_TEXTS: dict[str, ColumnElement[str]] = {
 }
 
 
-async def search_runs(session: AsyncSession, caller: Caller, asked: RunSearch) -> dict[str, Any]:
+async def search_runs(
+    direct: DirectPool, principal: Principal, workspace_id: str, asked: RunSearch
+) -> dict[str, Any]:
     """Runs of some experiments that a filter selects, a page of them.
 
     A run's own token finds its own run and those that its script made.
@@ -63,21 +79,29 @@ async def search_runs(session: AsyncSession, caller: Caller, asked: RunSearch) -
     offset = offset_of(asked.page_token, binding)
     statement = (
         select(Run.id)
-        .where(caller.sees())
-        .where(
-            Run.experiment_id.in_(await experiments.own_ids(session, caller, asked.experiment_ids))
-        )
+        .where(seen_by(principal, workspace_id))
+        .where(_in_experiments(workspace_id, asked.experiment_ids))
         .where(*names.in_view(Run.deleted_at, asked.run_view_type))
     )
     for comparison in parse_filter(asked.filter):
         statement = _narrowed(statement, comparison)
-    ids = await _ids(session, statement, asked, offset=offset)
+    ids = await _ids(direct, statement, asked, offset=offset)
     page, more = page_of(ids, offset=offset, limit=asked.max_results, binding=binding)
-    return {"runs": await run_documents.documents(session, page), **more}
+    return {"runs": await run_documents.find(direct, page, workspace_id), **more}
+
+
+def _in_experiments(workspace_id: str, experiment_ids: Sequence[str]) -> ColumnElement[bool]:
+    named = Run.experiment_id == any_(literal(list(experiment_ids), ARRAY(Text)))
+    if names.DEFAULT_ID not in experiment_ids:
+        return named
+    default = select(Experiment.id).where(
+        Experiment.workspace_id == workspace_id, Experiment.name == names.DEFAULT_NAME
+    )
+    return or_(named, Run.experiment_id == default.scalar_subquery())
 
 
 async def _ids(
-    session: AsyncSession, statement: Select[Any], asked: RunSearch, *, offset: int
+    direct: DirectPool, statement: Select[Any], asked: RunSearch, *, offset: int
 ) -> list[str]:
     """Ids in order, one more than asked for if there are more.
 
@@ -88,11 +112,11 @@ async def _ids(
     limit = asked.max_results + 1
     if orders and orders[0].name.entity == "metric":
         having = _ordered(statement, orders, is_first_there=True).offset(offset).limit(limit)
-        ids = list((await session.execute(having)).scalars())
+        ids = [row["id"] for row in await direct.select(having)]
         if len(ids) == limit:
             return ids
     everything = _ordered(statement, orders).offset(offset).limit(limit)
-    return list((await session.execute(everything)).scalars())
+    return [row["id"] for row in await direct.select(everything)]
 
 
 def _narrowed(statement: Select[Any], it: Comparison) -> Select[Any]:
