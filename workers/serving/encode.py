@@ -13,9 +13,11 @@ from .problems import Problem
 from .signature import Signature
 
 try:
-    import orjson  # type: ignore[import-not-found]
+    import orjson
 except ImportError:  # an era of Python that has no build of it: slower, same answers
-    orjson = None
+    _HAS_ORJSON = False
+else:
+    _HAS_ORJSON = True
 
 
 def encode_answer(form: str, signature: Signature, outputs: Dict[str, Any]) -> bytes:
@@ -99,7 +101,7 @@ def _strings(value: Any, *, as_base64: bool) -> Any:
 
 
 def _dump(document: Any) -> bytes:
-    if orjson is not None and all(_is_finite(array) for array in _arrays(document)):
+    if _HAS_ORJSON and all(_is_finite(array) for array in _arrays(document)):
         answer: bytes = orjson.dumps(
             document,
             default=_shortest,
