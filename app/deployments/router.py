@@ -1,6 +1,6 @@
 """Routes of deployments."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy.exc import IntegrityError
@@ -23,16 +23,14 @@ from app.kernel.errors import Conflict
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
-from app.logs.respond import log_response
-from app.logs.service import LogReader
+from app.logs.answer import LOG_RESPONSES, log_answer
+from app.logs.query import LineQueryDep
 from app.storage.access import ObjectsDep
 from app.tables.deployment import Deployment
 from app.workspaces.access import WorkspaceDep
 from app.workspaces.detached import DetachedWorkspaceDep
 
 router = APIRouter(prefix="/v1/workspaces/{workspace}/deployments", tags=["deployments"])
-_TEXT: dict[str, Any] = {"content": {"text/plain": {"schema": {"type": "string"}}}}
-_TAIL_BYTES = 1024 * 1024
 
 
 async def _deployment(
@@ -137,7 +135,7 @@ async def regenerate_deployment_key(
     return _keys(await service.regenerate_key(session, row, body.key), request)
 
 
-@router.get("/{deployment}/logs", response_class=Response, responses={200: _TEXT, 206: _TEXT})
+@router.get("/{deployment}/logs", response_class=Response, responses=LOG_RESPONSES)
 @router.head("/{deployment}/logs", include_in_schema=False)
 @needs("deployments.read")
 async def get_deployment_logs(
@@ -147,37 +145,22 @@ async def get_deployment_logs(
     database: DatabaseDep,
     objects: ObjectsDep,
     _: UserAccess,
+    lines: LineQueryDep,
     offset: Annotated[int, Query(ge=0, description="First byte")] = 0,
-    tail: Annotated[
-        int | None, Query(ge=0, le=100_000, description="Only so many last lines")
-    ] = None,
     follow: Annotated[bool, Query(description="Go on until the deployment is gone")] = False,
 ) -> Response:
-    """What all replicas printed, as it is now or followed with ``curl -N``."""
+    """What all replicas printed, as it is now or followed; lines as of a run's log."""
     async with database.session() as session:
         row = await repository.get(session, workspace.id, deployment)
-    if tail is not None:
-        reader = LogReader(database, objects, owner=row.id)
-        offset = max(offset, await _tail_offset(reader, tail))
-    return await log_response(
+    return await log_answer(
         request,
         database,
         objects,
         owner=row.id,
-        name="",
-        attempt=0,
+        lines=lines,
         offset=offset,
         follow=follow,
     )
-
-
-async def _tail_offset(reader: LogReader, lines: int) -> int:
-    stream = await reader.stream()
-    length = stream.length_bytes if stream else 0
-    start = max(0, length - _TAIL_BYTES)
-    data = b"".join([piece async for piece in reader.read(start, length)])
-    kept = b"".join(data.splitlines(keepends=True)[-lines:] if lines else [])
-    return start + len(data) - len(kept)
 
 
 async def _answer(

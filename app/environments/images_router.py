@@ -14,13 +14,13 @@ from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.orm import MAX_INTEGER
 from app.kernel.pagination import Page, PageDep
-from app.logs.respond import log_response
+from app.logs.answer import LOG_RESPONSES, log_answer
+from app.logs.query import LineQueryDep
 from app.workspaces.access import WorkspaceDep
 from app.workspaces.detached import DetachedWorkspaceDep
 
 router = APIRouter(prefix="/v1/workspaces/{workspace}/images", tags=["images"])
 HashPath = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
-_TEXT_ANSWER = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
 @router.get("")
@@ -55,7 +55,8 @@ async def get_image(
     return answer
 
 
-@router.get("/{image_hash}/logs", response_class=Response, responses={200: _TEXT_ANSWER})
+@router.get("/{image_hash}/logs", response_class=Response, responses=LOG_RESPONSES)
+@router.head("/{image_hash}/logs", include_in_schema=False)
 @needs("environments.read", run=True)
 async def get_image_logs(
     workspace: DetachedWorkspaceDep,
@@ -63,6 +64,7 @@ async def get_image_logs(
     database: DatabaseDep,
     request: Request,
     _: UserOrRunAccess,
+    lines: LineQueryDep,
     build: Annotated[
         int | None,
         Query(ge=1, le=MAX_INTEGER, description="Number of the build; absent: the current one"),
@@ -70,17 +72,16 @@ async def get_image_logs(
     offset: Annotated[int, Query(ge=0, description="First byte")] = 0,
     follow: Annotated[bool, Query(description="Go on until the build has ended")] = False,
 ) -> Response:
-    """Output of a build as plain text; with ``follow`` as it comes."""
+    """Output of a build as it is now, or followed; lines as of a run's log."""
     async with database.session() as session:
         image = await repository.get_image(session, workspace.id, image_hash)
     number = build or max(1, service.current_build(image))
-    return await log_response(
+    return await log_answer(
         request,
         database,
         request.app.state.objects,
         owner=service.build_log_owner(image_hash, number),
-        name="",
-        attempt=0,
+        lines=lines,
         offset=offset,
         follow=follow,
     )

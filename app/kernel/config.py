@@ -140,6 +140,10 @@ class Settings(BaseSettings):
     max_body_bytes: int = 8 * 1024**2
     """Largest JSON body; uploads have limits of their own."""
     max_upload_bytes: int = 50 * 1024**3
+    unfinished_uploads_max: int = 1000
+    """So many uploads in pieces may be under way in a workspace."""
+    unfinished_uploads_max_bytes: int = 1024**4
+    """So many bytes may be announced by them together."""
     log_expiry_check_seconds: float = 3600.0
     """How often a worker looks for logs that their workspaces keep no longer."""
     log_spool_max_bytes: int = 4 * 1024**3

@@ -9,23 +9,16 @@ from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.orm import MAX_INTEGER
 from app.kernel.pagination import Page
 from app.logs import repository as logs
-from app.logs.formats import NDJSON, SSE, TEXT
+from app.logs.answer import LOG_RESPONSES, log_answer
 from app.logs.query import LineQueryDep
-from app.logs.respond import accepted, lines_response, log_response, refuse_bytes
 from app.runs.access import DetachedRunDep, RunDep
 from app.runs.schemas import LogStreamRead
 from app.storage.access import ObjectsDep
 
 router = APIRouter(prefix="/v1/workspaces/{workspace}/runs/{run_id}/logs", tags=["runs"])
 
-_TEXT = {
-    "content": {
-        media_type: {"schema": {"type": "string"}} for media_type in ("text/plain", NDJSON, SSE)
-    }
-}
 
-
-@router.get("", response_class=Response, responses={200: _TEXT, 206: _TEXT})
+@router.get("", response_class=Response, responses=LOG_RESPONSES)
 @router.head("", include_in_schema=False)
 @needs("runs.read", run=True)
 async def get_run_logs(
@@ -49,25 +42,15 @@ async def get_run_logs(
     With ``tail``, ``since``, ``until``, ``grep``, ``node`` or ``timestamps``, or where the client
     accepts NDJSON or SSE, lines merged by time.
     """
-    if lines.is_given or accepted(request) != TEXT:
-        refuse_bytes(offset)
-        return await lines_response(
-            request,
-            database,
-            objects,
-            owner=run.id,
-            name=stream,
-            attempt=attempt or (max(1, run.attempt) if stream else None),
-            query=lines,
-            follow=follow,
-        )
-    return await log_response(
+    return await log_answer(
         request,
         database,
         objects,
         owner=run.id,
+        lines=lines,
         name=stream,
-        attempt=attempt or max(1, run.attempt),
+        attempt=attempt,
+        latest=max(1, run.attempt),
         offset=offset,
         follow=follow,
     )

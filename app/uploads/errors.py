@@ -47,3 +47,10 @@ class PieceDigestMismatch(Invalid):
 
     code = "digest_mismatch"
     title = "The digest does not match"
+
+
+class TooManyUploads(Conflict):
+    """The workspace has as many unfinished uploads, or bytes announced by them, as it may."""
+
+    code = "too_many_uploads"
+    title = "Too many unfinished uploads"

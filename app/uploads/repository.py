@@ -7,6 +7,7 @@ from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.tables.upload import Upload
+from app.tables.workspace import Workspace
 from app.uploads.errors import UploadNotFound
 
 
@@ -23,6 +24,21 @@ async def get(session: AsyncSession, workspace_id: str, upload_id: str) -> Uploa
             f"This workspace has no upload {upload_id!r}; one that nobody goes on with is given up."
         )
     return row
+
+
+async def unfinished(session: AsyncSession, workspace_id: str) -> tuple[int, int]:
+    """How many uploads of a workspace are under way, and how many bytes they announce.
+
+    Until the transaction ends no other one of the workspace is counted, so that many at once do
+    not pass the limit together.
+    """
+    locked = select(Workspace.id).where(Workspace.id == workspace_id)
+    await session.execute(locked.with_for_update(key_share=True))
+    statement = select(func.count(), func.coalesce(func.sum(Upload.size_bytes), 0)).where(
+        Upload.workspace_id == workspace_id, Upload.completed_at.is_(None)
+    )
+    count, size_bytes = (await session.execute(statement)).one()
+    return count, int(size_bytes)
 
 
 async def advance(session: AsyncSession, upload_id: str, offset_bytes: int) -> None:

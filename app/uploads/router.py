@@ -15,6 +15,7 @@ from app.storage.access import ObjectsDep
 from app.tables.upload import Upload
 from app.uploads import repository, service
 from app.uploads.errors import UploadOffsetMissing
+from app.uploads.limits import Limits
 from app.uploads.schemas import UploadCreate, UploadRead
 from app.workspaces.access import WorkspaceDep
 from app.workspaces.detached import DetachedWorkspaceDep
@@ -48,7 +49,11 @@ async def create_upload(
         workspace_id=workspace.id,
         body=body,
         created_by=principal.id,
-        max_bytes=settings.max_upload_bytes,
+        limits=Limits(
+            blob_bytes=settings.max_upload_bytes,
+            uploads=settings.unfinished_uploads_max,
+            uploads_bytes=settings.unfinished_uploads_max_bytes,
+        ),
     )
     response.headers["Location"] = absolute_url(request, f"{request.url.path.rstrip('/')}/{row.id}")
     return _read(row, response)

@@ -29,6 +29,7 @@ from app.uploads.errors import (
     UploadOffsetMismatch,
     UploadTooLong,
 )
+from app.uploads.limits import Limits, check_others
 from app.uploads.schemas import UploadCreate
 
 SAVE_EVERY_BYTES = 64 * 1024 * 1024
@@ -74,16 +75,17 @@ async def create(
     workspace_id: str,
     body: UploadCreate,
     created_by: str,
-    max_bytes: int,
+    limits: Limits,
 ) -> Upload:
     """Begin an upload; it is complete at once when the workspace has the bytes already.
 
     Raises:
         BlobTooLarge: more bytes are announced than a blob may have.
+        TooManyUploads: too many others of the workspace are under way.
         Invalid: the workspace has bytes of this hash, and they are not so many.
     """
-    if body.size_bytes > max_bytes:
-        raise BlobTooLarge(f"A blob may have at most {max_bytes} bytes.")
+    if body.size_bytes > limits.blob_bytes:
+        raise BlobTooLarge(f"A blob may have at most {limits.blob_bytes} bytes.")
     row = Upload(
         id=new_id("upl"),
         workspace_id=workspace_id,
@@ -111,6 +113,8 @@ async def create(
             await blobs.add(
                 session, workspace_id, [StoredObject(sha256=body.sha256, size_bytes=size_bytes)]
             )
+    if row.completed_at is None:
+        await check_others(session, row, limits, keep_seconds=KEEP_SECONDS)
     session.add(row)
     await session.flush()
     await session.refresh(row)

@@ -1,5 +1,6 @@
 """What deployments say and do when the provider of nodes fails them."""
 
+import json
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -158,3 +159,35 @@ async def test_a_replica_that_can_never_start_is_given_up_with_the_providers_wor
     shown = await world.until(has_error("node_start_failed"))
 
     assert words in shown["error"]["message"]
+
+
+async def test_what_replicas_print_is_asked_for_as_lines(world: World) -> None:
+    name = await world.replica()
+    sent = await world.api.client.post(
+        "http://api/v1/node/logs",
+        params={"stream": "user_logs/std_log.txt", "offset": 0},
+        content=b"one\ntwo loss=3\nthree\n",
+        headers={
+            "Authorization": f"Bearer {world.fake.specs[name].token}",
+            "Log-Times": "0@1760000000000 4@1760000001000 15@1760000002000",
+        },
+    )
+    assert sent.status_code == 200, sent.text
+    log = f"deployments/{world.deployment_id}/logs"
+
+    async def lines(**params: Any) -> list[str]:
+        answer = await world.api.client.get(log, params=params)
+        assert answer.status_code == 200, answer.text
+        return answer.text.splitlines()
+
+    assert await lines() == ["one", "two loss=3", "three"]
+    assert await lines(tail=2) == ["two loss=3", "three"]
+    assert await lines(grep="loss=.") == ["two loss=3"]
+    assert await lines(since="2025-10-09T08:53:22Z") == ["three"]
+    assert await lines(until="2025-10-09T08:53:20Z") == ["one"]
+    records = await world.api.client.get(log, headers={"Accept": "application/x-ndjson"})
+    assert '"text":"one"' in records.text.splitlines()[0]
+    last = json.loads(records.text.splitlines()[1])["id"]
+    assert await lines(after=last) == ["three"]
+    refused = await world.api.client.get(log, params={"tail": 1, "offset": 1})
+    assert (refused.status_code, refused.json()["code"]) == (422, "invalid")

@@ -1,6 +1,7 @@
 """Images over the API: one build for many requests, logs, failures, crashes, removal."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -114,6 +115,16 @@ async def test_the_log_is_followed_while_it_is_made_and_sealed_at_the_end(
     assert whole.headers["log-sealed"] == "true"
     later = await api.client.get(f"/images/{image_hash}/logs", params={"offset": 10})
     assert later.text == whole.text[10:]
+    last = await api.client.get(f"/images/{image_hash}/logs", params={"tail": 1})
+    assert last.text == whole.text.splitlines(keepends=True)[-1]
+    found = await api.client.get(
+        f"/images/{image_hash}/logs",
+        params={"grep": r"^ \+ "},
+        headers={"Accept": "application/x-ndjson"},
+    )
+    assert [json.loads(line)["text"] for line in found.text.splitlines()] == [
+        line for line in whole.text.splitlines() if line.startswith(" + ")
+    ]
 
 
 async def test_a_failure_is_explained_and_the_next_request_tries_again(

@@ -1,5 +1,6 @@
 """Uploads in pieces go on where they broke off, and nothing half ever becomes a blob."""
 
+import asyncio
 import base64
 import hashlib
 import random
@@ -264,3 +265,35 @@ async def test_wherever_a_file_is_cut(api: LiveApi, cuts: list[int]) -> None:
         if answer.json()["completed_at"]:
             break
     assert answer.json()["sha256"] == hashlib.sha256(data).hexdigest()
+
+
+async def test_unfinished_uploads_are_limited_and_finished_ones_are_not(
+    tmp_path: Path, postgres_url: str, broker_url: str
+) -> None:
+    async with live_api(
+        tmp_path,
+        postgres_url,
+        broker_url,
+        unfinished_uploads_max=2,
+        unfinished_uploads_max_bytes=10,
+    ) as api:
+
+        async def post(size: int) -> httpx2.Response:
+            return await api.client.post("uploads", json={"size_bytes": size})
+
+        # Many at once do not pass together.
+        answers = await asyncio.gather(*(post(4) for _ in range(6)))
+        begun = [answer.json()["id"] for answer in answers if answer.status_code == 201]
+        assert len(begun) == 2
+        refused = next(answer for answer in answers if answer.status_code != 201)
+        assert (refused.status_code, refused.json()["code"]) == (409, "too_many_uploads")
+        assert refused.json()["unfinished_count"] == 2
+        # An upload that ends, or is given up, makes place.
+        sent = await send(api, begun[0], b"four", at=0)
+        assert sent.json()["completed_at"]
+        assert (await post(7)).status_code == 409
+        assert (await post(6)).status_code == 201
+        assert (await post(0)).status_code == 201
+        assert (await post(1)).status_code == 409
+        assert (await api.client.delete(f"uploads/{begun[1]}")).status_code == 204
+        assert (await post(1)).status_code == 201

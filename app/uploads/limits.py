@@ -1,0 +1,49 @@
+"""How many uploads, of how many bytes, a workspace may have under way."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.tables.upload import Upload
+from app.uploads import repository
+from app.uploads.errors import TooManyUploads
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What may be announced.
+
+    Attributes:
+        blob_bytes: the size of one file.
+        uploads: how many of a workspace may be under way.
+        uploads_bytes: their sizes together.
+    """
+
+    blob_bytes: int
+    uploads: int
+    uploads_bytes: int
+
+
+async def check_others(
+    session: AsyncSession, upload: Upload, limits: Limits, *, keep_seconds: float
+) -> None:
+    """Refuse another upload where there are too many.
+
+    Args:
+        session: the transaction that writes it.
+        upload: the new one.
+        limits: of the installation.
+        keep_seconds: after so long the abandoned ones are given up.
+
+    Raises:
+        TooManyUploads: there are too many, or they announce too much.
+    """
+    count, size_bytes = await repository.unfinished(session, upload.workspace_id)
+    if count < limits.uploads and size_bytes + upload.size_bytes <= limits.uploads_bytes:
+        return
+    raise TooManyUploads(
+        f"{count} uploads of this workspace are unfinished, of {size_bytes} bytes; at most"
+        f" {limits.uploads} may be, of {limits.uploads_bytes} bytes. Finish or DELETE some; those"
+        f" that nobody goes on with are given up after {keep_seconds / 86400:.0f} days.",
+        extensions={"unfinished_count": count, "unfinished_bytes": size_bytes},
+    )
