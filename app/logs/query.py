@@ -11,7 +11,7 @@ from pydantic import AwareDatetime
 from app.kernel.errors import invalid_field
 from app.kernel.orm import MAX_INTEGER
 
-MAX_TAIL = 10_000
+MAX_TAIL = 100_000
 _MAX_PATTERN = 500
 _PATTERN_MEMORY_BYTES = 8 * 1024**2
 _CURSOR = re.compile(r"\d{1,18}:\d{1,18}(,\d{1,18}:\d{1,18})*")

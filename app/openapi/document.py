@@ -48,6 +48,7 @@ _TAGS = {
     "clusters": "Nodes that runs are placed on, and their sizes",
     "runs": "Submitted jobs with their events, logs and files",
     "metrics": "What scripts log about themselves",
+    "pictures": "Curves, use of nodes and phases, drawn",
     "environments": "Frameworks and packages that runs need",
     "images": "What environments and snapshots are built into",
     "secrets": "Values that runs get and nobody reads",

@@ -16,7 +16,7 @@ from app.main import create_app
 
 FOR_ANYBODY = {"/healthz", "/readyz"}
 FOR_ANY_CREDENTIAL = {"/v1/me", "/discovery/{token}", "/artifact/signed/{token}/{path:path}"}
-NOT_OF_THE_FRAMEWORK = {"/openapi.json"}
+NOT_OF_THE_FRAMEWORK = {"/openapi.json", "/openapi-3.0.json"}
 """All that may be there without a declaration; the middleware knows it, and it says nothing."""
 
 
