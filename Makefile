@@ -79,6 +79,16 @@ revision: $(READY)  ## Write a migration from the difference to the tables; MESS
 	@test -n "$(MESSAGE)" || { echo 'say what changes: make revision MESSAGE="…"' >&2; exit 2; }
 	$(RUN) app.cli revision "$(MESSAGE)"
 
+.PHONY: sbom
+sbom: $(READY)  ## Write what the service is made of to build/sbom.cdx.json (CycloneDX)
+	@mkdir -p build
+	$(UV) export --frozen --quiet --no-dev --no-emit-workspace --format cyclonedx1.5 \
+		--output-file build/sbom.cdx.json >/dev/null
+
+.PHONY: audit
+audit: $(READY)  ## Look the lock up among known vulnerabilities; says so when nobody can be asked
+	$(RUN) pytest tests/supply_chain -q -rs
+
 .PHONY: clean
 clean:  ## Remove environments and caches; data folders stay
 	rm -rf .venv .uv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

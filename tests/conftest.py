@@ -18,6 +18,7 @@ from tests import docker_engine
 from tests.compose.program import NO_COMPOSE
 from tests.machines import NO_MACHINES
 from tests.storage.buckets import NO_NPM
+from tests.supply_chain.advisories import NO_ADVISORIES
 from tests.swarm import Swarm, two_engines
 
 REPOSITORY = Path(__file__).parent.parent
@@ -48,6 +49,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         f"{docker_engine.NO_BASE_IMAGE}: nodes as containers were NOT tested.",
         NO_COMPOSE: f"tests need Docker Compose, and {NO_COMPOSE}: "
         "the compose file and the image of Trainwright were NOT tested.",
+        NO_ADVISORIES: f"test looks the lock up among known vulnerabilities, and {NO_ADVISORIES}: "
+        "whether one is known was NOT checked.",
         NO_NPM: f"tests need a server from npm, and {NO_NPM}: "
         "the object store in Azure Blob was NOT tested.",
     }
