@@ -8,13 +8,15 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.exc import DataError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm.exc import StaleDataError
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from app.kernel.errors import (
     BadRequest,
+    Conflict,
     DomainError,
     FieldError,
     InternalError,
@@ -117,6 +119,12 @@ def install_problem_handlers(app: FastAPI) -> None:
         refusal = invalid_field("/", "value_not_storable", message)
         return problem_response(refusal, request.scope)
 
+    async def on_race(request: Request, error: Exception) -> Response:
+        # Somebody changed or removed the same thing between our look and our write.
+        _log.warning("write_overtaken", error=str(error).splitlines()[0])
+        detail = "Something that this is about was changed at the same moment; look and repeat."
+        return problem_response(Conflict(detail), request.scope)
+
     async def on_defect(request: Request, error: Exception) -> Response:
         detail = "Something went wrong here; the log has the details under this request_id."
         return problem_response(InternalError(detail), request.scope)
@@ -125,6 +133,8 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, on_validation)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(DataError, on_value)
+    app.add_exception_handler(StaleDataError, on_race)
+    app.add_exception_handler(IntegrityError, on_race)
     app.add_exception_handler(OperationalError, on_database)
     app.add_exception_handler(InterfaceError, on_database)
     app.add_exception_handler(PoolTimeoutError, on_database)
