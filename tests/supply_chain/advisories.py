@@ -53,10 +53,10 @@ def vulnerabilities(requirements: Path) -> dict[str, list[str]]:
 
 
 def _audit(requirements: Path, service: str) -> list[dict[str, Any]] | None:
-    options = ("--disable-pip", "--require-hashes", "--progress-spinner", "off", "--timeout", "10")
+    command = [sys.executable, "-m", "pip_audit", "-r", str(requirements), "--disable-pip"]
+    command += ["--require-hashes", "--progress-spinner", "off", "--timeout", "10"]
     done = subprocess.run(
-        [sys.executable, "-m", "pip_audit", "-r", str(requirements), *options]
-        + ["--vulnerability-service", service, "--format", "json"],
+        [*command, "--vulnerability-service", service, "--format", "json"],
         capture_output=True,
         text=True,
         timeout=110,
