@@ -160,17 +160,23 @@ class Connection:
             )
             if response.status_code >= 400:
                 raise problem_of(response)
+            if response.has_redirect_location:
+                target = response.url.join(response.headers["Location"])
+                raise NotConfigured(
+                    f"{self.url} sends requests elsewhere.",
+                    hint=f"This one was sent to {target}: log in there.",
+                )
             return response
 
         seconds = self.retry_seconds if retry_seconds is None else retry_seconds
         try:
             return retrying(seconds, self.on_retry)(once)
-        except httpx2.TransportError as error:
+        except httpx2.RequestError as error:
             raise self.unreachable(error) from error
 
     def get(self, path: str, *, params: Params | None = None) -> Any:
         """GET, and the JSON of the answer."""
-        return self.request("GET", path, params=params).json()
+        return _json(self.request("GET", path, params=params))
 
     def post(self, path: str, json: Any = None, *, params: Params | None = None) -> Any:
         """POST, and the JSON of the answer, None where it has none."""
@@ -230,7 +236,7 @@ class Connection:
                 raise problem_of(response)
             yield response
 
-    def unreachable(self, error: httpx2.TransportError) -> Unreachable:
+    def unreachable(self, error: httpx2.RequestError) -> Unreachable:
         """What a failure of the network is called."""
         words = str(error) or type(error).__name__
         return Unreachable(
@@ -265,4 +271,10 @@ def _retry_after(text: str) -> float | None:
 
 
 def _json(response: httpx2.Response) -> Any:
-    return response.json() if response.content else None
+    try:
+        return response.json() if response.content else None
+    except ValueError:
+        raise NotConfigured(
+            f"{response.url} is none of a Trainwright server: the answer is no JSON.",
+            hint="Is this the server's address? `trainwright login` changes it.",
+        ) from None

@@ -98,6 +98,10 @@ def main() -> None:
         # Whoever read this has seen enough, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _leave(0)
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        say(f"error: {error.strerror or error}{where}", style="red")
+        _leave(WRONG_USE)
     _leave(0)
 
 

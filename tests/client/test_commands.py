@@ -2,6 +2,9 @@
 
 import json
 import socket
+import threading
+from functools import partial
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -46,6 +49,22 @@ def test_a_server_that_is_away_has_an_exit_code_of_its_own(program: Program) -> 
     assert done.stdout == ""
     assert done.stderr.startswith(f"error: {url} cannot be reached")
     assert len(done.stderr.splitlines()) == 2
+
+
+def test_what_is_no_server_of_ours_is_told(program: Program, tmp_path: Path) -> None:
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    (tmp_path / "v1").mkdir()
+    (tmp_path / "v1" / "me").write_text("<html>")
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        assert "no JSON" in program.run("whoami", code=2, TRAINWRIGHT_URL=url).stderr
+        (tmp_path / "v1" / "me").unlink()
+        (tmp_path / "v1" / "me").mkdir()
+        assert f"sent to {url}/v1/me/" in program.run("whoami", code=2, TRAINWRIGHT_URL=url).stderr
+        (tmp_path / "v1" / "me").rmdir()
+        assert "HTTP status 404" in program.run("whoami", code=3, TRAINWRIGHT_URL=url).stderr
+        server.shutdown()
 
 
 def test_what_the_server_refuses_is_one_line_and_what_to_do(program: Program) -> None:
