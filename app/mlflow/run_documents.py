@@ -68,6 +68,14 @@ async def find(
     return [_document(rows[run_id]) for run_id in run_ids if run_id in rows]
 
 
+def of_new_run(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A run of which nothing is known but what it was made with."""
+    nothing = dict.fromkeys(
+        ("ended_at", "deleted_at", "entry_script", "metrics", "params", "datasets", "models")
+    )
+    return _document({**nothing, **row})
+
+
 async def info(session: AsyncSession, run_id: str) -> dict[str, Any]:
     """What a run is, without what was logged."""
     statement = _infos().where(Run.id == run_id)

@@ -33,9 +33,16 @@ router = APIRouter(prefix="/mlflow/runs", tags=["mlflow"])
 @router.post("/create")
 @needs("runs.write", run=True)
 async def create_mlflow_run(
-    body: RunCreate, workspace: WorkspaceName, principal: UserOrRunAccess, database: DatabaseDep
+    body: RunCreate,
+    workspace: WorkspaceName,
+    workspace_id: WorkspaceIdDep,
+    principal: UserOrRunAccess,
+    database: DatabaseDep,
 ) -> Response:
     """A run that its client keeps by itself."""
+    at_once = await tracked.create_at_once(database.direct, principal, workspace_id, body)
+    if at_once is not None:
+        return _json({"run": at_once})
     async with database.session() as session:
         caller = await caller_of(session, workspace, principal)
         run = await tracked.create(session, caller, body)

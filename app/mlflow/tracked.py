@@ -2,11 +2,15 @@
 
 from typing import Any
 
+from pydantic_core import to_json
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.auth.principal import Principal
 from app.kernel.clock import utc_now
+from app.kernel.direct import DirectPool, Statement
 from app.kernel.ids import new_id
-from app.mlflow import experiments, names
+from app.mlflow import experiments, names, run_documents
 from app.mlflow.access import Caller, check_active, check_current, find_run
 from app.mlflow.errors import InvalidParameter, NoPermission
 from app.mlflow.moments import from_milliseconds
@@ -18,6 +22,66 @@ from app.tables.run import Run
 
 _NOBODY = "unknown"
 """What clients say that do not know who uses them; the token's name says more."""
+_CREATE = Statement(
+    text("""
+WITH target AS (
+    SELECT id, workspace_id, name FROM experiments
+    WHERE id = :experiment_id AND workspace_id = :workspace_id AND deleted_at IS NULL
+), made AS (
+    INSERT INTO runs (id, workspace_id, experiment_id, kind, created_by, display_name, tags,
+        request, status, event_seq, max_attempts, node_count, next_check_at, started_at)
+    SELECT :run_id, workspace_id, id, 'tracked', :actor, :name, CAST(:tags AS jsonb),
+        '{"inputs": {}}', 'Running', 2, 1, 0, NULL,
+        coalesce(CAST(:started_at AS timestamptz), clock_timestamp())
+    FROM target
+    RETURNING id, experiment_id, kind, status, tags, created_at, started_at
+), told AS (
+    INSERT INTO run_events (run_id, seq, type, status, actor, data)
+    SELECT made.id, seq, type, event.status, :actor, CAST(data AS jsonb)
+    FROM made CROSS JOIN (VALUES
+        (1, 'submitted', 'NotStarted', '{}'),
+        (2, 'state_changed', 'Running', '{"from": "NotStarted", "to": "Running"}')
+    ) AS event(seq, type, status, data)
+)
+SELECT made.id AS run_id, experiment_id, target.name AS experiment_name, kind, status, tags,
+    created_at, started_at
+FROM made CROSS JOIN target
+""")
+)
+"""A run and its first two events, as `write` makes them."""
+
+
+async def create_at_once(
+    direct: DirectPool, principal: Principal, workspace_id: str, body: RunCreate
+) -> dict[str, Any] | None:
+    """Write a user's tracked run with its events, running already, in one round trip.
+
+    Nobody can wait for events of a run that was not there before, so no signal is sent.
+
+    Returns:
+        The run as clients read it; None: nothing was written, and the longer way says why, or
+        makes the experiment that clients begin with.
+    """
+    if principal.kind != "user" or body.experiment_id == names.DEFAULT_ID:
+        return None
+    name, tags = _said(body)
+    given = {"run_id": new_id("run"), "experiment_id": body.experiment_id, "name": name}
+    row = await direct.row(
+        _CREATE,
+        workspace_id=workspace_id,
+        actor=principal.name,
+        tags=to_json(tags).decode(),
+        started_at=None if body.start_time is None else from_milliseconds(body.start_time),
+        **given,
+    )
+    if row is None:
+        return None
+    written = {
+        **row,
+        "run_name": name or given["run_id"],
+        "user_id": tags.get(names.USER_TAG, principal.name),
+    }
+    return run_documents.of_new_run(written)
 
 
 async def create(session: AsyncSession, caller: Caller, body: RunCreate) -> Run:
@@ -35,18 +99,19 @@ async def create(session: AsyncSession, caller: Caller, body: RunCreate) -> Run:
         await check_current(session, caller, own)
         if own.experiment_id != experiment.id:
             raise NoPermission("A script may make runs in the experiment of its own run only.")
+    name, tags = _said(body)
+    return await write(
+        session, caller, experiment, name=name, tags=tags, start_time=body.start_time
+    )
+
+
+def _said(body: RunCreate) -> tuple[str, dict[str, str]]:
+    """The name and the tags of a new run, as its client says."""
     tags = {tag.key: tag.value for tag in body.tags}
     name = tags.pop(names.RUN_NAME_TAG, "")
     if body.user_id not in ("", _NOBODY):
         tags.setdefault(names.USER_TAG, body.user_id)
-    return await write(
-        session,
-        caller,
-        experiment,
-        name=body.run_name or name,
-        tags=tags,
-        start_time=body.start_time,
-    )
+    return body.run_name or name, tags
 
 
 async def write(

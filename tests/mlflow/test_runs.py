@@ -34,6 +34,26 @@ def test_a_run_lives_as_its_client_says(space: Space) -> None:
     assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
 
 
+def test_a_run_is_the_same_in_whichever_way_it_was_made(space: Space) -> None:
+    own = space.client.create_experiment("own")
+    tags = [{"key": "mlflow.runName", "value": "ü"}, {"key": "k", "value": "v"}]
+    made = []
+    for experiment in (own, "0"):  # the second is made on the way
+        body = {"experiment_id": experiment, "user_id": "me", "start_time": 5, "tags": tags}
+        answer = space.call("POST", "runs/create", json=body).json()["run"]
+        run_id = answer["info"]["run_id"]
+        read = space.call("GET", "runs/get", params={"run_id": run_id}).json()["run"]
+        assert answer == read
+        shown = space.http.get(f"runs/{run_id}").json()
+        events = space.http.get(f"runs/{run_id}/events").json()["items"]
+        for one in (shown, *events):
+            for key in ("id", "experiment_name", "created_at", "updated_at"):
+                one.pop(key, None)
+        made.append((shown, events))
+    assert made[0] == made[1]
+    assert made[0][0]["started_at"] == "1970-01-01T00:00:00.005000Z"
+
+
 def test_what_is_logged_comes_back_and_our_api_shows_it(space: Space) -> None:
     run_id = space.client.create_run("0").info.run_id
     now = int(time.time() * 1000)
