@@ -14,7 +14,14 @@ from examples.walk.stack import Stack
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 REPOSITORY = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "docs/guide.md", "docs/history.md", "docs/storage.md", "docs/cli.md")
+DOCUMENTS = (
+    "README.md",
+    "docs/guide.md",
+    "docs/history.md",
+    "docs/storage.md",
+    "docs/cli.md",
+    "docs/migration.md",
+)
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # curl's own settings file makes every refused request an error of the shell.
 CURL_SETTINGS = "fail-with-body\nmax-time = 900\n"

@@ -166,4 +166,6 @@ config = RunConfiguration()
 config.target = compute_target
 config.environment = env
 print(MpiConfiguration(process_count_per_node=2))
+compute_target.delete()
+compute_target.wait_for_completion(show_output=True, is_delete_operation=True)
 print("ALL CELLS RAN")

@@ -58,7 +58,8 @@ try:
     print("Found existing compute target")
 except ComputeTargetException:
     print("Creating a new compute target...")
-    compute_config = AmlCompute.provisioning_configuration(vm_size="STANDARD_NC6", max_nodes=2)
+    compute_config = AmlCompute.provisioning_configuration(vm_size="STANDARD_NC6", max_nodes=2,
+                                                           idle_seconds_before_scaledown=120)
     compute_target = ComputeTarget.create(ws, cluster_name, compute_config)
     compute_target.wait_for_completion(show_output=True, min_node_count=None,
                                        timeout_in_minutes=20)
@@ -171,9 +172,11 @@ headers = {"Content-Type": "application/json", "Authorization": "Bearer " + key1
 resp = requests.post(service.scoring_uri, test_samples, headers=headers, timeout=60)
 assert resp.json() == result
 service.regen_key("Primary")
-assert requests.post(service.scoring_uri, test_samples, headers=headers, timeout=60).status_code == 401
+assert requests.post(service.scoring_uri, test_samples, headers=headers, timeout=60).status_code in (401, 403)
 assert service.get_keys()[0] != key1
 assert [one.name for one in Webservice.list(ws, model_name="tf-dnn-mnist")] == ["tf-mnist-svc"]
 
+# Clean up.
 service.delete()
+compute_target.delete()
 print("ALL CELLS RAN")
