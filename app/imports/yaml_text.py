@@ -7,8 +7,10 @@ import yaml
 from app.imports.translation import JOB
 from app.kernel.errors import Invalid, invalid_field
 
-MAX_YAML_BYTES = 128 * 1024
+MAX_YAML_BYTES = 64 * 1024
 MAX_DEPTH = 20
+MAX_PARTS = 5_000
+"""Names, values, beginnings and ends; a long job has some hundreds."""
 _CODE = "yaml_invalid"
 
 
@@ -53,7 +55,9 @@ def read_yaml(text: str) -> dict[str, Any]:
 
 def _check_events(text: str) -> None:
     depth = 0
-    for event in yaml.parse(text, yaml.CSafeLoader):
+    for number, event in enumerate(yaml.parse(text, yaml.CSafeLoader)):
+        if number > MAX_PARTS:
+            raise _refusal(f"The document has more than {MAX_PARTS} parts.")
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
             raise _refusal("Anchors and aliases are not read; write the value out.")
         if isinstance(event, yaml.CollectionStartEvent):

@@ -101,7 +101,7 @@ def test_everything_that_cannot_be_is_named_at_once() -> None:
         "", "[]", "just words", "a: [", "a: 1\na: 2", "1: x", "a: !!python/object:os.system {}",
         "a: !!timestamp 2020-99-99", "? [a]\n: 1", "a: &x [1]\nb: *x", "a: \x00", "\ud800: 1",
         "[" * 100_000, "a: " + "{a: " * 1000, "a: {" + "b: 1, " * 30_000,
-        "---\na: 1\n---\nb: 2\n", "<<: {a: 1}\n<<: 1",
+        "---\na: 1\n---\nb: 2\n", "a: [" + "[]," * 3_000 + "]", "<<: {a: 1}\n<<: 1",
     ],
 )  # fmt: skip
 def test_what_is_no_plain_yaml_is_refused_at_once(text: str) -> None:
@@ -121,7 +121,7 @@ def test_a_bomb_of_aliases_is_refused() -> None:
 
 
 def test_the_longest_text_is_read_in_little_time() -> None:
-    text = HEAD + "tags: {" + ", ".join(f"t{n}: v" for n in range(8_000)) + "}\n"
+    text = HEAD + "tags: {" + ", ".join(f"t{n}: v" for n in range(2_400)) + "}\n"
     assert len(text) < MAX_YAML_BYTES
     started = time.process_time()
     read_yaml(text)

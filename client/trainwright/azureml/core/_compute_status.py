@@ -2,6 +2,9 @@
 
 from typing import Any
 
+Sizes = list[dict[str, Any]]
+"""Sizes of nodes, by the v1 SDK's names."""
+
 
 class AmlComputeProvisioningConfiguration:
     """A cluster as it should be.
@@ -67,3 +70,16 @@ class AmlComputeStatus:
             "vmPriority": self.vm_priority.capitalize(),
             "vmSize": self.vm_size,
         }
+
+
+def sizes_of(items: Sizes) -> Sizes:
+    """Sizes as the v1 SDK has them, from those of the API."""
+    return [
+        {
+            "name": one["name"],
+            "vCPUs": one["cores"],
+            "gpus": one["gpus"],
+            "memoryGB": one["memory_gb"],
+        }
+        for one in items
+    ]

@@ -48,9 +48,9 @@ class Submission:
         document["data"] = _data(named, workspace)
         environment = self.configuration.environment
         body: dict[str, Any] = {"job": {"Configuration": document}}
-        if environment is not None and environment.registered_name() is not None:
+        if environment.registered_name() is not None:
             body["environment_name"] = environment.registered_name()
-        elif environment is not None:
+        else:
             document["environment"] = environment.to_document()
         folder = Path(self.source_directory)
         if not folder.is_dir():

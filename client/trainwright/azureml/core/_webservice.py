@@ -244,9 +244,16 @@ class Webservice:
         raise NotSupported("Webservice.get_token: services take keys; use get_keys().")
 
     def delete(self) -> None:
-        """Delete the service."""
+        """Delete the service, and wait until it is gone, so that its name is free."""
         with raised_as(WebserviceException):
             self._connection.delete(self._path())
+        try:
+            while True:
+                self.update_deployment_state()
+                time.sleep(_POLL_SECONDS)
+        except WebserviceException as error:
+            if error.status_code != 404:
+                raise
 
     @property
     def _connection(self) -> Connection:

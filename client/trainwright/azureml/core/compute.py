@@ -16,6 +16,8 @@ from trainwright.azureml.core._compute_elsewhere import (
 from trainwright.azureml.core._compute_status import (
     AmlComputeProvisioningConfiguration,
     AmlComputeStatus,
+    Sizes,
+    sizes_of,
 )
 from trainwright.azureml.exceptions import ComputeTargetException, NotSupported, raised_as
 
@@ -191,6 +193,15 @@ class AmlCompute(ComputeTarget):
     def vm_size(self) -> str:
         """Size of its nodes."""
         return str(self._read["vm_size"])
+
+    @staticmethod
+    def supported_vmsizes(workspace: "Workspace", location: str | None = None) -> Sizes:
+        """Return the sizes of nodes that the server has."""
+        leave_aside("AmlCompute.supported_vmsizes", "There is one place.", location=location)
+        connection = workspace.connection
+        with raised_as(ComputeTargetException):
+            found = connection.get(connection.server_path("vm-sizes"))
+        return sizes_of(found["items"])
 
     def refresh_state(self) -> None:
         """Look again."""

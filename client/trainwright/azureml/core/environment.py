@@ -35,6 +35,8 @@ class Environment:
         version: once it is registered.
     """
 
+    __slots__ = ("_registered", "docker", "environment_variables", "name", "python", "version")
+
     def __init__(self, name: str) -> None:
         self.name = name
         self.version: str | None = None

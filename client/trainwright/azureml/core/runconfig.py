@@ -5,6 +5,7 @@ from typing import Any
 
 from trainwright.azureml._unsupported import leave_aside, refuse
 from trainwright.azureml.core.compute import ComputeTarget
+from trainwright.azureml.core.conda_dependencies import CondaDependencies
 from trainwright.azureml.core.environment import Environment
 from trainwright.azureml.core.environment_sections import DEFAULT_CPU_IMAGE, DEFAULT_GPU_IMAGE
 from trainwright.azureml.data.dataset_consumption_config import DatasetConsumptionConfig
@@ -13,6 +14,7 @@ from trainwright.azureml.exceptions import UserErrorException
 __all__ = [
     "DEFAULT_CPU_IMAGE",
     "DEFAULT_GPU_IMAGE",
+    "CondaDependencies",
     "DockerConfiguration",
     "MpiConfiguration",
     "PyTorchConfiguration",
@@ -114,7 +116,7 @@ class RunConfiguration:
     communicator: str | None = None
     conda_dependencies: Any = None
     target: Any = None
-    environment: Environment | None = None
+    environment: Environment = field(default_factory=lambda: Environment("default-environment"))
     node_count: int = 1
     data: dict[str, DatasetConsumptionConfig] = field(default_factory=dict)
     command: str | list[str] | None = None
@@ -128,7 +130,6 @@ class RunConfiguration:
 
     def __post_init__(self) -> None:
         if self.conda_dependencies is not None:
-            self.environment = self.environment or Environment("from-conda-dependencies")
             self.environment.python.conda_dependencies = self.conda_dependencies
 
     def set_distribution(self, distribution: Distribution) -> None:

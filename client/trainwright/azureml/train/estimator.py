@@ -147,7 +147,6 @@ class Estimator:
     @property
     def conda_dependencies(self) -> CondaDependencies:
         """The packages; they may be changed before it is submitted."""
-        assert self.run_config.environment is not None
         return self.run_config.environment.python.conda_dependencies
 
     @property
