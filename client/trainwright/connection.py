@@ -66,6 +66,7 @@ class Connection:
         token: str | None = None,
         workspace: str | None = None,
         folder: Path | None = None,
+        config_file: Path | None = None,
         user: UserSettings | None = None,
         retry_seconds: float = RETRY_SECONDS,
         on_retry: OnRetry | None = None,
@@ -75,7 +76,14 @@ class Connection:
         Raises:
             NotConfigured: no server is known.
         """
-        place = find_place(url=url, token=token, workspace=workspace, folder=folder, user=user)
+        place = find_place(
+            url=url,
+            token=token,
+            workspace=workspace,
+            folder=folder,
+            config_file=config_file,
+            user=user,
+        )
         return cls(
             place.url,
             token=place.token,

@@ -118,6 +118,7 @@ def find_place(
     token: str | None = None,
     workspace: str | None = None,
     folder: Path | None = None,
+    config_file: Path | None = None,
     user: UserSettings | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Place:
@@ -128,6 +129,7 @@ def find_place(
         token: None: look for it.
         workspace: None: look for it.
         folder: where `config.json` is looked for, and above it; None: the current folder.
+        config_file: one instead, whatever it is called; it is believed no more than the other.
         user: the user's settings; None: those of the platform's folder.
         environment: variables; None: those of the process.
 
@@ -136,7 +138,7 @@ def find_place(
     """
     environment = os.environ if environment is None else environment
     user = user or UserSettings()
-    file = find_config_file(folder or Path.cwd())
+    file = config_file or find_config_file(folder or Path.cwd())
     given = {} if file is None else _read_object(file)
     variable_url = environment.get(URL_VARIABLE) or ""
     found_url = url or variable_url or str(given.get("endpoint") or "") or user.current_url

@@ -193,7 +193,7 @@ def test_a_file_that_is_no_workspaces_is_refused(
 def test_a_token_is_not_sent_to_a_server_that_a_file_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TRAINWRIGHT_URL", "http://127.0.0.1:1")
+    monkeypatch.delenv("TRAINWRIGHT_URL", raising=False)
     monkeypatch.setenv("TRAINWRIGHT_TOKEN", "twt_secret")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
     file = tmp_path / "config.json"

@@ -71,12 +71,12 @@ class Workspace:
         place = _config_file(Path(path or "."), _file_name)
         try:
             config = json.loads(place.read_text(encoding="utf-8"))
-            name, endpoint = str(config["workspace_name"]), config.get("endpoint")
+            name = str(config["workspace_name"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserErrorException(f"{place} is no workspace's file: {error}") from None
         with raised_as(WorkspaceException):
             # The file of an Azure workspace names no server: then the user's own is taken.
-            connection = Connection.open(url=endpoint, workspace=name)
+            connection = Connection.open(workspace=name, config_file=place)
         return Workspace(None, None, name, connection=connection)
 
     @staticmethod
