@@ -22,6 +22,7 @@ from app.health import router as health
 from app.hosts import router as hosts
 from app.identity import groups_router as groups
 from app.identity import roles_router as roles
+from app.identity import sign_in_router as sign_in
 from app.identity import users_router as users
 from app.imports import router as imports
 from app.leaks import router as leaks
@@ -45,6 +46,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     leaks.router,
     hosts.router,
     auth.router,
+    sign_in.router,
     users.router,
     groups.router,
     roles.router,

@@ -7,9 +7,11 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from fastapi import Depends, FastAPI
 
 from app.api import FROM_SCRIPTS, ROUTERS
+from app.auth.bearer import Bearers
 from app.auth.limits import CallerLimits
 from app.auth.middleware import Authentication
 from app.auth.needs import authorize
+from app.auth.oidc import Provider
 from app.auth.signing import Signer
 from app.deployments.scoring import scoring_client
 from app.kernel.answers import JsonAnswers
@@ -100,6 +102,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.signer = Signer.load(settings.data_dir, settings.signing_key_file)
     app.state.keyring = Keyring.load(settings)
     app.state.database = Database(settings, hints)
+    provider = Provider(settings) if settings.oidc_issuer else None
+    app.state.provider = provider
+    app.state.bearers = provider and Bearers(settings, provider, app.state.database)
     app.state.objects = make_object_store(settings)
     scoring = AsyncExitStack()
     app.state.scoring_client = await scoring.enter_async_context(scoring_client())
@@ -111,5 +116,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await listener
         await scoring.aclose()
+        if provider is not None:
+            await provider.close()
         hints.close()
         await app.state.database.close()

@@ -6,6 +6,7 @@ import re
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.auth.bearer import Bearers, is_of_provider
 from app.auth.principal import Principal
 from app.auth.service import authenticate
 from app.auth.signing import Signer
@@ -13,7 +14,12 @@ from app.kernel.db import Database
 from app.kernel.errors import DomainError, Unauthorized
 from app.kernel.problems import send_problem
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/openapi.json", "/openapi-3.0.json"})
+SIGN_IN_PATHS = frozenset(
+    {"/v1/auth/oidc", "/v1/auth/login", "/v1/auth/callback", "/v1/auth/token"}
+)
+OPEN_PATHS = (
+    frozenset({"/healthz", "/readyz", "/openapi.json", "/openapi-3.0.json"}) | SIGN_IN_PATHS
+)
 """All that answers without a credential."""
 CREDENTIAL_PREFIXES = ("/discovery/", "/artifact/signed/")
 """The azureml-core package asks there without a header: the credential stands in the address."""
@@ -49,6 +55,9 @@ class Authentication:
         signer: Signer = state.signer
         named = _WORKSPACE.search(path)
         workspace = named.group(1) if named else ""
+        bearers: Bearers | None = state.bearers
+        if bearers is not None and is_of_provider(credential):
+            return await bearers.authenticate(credential, workspace=workspace)
         return await authenticate(database, signer, credential, workspace=workspace)
 
 

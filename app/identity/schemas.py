@@ -41,6 +41,12 @@ class UserCreate(_Given):
     display_name: str = Field(default="", max_length=200)
     email: str = Field(default="", max_length=320)
     is_admin: bool = Field(default=False, description="May do everything")
+    sign_in_subject: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=255,
+        description="Who signs in with this subject of the provider's is this user",
+    )
 
 
 class ServiceAccountCreate(_Given):

@@ -13,7 +13,9 @@ from app.identity.schemas import (
     UserRead,
     UserUpdate,
 )
+from app.kernel.config import SettingsDep
 from app.kernel.db import SessionDep
+from app.kernel.errors import invalid_field
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
@@ -44,10 +46,20 @@ async def list_users(session: SessionDep, page: PageDep) -> Page[UserRead]:
 @router.post("/users", status_code=201)
 @needs("users.write")
 async def create_user(
-    body: UserCreate, session: SessionDep, request: Request, response: Response
+    body: UserCreate,
+    session: SessionDep,
+    settings: SettingsDep,
+    request: Request,
+    response: Response,
 ) -> UserRead:
     """Make a user; 409 if the name is taken. `POST /v1/tokens` makes tokens for them."""
-    row = await users.create(session, kind="user", fields=body.model_dump())
+    fields = body.model_dump(exclude={"sign_in_subject"})
+    if body.sign_in_subject is not None:
+        if not settings.oidc_issuer:
+            message = "Nobody signs in here: no provider is set."
+            raise invalid_field("/sign_in_subject", "sign_in_off", message)
+        fields |= {"issuer": settings.oidc_issuer, "subject": body.sign_in_subject}
+    row = await users.create(session, kind="user", fields=fields)
     response.headers["Location"] = absolute_url(request, f"/v1/users/{row.name}")
     return _answer(row, response)
 

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.kernel.oidc_settings import OidcSettings
 from app.kernel.secret_files import with_password
 
 RouteClass = Literal["read", "write", "submit", "score", "script"]
@@ -16,7 +17,7 @@ CONTAINER_FOLDER = "/trainwright/node"
 """The folder of a node inside its container."""
 
 
-class Settings(BaseSettings):
+class Settings(OidcSettings, BaseSettings):
     """What an operator may set; every field is ``TRAINWRIGHT_<NAME>`` in the environment.
 
     Lists and tables are written as JSON, e.g. ``TRAINWRIGHT_FETCH_ALLOW='["127.0.0.1:8000"]'``.

@@ -14,7 +14,10 @@ from app.kernel.config import Settings
 from app.kernel.errors import Forbidden
 from app.main import create_app
 
-FOR_ANYBODY = {"/healthz", "/readyz"}
+FOR_ANYBODY = {
+    *("/healthz", "/readyz"),
+    *("/v1/auth/oidc", "/v1/auth/login", "/v1/auth/callback", "/v1/auth/token"),
+}
 FOR_ANY_CREDENTIAL = {"/v1/me", "/discovery/{token}", "/artifact/signed/{token}/{path:path}"}
 NOT_OF_THE_FRAMEWORK = {"/openapi.json", "/openapi-3.0.json"}
 """All that may be there without a declaration; the middleware knows it, and it says nothing."""
