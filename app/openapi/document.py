@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 
-from app.auth.middleware import OPEN_PATHS
+from app.auth.middleware import OPEN_PATHS, SIGN_IN_PATHS
 from app.kernel.json import NewlineJSONResponse
 from app.kernel.problems import PROBLEM_JSON, Problem
 from app.openapi import headers
@@ -43,6 +43,10 @@ _OPEN = frozenset({"400", "500", "503"})
 _TAGS = {
     "health": "Whether the service is well, and figures about it",
     "tokens": "Who the caller is, and tokens",
+    "sign-in": "Signing in with a provider of OpenID Connect",
+    "users": "People and service accounts",
+    "groups": "Users that get roles together",
+    "roles": "What users and groups may do in a workspace",
     "workspaces": "Everything else lives in a workspace",
     "experiments": "Runs are grouped by experiment",
     "clusters": "Nodes that runs are placed on, and their sizes",
@@ -180,7 +184,7 @@ def _take_merge_patches(operation: dict[str, Any]) -> None:
 
 
 def _problems_of(path: str, method: str, operation: dict[str, Any]) -> set[str]:
-    if path in OPEN_PATHS:
+    if path in OPEN_PATHS - SIGN_IN_PATHS:
         return set(_OPEN)
     found = set(_ALWAYS)
     if method not in ("get", "head"):
