@@ -101,13 +101,13 @@ class Engine:
 
     async def poll_forever(self) -> None:
         """Find the due rows that nobody announced."""
+        tables = [reconciler.table for reconciler in self._reconcilers.values()]
         while True:
             try:
-                for reconciler in self._reconcilers.values():
-                    async with self._database.session() as session:
-                        due = await leases.due_ids(session, reconciler.table, limit=_BATCH)
-                    for row_id in due:
-                        self._start(reconciler, row_id)
+                async with self._database.single() as connection:
+                    due = await leases.due(connection, tables, limit=_BATCH)
+                for name, row_id in due:
+                    self._start(self._reconcilers[name], row_id)
                 if self._alive_file is not None:
                     self._alive_file.touch()
             except SQLAlchemyError as error:

@@ -1,11 +1,12 @@
 """Leases on reconciled rows: who may write, by database time, with a fencing token."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Table, func, or_, select, update
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy import Table, func, literal, or_, select, union_all, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 
 @dataclass(frozen=True)
@@ -45,15 +46,29 @@ async def acquire(
     return None if wake_seq is None else Lease(row_id=row_id, token=token, wake_seq=wake_seq)
 
 
-async def due_ids(session: AsyncSession, table: Table, *, limit: int) -> list[str]:
-    """Ids of rows that are due and free, the longest overdue first."""
-    statement = (
-        select(table.c.id)
+async def due(
+    connection: AsyncConnection, tables: Sequence[Table], *, limit: int
+) -> list[tuple[str, str]]:
+    """Rows that are due and free, in one statement: of each table the longest overdue ones.
+
+    Args:
+        connection: of which each statement may be a transaction of its own.
+        tables: where to look; an idle worker looks in all of them every second.
+        limit: how many of each.
+
+    Returns:
+        Pairs of the table's name and the row's id.
+    """
+    parts = [
+        select(literal(table.name).label("name"), table.c.id)
         .where(table.c.next_check_at <= func.clock_timestamp(), _is_free(table))
         .order_by(table.c.next_check_at)
         .limit(limit)
-    )
-    return list((await session.execute(statement)).scalars())
+        .subquery()
+        for table in tables
+    ]
+    found = await connection.execute(union_all(*(select(part) for part in parts)))
+    return [(name, row_id) for name, row_id in found]
 
 
 async def extend(session: AsyncSession, table: Table, lease: Lease, *, seconds: float) -> bool:

@@ -181,7 +181,17 @@ async def test_many_hints_at_once_run_a_row_one_at_a_time(api: LiveApi) -> None:
 
 async def test_a_look_at_the_database_is_a_sign_of_life(api: LiveApi, tmp_path: Path) -> None:
     alive = tmp_path / "alive"
-    engine = Engine(api.database, [], lease_seconds=10, poll_seconds=0.02, alive_file=alive)
+
+    async def leave_alone(guard: Guard) -> None:
+        return None
+
+    engine = Engine(
+        api.database,
+        [Recorder(leave_alone)],
+        lease_seconds=10,
+        poll_seconds=0.02,
+        alive_file=alive,
+    )
 
     async with polling(engine):
         async with asyncio.timeout(10):
