@@ -19,6 +19,39 @@ ENVIRONMENT = {"framework": "tensorflow", "framework_version": "2.15"}
 TRAIN = Path(__file__).parents[2] / "examples" / "train"
 TOLERANCE = 0.03
 """Of the accuracy; the order of the steps differs, and one test image in 297 is 0.0034."""
+# The evaluator of Keras watches the folder in which the chief saves, and ends after so many.
+EVALUATED = """
+import json, os
+import tensorflow as tf
+
+task = json.loads(os.environ["TF_CONFIG"])["task"]
+resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+inputs = tf.random.stateless_normal((64, 3), seed=(1, 2))
+wanted = tf.linalg.matvec(inputs, [1.0, 2.0, 3.0])
+
+
+def build():
+    model = tf.keras.Sequential([tf.keras.layers.Dense(1, use_bias=False, input_shape=(3,))])
+    model.compile(optimizer=tf.keras.optimizers.legacy.SGD(0.1), loss="mse", steps_per_execution=10)
+    return model
+
+
+if task["type"] in ("worker", "ps"):
+    tf.distribute.Server(resolver.cluster_spec(), job_name=task["type"],
+                         task_index=task["index"], protocol="grpc", start=True).join()
+elif task["type"] == "evaluator":
+    print("beside", sorted(resolver.cluster_spec().jobs), flush=True)
+    data = tf.data.Dataset.from_tensor_slices((inputs, wanted)).batch(64)
+    tf.keras.utils.SidecarEvaluator(build(), data, "checkpoints", max_evaluations=2).start()
+    print("evaluated", flush=True)
+else:
+    strategy = tf.distribute.ParameterServerStrategy(resolver)
+    with strategy.scope():
+        model = build()
+    data = tf.data.Dataset.from_tensor_slices((inputs, wanted)).repeat().batch(16)
+    model.fit(data, epochs=3, steps_per_epoch=20, verbose=2, callbacks=[
+        tf.keras.callbacks.ModelCheckpoint("checkpoints/ckpt-{epoch}", save_weights_only=True)])
+"""
 
 
 @dataclass
@@ -104,3 +137,25 @@ def test_a_coordinator_with_workers_and_parameter_servers(training: Training, al
     names = {stream["name"] for stream in streams}
     roles = ("chief_0", "worker_0", "worker_1", "ps_0")
     assert {f"user_logs/std_log_{role}.txt" for role in roles} <= names
+
+
+def test_an_evaluator_reads_what_the_chief_saves(talk: Talk) -> None:
+    # Roles that share a node share its folders.
+    run_id = submit(
+        talk,
+        EVALUATED,
+        environment=ENVIRONMENT,
+        distribution={"type": "parameter_server", "chief": True, "evaluator": True},
+    )
+    run = await_end(talk, run_id, seconds=400)
+    assert (run["status"], run["error"]) == ("Completed", None), run
+    said = text(talk, run_id, "logs?stream=user_logs/std_log_evaluator_0.txt")
+    assert "beside ['chief', 'ps', 'worker']" in said
+    assert "evaluated" in said.splitlines()
+    ended = talk.get(f"{WORKSPACE}/runs/{run_id}/processes")["items"]
+    assert {
+        one["role"]: one["exit_code"] for one in ended if one["role"] in ("chief", "evaluator")
+    } == {
+        "chief": 0,
+        "evaluator": 0,
+    }
