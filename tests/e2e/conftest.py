@@ -8,6 +8,9 @@ import pytest
 from examples.digits import serve_folder, write_digits
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
+from tests.e2e.swarm_runs import swarm_stack
+from tests.environments.registry import has_registry
+from tests.swarm import Swarm
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +44,12 @@ def digits_address(digits: Path) -> Iterator[str]:
     """The address of a web server that offers the four archives."""
     with serve_folder(digits) as address:
         yield address
+
+
+@pytest.fixture(scope="module")
+def stack_of_two(swarm: Swarm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose nodes live on two engines."""
+    if not has_registry():
+        pytest.skip("docker-registry is not installed")
+    with swarm_stack(swarm, tmp_path_factory.mktemp("swarm").resolve()) as stack:
+        yield stack

@@ -13,13 +13,24 @@ from examples.walk.talk import Talk
 _ENDS = frozenset({"Completed", "Failed", "Canceled"})
 
 
-def submit(talk: Talk, script: str, *, workspace: str, **more: Any) -> str:
-    """Submit a script as ``script.py`` to the cluster ``cpu``; returns the run's id."""
+def submit(
+    talk: Talk, script: str, *, workspace: str, beside: dict[str, str] | None = None, **more: Any
+) -> str:
+    """Submit a script as ``script.py`` to the cluster ``cpu``; returns the run's id.
+
+    Args:
+        talk: the server.
+        script: the text.
+        workspace: its name.
+        beside: further files by name.
+        more: of the request.
+    """
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        info = tarfile.TarInfo("script.py")
-        info.size = len(script.encode())
-        archive.addfile(info, io.BytesIO(script.encode()))
+        for name, text in {"script.py": script, **(beside or {})}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text.encode())
+            archive.addfile(info, io.BytesIO(text.encode()))
     answer = talk.client.put(
         f"/v1/workspaces/{workspace}/snapshots",
         content=packed.getvalue(),

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from examples.walk.stack import Stack
 from examples.walk.talk import Talk
 from tests import docker_engine
 from tests.e2e import horovod_runs
-from tests.e2e.horovod_runs import COMPILE_SECONDS, WHEELS, train
+from tests.e2e.horovod_runs import COMPILE_SECONDS, WHEELS, train, train_by_tensorflow
 from tests.e2e.mpi_scripts import ONE_ENDS_BADLY, SUM
 from tests.e2e.scripts import await_status, await_true, submit
 
@@ -102,3 +103,17 @@ def test_horovod_trains_in_two_containers(talk: Talk, digits_address: str) -> No
     by_gloo = train(talk, WORKSPACE, controller="gloo")
 
     await_true(lambda: not containers_of(by_mpi) and not containers_of(by_gloo))
+
+
+@pytest.mark.timeout(COMPILE_SECONDS + 100)
+@pytest.mark.parametrize(
+    "distribution", [{"type": "multi_worker"}, {"type": "parameter_server", "chief": True}]
+)
+def test_strategies_of_tensorflow_train_in_two_containers(
+    talk: Talk, digits_address: str, distribution: dict[str, Any]
+) -> None:
+    horovod_runs.prepare(talk, WORKSPACE, digits_address)
+
+    run_id = train_by_tensorflow(talk, WORKSPACE, distribution)
+
+    await_true(lambda: not containers_of(run_id))
