@@ -135,10 +135,15 @@ assert Run.get(ws, run.id).experiment.name == "hello"
 interactive = exp.start_logging(snapshot_directory=None)
 interactive.log("alpha", 0.03)
 interactive.log("mse", 3.5)
+interactive.log("loss", float("inf"))
+interactive.log_row("wave", angle=0.0, cos=1.0)
+interactive.log_row("wave", angle=1.0, cos=0.5)
 interactive.upload_file(name="outputs/notes.txt", path_or_stream="./model/weights.txt")
 interactive.complete()
 assert interactive.get_status() == "Completed", interactive.get_status()
-assert interactive.get_metrics() == {"alpha": 0.03, "mse": 3.5}
+logged = interactive.get_metrics()
+assert (logged["alpha"], logged["mse"], logged["loss"]) == (0.03, 3.5, float("inf")), logged
+assert logged["wave"] == {"angle": [0.0, 1.0], "cos": [1.0, 0.5]}, logged
 
 # Models.
 model = run.register_model(

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import uuid
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -20,7 +21,7 @@ class RunLogging(RunBase):
         value = plain(value)
         if isinstance(value, bool):
             value = int(value)
-        if isinstance(value, int | float):
+        if isinstance(value, int | float) or value in _NOT_FINITE:
             self._emit("scalar", name, value, description, step)
         elif isinstance(value, list):
             self._emit("list", name, value, description, step)
@@ -99,6 +100,8 @@ class RunLogging(RunBase):
 
 def plain(value: Any) -> Any:
     """The value as JSON has it; arrays and numbers of other libraries are unpacked."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # as the API writes it, since JSON has none of them
     if value is None or isinstance(value, str | bool | int | float):
         return value
     if isinstance(value, Mapping):
@@ -110,6 +113,9 @@ def plain(value: Any) -> Any:
         if callable(convert):
             return plain(convert())
     return str(value)
+
+
+_NOT_FINITE = ("nan", "inf", "-inf")
 
 
 def metrics_of(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -126,7 +132,7 @@ def _folded(item: Mapping[str, Any]) -> Any:
 
 def _number(value: Any) -> Any:
     """JSON has no NaN and no infinity: the API writes them as text."""
-    if isinstance(value, str) and value in ("NaN", "Infinity", "-Infinity"):
+    if isinstance(value, str) and value in _NOT_FINITE:
         return float(value)
     return [_number(item) for item in value] if isinstance(value, list) else value
 
