@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from trainwright.azure_jobs import is_azures, source_folder, translated
 from trainwright.commands import names
 from trainwright.commands.describing import Run, outcome
 from trainwright.commands.output import (
@@ -34,13 +35,17 @@ INTERRUPTED = 130
 
 def submit(
     folder: Annotated[
-        Path, typer.Argument(help="Source folder.", exists=True, file_okay=False)
+        Path,
+        typer.Argument(help="Source folder; or the file of a job, beside its source.", exists=True),
     ] = Path(),
     *,
     file: Annotated[
         Path | None,
         typer.Option(
-            "--file", "-f", help=f"Job; absent: {FILE_NAME} in the folder.", dir_okay=False
+            "--file",
+            "-f",
+            help=f"Job, also a job.yml of Azure ML's; absent: {FILE_NAME} in the folder.",
+            dir_okay=False,
         ),
     ] = None,
     experiment: Annotated[
@@ -73,26 +78,31 @@ def submit(
 
     Ctrl-C asks whether to leave the run, to cancel it, or to go on.
     """
-    job = _job(folder, file)
-    for field, value in (
-        ("experiment_name", experiment),
-        ("cluster_name", cluster),
-        ("entry_script", entry_script),
-        ("command", command),
-        ("node_count", nodes),
-        ("display_name", name),
-    ):
-        if value is not None:
-            job[field] = value
-    if command is not None:
-        job.pop("entry_script", None)
-    elif entry_script is not None:
-        job.pop("command", None)
-    put_pairs(job, "script_params", param or [], option="--param", parse=True)
-    put_pairs(job, "environment_variables", env or [], option="--env", parse=False)
-    put_pairs(job, "tags", tag or [], option="--tag", parse=False)
-    set_values(job, values or [])
+    path = _job_file(folder, file)
+    job = {} if path is None else load_job(path)
+    if folder.is_file():
+        folder = source_folder(job, folder)
     with connect() as server:
+        if path is not None and is_azures(job):
+            job = _azures(server, job, path, experiment or folder.resolve().name, cluster)
+        for field, value in (
+            ("experiment_name", experiment),
+            ("cluster_name", cluster),
+            ("entry_script", entry_script),
+            ("command", command),
+            ("node_count", nodes),
+            ("display_name", name),
+        ):
+            if value is not None:
+                job[field] = value
+        if command is not None:
+            job.pop("entry_script", None)
+        elif entry_script is not None:
+            job.pop("command", None)
+        put_pairs(job, "script_params", param or [], option="--param", parse=True)
+        put_pairs(job, "environment_variables", env or [], option="--env", parse=False)
+        put_pairs(job, "tags", tag or [], option="--tag", parse=False)
+        set_values(job, values or [])
         _complete(job, folder, server)
         job["snapshot_id"] = _send(server, folder)
         run, is_interrupted = _submit(server, job)
@@ -101,11 +111,19 @@ def submit(
             _follow(server, run, is_interrupted=is_interrupted, as_json=as_json)
 
 
-def _job(folder: Path, file: Path | None) -> Job:
+def _job_file(folder: Path, file: Path | None) -> Path | None:
+    if folder.is_file():
+        return folder
     path = file or folder / FILE_NAME
-    if file is None and not path.exists():
-        return {}
-    return load_job(path)
+    return path if file is not None or path.exists() else None
+
+
+def _azures(server: Connection, job: Job, path: Path, experiment: str, cluster: str | None) -> Job:
+    """What a job of Azure ML's is here; what was left aside is told."""
+    job, aside = translated(server, job, path, experiment=experiment, cluster=cluster)
+    for line in aside:
+        say(line, style="dim")
+    return job
 
 
 def _complete(job: Job, folder: Path, server: Connection) -> None:
