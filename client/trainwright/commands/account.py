@@ -1,6 +1,7 @@
 """`login`, `logout`, `whoami`."""
 
 import sys
+import webbrowser
 from typing import Annotated
 
 import typer
@@ -10,6 +11,8 @@ from trainwright.commands.session import connect, given
 from trainwright.connection import Connection
 from trainwright.errors import TrainwrightError
 from trainwright.settings import UserSettings, clean_url, find_place
+from trainwright.sign_in import sign_in, sign_in_offer
+from trainwright.texts import clean
 
 _LOOPBACK = ("http://127.", "http://localhost", "http://[::1]")
 
@@ -20,15 +23,18 @@ def login(
     ] = None,
     *,
     with_token: Annotated[
-        bool, typer.Option("--with-token", help="Read the token from standard input.")
+        bool, typer.Option("--with-token", help="Read a token from standard input.")
     ] = False,
 ) -> None:
-    """Keep a token for a server, readable for you alone, and use that server from now on."""
+    """Sign in to a server with a browser or a token, and use that server from now on.
+
+    The token is kept readable for you alone.
+    """
     user = UserSettings()
     address = clean_url(url or given.url or _known_url(user))
     if address.startswith("http://") and not address.startswith(_LOOPBACK):
         say(f"warning: {address} is without TLS: others on the way can read the token.")
-    token = sys.stdin.readline().strip() if with_token else _asked_token(address)
+    token = sys.stdin.readline().strip() if with_token else _token_of(address)
     if not token.isascii() or not token.isprintable() or not token:
         raise TrainwrightError("This is no token.", hint="It looks like twt_….")
     with Connection(address, token=token, retry_seconds=given.retry_seconds) as server:
@@ -68,6 +74,21 @@ def whoami(*, as_json: AsJson = False) -> None:
 
 def _known_url(user: UserSettings) -> str:
     return find_place(user=user, token="-").url  # noqa: S106 -- stands for none at all
+
+
+def _token_of(address: str) -> str:
+    with Connection(address, retry_seconds=given.retry_seconds) as server:
+        offer = sign_in_offer(server)
+        if offer is None:
+            return _asked_token(address)
+        return str(sign_in(server, offer, visit=_visit)["token"])
+
+
+def _visit(address: str) -> None:
+    say("Sign in with your browser. If it does not open, go to:")
+    # In one piece, so that it can be copied.
+    typer.echo(clean(address), err=True)
+    webbrowser.open(address)
 
 
 def _asked_token(address: str) -> str:
