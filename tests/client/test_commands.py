@@ -42,6 +42,17 @@ def test_a_token_is_kept_used_and_forgotten(program: Program, connection: Connec
     stranger.run("whoami", code=2)
 
 
+def test_the_token_is_asked_for_and_not_shown(program: Program, connection: Connection) -> None:
+    stranger = program.without("TRAINWRIGHT_URL", "TRAINWRIGHT_TOKEN", "TRAINWRIGHT_WORKSPACE")
+    assert "no terminal" in stranger.run("login", connection.url, code=2).stderr
+    with stranger.terminal("login", connection.url) as terminal:
+        terminal.await_text(f"Token for {connection.url}: ")
+        terminal.type(f"{connection.token}\n")
+        assert terminal.await_end() == 0
+    assert "Logged in" in terminal.shown
+    assert connection.token not in terminal.shown
+
+
 def test_a_server_that_is_away_has_an_exit_code_of_its_own(program: Program) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"

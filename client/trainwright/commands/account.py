@@ -1,6 +1,7 @@
 """`login`, `logout`, `whoami`."""
 
 import sys
+import threading
 import webbrowser
 from typing import Annotated
 
@@ -88,7 +89,8 @@ def _visit(address: str) -> None:
     say("Sign in with your browser. If it does not open, go to:")
     # In one piece, so that it can be copied.
     typer.echo(clean(address), err=True)
-    webbrowser.open(address)
+    # Some browsers return only when they are closed, and we have to answer them before that.
+    threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
 
 def _asked_token(address: str) -> str:
