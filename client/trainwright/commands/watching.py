@@ -46,15 +46,19 @@ def watch_run(server: Connection, run_id: str, *, as_json: bool) -> Run:
         Detached: Ctrl-C, and the user wants the run to go on.
     """
     watch = _Watch(server, run_id, as_json=as_json)
+    is_asked = False
     with _phases(server, run_id, is_quiet=as_json) as paused:
         while True:
             try:
+                if is_asked:
+                    _ask(server, run_id)
+                    is_asked = False
+                    paused.clear()
                 watch.follow()
                 return watch.ended()
             except KeyboardInterrupt:
                 paused.set()
-                _ask(server, run_id)
-                paused.clear()
+                is_asked = True
 
 
 def interrupted_before(server: Connection, run_id: str) -> None:
