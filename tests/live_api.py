@@ -64,8 +64,7 @@ async def live_api(
             data_dir=data_dir,
             database_url=SecretStr(postgres_url),
             broker_url=SecretStr(broker_url),
-            allowed_hosts=["*"],
-            **settings,
+            **{"allowed_hosts": ["*"], **settings},
         )
     )
     name = f"ws-{uuid.uuid4().hex[:12]}"

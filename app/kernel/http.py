@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.kernel.errors import BadRequest, Forbidden, TooLarge
 from app.kernel.problems import send_problem
 
+# No answer is a page: should a browser take one for it, nothing in it runs or loads.
+_NO_PAGE = "sandbox; default-src 'none'; frame-ancestors 'none'"
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 
 
@@ -36,6 +38,7 @@ class RequestIds:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
                 headers.setdefault("X-Content-Type-Options", "nosniff")
+                headers.setdefault("Content-Security-Policy", _NO_PAGE)
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 

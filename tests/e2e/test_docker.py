@@ -64,6 +64,17 @@ folder = pathlib.Path(sys.argv[1])
 print(sum(path.stat().st_size for path in folder.rglob("*.gz")), "bytes in", folder)
 print("writable" if os.access(folder, os.W_OK) else "read-only")
 """
+KEEPS_A_SECRET = """
+import os, time
+path = os.environ["TRAINWRIGHT_SECRET_DB_FILE"]
+found, folder = os.stat(path), os.stat(os.path.dirname(path))
+print("mode", oct(found.st_mode & 0o777), oct(folder.st_mode & 0o777), "uid", found.st_uid)
+print("value", open(path).read())
+mounts = [line.split() for line in open("/proc/mounts")]
+kinds = [kind for _, place, kind, *_ in mounts if place == os.path.dirname(path)]
+print("on", kinds[0], flush=True)
+time.sleep(600)
+"""
 SLOW = "import time; print('at work', flush=True); time.sleep(600)"
 
 
@@ -220,6 +231,30 @@ def test_a_container_is_hardened_and_its_removal_by_hand_is_noticed(talk: Talk) 
     run = await_end(talk, run_id)
     assert run["status"] == "Failed"
     assert run["error"]["code"]
+
+
+def test_a_secret_is_in_memory_and_shown_by_nothing_of_the_engine(talk: Talk) -> None:
+    value = f"canary-{os.urandom(8).hex()}"
+    quiet = Talk(talk.base, talk.token, is_silent=True)
+    quiet.ask("PUT", f"{WORKSPACE}/secrets/db", body={"value": value}, expect=(200, 201))
+    run_id = submit(quiet, KEEPS_A_SECRET, secrets={"DB": {"secret": "db"}})
+    await_that(lambda: "on tmpfs" in text(quiet, run_id, "logs"), "the secret was not found")
+
+    found = container_of(run_id)
+    with closing(docker_engine.client()) as engine:
+        assert value not in json.dumps(found)
+        assert value not in json.dumps(engine.history(found["Image"]))
+        assert value not in json.dumps(engine.top(found["Id"], "axeww"))
+        assert value.encode() not in engine.logs(found["Id"])
+        volume = b"".join(engine.get_archive(found["Id"], "/trainwright/node")[0])
+    assert value.encode() not in volume
+    shown = text(quiet, run_id, "logs")
+    assert "mode 0o600 0o700 uid 1000" in shown
+    assert "value [secret DB]" in shown
+    assert value not in shown
+    quiet.ask("POST", f"{WORKSPACE}/runs/{run_id}/cancel", expect=(202,))
+    assert await_end(quiet, run_id)["status"] == "Canceled"
+    quiet.close()
 
 
 def test_workers_of_one_role_meet_three_on_two_nodes(talk: Talk) -> None:
