@@ -1,11 +1,12 @@
 """Appending to a stream: one statement where all is as expected, with locks where it is not."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sqlalchemy import insert, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.kernel.direct import DirectPool, Statement
 from app.logs import repository
 from app.logs.errors import OffsetGap, StreamSealed
 from app.logs.repository import MAX_CHUNK_BYTES, MERGED
@@ -26,7 +27,8 @@ WITH mine AS (
     RETURNING length_bytes - :count AS place
 )
 INSERT INTO log_chunks (owner, attempt, name, "offset", merged_offset, data, times)
-SELECT :owner, :attempt, :name, :start, place, :data, :times FROM merged
+SELECT :owner, :attempt, :name, :start, place, CAST(:data AS bytea), CAST(:times AS bytea)
+FROM merged
 RETURNING merged_offset
 """)
 _ALONE = text("""
@@ -37,9 +39,12 @@ WITH mine AS (
     RETURNING length_bytes
 )
 INSERT INTO log_chunks (owner, attempt, name, "offset", data, times)
-SELECT :owner, :attempt, :name, :start, :data, :times FROM mine
+SELECT :owner, :attempt, :name, :start, CAST(:data AS bytea), CAST(:times AS bytea) FROM mine
 RETURNING "offset"
 """)
+
+_MERGED_DIRECTLY = Statement(_MERGED)
+_ALONE_DIRECTLY = Statement(_ALONE)
 
 
 class Place(NamedTuple):
@@ -61,12 +66,7 @@ class Place(NamedTuple):
 
 
 async def append_expected(
-    connection: AsyncConnection | AsyncSession,
-    place: Place,
-    data: bytes,
-    pairs: Sequence[Pair],
-    *,
-    start: int,
+    session: AsyncSession, place: Place, data: bytes, pairs: Sequence[Pair], *, start: int
 ) -> bool:
     """Append bytes to a stream that is ``start`` bytes long and open, in one round trip.
 
@@ -75,7 +75,23 @@ async def append_expected(
     """
     if len(data) > MAX_CHUNK_BYTES:
         return False
-    given = {
+    statement = _MERGED if place.is_merged else _ALONE
+    result = await session.execute(statement, _given(place, data, pairs, start))
+    return result.first() is not None
+
+
+async def append_directly(
+    direct: DirectPool, place: Place, data: bytes, pairs: Sequence[Pair], *, start: int
+) -> bool:
+    """The same as a transaction of its own."""
+    if len(data) > MAX_CHUNK_BYTES:
+        return False
+    statement = _MERGED_DIRECTLY if place.is_merged else _ALONE_DIRECTLY
+    return await direct.row(statement, **_given(place, data, pairs, start)) is not None
+
+
+def _given(place: Place, data: bytes, pairs: Sequence[Pair], start: int) -> dict[str, Any]:
+    return {
         "owner": place.owner,
         "attempt": place.attempt,
         "name": place.name,
@@ -84,8 +100,6 @@ async def append_expected(
         "data": data,
         "times": packed(pairs),
     }
-    statement = _MERGED if place.is_merged else _ALONE
-    return (await connection.execute(statement, given)).first() is not None
 
 
 async def lock(session: AsyncSession, place: Place) -> LogStream:

@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, bindparam, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
+from app.kernel.direct import DirectPool, Statement
 from app.tables.log import LogChunk, LogStream
 
 MAX_CHUNK_BYTES = 1024**2
+_MOST_CHUNKS = 64
 MERGED = ""
 """Name of the stream of all merged streams of an owner (attempt 0)."""
 
@@ -71,32 +73,41 @@ async def grow(session: AsyncSession, owner: str, attempt: int, name: str, *, co
     return after - count
 
 
-async def read_chunks(
-    session: AsyncConnection | AsyncSession,
-    owner: str,
-    attempt: int,
-    name: str,
-    *,
-    start: int,
-    limit: int = 64,
-) -> Sequence[tuple[int, bytes]]:
-    """Chunks from the one that holds byte ``start``: (offset, data), in order."""
-    place: InstrumentedAttribute[Any]
-    if name == MERGED:
-        place = LogChunk.merged_offset
-        chosen = [LogChunk.owner == owner, LogChunk.merged_offset.is_not(None)]
-    else:
-        place = LogChunk.offset
-        chosen = [LogChunk.owner == owner, LogChunk.attempt == attempt, LogChunk.name == name]
+def _chunks(place: InstrumentedAttribute[Any], *chosen: ColumnElement[bool]) -> Statement:
+    """Chunks of a stream from the one that holds byte ``start``, in order."""
+    start = bindparam("start", type_=BigInteger)
     holder = select(func.max(place)).where(*chosen, place <= start).scalar_subquery()
-    statement = (
-        select(place, LogChunk.data)
+    return Statement(
+        select(place.label("place"), LogChunk.data)
         .where(*chosen, place >= func.coalesce(holder, 0))
         .order_by(place)
-        .limit(limit)
+        .limit(_MOST_CHUNKS)
     )
-    rows = (await session.execute(statement)).all()
-    return [(offset or 0, data) for offset, data in rows]
+
+
+_OF_MERGED = _chunks(
+    LogChunk.merged_offset,
+    LogChunk.owner == bindparam("owner"),
+    LogChunk.merged_offset.is_not(None),
+)
+_OF_ONE = _chunks(
+    LogChunk.offset,
+    LogChunk.owner == bindparam("owner"),
+    LogChunk.attempt == bindparam("attempt", type_=BigInteger),
+    LogChunk.name == bindparam("name"),
+)
+
+
+async def read_chunks(
+    direct: DirectPool, owner: str, attempt: int, name: str, *, start: int
+) -> Sequence[tuple[int, bytes]]:
+    """Chunks from the one that holds byte ``start``: (offset, data), in order."""
+    given: dict[str, Any] = {"owner": owner, "start": start}
+    if name == MERGED:
+        rows = await direct.rows(_OF_MERGED, **given)
+    else:
+        rows = await direct.rows(_OF_ONE, **given, attempt=attempt, name=name)
+    return [(row["place"], row["data"]) for row in rows]
 
 
 async def read_timed_chunks(

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncIterator, Sequence
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.clock import utc_now
 from app.kernel.db import Database
@@ -78,7 +78,6 @@ async def append(
 
 async def append_next(
     database: Database,
-    connection: AsyncConnection,
     owner: str,
     name: str,
     data: bytes,
@@ -90,8 +89,7 @@ async def append_next(
     """Append what an open stream expects next, in one round trip; else `append` has to.
 
     Args:
-        database: tells who follows.
-        connection: on which a statement is a transaction.
+        database: where the log is, and what tells who follows.
         owner, name, data, attempt, offset, times: as of `append`.
 
     Returns:
@@ -100,8 +98,8 @@ async def append_next(
     now = int(utc_now().timestamp() * 1000)
     place = Place(owner, attempt, name, is_merged(name))
     pairs = placed(times, start=offset, offset=offset, now_millis=now)
-    if not data or not await appending.append_expected(
-        connection, place, data, pairs, start=offset
+    if not data or not await appending.append_directly(
+        database.direct, place, data, pairs, start=offset
     ):
         return False
     database.send(Hint("signal", LOG_TOPIC, owner))
@@ -143,10 +141,7 @@ class LogReader:
                 async for piece in pieces:
                     yield piece
                 return
-            async with self._database.session() as session:
-                rows = await repository.read_chunks(
-                    session, self._owner, self._attempt, self._name, start=position
-                )
+            rows = await self._chunks(position)
             if not rows:
                 continue
             for offset, data in rows:
@@ -157,12 +152,15 @@ class LogReader:
                     position += len(piece)
                     yield bytes(piece)
 
+    async def _chunks(self, start: int) -> Sequence[tuple[int, bytes]]:
+        direct = self._database.direct
+        return await repository.read_chunks(
+            direct, self._owner, self._attempt, self._name, start=start
+        )
+
     async def _newest(self, position: int) -> AsyncIterator[bytes]:
         """Bytes from ``position`` on that lie in chunks."""
-        async with self._database.single() as connection:
-            rows = await repository.read_chunks(
-                connection, self._owner, self._attempt, self._name, start=position
-            )
+        rows = await self._chunks(position)
         for offset, data in rows:
             piece = data[max(0, position - offset) :]
             if piece:

@@ -1,11 +1,13 @@
 """Where the log of a node goes: asked for with every piece of it, so with few columns."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy import bindparam, select
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.principal import Principal
+from app.kernel.direct import DirectPool, Statement
 from app.nodes.work import RUN_NODE_PREFIX, find_work
 from app.runs.errors import AttemptSuperseded
 from app.runs.states import TERMINAL
@@ -27,7 +29,8 @@ async def find_log_place(session: AsyncSession, principal: Principal) -> LogPlac
         AttemptSuperseded: its work is over.
     """
     if is_of_run(principal):
-        return await find_run_log_place(session, principal)
+        found = await session.execute(_PLACE, {"node": principal.id})
+        return _checked(cast("Mapping[str, Any] | None", found.mappings().one_or_none()))
     work = await find_work(session, principal)
     return LogPlace(work.log_owner, work.attempt, None)
 
@@ -37,29 +40,33 @@ def is_of_run(principal: Principal) -> bool:
     return principal.id.startswith(RUN_NODE_PREFIX)
 
 
-async def find_run_log_place(
-    connection: AsyncConnection | AsyncSession, principal: Principal
-) -> LogPlace:
-    """The same for a node that works for a run.
+_PLACE = (
+    select(
+        RunNode.run_id, RunNode.attempt, RunNode.node_index, RunNode.state, RunNode.removed,
+        Run.status, Run.attempt.label("current_attempt"),
+    )
+    .join(Run, Run.id == RunNode.run_id)
+    .where(RunNode.name == bindparam("node"))
+)  # fmt: skip
+_PLACE_DIRECTLY = Statement(_PLACE)
+
+
+async def find_run_log_place(direct: DirectPool, principal: Principal) -> LogPlace:
+    """The same for a node that works for a run, in one round trip.
 
     Raises:
         AttemptSuperseded: its work is over.
     """
-    statement = (
-        select(
-            RunNode.run_id, RunNode.attempt, RunNode.node_index, RunNode.state, RunNode.removed,
-            Run.status, Run.attempt.label("current_attempt"),
-        )
-        .join(Run, Run.id == RunNode.run_id)
-        .where(RunNode.name == principal.id)
-    )  # fmt: skip
-    row = (await connection.execute(statement)).one_or_none()
+    return _checked(await direct.row(_PLACE_DIRECTLY, node=principal.id))
+
+
+def _checked(row: Mapping[str, Any] | None) -> LogPlace:
     if (
         row is None
-        or row.attempt != row.current_attempt
-        or row.status in TERMINAL
-        or row.state == "Lost"
-        or row.removed
+        or row["attempt"] != row["current_attempt"]
+        or row["status"] in TERMINAL
+        or row["state"] == "Lost"
+        or row["removed"]
     ):
         raise AttemptSuperseded("This attempt is over; end yourself.")
-    return LogPlace(row.run_id, row.attempt, row.node_index)
+    return LogPlace(row["run_id"], row["attempt"], row["node_index"])

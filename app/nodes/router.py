@@ -125,19 +125,16 @@ async def send_node_logs(
         raise TooLarge(f"A stream of a log has at most {settings.max_log_stream_bytes} bytes.")
     times = parse_header(log_times)
     if is_of_run(principal):
-        async with database.single() as connection:
-            place = await find_run_log_place(connection, principal)
-            is_safe = await logs.append_next(
-                database,
-                connection,
-                place.owner,
-                stream,
-                data,
-                attempt=place.attempt,
-                offset=offset,
-                times=times,
-            )
-        if is_safe:
+        place = await find_run_log_place(database.direct, principal)
+        if await logs.append_next(
+            database,
+            place.owner,
+            stream,
+            data,
+            attempt=place.attempt,
+            offset=offset,
+            times=times,
+        ):
             return LogAccepted(length_bytes=offset + len(data))
     async with database.session() as session:
         place = await find_log_place(session, principal)

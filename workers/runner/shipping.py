@@ -17,8 +17,9 @@ from workers.runner.streams import Stream
 CHUNK_BYTES = 1 << 20
 MOST_MOMENTS = 200
 SMALLEST_CHUNK_BYTES = 64 << 10
-# An idle stream's next bytes go at once; those of a busy one gather for as long as the last
-# ones took on their way, and within these bounds.
+# An idle stream's next bytes go at once. Those of a busy one gather while others are on their way,
+# and then for a part of the time that these took, within these bounds.
+GATHER_SHARE = 0.25
 LEAST_GATHER_SECONDS = 0.005
 MOST_GATHER_SECONDS = 0.1
 
@@ -155,7 +156,8 @@ class LogShipper(threading.Thread):
             shipment.shipped_bytes = min(reached, shipment.stream.length_bytes)
             shipment.stream.delivered(shipment.shipped_bytes)
             now = time.monotonic()
-            pause_seconds = max(LEAST_GATHER_SECONDS, min(MOST_GATHER_SECONDS, now - began))
+            share_seconds = GATHER_SHARE * (now - began)
+            pause_seconds = max(LEAST_GATHER_SECONDS, min(MOST_GATHER_SECONDS, share_seconds))
             shipment.next_at = now + pause_seconds
             self._grown.notify_all()
 
