@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.auth import repository, service
+from app.auth.audit import purge, record_operator
 from app.embedded.layout import Layout
 from app.kernel.config import get_settings
 from app.kernel.errors import NotFound
@@ -38,6 +39,9 @@ tokens = typer.Typer(no_args_is_help=True, help="Create, list and revoke tokens 
 cli.add_typer(tokens, name="token")
 secrets = typer.Typer(no_args_is_help=True, help="The keys that secrets are encrypted with.")
 cli.add_typer(secrets, name="secrets")
+
+audit = typer.Typer(no_args_is_help=True, help="The audit log: the API reads it.")
+cli.add_typer(audit, name="audit")
 
 
 @cli.command()
@@ -92,6 +96,16 @@ def revoke_token(token_id: Annotated[str, typer.Argument(help="Its id, from `lis
     _run(_revoke_token(token_id))
 
 
+@audit.command("purge")
+def purge_audit(
+    *,
+    older_than_days: Annotated[int, typer.Option(help="Events of the last days stay.", min=1)],
+) -> None:
+    """Delete old events of the audit log for good; that it was done is an event itself."""
+    count = _run(_purge_audit(older_than_days))
+    typer.echo(f"{count} events are deleted")
+
+
 @secrets.command("rotate-key")
 def rotate_key() -> None:
     """Encrypt all secrets with a new key, and forget the old ones; may be broken off and repeated.
@@ -127,7 +141,8 @@ async def _create_first_token() -> str | None:
 async def _create_token(name: str, *, days: int | None) -> str:
     async with _session() as session:
         seconds = None if days is None else days * _DAY_SECONDS
-        _, secret = await service.create_token(session, name=name, expires_in_seconds=seconds)
+        row, secret = await service.create_token(session, name=name, expires_in_seconds=seconds)
+        record_operator(session, "token create", {"token_id": row.id, "name": name})
         return secret
 
 
@@ -147,6 +162,12 @@ async def _revoke_token(token_id: str) -> None:
     async with _session() as session:
         await repository.get(session, token_id)
         await repository.revoke(session, token_id)
+        record_operator(session, "token revoke", {"token_id": token_id})
+
+
+async def _purge_audit(older_than_days: int) -> int:
+    async with _session() as session:
+        return await purge(session, older_than_days=older_than_days)
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ from app.experiments import router as experiments
 from app.garbage import router as garbage
 from app.health import router as health
 from app.hosts import router as hosts
+from app.identity import audit_router as audit
 from app.identity import groups_router as groups
 from app.identity import roles_router as roles
 from app.identity import sign_in_router as sign_in
@@ -50,6 +51,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     users.router,
     groups.router,
     roles.router,
+    audit.router,
+    audit.workspace_router,
     workspaces.router,
     experiments.router,
     clusters.router,

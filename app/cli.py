@@ -122,6 +122,12 @@ def revision(context: typer.Context) -> None:
 
 
 @cli.command(context_settings=_PASSED_ON, add_help_option=False)
+def audit(context: typer.Context) -> None:
+    """Delete old events of the audit log."""
+    _execute("app.admin", "audit", *context.args)
+
+
+@cli.command(context_settings=_PASSED_ON, add_help_option=False)
 def token(context: typer.Context) -> None:
     """Create, list and revoke tokens of the API."""
     _execute("app.admin", "token", *context.args)

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from fastapi import Depends, FastAPI
 
 from app.api import FROM_SCRIPTS, ROUTERS
+from app.auth.audit import Audit
 from app.auth.bearer import Bearers
 from app.auth.limits import CallerLimits
 from app.auth.middleware import Authentication
@@ -78,6 +79,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.routes = RouteTable(app)
     app.add_middleware(CallerLimits, settings=settings)
     app.add_middleware(Authentication)
+    app.add_middleware(Audit)
     app.add_middleware(
         BodyLimit,
         max_bytes=settings.max_body_bytes,

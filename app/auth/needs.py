@@ -10,11 +10,13 @@ from typing import Any, Literal, TypeVar
 
 from fastapi import Request
 
+from app.auth.audit import Note
 from app.auth.permissions import ACCOUNT_PERMISSIONS, WORKSPACE_PERMISSIONS, Permission
 from app.auth.principal import Principal
 from app.kernel.errors import Forbidden, NotFound
 
 _DECLARED = "__needs__"
+_READING = ("GET", "HEAD", "OPTIONS")
 Special = Literal["anybody", "any-credential", "node"]
 Endpoint = TypeVar("Endpoint", bound=Callable[..., Any])
 
@@ -43,12 +45,15 @@ class Need:
         deployment_key: a key of the deployment in the address is good for it as well; the route
             checks it.
         creates: the workspace in the address may be a new one.
+        audited: the audit log has it, unless it is a GET or HEAD. What scripts and clients do very
+            often is left out: their runs have it.
     """
 
     permission: Permission | Special
     run: bool = False
     deployment_key: bool = False
     creates: bool = False
+    audited: bool = True
 
 
 def needs(
@@ -57,9 +62,12 @@ def needs(
     run: bool = False,
     deployment_key: bool = False,
     creates: bool = False,
+    audited: bool = True,
 ) -> Callable[[Endpoint], Endpoint]:
     """Declare what a route needs; see `Need`."""
-    need = Need(permission, run=run, deployment_key=deployment_key, creates=creates)
+    need = Need(
+        permission, run=run, deployment_key=deployment_key, creates=creates, audited=audited
+    )
 
     def declare(endpoint: Endpoint) -> Endpoint:
         setattr(endpoint, _DECLARED, need)
@@ -84,9 +92,17 @@ async def authorize(request: Request) -> None:
     need = need_of(request.scope.get("endpoint"))
     if need is None:
         raise Forbidden("This route declares no permission, so nobody may use it.")
-    if need.permission == "anybody":
-        return
-    check(need, request.scope["principal"], request.path_params)
+    note: Note = request.scope["audit"]
+    note.operation = request.scope["endpoint"].__name__
+    note.permission = need.permission
+    note.target = request.path_params
+    if need.permission != "anybody":
+        try:
+            check(need, request.scope["principal"], request.path_params)
+        except NotFound:
+            note.denied = True
+            raise
+    note.changes = need.audited and need.permission != "node" and request.method not in _READING
 
 
 def check(need: Need, principal: Principal, path: dict[str, Any]) -> None:

@@ -54,7 +54,7 @@ _AddressesDep = Annotated[_Addresses, Depends()]
 
 
 @router.post(f"{_ARTIFACTS}/batch/metadata/{_PLACE}")
-@needs("runs.write", run=True)
+@needs("runs.write", run=True, audited=False)
 async def announce_azureml_artifacts(
     run: _RunDep,
     body: ArtifactsSent,

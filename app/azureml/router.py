@@ -104,7 +104,7 @@ async def get_azureml_run_details(run: AzureRunDep, session: SessionDep) -> dict
 
 @router.patch(_EXPERIMENTS[0])
 @router.patch(_EXPERIMENTS[1])
-@needs("runs.write", run=True)
+@needs("runs.write", run=True, audited=False)
 async def update_azureml_run(
     azureml_run_id: RunId,
     workspace: ScopeDep,
@@ -130,7 +130,7 @@ async def update_azureml_run(
 
 @router.delete(f"{_EXPERIMENTS[0]}/tags")
 @router.delete(f"{_EXPERIMENTS[1]}/tags")
-@needs("runs.write", run=True)
+@needs("runs.write", run=True, audited=False)
 async def remove_azureml_tags(
     run: AzureRunDep,
     session: SessionDep,
@@ -166,7 +166,7 @@ async def query_azureml_runs(
 
 
 @router.patch(f"{_BY_NAME}/batch/runs")
-@needs("runs.write", run=True)
+@needs("runs.write", run=True, audited=False)
 async def create_azureml_children(
     body: ChildRunsSent, workspace: ScopeDep, session: SessionDep, caller: AnyAccess
 ) -> dict[str, Any]:
@@ -180,7 +180,7 @@ async def create_azureml_children(
 
 
 @router.post(f"{_BY_NAME}/batch/events")
-@needs("runs.write", run=True)
+@needs("runs.write", run=True, audited=False)
 async def send_azureml_events(
     body: RunEventsSent, workspace: ScopeDep, session: SessionDep, caller: AnyAccess
 ) -> dict[str, Any]:
@@ -196,7 +196,7 @@ async def send_azureml_events(
 @router.post(f"{_EXPERIMENTS[0]}/events")
 @router.post(f"{_EXPERIMENTS[1]}/events")
 @router.post(f"{_HISTORY}/runs/{{azureml_run_id}}/events")
-@needs("runs.write", run=True)
+@needs("runs.write", run=True, audited=False)
 async def send_azureml_run_event(
     run: AzureRunDep, body: RunEventSent, session: SessionDep, caller: AnyAccess
 ) -> dict[str, str]:

@@ -25,7 +25,7 @@ _UPLOAD = {
 
 
 @router.post("/missing")
-@needs("files.read", run=True)
+@needs("files.read", run=True, audited=False)
 async def find_missing_blobs(
     workspace: DetachedWorkspaceDep,
     body: BlobQuery,
@@ -41,7 +41,7 @@ async def find_missing_blobs(
 
 
 @router.put("/{sha256}", status_code=201, openapi_extra=_UPLOAD)
-@needs("files.write", run=True)
+@needs("files.write", run=True, audited=False)
 async def put_blob(
     workspace: DetachedWorkspaceDep,
     sha256: DigestPath,

@@ -30,7 +30,7 @@ _JSON: dict[str, Any] = {"content": {"application/json": {"schema": {}}}}
         }
     },
 )
-@needs("deployments.score", deployment_key=True)
+@needs("deployments.score", deployment_key=True, audited=False)
 async def score_deployment(target: TargetDep, request: Request) -> Response:
     """Predict: TensorFlow Serving's ``instances`` or ``inputs``, or Azure's ``data``.
 

@@ -139,7 +139,7 @@ async def export_run_metrics(
 
 
 @router.post("", status_code=201)
-@needs("runs.write", run=True)
+@needs("runs.write", run=True, audited=False)
 async def log_run_metrics(
     workspace: Annotated[str, PathParameter(pattern=WORKSPACE_PATTERN)],
     run_id: RunId,

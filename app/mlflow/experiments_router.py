@@ -54,7 +54,7 @@ async def get_mlflow_experiment_by_name(
 
 
 @router.post("/search")
-@needs("experiments.read", run=True)
+@needs("experiments.read", run=True, audited=False)
 async def search_mlflow_experiments(
     body: ExperimentSearch, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:

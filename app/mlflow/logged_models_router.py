@@ -31,7 +31,7 @@ async def create_mlflow_logged_model(
 
 
 @router.post("/search")
-@needs("runs.read", run=True)
+@needs("runs.read", run=True, audited=False)
 async def search_mlflow_logged_models(
     body: LoggedModelSearch, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -93,7 +93,7 @@ async def delete_mlflow_logged_model_tag(
 
 
 @router.post("/{model_id}/params")
-@needs("runs.write", run=True)
+@needs("runs.write", run=True, audited=False)
 async def log_mlflow_logged_model_params(
     model_id: str, body: LoggedModelParams, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:

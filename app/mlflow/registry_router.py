@@ -123,7 +123,7 @@ async def get_mlflow_latest_versions_by_query(
 
 
 @router.post("/get-latest-versions")
-@needs("models.read", run=True)
+@needs("models.read", run=True, audited=False)
 async def get_mlflow_latest_versions(
     body: LatestAsked, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:

@@ -97,7 +97,7 @@ async def restore_mlflow_run(body: OfRun, caller: CallerDep, session: SessionDep
 
 
 @router.post("/search")
-@needs("runs.read", run=True)
+@needs("runs.read", run=True, audited=False)
 async def search_mlflow_runs(
     body: RunSearch, workspace_id: WorkspaceIdDep, principal: UserOrRunAccess, database: DatabaseDep
 ) -> Response:
@@ -106,7 +106,7 @@ async def search_mlflow_runs(
 
 
 @router.post("/log-metric")
-@needs("runs.write", run=True)
+@needs("runs.write", run=True, audited=False)
 async def log_mlflow_metric(
     body: MetricLog, workspace: WorkspaceName, principal: UserOrRunAccess, database: DatabaseDep
 ) -> dict[str, Any]:
@@ -123,7 +123,7 @@ async def log_mlflow_metric(
 
 
 @router.post("/log-parameter")
-@needs("runs.write", run=True)
+@needs("runs.write", run=True, audited=False)
 async def log_mlflow_param(
     body: ParamLog, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -135,7 +135,7 @@ async def log_mlflow_param(
 
 
 @router.post("/set-tag")
-@needs("runs.write", run=True)
+@needs("runs.write", run=True, audited=False)
 async def set_mlflow_tag(body: TagSet, caller: CallerDep, session: SessionDep) -> dict[str, Any]:
     """One tag."""
     run = await writes.writable_run(session, caller, body.run)
@@ -144,7 +144,7 @@ async def set_mlflow_tag(body: TagSet, caller: CallerDep, session: SessionDep) -
 
 
 @router.post("/delete-tag")
-@needs("runs.write", run=True)
+@needs("runs.write", run=True, audited=False)
 async def delete_mlflow_tag(
     body: TagDelete, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -155,7 +155,7 @@ async def delete_mlflow_tag(
 
 
 @router.post("/log-batch")
-@needs("runs.write", run=True)
+@needs("runs.write", run=True, audited=False)
 async def log_mlflow_batch(
     body: BatchLog, workspace: WorkspaceName, principal: UserOrRunAccess, database: DatabaseDep
 ) -> dict[str, Any]:
@@ -171,7 +171,7 @@ async def log_mlflow_batch(
 
 
 @router.post("/log-inputs")
-@needs("runs.write", run=True)
+@needs("runs.write", run=True, audited=False)
 async def log_mlflow_inputs(
     body: InputsLog, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -183,7 +183,7 @@ async def log_mlflow_inputs(
 
 
 @router.post("/outputs")
-@needs("runs.write", run=True)
+@needs("runs.write", run=True, audited=False)
 async def log_mlflow_outputs(
     body: OutputsLog, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
@@ -194,7 +194,7 @@ async def log_mlflow_outputs(
 
 
 @router.post("/log-model")
-@needs("runs.write", run=True)
+@needs("runs.write", run=True, audited=False)
 async def log_mlflow_model(
     body: ModelLog, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:

@@ -47,6 +47,7 @@ _TAGS = {
     "users": "People and service accounts",
     "groups": "Users that get roles together",
     "roles": "What users and groups may do in a workspace",
+    "audit": "Who changed what, and who was refused",
     "workspaces": "Everything else lives in a workspace",
     "experiments": "Runs are grouped by experiment",
     "clusters": "Nodes that runs are placed on, and their sizes",

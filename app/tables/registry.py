@@ -2,6 +2,7 @@
 
 from app.kernel.orm import Base
 from app.tables import (
+    audit,
     base_image,
     blob,
     cluster,
@@ -30,6 +31,7 @@ from app.tables import (
 )
 
 TABLE_MODULES = (
+    audit,
     base_image,
     blob,
     cluster,

@@ -31,7 +31,7 @@ _PIECE = {
 
 
 @router.post("", status_code=201)
-@needs("files.write", run=True)
+@needs("files.write", run=True, audited=False)
 async def create_upload(
     workspace: WorkspaceDep,
     body: UploadCreate,
@@ -83,7 +83,7 @@ async def head_upload(
 
 
 @router.patch("/{upload_id}", openapi_extra=_PIECE)
-@needs("files.write", run=True)
+@needs("files.write", run=True, audited=False)
 async def send_upload_piece(
     workspace: DetachedWorkspaceDep,
     upload_id: str,

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
 from starlette.requests import Request
 
+from app.auth.audit import Note
 from app.auth.needs import authorize, need_of
 from app.auth.permissions import ALL_PERMISSIONS
 from app.auth.principal import Principal
@@ -64,6 +65,12 @@ async def test_a_route_without_a_declaration_is_refused() -> None:
 
     admin = Principal(kind="user", id="usr_admin", name="admin", is_admin=True)
     route = APIRoute("/forgotten", forgotten)
-    scope = {"type": "http", "endpoint": route.endpoint, "principal": admin, "path_params": {}}
+    scope = {
+        "type": "http",
+        "endpoint": route.endpoint,
+        "audit": Note(),
+        "principal": admin,
+        "path_params": {},
+    }
     with pytest.raises(Forbidden, match="declares no permission"):
         await authorize(Request(scope))
