@@ -15,6 +15,7 @@ from app.embedded.children import ChildSpec, command_line
 from app.embedded.postgres import PostgresServer
 from app.embedded.sockets import socket_folder
 from tests import docker_engine
+from tests.auth.provider import NO_PROVIDER
 from tests.compose.program import NO_COMPOSE
 from tests.machines import NO_MACHINES
 from tests.storage.buckets import NO_NPM
@@ -51,6 +52,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         "the compose file and the image of Trainwright were NOT tested.",
         NO_ADVISORIES: f"test looks the lock up among known vulnerabilities, and {NO_ADVISORIES}: "
         "whether one is known was NOT checked.",
+        NO_PROVIDER: f"tests need a sign-in provider from npm, and {NO_PROVIDER}: "
+        "signing in was NOT tested.",
         NO_NPM: f"tests need a server from npm, and {NO_NPM}: "
         "the object store in Azure Blob was NOT tested.",
     }

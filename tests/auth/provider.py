@@ -21,7 +21,7 @@ from joserfc.jwk import KeySet, RSAKey
 _BUILD = Path(__file__).parents[2] / "build"
 _PACKAGE = "oidc-provider@8.8.1"
 _PROGRAM = Path(__file__).with_name("provider.mjs")
-NO_NPM = "there is no npm for a sign-in provider (Debian: nodejs npm)"
+NO_PROVIDER = "there is no npm for a sign-in provider (Debian: nodejs npm)"
 
 
 class TestProvider:
@@ -121,7 +121,7 @@ def running_provider(folder: Path) -> Iterator[TestProvider]:
 
 def _package() -> Path:
     if shutil.which("npm") is None:
-        pytest.skip(NO_NPM)
+        pytest.skip(NO_PROVIDER)
     folder = _BUILD / "oidc-provider"
     _BUILD.mkdir(exist_ok=True)
     with (_BUILD / ".oidc-provider.lock").open("w") as lock:
