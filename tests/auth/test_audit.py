@@ -1,5 +1,7 @@
 """The audit log: what is in it, who reads it, and that nobody changes it."""
 
+import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -178,3 +180,9 @@ async def test_a_flood_of_refusals_does_not_fill_it(
         )
         # At least one of each second; how many seconds it takes is the machine's affair.
         assert 1 <= found.scalar_one() < 100
+
+
+def test_the_installed_program_knows_the_command() -> None:
+    program = Path(sys.executable).with_name("trainwright")
+    said = subprocess.run([program, "audit", "purge", "--help"], check=True, capture_output=True)
+    assert b"--older-than-days" in said.stdout
