@@ -1,78 +1,189 @@
-"""The planner: first come, first served, all nodes of a run together or none.
+"""The planner: who gets which nodes now, and what keeps the others waiting.
 
-A pure function of the snapshot. The head of the queue is never overtaken, so no run starves.
+A pure function of a snapshot of all hosts and clusters; the same snapshot gives the same plan.
+
+Gangs are taken in turn (`ordering`). One that fits is placed, all of its nodes or none. The first
+that a cluster's ``max_nodes`` keeps from starting gets a reservation in that cluster, the first
+that lacks room on the hosts gets one on the hosts, and may preempt low-priority runs; whoever
+comes later is only placed where that cannot delay them (`reservation`).
 """
 
-from dataclasses import replace
-
-from app.scheduling.types import Gang, Node, Plan, Reason, Snapshot, Waiting
+from app.scheduling.ordering import in_turn
+from app.scheduling.pool import ClusterState, Pool
+from app.scheduling.preemption import victims
+from app.scheduling.quotas import Quotas
+from app.scheduling.reservation import ClusterReservation, Ending, RoomReservation, endings
+from app.scheduling.types import (
+    Gang,
+    Node,
+    Place,
+    Placement,
+    Plan,
+    Preemption,
+    Reason,
+    Snapshot,
+    Waiting,
+)
 
 
 def plan(snapshot: Snapshot) -> Plan:
-    """Decide placement, growth and shrinking of one cluster.
+    """Decide placement, growth, shrinking and preemption for everything that shares the hosts.
 
     Args:
-        snapshot: the cluster now; the same snapshot gives the same plan.
+        snapshot: all of it now.
     """
-    # An idle node whose host takes no work is as good as gone already.
-    doomed = [n.id for n in snapshot.nodes if n.is_idle and not n.is_usable]
-    snapshot = replace(snapshot, nodes=tuple(n for n in snapshot.nodes if n.id not in doomed))
-    idle = sorted((n for n in snapshot.nodes if n.is_idle), key=lambda n: n.index)
-    busy_count = len(snapshot.nodes) - len(idle)
-    placed, waiting, needed = _place(snapshot, idle)
-    busy_count += sum(len(ids) for ids in placed.values())
-    left = idle[sum(len(ids) for ids in placed.values()) :]
-    desired = max(snapshot.min_nodes, min(busy_count + needed, snapshot.max_nodes))
-    missing = max(0, desired - len(snapshot.nodes))
-    removable = [] if needed else _removable(snapshot, left)
-    return Plan(
-        placed=placed,
-        waiting=waiting,
-        add_node_count=min(missing, snapshot.addable_node_count),
-        remove_node_ids=(*doomed, *removable),
-        target_node_count=max(desired, len(snapshot.nodes) - len(removable)),
-    )
+    cycle = _Cycle(snapshot)
+    for gang in in_turn(snapshot):
+        cycle.consider(gang)
+    return cycle.result()
 
 
-def _place(
-    snapshot: Snapshot, idle: list[Node]
-) -> tuple[dict[str, tuple[str, ...]], tuple[Waiting, ...], int]:
-    placed: dict[str, tuple[str, ...]] = {}
-    waiting: list[Waiting] = []
-    free = list(idle)
-    head: Gang | None = None
-    needed = 0
-    for gang in sorted(snapshot.queue, key=lambda g: g.queued_order):
-        position = len(waiting) + 1
-        if gang.node_count > snapshot.max_nodes:
-            waiting.append(Waiting(gang.run_id, position, Reason.LARGER_THAN_CLUSTER))
-        elif head is None and gang.node_count <= len(free):
-            placed[gang.run_id] = tuple(node.id for node in free[: gang.node_count])
-            free = free[gang.node_count :]
-        elif head is None:
-            head = gang
-            needed = gang.node_count
-            reason = _why_head_waits(snapshot, gang, free_count=len(free))
-            waiting.append(Waiting(gang.run_id, position, reason))
+class _Cycle:
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        self._pool = Pool(snapshot)
+        self._quotas = Quotas(snapshot)
+        self._ending: list[Ending] | None = None
+        self._cluster_heads: dict[str, ClusterReservation] = {}
+        self._room_head: RoomReservation | None = None
+        self._placed: dict[str, Placement] = {}
+        self._waiting: list[Waiting] = []
+        self._positions: dict[str, int] = {}
+        self._preempted: tuple[Preemption, ...] = ()
+
+    def consider(self, gang: Gang) -> None:
+        """Place a gang, or say what keeps it waiting."""
+        state = self._pool.clusters[gang.cluster_id]
+        if not state.cluster.is_enabled:
+            self._wait(gang, Reason.CLUSTER_DISABLED, gang.cluster_id)
+        elif gang.node_count > state.cluster.max_nodes:
+            self._wait(gang, Reason.LARGER_THAN_CLUSTER, gang.cluster_id)
+        elif not self._pool.could_ever_hold(state.cluster.node_size, gang.node_count):
+            self._wait(gang, Reason.LARGER_THAN_HOSTS)
+        elif quota := self._quotas.exceeded(gang, state.cluster):
+            self._wait(gang, Reason.QUOTA, quota)
         else:
-            # Nodes for the followers are asked for at once: they need not wait for the head.
-            needed += gang.node_count
-            waiting.append(Waiting(gang.run_id, position, Reason.BEHIND_RUN, head.run_id))
-    return placed, tuple(waiting), needed
+            self._place_or_wait(gang, state)
+
+    def _place_or_wait(self, gang: Gang, state: ClusterState) -> None:
+        head = self._cluster_heads.get(gang.cluster_id)
+        # Room only gets less during a plan: what did not fit needs no second look.
+        limit = "" if gang.node_count < state.fits_no_more else state.limit
+        limit = limit or self._pool.limit_of(gang)
+        if limit == "cluster" and head is None:
+            state.waiting_node_count += gang.node_count
+            self._lead_cluster(gang, state)
+        elif limit == "room" and self._room_head is None and head is None:
+            state.waiting_node_count += gang.node_count
+            self._lead_hosts(gang)
+        elif limit or not self._try_to_place(gang, state, head):
+            if limit and gang.node_count < state.fits_no_more:
+                state.fits_no_more, state.limit = gang.node_count, limit
+            state.waiting_node_count += gang.node_count
+            ahead = head or self._room_head
+            assert ahead is not None, "without a head, whatever fits is placed"
+            self._wait(gang, Reason.BEHIND_RUN, ahead.gang.run_id)
+
+    def _try_to_place(
+        self, gang: Gang, state: ClusterState, head: ClusterReservation | None
+    ) -> bool:
+        if head is not None and not head.allows(gang):
+            return False
+        if self._room_head is None:
+            chosen = self._pool.choose(gang)
+        else:
+            chosen = self._room_head.choose(gang, self._pool)
+        if chosen is None:
+            return False
+        idle, hosts = chosen
+        self._placed[gang.run_id] = self._pool.place(gang, idle=idle, hosts=hosts)
+        self._quotas.add(gang, state.cluster)
+        if head is not None:
+            head.note(gang)
+        return True
+
+    def _lead_cluster(self, gang: Gang, state: ClusterState) -> None:
+        reservation = ClusterReservation(gang, state, self._endings())
+        self._cluster_heads[gang.cluster_id] = reservation
+        # Whoever goes before it leaves its part of the quotas to it.
+        self._quotas.add(gang, state.cluster)
+        starts = reservation.starts_in_seconds
+        self._wait(gang, Reason.NO_CAPACITY_NOW, gang.cluster_id, starts)
+
+    def _lead_hosts(self, gang: Gang) -> None:
+        ending = self._endings()
+        self._room_head = RoomReservation(gang, self._pool, ending)
+        self._quotas.add(gang, self._pool.clusters[gang.cluster_id].cluster)
+        preempted = victims(gang, self._pool, ending)
+        if preempted is None:
+            self._wait(gang, Reason.NO_CAPACITY_NOW, "", self._room_head.starts_in_seconds)
+        else:
+            self._preempted = preempted
+            first = preempted[0].run_id if preempted else ""
+            self._wait(gang, Reason.PREEMPTING, first, self._room_head.starts_in_seconds)
+
+    def _wait(
+        self, gang: Gang, reason: Reason, object_: str = "", starts: float = float("inf")
+    ) -> None:
+        position = self._positions.get(gang.cluster_id, 0) + 1
+        self._positions[gang.cluster_id] = position
+        self._waiting.append(
+            Waiting(gang.run_id, gang.cluster_id, position, reason, object_, starts)
+        )
+
+    def _endings(self) -> list[Ending]:
+        # Sorted once a plan; what this plan places ends after what a reservation waits for.
+        if self._ending is None:
+            self._ending = endings(self._pool, self._snapshot.running, self._snapshot.nodes)
+        return self._ending
+
+    def result(self) -> Plan:
+        """All decisions, with growth to the minima and idle nodes that have to go."""
+        new = tuple(self._grow_to_minima())
+        removable = [node for state in self._pool.clusters.values() for node in _removable(state)]
+        removed = [*self._pool.doomed, *self._pool.reclaimed, *removable]
+        return Plan(
+            placed=self._placed,
+            waiting=tuple(self._waiting),
+            preempted=self._preempted,
+            new_nodes=new,
+            remove_node_ids=tuple(node.id for node in removed),
+            target_node_counts={
+                cluster_id: _target(state) for cluster_id, state in self._pool.clusters.items()
+            },
+        )
+
+    def _grow_to_minima(self) -> list[Place]:
+        if self._room_head is not None:
+            return []
+        new = []
+        for state in self._pool.clusters.values():
+            cluster = state.cluster
+            missing = cluster.min_nodes - state.node_count if cluster.may_grow else 0
+            count = min(missing, self._pool.rooms.count(cluster.node_size))
+            if count > 0:
+                hosts = self._pool.rooms.choose(cluster.node_size, count, packs=cluster.packs)
+                new += [self._pool.new_node(cluster, host) for host in hosts or []]
+                state.node_count += count
+        return new
 
 
-def _why_head_waits(snapshot: Snapshot, gang: Gang, *, free_count: int) -> Reason:
-    room = min(snapshot.max_nodes - len(snapshot.nodes), snapshot.addable_node_count)
-    can_grow_enough = free_count + max(0, room) >= gang.node_count
-    return Reason.CLUSTER_GROWING if can_grow_enough else Reason.NO_CAPACITY_NOW
+def _removable(state: ClusterState) -> list[Node]:
+    cluster = state.cluster
+    surplus = state.node_count - cluster.min_nodes
+    over = state.node_count - cluster.max_nodes
+    going = []
+    for position, node in enumerate(sorted(state.idle.values(), key=lambda node: -node.index)):
+        # Nodes stay while somebody waits for this cluster, however long they have been idle.
+        is_old = node.idle_seconds >= cluster.idle_seconds_before_scaledown
+        if position < over or (is_old and not state.waiting_node_count):
+            going.append(node)
+    going = going[: max(0, surplus)]
+    state.node_count -= len(going)
+    return going
 
 
-def _removable(snapshot: Snapshot, idle: list[Node]) -> list[str]:
-    surplus = len(snapshot.nodes) - snapshot.min_nodes
-    over_max = len(snapshot.nodes) - snapshot.max_nodes
-    old_enough = [
-        node
-        for position, node in enumerate(sorted(idle, key=lambda n: -n.index))
-        if position < over_max or node.idle_seconds >= snapshot.idle_seconds_before_scaledown
-    ]
-    return [node.id for node in old_enough[: max(0, surplus)]]
+def _target(state: ClusterState) -> int:
+    cluster = state.cluster
+    wanted = min(state.busy_count + state.waiting_node_count, cluster.max_nodes)
+    return max(cluster.min_nodes, wanted, state.node_count)

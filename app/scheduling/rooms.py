@@ -1,74 +1,160 @@
-"""On which host the next nodes of a cluster go: a pure function of the room that hosts have."""
+"""The room that hosts have left, indexed by how many nodes of a size fit where."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import heapq
+from collections.abc import Iterable, Mapping
+
+from app.scheduling.types import Host, Size
 
 _ROUNDING = 1e-9
 
 
-@dataclass(frozen=True)
-class Size:
-    """What one node of the cluster gets on a host."""
+def node_size(nominal: Size, limit: Size) -> Size:
+    """What a node of this nominal size really gets on a host that gives one node so much at most.
 
-    cores: float
-    memory_bytes: int
-    gpus: int
-
-
-@dataclass(frozen=True)
-class Room:
-    """What a host has left to hand out.
-
-    Attributes:
-        host: its name.
-        size: of a node of the cluster there.
-        cores: left, with what may be handed out more than once counted so.
-        memory_bytes: left.
-        gpu_ids: those that no node has.
+    Sizes larger than a host are cut down to it, so that scripts written for large machines still
+    find a place (docs/decisions, 0003).
     """
-
-    host: str
-    size: Size
-    cores: float
-    memory_bytes: int
-    gpu_ids: tuple[str, ...]
-
-    @property
-    def node_count(self) -> int:
-        """How many nodes fit."""
-        fits = [
-            int(self.cores / self.size.cores + _ROUNDING),
-            int(self.memory_bytes / self.size.memory_bytes + _ROUNDING),
-        ]
-        if self.size.gpus:
-            fits.append(len(self.gpu_ids) // self.size.gpus)
-        return max(0, min(fits))
+    return Size(
+        min(nominal.cores, limit.cores),
+        min(nominal.memory_bytes, limit.memory_bytes),
+        min(nominal.gpus, limit.gpus),
+    )
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a new node is to be."""
+def fit_count(free: Size, size: Size) -> int:
+    """How many nodes of a size there is room for."""
+    fits = min(
+        int(free.cores / size.cores + _ROUNDING),
+        int(free.memory_bytes / size.memory_bytes + _ROUNDING),
+    )
+    if size.gpus:
+        fits = min(fits, free.gpus // size.gpus)
+    return max(0, fits)
 
-    host: str
-    size: Size
-    gpu_ids: tuple[str, ...]
+
+class _Index:
+    """Hosts by how many nodes of one nominal size fit: kept right while rooms change."""
+
+    def __init__(self) -> None:
+        self.fits: dict[str, int] = {}
+        self.total = 0
+        # fit → heap of (order of the host, host); entries whose fit has changed are skipped.
+        self.buckets: dict[int, list[tuple[int, str]]] = {}
+
+    def put(self, order: int, host: str, fit: int) -> None:
+        old = self.fits.get(host, 0)
+        if fit == old and host in self.fits:
+            return
+        self.total += fit - old
+        self.fits[host] = fit
+        if fit:
+            heapq.heappush(self.buckets.setdefault(fit, []), (order, host))
+
+    def first(self, fit: int) -> str | None:
+        """The first host with exactly this fit."""
+        bucket = self.buckets.get(fit)
+        while bucket:
+            host = bucket[0][1]
+            if self.fits[host] == fit:
+                return host
+            heapq.heappop(bucket)
+        self.buckets.pop(fit, None)
+        return None
 
 
-def spread(rooms: Sequence[Room], *, count: int) -> list[Place]:
-    """Places for so many nodes, or for as many as fit.
+class Rooms:
+    """What hosts have left to hand out."""
 
-    The next node goes where most fit, so that nodes that work together share a host's cores,
-    memory and network card with as few others as can be; among equals, to the first by name.
-    """
-    left = {room.host: room.node_count for room in rooms}
-    by_name = {room.host: room for room in rooms}
-    taken = dict.fromkeys(left, 0)
-    places: list[Place] = []
-    while len(places) < count and any(left.values()):
-        name = min(left, key=lambda host: (-left[host], host))
-        room = by_name[name]
-        first = taken[name] * room.size.gpus
-        places.append(Place(name, room.size, room.gpu_ids[first : first + room.size.gpus]))
-        left[name] -= 1
-        taken[name] += 1
-    return places
+    def __init__(self, hosts: Iterable[Host], free: Mapping[str, Size]) -> None:
+        self._limits = {host.name: host.node_limit for host in hosts}
+        self._orders = {name: order for order, name in enumerate(sorted(self._limits))}
+        self.free = {name: free[name] for name in self._limits}
+        self._indexes: dict[Size, _Index] = {}
+        self._cache: dict[tuple[Size, Size, Size], int] = {}
+
+    def size_on(self, host: str, nominal: Size) -> Size:
+        """What a node really gets there."""
+        return node_size(nominal, self._limits[host])
+
+    def count(self, nominal: Size) -> int:
+        """How many nodes of a size fit, on all hosts together."""
+        return self._index(nominal).total
+
+    def count_on(self, host: str, nominal: Size) -> int:
+        """How many nodes of a size fit on a host."""
+        return self._index(nominal).fits.get(host, 0)
+
+    def give(self, host: str, size: Size) -> None:
+        """A node of this real size is gone: its room is free again."""
+        if host in self.free:
+            free = self.free[host]
+            self.set(
+                host,
+                Size(
+                    free.cores + size.cores,
+                    free.memory_bytes + size.memory_bytes,
+                    free.gpus + size.gpus,
+                ),
+            )
+
+    def take(self, host: str, size: Size) -> None:
+        """A node of this real size is made."""
+        self.give(host, Size(-size.cores, -size.memory_bytes, -size.gpus))
+
+    def set(self, host: str, free: Size) -> None:
+        """A host has so much left."""
+        self.free[host] = free
+        for nominal, index in self._indexes.items():
+            index.put(self._orders[host], host, self._fit(host, nominal))
+
+    def choose(self, nominal: Size, count: int, *, packs: bool) -> list[str] | None:
+        """Hosts for so many nodes, one name a node; None when not all of them fit.
+
+        Takes the room. Packed: on the host where they just fit, or else on as few as can be.
+        Spread: the next node goes where most fit, so that nodes which work together share a
+        host's cores and network card with as few others as can be. Among equals the first by name.
+        """
+        index = self._index(nominal)
+        if index.total < count:
+            return None
+        chosen: list[str] = []
+        while len(chosen) < count:
+            host, at_once = self._next(index, count - len(chosen), packs=packs)
+            size = self.size_on(host, nominal)
+            for _ in range(at_once):
+                self.take(host, size)
+                chosen.append(host)
+        return chosen
+
+    def _next(self, index: _Index, missing: int, *, packs: bool) -> tuple[str, int]:
+        fits = sorted(index.buckets)
+        wanted = [fit for fit in fits if fit >= missing] if packs else []
+        for fit in [*wanted, *reversed(fits)]:
+            host = index.first(fit)
+            if host is not None:
+                return host, (min(fit, missing) if packs else 1)
+        raise AssertionError("the total says that more nodes fit than hosts have room for")
+
+    def copy(self) -> "Rooms":
+        """The same rooms, to try something on."""
+        twin = Rooms((), {})
+        twin._limits, twin._orders, twin._cache = self._limits, self._orders, self._cache
+        twin.free = dict(self.free)
+        return twin
+
+    def _index(self, nominal: Size) -> _Index:
+        index = self._indexes.get(nominal)
+        if index is None:
+            index = self._indexes[nominal] = _Index()
+            for host in self.free:
+                index.put(self._orders[host], host, self._fit(host, nominal))
+        return index
+
+    def _fit(self, host: str, nominal: Size) -> int:
+        # Many hosts are alike: what was found for one holds for all of them.
+        free, limit = self.free[host], self._limits[host]
+        key = (free, limit, nominal)
+        fit = self._cache.get(key)
+        if fit is None:
+            fit = self._cache[key] = fit_count(free, node_size(nominal, limit))
+        return fit

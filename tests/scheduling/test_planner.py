@@ -1,142 +1,172 @@
-"""Properties of the planner, and the cases that people ask about."""
+"""Properties of the planner that hold for every snapshot."""
 
-from hypothesis import given
-from hypothesis import strategies as st
+from collections import Counter
+from dataclasses import replace
+from math import inf
+
+from hypothesis import given, settings
 
 from app.scheduling.planner import plan
-from app.scheduling.types import Gang, Node, Reason, Snapshot
+from app.scheduling.types import Reason, Snapshot
+from tests.scheduling.snapshots import after, later, snapshots
 
-
-@st.composite
-def snapshots(draw: st.DrawFn) -> Snapshot:
-    max_nodes = draw(st.integers(1, 6))
-    count = draw(st.integers(0, max_nodes))
-    nodes = tuple(
-        Node(
-            id=f"n{index}",
-            index=index,
-            is_idle=draw(st.booleans()),
-            idle_seconds=draw(st.floats(0, 500)),
-        )
-        for index in range(count)
-    )
-    queue = tuple(
-        Gang(run_id=f"r{i}", node_count=draw(st.integers(1, 8)), queued_order=(float(i), f"r{i}"))
-        for i in range(draw(st.integers(0, 6)))
-    )
-    return Snapshot(
-        nodes=nodes,
-        queue=queue,
-        min_nodes=draw(st.integers(0, max_nodes)),
-        max_nodes=max_nodes,
-        idle_seconds_before_scaledown=120.0,
-        addable_node_count=draw(st.integers(0, 6)),
-    )
+_ROUNDING = 1e-6
 
 
 @given(snapshots())
 def test_every_gang_gets_all_its_nodes_or_none(snapshot: Snapshot) -> None:
     decision = plan(snapshot)
     sizes = {gang.run_id: gang.node_count for gang in snapshot.queue}
-    for run_id, node_ids in decision.placed.items():
-        assert len(node_ids) == sizes[run_id]
+    for run_id, placement in decision.placed.items():
+        assert len(placement.node_ids) + len(placement.new) == sizes[run_id]
 
 
 @given(snapshots())
-def test_a_node_is_given_once_and_only_when_idle(snapshot: Snapshot) -> None:
+def test_a_node_is_given_once_to_its_own_cluster_and_only_when_idle(snapshot: Snapshot) -> None:
     decision = plan(snapshot)
-    given_nodes = [node_id for ids in decision.placed.values() for node_id in ids]
-    idle = {node.id for node in snapshot.nodes if node.is_idle}
-    assert len(given_nodes) == len(set(given_nodes))
-    assert set(given_nodes) <= idle
-    assert not set(decision.remove_node_ids) & set(given_nodes)
-    assert set(decision.remove_node_ids) <= idle
+    homes = {gang.run_id: gang.cluster_id for gang in snapshot.queue}
+    idle = {node.id: node.cluster_id for node in snapshot.nodes if not node.run_id}
+    taken = [(run, node) for run, item in decision.placed.items() for node in item.node_ids]
+    assert len({node for _, node in taken}) == len(taken)
+    for run_id, node_id in taken:
+        assert idle[node_id] == homes[run_id]
+    assert set(decision.remove_node_ids) <= set(idle)
+    assert not set(decision.remove_node_ids) & {node for _, node in taken}
+    assert len(set(decision.remove_node_ids)) == len(decision.remove_node_ids)
 
 
 @given(snapshots())
-def test_the_cluster_stays_within_its_bounds(snapshot: Snapshot) -> None:
+def test_no_host_is_ever_over_its_capacity(snapshot: Snapshot) -> None:
+    then = after(snapshot, plan(snapshot))
+    before = {node.id for node in snapshot.nodes}
+    for host in snapshot.hosts:
+        nodes = [node for node in then.nodes if node.host == host.name]
+        assert sum(node.size.cores for node in nodes) <= host.total.cores + _ROUNDING
+        assert sum(node.size.memory_bytes for node in nodes) <= host.total.memory_bytes
+        gpus = [gpu for node in nodes for gpu in node.gpu_ids]
+        assert len(set(gpus)) == len(gpus)
+        assert set(gpus) <= set(host.gpu_ids)
+        for node in nodes:
+            assert len(node.gpu_ids) == node.size.gpus
+            assert host.takes_work or node.id in before
+
+
+@given(snapshots())
+def test_clusters_stay_within_their_bounds(snapshot: Snapshot) -> None:
     decision = plan(snapshot)
-    after = len(snapshot.nodes) + decision.add_node_count - len(decision.remove_node_ids)
-    assert after <= snapshot.max_nodes
-    assert decision.add_node_count <= snapshot.addable_node_count
-    if decision.remove_node_ids:
-        assert after >= snapshot.min_nodes
+    counts = Counter(node.cluster_id for node in after(snapshot, decision).nodes)
+    removed = set(decision.remove_node_ids)
+    lost = Counter(n.cluster_id for n in snapshot.nodes if n.id in removed)
+    working = {host.name for host in snapshot.hosts if host.takes_work}
+    doomed = Counter(n.cluster_id for n in snapshot.nodes if n.id in removed and n.host not in working)
+    for cluster in snapshot.clusters:
+        count = counts[cluster.id]
+        assert count <= cluster.max_nodes
+        if lost[cluster.id] > doomed[cluster.id]:
+            assert count >= cluster.min_nodes
+        assert decision.target_node_counts[cluster.id] >= max(cluster.min_nodes, count)
 
 
 @given(snapshots())
-def test_everything_unplaced_has_a_reason(snapshot: Snapshot) -> None:
+def test_everything_unplaced_has_a_reason_and_a_place_in_its_queue(snapshot: Snapshot) -> None:
     decision = plan(snapshot)
     waiting = {item.run_id for item in decision.waiting}
     assert waiting | set(decision.placed) == {gang.run_id for gang in snapshot.queue}
     assert not waiting & set(decision.placed)
-    assert [item.position for item in decision.waiting] == list(range(1, len(waiting) + 1))
+    for cluster in snapshot.clusters:
+        positions = [w.position for w in decision.waiting if w.cluster_id == cluster.id]
+        assert positions == list(range(1, len(positions) + 1))
+    for item in decision.waiting:
+        if item.reason is Reason.BEHIND_RUN:
+            assert item.object in waiting - {item.run_id}
 
 
 @given(snapshots())
-def test_nobody_overtakes_the_head_of_the_queue(snapshot: Snapshot) -> None:
+def test_quotas_hold(snapshot: Snapshot) -> None:
+    then = after(snapshot, plan(snapshot))
+    placed = {run.run_id for run in then.running} - {run.run_id for run in snapshot.running}
+    homes = {cluster.id: cluster for cluster in snapshot.clusters}
+    for run_id in placed:
+        run = next(run for run in then.running if run.run_id == run_id)
+        workspace_id = homes[run.cluster_id].workspace_id
+        of_workspace = [r for r in then.running if homes[r.cluster_id].workspace_id == workspace_id]
+        of_user = [r for r in then.running if r.user_id == run.user_id]
+        for limits, runs in (
+            (snapshot.workspace_limits.get(workspace_id), of_workspace),
+            (snapshot.user_limits.get(run.user_id), of_user),
+        ):
+            if limits is not None:
+                ids = {r.run_id: homes[r.cluster_id].node_size.cores for r in runs}
+                cores = sum(ids.get(node.run_id, 0.0) for node in then.nodes)
+                assert len(ids) <= limits.runs
+                assert cores <= limits.cores + _ROUNDING
+
+
+@given(snapshots())
+def test_only_strictly_lower_work_is_preempted_and_only_for_room(snapshot: Snapshot) -> None:
     decision = plan(snapshot)
-    possible = [g for g in snapshot.queue if g.node_count <= snapshot.max_nodes]
-    placed = [gang.run_id in decision.placed for gang in possible]
-    assert placed == sorted(placed, reverse=True)
+    homes = {cluster.id: cluster for cluster in snapshot.clusters}
+    gangs = {gang.run_id: gang for gang in snapshot.queue}
+    running = {run.run_id: run for run in snapshot.running}
+    for item in decision.preempted:
+        gang, victim = gangs[item.for_run_id], running[item.run_id]
+        assert homes[victim.cluster_id].is_low_priority
+        assert not victim.is_stopping
+        if homes[gang.cluster_id].is_low_priority:
+            assert victim.priority < gang.priority
+        waiting = next(w for w in decision.waiting if w.run_id == gang.run_id)
+        assert waiting.reason is Reason.PREEMPTING
 
 
 @given(snapshots())
-def test_the_same_snapshot_gives_the_same_plan(snapshot: Snapshot) -> None:
-    assert plan(snapshot) == plan(snapshot)
+def test_once_the_preempted_have_stopped_there_is_room(snapshot: Snapshot) -> None:
+    decision = plan(snapshot)
+    if not decision.preempted:
+        return
+    for_run_id = decision.preempted[0].for_run_id
+    then = later(after(snapshot, decision), 0.0)
+    placed = plan(then).placed
+    assert for_run_id in placed
 
 
-def test_a_cluster_grows_for_its_queue_and_no_further() -> None:
-    gangs = tuple(Gang(f"r{i}", 1, (float(i), "")) for i in range(6))
-    decision = plan(Snapshot((), gangs, 0, 4, 120.0, 10))
-    assert decision.add_node_count == 4
-    assert decision.target_node_count == 4
-    assert decision.waiting[0].reason is Reason.CLUSTER_GROWING
-    assert decision.waiting[1].reason is Reason.BEHIND_RUN
-    assert decision.waiting[1].behind_run_id == "r0"
-
-
-def test_a_full_machine_is_named_as_the_reason() -> None:
-    decision = plan(Snapshot((), (Gang("r", 2, (0.0, "r")),), 0, 4, 120.0, 1))
-    assert decision.waiting[0].reason is Reason.NO_CAPACITY_NOW
-
-
-def test_a_gang_larger_than_the_cluster_does_not_hold_up_the_others() -> None:
-    queue = (Gang("big", 9, (0.0, "big")), Gang("small", 1, (1.0, "small")))
-    decision = plan(Snapshot((Node("n0", 0, is_idle=True),), queue, 0, 4, 120.0, 4))
-    assert decision.placed == {"small": ("n0",)}
-    assert decision.waiting[0].reason is Reason.LARGER_THAN_CLUSTER
-
-
-def test_idle_nodes_go_after_their_time_down_to_the_minimum() -> None:
-    nodes = tuple(Node(f"n{i}", i, is_idle=True, idle_seconds=200.0) for i in range(3))
-    decision = plan(Snapshot(nodes, (), 1, 4, 120.0, 4))
-    assert decision.remove_node_ids == ("n2", "n1")
-    assert decision.target_node_count == 1
-
-
-def test_a_young_idle_node_stays() -> None:
-    nodes = (Node("n0", 0, is_idle=True, idle_seconds=20.0),)
-    assert plan(Snapshot(nodes, (), 0, 4, 120.0, 4)).remove_node_ids == ()
-
-
-def test_idle_nodes_of_a_host_that_takes_no_work_go_and_others_are_made() -> None:
-    nodes = (
-        Node("n0", 0, is_idle=True, is_usable=False),
-        Node("n1", 1, is_idle=False, is_usable=False),
-        Node("n2", 2, is_idle=True),
+@given(snapshots())
+def test_the_same_snapshot_gives_the_same_plan_whatever_the_order(snapshot: Snapshot) -> None:
+    turned = Snapshot(
+        **{
+            **{name: getattr(snapshot, name) for name in snapshot.__dataclass_fields__},
+            "queue": tuple(reversed(snapshot.queue)),
+            "running": tuple(reversed(snapshot.running)),
+            "hosts": tuple(reversed(snapshot.hosts)),
+        }
     )
-    queue = (Gang("r1", 2, (1.0, "r1")),)
-
-    decision = plan(Snapshot(nodes, queue, 2, 3, 120.0, 5))
-
-    assert decision.placed == {}
-    assert decision.remove_node_ids == ("n0",)
-    assert decision.add_node_count == 1
+    assert plan(snapshot) == plan(snapshot)
+    first, second = plan(snapshot), plan(turned)
+    assert set(first.placed) == set(second.placed)
+    assert first.waiting == second.waiting
+    assert first.preempted == second.preempted
 
 
-def test_a_cluster_at_its_minimum_moves_away_from_such_a_host() -> None:
-    nodes = (Node("n0", 0, is_idle=True, is_usable=False),)
+@given(snapshots())
+@settings(max_examples=200)
+def test_backfill_never_delays_whoever_waits_for_room(snapshot: Snapshot) -> None:
+    decision = plan(snapshot)
+    rooms = [w for w in decision.waiting if w.starts_in_seconds < inf and not w.object]
+    for head in rooms:
+        # Everything runs as long as it may, and low-priority work is left alone.
+        untouched = replace(after(snapshot, replace(decision, preempted=())), user_limits={})
+        then = later(untouched, head.starts_in_seconds)
+        queue = tuple(gang for gang in then.queue if gang.run_id == head.run_id)
+        assert head.run_id in plan(replace(then, queue=queue, workspace_limits={})).placed
 
-    decision = plan(Snapshot(nodes, (), 1, 1, 120.0, 1))
 
-    assert (decision.remove_node_ids, decision.add_node_count) == (("n0",), 1)
+@given(snapshots())
+@settings(max_examples=200)
+def test_backfill_never_delays_whoever_waits_for_its_cluster(snapshot: Snapshot) -> None:
+    decision = plan(snapshot)
+    heads = [w for w in decision.waiting if w.starts_in_seconds < inf and w.object == w.cluster_id]
+    for head in heads:
+        then = later(after(snapshot, decision), head.starts_in_seconds)
+        busy = [n for n in then.nodes if n.cluster_id == head.cluster_id and n.run_id]
+        needed = next(g.node_count for g in snapshot.queue if g.run_id == head.run_id)
+        cluster = next(c for c in snapshot.clusters if c.id == head.cluster_id)
+        assert len(busy) + needed <= cluster.max_nodes

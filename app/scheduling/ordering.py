@@ -1,0 +1,82 @@
+"""In which order gangs get their chance: priority, then fairness, then age."""
+
+import heapq
+from collections.abc import Iterator
+from itertools import groupby
+from math import inf
+from operator import itemgetter
+
+from app.scheduling.types import Gang, Snapshot
+
+_UNLIMITED_COUNTS_AS_SECONDS = 3600.0
+
+
+def in_turn(snapshot: Snapshot) -> Iterator[Gang]:
+    """All gangs, the one whose turn it is first.
+
+    A gang's level is its priority, one higher for each ``ageing_seconds`` that it has waited.
+    Higher levels go first. Within a level it is the turn of the workspace that used least for its
+    share, within it of the user who used least, and of theirs the oldest gang is next. Each gang
+    counts as used when its turn comes, so equals take turns (start-time fair queueing over
+    core-seconds).
+    """
+    used = _Used(snapshot)
+    ageing_seconds = snapshot.policy.ageing_seconds
+    keyed = [
+        (-gang.priority - int(gang.queued_seconds / ageing_seconds), -gang.queued_seconds, gang)
+        for gang in snapshot.queue
+    ]
+    keyed.sort()
+    for _, level in groupby(keyed, key=itemgetter(0)):
+        yield from _level_in_turn([gang for _, _, gang in level], used)
+
+
+class _Used:
+    """What workspaces and users used, growing while gangs are handed out."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.of_workspace = dict(snapshot.workspace_usage)
+        self.of_user = dict(snapshot.user_usage)
+        self.shares = snapshot.policy.shares
+        self.cores = {cluster.id: cluster.node_size.cores for cluster in snapshot.clusters}
+        self.workspaces = {cluster.id: cluster.workspace_id for cluster in snapshot.clusters}
+
+
+def _level_in_turn(gangs: list[Gang], used: _Used) -> Iterator[Gang]:
+    queues: dict[str, dict[str, list[Gang]]] = {}
+    for gang in reversed(gangs):
+        users = queues.setdefault(used.workspaces[gang.cluster_id], {})
+        users.setdefault(gang.user_id, []).append(gang)
+    workspaces = [
+        (
+            used.of_workspace.get(workspace_id, 0.0) / used.shares.get(workspace_id, 1.0),
+            workspace_id,
+            [(used.of_user.get(user_id, 0.0), user_id, mine) for user_id, mine in users.items()],
+        )
+        for workspace_id, users in queues.items()
+    ]
+    for _, _, turns in workspaces:
+        heapq.heapify(turns)
+    heapq.heapify(workspaces)
+    while workspaces:
+        spent, workspace_id, turns = workspaces[0]
+        users_spent, user_id, mine = turns[0]
+        gang = mine.pop()
+        cost = gang.node_count * used.cores[gang.cluster_id] * _seconds(gang)
+        if mine:
+            heapq.heapreplace(turns, (users_spent + cost, user_id, mine))
+        else:
+            heapq.heappop(turns)
+            used.of_user[user_id] = users_spent + cost
+        share = used.shares.get(workspace_id, 1.0)
+        if turns:
+            heapq.heapreplace(workspaces, (spent + cost / share, workspace_id, turns))
+        else:
+            heapq.heappop(workspaces)
+            used.of_workspace[workspace_id] = spent * share + cost
+        yield gang
+
+
+def _seconds(gang: Gang) -> float:
+    seconds = gang.at_most_seconds
+    return _UNLIMITED_COUNTS_AS_SECONDS if seconds == inf else seconds

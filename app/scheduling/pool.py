@@ -1,0 +1,195 @@
+"""The pool while a plan is made: nodes, rooms and clusters, changing with each decision."""
+
+from collections.abc import Iterable
+
+from app.scheduling.rooms import Rooms
+from app.scheduling.types import Cluster, Gang, Host, Node, Place, Placement, Size, Snapshot
+
+
+class ClusterState:
+    """A cluster while a plan is made."""
+
+    def __init__(self, cluster: Cluster, nodes: list[Node]) -> None:
+        self.cluster = cluster
+        self.node_count = len(nodes)
+        idle = sorted((node for node in nodes if not node.run_id), key=lambda node: node.index)
+        self.busy_count = len(nodes) - len(idle)
+        self.idle: dict[str, Node] = {node.id: node for node in idle}
+        surplus = max(0, len(nodes) - cluster.min_nodes)
+        # Idle nodes beyond the minimum may go when somebody needs their room: the last ones.
+        self.spare: dict[str, Node] = {node.id: node for node in idle[max(0, len(idle) - surplus) :]}
+        self.waiting_node_count = 0
+        # From so many nodes on a gang has been seen not to fit, because of this limit.
+        self.fits_no_more = cluster.max_nodes + 1
+        self.limit = "cluster"
+
+    @property
+    def kept_count(self) -> int:
+        """Idle nodes that stay whoever needs their room."""
+        return len(self.idle) - len(self.spare)
+
+    @property
+    def sparable_count(self) -> int:
+        """How many of the nodes that are busy now can go once they are idle."""
+        return max(0, self.node_count - self.cluster.min_nodes - len(self.spare))
+
+    def drop(self, node: Node) -> None:
+        """An idle node is gone, or busy."""
+        del self.idle[node.id]
+        self.spare.pop(node.id, None)
+
+
+class Pool:
+    """Everything that a plan changes while it is made.
+
+    ``rooms`` is what hosts have now; ``rooms_with_spare`` what they would have without idle nodes
+    that nobody needs to keep.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        working = [host for host in snapshot.hosts if host.takes_work]
+        names = {host.name for host in working}
+        self.doomed = [n for n in snapshot.nodes if not n.run_id and n.host not in names]
+        gone = {node.id for node in self.doomed}
+        nodes = [node for node in snapshot.nodes if node.id not in gone]
+        by_cluster: dict[str, list[Node]] = {cluster.id: [] for cluster in snapshot.clusters}
+        for node in nodes:
+            by_cluster[node.cluster_id].append(node)
+        self.clusters = {c.id: ClusterState(c, by_cluster[c.id]) for c in snapshot.clusters}
+        self.rooms = Rooms(working, _free(working, nodes))
+        self.rooms_with_spare = self.rooms.copy()
+        for state in self.clusters.values():
+            for node in state.spare.values():
+                self.rooms_with_spare.give(node.host, node.size)
+        self.reclaimed: list[Node] = []
+        self._gpus = _Gpus(working, nodes)
+        # What there would be if nothing were running, on hosts that may come back too.
+        self._empty = Rooms(snapshot.hosts, {host.name: host.total for host in snapshot.hosts})
+
+    def could_ever_hold(self, size: Size, count: int) -> bool:
+        """Whether all hosts together have room for so many, when nothing else runs."""
+        return self._empty.count(size) >= count
+
+    def limit_of(self, gang: Gang) -> str:
+        """What keeps it from starting now: ``cluster``, ``room``, or nothing."""
+        state = self.clusters[gang.cluster_id]
+        if state.busy_count + gang.node_count > state.cluster.max_nodes:
+            return "cluster"
+        missing = gang.node_count - len(state.idle)
+        if missing <= 0:
+            return ""
+        if not state.cluster.may_grow:
+            return "room"
+        size = state.cluster.node_size
+        if self.rooms.count(size) >= missing:
+            return ""
+        enough = self.rooms_with_spare.count(size) >= gang.node_count - state.kept_count
+        return "" if enough else "room"
+
+    def place(self, gang: Gang, *, idle: Iterable[Node], hosts: Iterable[str]) -> Placement:
+        """Give it these idle nodes, and new ones on these hosts, whose room is taken already."""
+        state = self.clusters[gang.cluster_id]
+        node_ids = []
+        for node in idle:
+            if node.id in state.spare:
+                self.rooms_with_spare.take(node.host, node.size)
+            state.drop(node)
+            node_ids.append(node.id)
+        new = [self.new_node(state.cluster, host) for host in hosts]
+        state.busy_count += len(node_ids) + len(new)
+        state.node_count += len(new)
+        return Placement(tuple(node_ids), tuple(new))
+
+    def new_node(self, cluster: Cluster, host: str) -> Place:
+        """Make a node where ``rooms`` has given up the room already."""
+        size = self.rooms.size_on(host, cluster.node_size)
+        self.rooms_with_spare.take(host, size)
+        return Place(cluster.id, host, size, self._gpus.take(host, size.gpus))
+
+    def choose(self, gang: Gang) -> tuple[list[Node], list[str]] | None:
+        """Idle nodes and hosts for a gang that nothing keeps from starting.
+
+        Other clusters' idle nodes go when their room is needed, those that have been idle longest
+        first, and no more of them than needed.
+        """
+        state = self.clusters[gang.cluster_id]
+        idle = list(state.idle.values())[: gang.node_count]
+        missing = gang.node_count - len(idle)
+        size, packs = state.cluster.node_size, state.cluster.packs
+        hosts = self.rooms.choose(size, missing, packs=packs) if missing else []
+        if hosts is not None:
+            return idle, hosts
+        in_the_way = self._reclaim(gang, missing)
+        hosts = self.rooms.choose(size, missing, packs=packs)
+        self._keep_unneeded(in_the_way)
+        return (idle, hosts) if hosts is not None else None
+
+    def _reclaim(self, gang: Gang, missing: int) -> list[Node]:
+        own = self.clusters[gang.cluster_id]
+        spare = [
+            node
+            for state in self.clusters.values()
+            if state is not own
+            for node in state.spare.values()
+        ]
+        taken = []
+        for node in sorted(spare, key=lambda node: (-node.idle_seconds, node.id)):
+            if self.rooms.count(own.cluster.node_size) >= missing:
+                break
+            self.rooms.give(node.host, node.size)
+            self._gpus.give(node)
+            taken.append(node)
+        return taken
+
+    def _keep_unneeded(self, nodes: list[Node]) -> None:
+        for node in reversed(nodes):
+            free = self.rooms.free[node.host]
+            if all(have >= need for have, need in zip(free, node.size, strict=True)):
+                self.rooms.take(node.host, node.size)
+                self._gpus.keep(node)
+            else:
+                state = self.clusters[node.cluster_id]
+                state.drop(node)
+                state.node_count -= 1
+                self.reclaimed.append(node)
+
+
+def _free(hosts: list[Host], nodes: list[Node]) -> dict[str, Size]:
+    left = {host.name: list(host.total) for host in hosts}
+    for node in nodes:
+        room = left.get(node.host)
+        if room is not None:
+            room[0] -= node.size.cores
+            room[1] -= node.size.memory_bytes
+            room[2] -= node.size.gpus
+    return {name: Size(room[0], int(room[1]), int(room[2])) for name, room in left.items()}
+
+
+class _Gpus:
+    """Which GPUs of each host no node has."""
+
+    def __init__(self, hosts: list[Host], nodes: list[Node]) -> None:
+        taken: dict[str, set[str]] = {}
+        for node in nodes:
+            if node.gpu_ids:
+                taken.setdefault(node.host, set()).update(node.gpu_ids)
+        self._free = {
+            host.name: [gpu for gpu in host.gpu_ids if gpu not in taken.get(host.name, ())]
+            for host in hosts
+            if host.gpu_ids
+        }
+
+    def take(self, host: str, count: int) -> tuple[str, ...]:
+        if not count:
+            return ()
+        free = self._free[host]
+        taken, self._free[host] = tuple(free[:count]), free[count:]
+        return taken
+
+    def give(self, node: Node) -> None:
+        if node.gpu_ids:
+            self._free[node.host] = [*self._free[node.host], *node.gpu_ids]
+
+    def keep(self, node: Node) -> None:
+        if node.gpu_ids:
+            self._free[node.host] = [g for g in self._free[node.host] if g not in node.gpu_ids]

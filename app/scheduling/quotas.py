@@ -1,0 +1,60 @@
+"""What workspaces and users have at a time, against what they may have."""
+
+from collections.abc import Mapping
+
+from app.scheduling.types import Cluster, Gang, Limits, Size, Snapshot
+
+_Taken = list[float]  # runs, nodes, cores, GPUs: in the order of `Limits`
+_NOTHING = [0.0, 0.0, 0.0, 0.0]
+_NAMES = ("runs", "nodes", "cores", "gpus")
+
+
+class Quotas:
+    """Counts what is running, and what is placed on top of it."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._limits: list[Mapping[str, Limits]] = [
+            snapshot.workspace_limits,
+            snapshot.user_limits,
+        ]
+        self._taken: list[dict[str, _Taken]] = [{}, {}]
+        clusters = {cluster.id: cluster for cluster in snapshot.clusters}
+        owners = {run.run_id: run for run in snapshot.running}
+        for run in snapshot.running:
+            self._add(clusters[run.cluster_id], run.user_id, (1, 0, 0, 0))
+        for node in snapshot.nodes:
+            run = owners.get(node.run_id)
+            if run is not None:
+                cluster = clusters[run.cluster_id]
+                self._add(cluster, run.user_id, _of(cluster.node_size, runs=0, nodes=1))
+
+    def exceeded(self, gang: Gang, cluster: Cluster) -> str:
+        """The quota that is in its way, as ``workspace.cores`` or ``user.runs``; or empty."""
+        for kind, limits, taken, owner in (
+            ("workspace", self._limits[0], self._taken[0], cluster.workspace_id),
+            ("user", self._limits[1], self._taken[1], gang.user_id),
+        ):
+            limit = limits.get(owner)
+            if limit is None:
+                continue
+            more = _of(cluster.node_size, runs=1, nodes=gang.node_count)
+            now = taken.get(owner, _NOTHING)
+            most = (limit.runs, limit.nodes, limit.cores, limit.gpus)
+            for name, have, add, allowed in zip(_NAMES, now, more, most, strict=True):
+                if add and have + add > allowed:
+                    return f"{kind}.{name}"
+        return ""
+
+    def add(self, gang: Gang, cluster: Cluster) -> None:
+        """It has been placed."""
+        self._add(cluster, gang.user_id, _of(cluster.node_size, runs=1, nodes=gang.node_count))
+
+    def _add(self, cluster: Cluster, user_id: str, more: tuple[float, ...]) -> None:
+        for taken, owner in zip(self._taken, (cluster.workspace_id, user_id), strict=True):
+            now = taken.setdefault(owner, [0.0, 0.0, 0.0, 0.0])
+            for position, value in enumerate(more):
+                now[position] += value
+
+
+def _of(size: Size, *, runs: int, nodes: int) -> tuple[float, float, float, float]:
+    return (runs, nodes, nodes * size.cores, nodes * size.gpus)

@@ -1,0 +1,205 @@
+"""Backfill that never delays the head: what may run before the first gang that cannot start.
+
+The rule is that of EASY (Lifka 1995, "The ANL/IBM SP scheduling system"), for several resources:
+the first gang that cannot start gets a reservation at the earliest moment at which enough of what
+runs will have ended. Others may start before it if they have certainly ended by then, or use only
+what the reservation leaves over.
+
+What runs is expected to end early rather than late, and what is backfilled is taken to need all
+the time that it may, so that a wrong expectation delays a backfilled run and not the head.
+"""
+
+from collections.abc import Sequence
+from math import inf
+
+from app.scheduling.pool import ClusterState, Pool
+from app.scheduling.rooms import Rooms
+from app.scheduling.types import Gang, Node, Running, Size
+
+
+class Ending:
+    """A running run, when it is expected to end, and the nodes that it will give back."""
+
+    __slots__ = ("ends_in_seconds", "nodes", "run")
+
+    def __init__(self, run: Running, nodes: list[Node]) -> None:
+        self.run = run
+        self.nodes = nodes
+        self.ends_in_seconds = 0.0 if run.is_stopping else run.ends_in_seconds
+
+
+class ClusterReservation:
+    """For a gang that its cluster's ``max_nodes`` keeps from starting."""
+
+    def __init__(self, gang: Gang, state: ClusterState, ending: Sequence[Ending]) -> None:
+        self.gang = gang
+        self.starts_in_seconds = inf
+        self._spare_count = 0
+        busy = state.busy_count
+        most = state.cluster.max_nodes - gang.node_count
+        for end in ending:
+            if end.run.cluster_id != gang.cluster_id:
+                continue
+            busy -= len(end.nodes)
+            if busy <= most:
+                self.starts_in_seconds = end.ends_in_seconds
+                self._spare_count = most - busy
+                break
+
+    def allows(self, gang: Gang) -> bool:
+        """Whether a gang of the same cluster may go first."""
+        if gang.at_most_seconds <= self.starts_in_seconds < inf:
+            return True
+        return gang.node_count <= self._spare_count
+
+    def note(self, gang: Gang) -> None:
+        """It went first."""
+        if not gang.at_most_seconds <= self.starts_in_seconds < inf:
+            self._spare_count -= gang.node_count
+
+
+class Future:
+    """What hosts would have for a gang once some of what runs has ended."""
+
+    def __init__(self, gang: Gang, pool: Pool) -> None:
+        self._pool = pool
+        self._gang = gang
+        state = pool.clusters[gang.cluster_id]
+        self._size = state.cluster.node_size
+        self._packs = state.cluster.packs
+        # Idle nodes of its own cluster that stay for the minimum are its own to use.
+        self._missing = gang.node_count - state.kept_count
+        self._surplus: dict[str, int] = {}
+        self.rooms = pool.rooms_with_spare.copy()
+
+    def end(self, ending: Ending) -> None:
+        """This run has ended: its nodes are free, and go as far as its cluster can spare them."""
+        cluster_id = ending.run.cluster_id
+        surplus = self._surplus.get(cluster_id)
+        if surplus is None:
+            surplus = self._pool.clusters[cluster_id].sparable_count
+        going = ending.nodes[: max(0, surplus)]
+        self._surplus[cluster_id] = surplus - len(going)
+        for node in going:
+            self.rooms.give(node.host, node.size)
+        if cluster_id == self._gang.cluster_id:
+            self._missing -= len(ending.nodes) - len(going)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the gang fits now."""
+        return self.rooms.count(self._size) >= self._missing
+
+    def take(self) -> None:
+        """Keep the room for it."""
+        if self._missing > 0:
+            self.rooms.choose(self._size, self._missing, packs=self._packs)
+
+
+class RoomReservation:
+    """For a gang that hosts have no room for now; all that share the hosts respect it."""
+
+    def __init__(self, gang: Gang, pool: Pool, ending: Sequence[Ending]) -> None:
+        self.gang = gang
+        self.starts_in_seconds = inf
+        future = Future(gang, pool)
+        for end in ending:
+            future.end(end)
+            if future.has_room:
+                self.starts_in_seconds = end.ends_in_seconds
+                future.take()
+                break
+        self._then = future.rooms
+        # What there is now and is left over then: for those that will still run.
+        self._both = future.rooms.copy()
+        for host, free in pool.rooms.free.items():
+            self._both.set(host, _smaller(free, self._then.free[host]))
+
+    def choose(self, gang: Gang, pool: Pool) -> tuple[list[Node], list[str]] | None:
+        """Idle nodes and hosts with which a gang may go first; None when there are not enough."""
+        if self.starts_in_seconds == inf:
+            return None
+        state = pool.clusters[gang.cluster_id]
+        makes_minimum = state.cluster.min_nodes > state.node_count
+        if gang.at_most_seconds > self.starts_in_seconds or makes_minimum:
+            return self._beside(gang, pool)
+        idle = list(state.idle.values())[: gang.node_count]
+        missing = gang.node_count - len(idle)
+        size, packs = state.cluster.node_size, state.cluster.packs
+        hosts = pool.rooms.choose(size, missing, packs=packs) if missing else []
+        if hosts is None:
+            return None
+        self._follow(pool, hosts)
+        return idle, hosts
+
+    def _beside(self, gang: Gang, pool: Pool) -> tuple[list[Node], list[str]] | None:
+        # Only with what is left over at the moment that is reserved.
+        state = pool.clusters[gang.cluster_id]
+        is_own = gang.cluster_id == self.gang.cluster_id
+        together = state.busy_count + gang.node_count + self.gang.node_count
+        if is_own and together > state.cluster.max_nodes:
+            return None
+        idle = self._idle_left_over(state, gang.node_count, may_use_kept=not is_own)
+        missing = gang.node_count - len(idle)
+        size = state.cluster.node_size
+        hosts = self._both.choose(size, missing, packs=state.cluster.packs) if missing else []
+        if hosts is None:
+            for node in idle:
+                if node.id in state.spare:
+                    self._then.give(node.host, node.size)
+            return None
+        for host in hosts:
+            real = pool.rooms.size_on(host, size)
+            pool.rooms.take(host, real)
+            self._then.take(host, real)
+        self._follow(pool, [node.host for node in idle])
+        return idle, hosts
+
+    def _idle_left_over(
+        self, state: ClusterState, count: int, *, may_use_kept: bool
+    ) -> list[Node]:
+        chosen = []
+        for node in state.idle.values():
+            if len(chosen) == count:
+                break
+            if node.id in state.spare:
+                free = self._then.free[node.host]
+                if any(have < need for have, need in zip(free, node.size, strict=True)):
+                    continue
+                self._then.take(node.host, node.size)
+            elif not may_use_kept:
+                continue
+            chosen.append(node)
+        return chosen
+
+    def _follow(self, pool: Pool, hosts: Sequence[str]) -> None:
+        for host in set(hosts):
+            self._both.set(host, _smaller(pool.rooms.free[host], self._then.free[host]))
+
+
+def endings(pool: Pool, running: Sequence[Running], nodes: Sequence[Node]) -> list[Ending]:
+    """What runs, in the order in which it is expected to end; what nobody expects to end is left out.
+
+    Args:
+        pool: as it is now; nodes on hosts that take no work give no room back.
+        running: all runs that have nodes.
+        nodes: all nodes.
+    """
+    of_run: dict[str, list[Node]] = {}
+    for node in nodes:
+        if node.run_id:
+            of_run.setdefault(node.run_id, []).append(node)
+    known = [run for run in running if run.ends_in_seconds < inf or run.is_stopping]
+    found = [
+        Ending(run, [n for n in of_run.get(run.run_id, []) if n.host in pool.rooms.free])
+        for run in known
+    ]
+    return sorted(found, key=lambda end: (end.ends_in_seconds, end.run.run_id))
+
+
+def _smaller(first: Size, second: Size) -> Size:
+    return Size(
+        min(first.cores, second.cores),
+        min(first.memory_bytes, second.memory_bytes),
+        min(first.gpus, second.gpus),
+    )
