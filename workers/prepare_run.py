@@ -12,13 +12,12 @@ from app.environments import service as environments
 from app.environments.spec import EnvironmentSpec
 from app.environments.states import ImageState
 from app.kernel.errors import DomainError
-from app.kernel.wake import wake
+from app.planning.service import wake_planner
 from app.runs import finalizing
 from app.runs.attempts import blocker, set_blockers
 from app.runs.decide import Outcome
 from app.runs.states import BlockerCode, Status
 from app.runs.transitions import add_event, lock_run, transition
-from app.tables.cluster import Cluster
 from app.tables.image import Image
 from app.tables.run import Run
 from app.tables.workspace import Workspace
@@ -72,8 +71,7 @@ class Preparation:
             run.blockers = []
             transition(session, run, Status.QUEUED, actor=_ACTOR)
             await session.flush()
-            if run.cluster_id is not None:
-                await wake(session, Cluster, run.cluster_id)
+            await wake_planner(session)
         return None
 
     async def _check_data(self, guard: Guard, run: Run) -> float | None:

@@ -9,7 +9,7 @@ from sqlalchemy import Table
 
 from app.providers.base import HostLost, NotYetRemoved, ProviderError
 from app.runs import attempts, finalizing
-from app.runs.decide import NODE_LOST, NodeView, Outcome, is_tried_again, outcome
+from app.runs.decide import NODE_LOST, PREEMPTED, NodeView, Outcome, is_tried_again, outcome
 from app.runs.states import TERMINAL, BlockerCode, Status
 from app.runs.transitions import lock_run, transition
 from app.tables.run import Run, RunNode
@@ -25,6 +25,7 @@ _RETRY_SECONDS = 1.0
 _STOP_DEADLINE_SECONDS = 60.0
 _FINISHED = frozenset({"Finished", "Failed", "Lost"})
 _AWAY = BlockerCode.PROVIDER_UNAVAILABLE
+_ENDED = {NODE_LOST: "Lost", PREEMPTED: "Preempted"}
 _log = structlog.get_logger(__name__)
 
 Step = Callable[[Guard, Run], Awaitable[float | None]]
@@ -78,8 +79,11 @@ class RunReconciler:
         """See to it that the attempt's nodes run, and notice how they end."""
         async with self._database.session() as session:
             nodes = list(await attempts.nodes_of(session, run.id, run.attempt))
+            attempt = await attempts.current(session, run)
         if not nodes or all(node.removed for node in nodes):
             return None
+        if attempt is not None and attempt.preempted_for is not None:
+            return await self._preempt(guard, run, nodes)
         if await self._health.is_start_overdue(run, nodes):
             await self._health.give_up_start(guard, run)
             return 0.0
@@ -115,6 +119,7 @@ class RunReconciler:
             views,
             is_cancel_requested=run.status == Status.CANCEL_REQUESTED,
             ended_because=attempt.error if attempt else None,
+            preempted_for=attempt.preempted_for if attempt else None,
         )
         if run.attempt < run.max_attempts and is_tried_again(
             end, retry_on=run.request.get("retry_on", [])
@@ -128,14 +133,14 @@ class RunReconciler:
 
     async def _begin_again(self, guard: Guard, run: Run, end: Outcome) -> None:
         error = end.error or {}
-        ended = "Lost" if error.get("code") == NODE_LOST else str(end.status)
+        ended = _ENDED.get(error.get("code", ""), str(end.status))
         async with self._database.session() as session:
             await guard.check(session)
             run = await lock_run(session, run.id)
             if run.status == Status.CANCEL_REQUESTED:
                 return
             await attempts.end(session, run, outcome=ended, error=end.error)
-            reason = f"attempt {run.attempt} has failed, another one begins: " + error["message"]
+            reason = f"attempt {run.attempt} has ended, another one begins: " + error["message"]
             for status in (Status.NOT_RESPONDING, Status.QUEUED):
                 # The one state from which a run may go back is passed through.
                 if run.status != status:
@@ -155,6 +160,22 @@ class RunReconciler:
                     with suppress(HostLost):
                         await self._provider.stop(node.name, host=node.host)
             return _WATCH_SECONDS
+        return await self._finish(guard, run, views)
+
+    async def _preempt(self, guard: Guard, run: Run, nodes: list[RunNode]) -> float | None:
+        """Stop what runs, wait until its checkpoint is kept, and let the run queue again."""
+        async with self._database.session() as session:
+            stopping_seconds = await attempts.seconds_since_preempted(session, run)
+        views, _ = await self._health.look([node for node in nodes if not node.removed])
+        is_over = all(v.state in _FINISHED or v.is_alive is False or v.host_trouble for v in views)
+        if not is_over and stopping_seconds < _STOP_DEADLINE_SECONDS:
+            for node in nodes:
+                # What has not been started yet is not going to be.
+                if node.state not in _FINISHED | {"Assigned"}:
+                    with suppress(HostLost):
+                        await self._provider.stop(node.name, host=node.host)
+            if any(node.state not in _FINISHED | {"Assigned"} for node in nodes):
+                return _WATCH_SECONDS
         return await self._finish(guard, run, views)
 
     async def _remove_nodes(self, guard: Guard, run: Run) -> bool:

@@ -1,12 +1,12 @@
 """The one list of reconcilers."""
 
 from workers.context import WorkerContext
-from workers.reconcile_cluster import ClusterReconciler
 from workers.reconcile_dataset import DatasetReconciler
 from workers.reconcile_deployment import DeploymentReconciler
 from workers.reconcile_image import ImageReconciler
 from workers.reconcile_input_volume import InputVolumeReconciler
 from workers.reconcile_model import ModelReconciler
+from workers.reconcile_planning import PlanningReconciler
 from workers.reconcile_run import RunReconciler
 from workers.reconciler import Reconciler
 
@@ -16,7 +16,7 @@ def make_reconcilers(context: WorkerContext) -> list[Reconciler]:
     return [
         ImageReconciler(context.database, context.objects, context.settings),
         DatasetReconciler(context.database, context.objects, context.settings),
-        ClusterReconciler(context),
+        PlanningReconciler(context),
         InputVolumeReconciler(context),
         RunReconciler(context),
         ModelReconciler(context),

@@ -1,16 +1,14 @@
-"""Writes down which hosts there are, and lets clusters know when one comes or goes."""
+"""Writes down which hosts there are, and lets the planner know when one comes or goes."""
 
 import asyncio
 
 import structlog
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.hosts import repository
 from app.kernel.db import Database
-from app.kernel.wake import wake
+from app.planning.service import wake_planner
 from app.providers.base import Provider, ProviderError
-from app.tables.cluster import Cluster
 
 _log = structlog.get_logger(__name__)
 
@@ -66,5 +64,4 @@ class HostWatcher:
             now = {host.name: str(host.state) for host in hosts}
             if before and before != now:
                 _log.warning("hosts_changed", before=before, now=now)
-                for cluster_id in await session.scalars(select(Cluster.id)):
-                    await wake(session, Cluster, cluster_id)
+                await wake_planner(session)

@@ -76,47 +76,9 @@ async def node_state_counts(session: AsyncSession, cluster_id: str) -> dict[str,
     return {state: count for state, count in counts}  # noqa: C416  (a row is no tuple to mypy)
 
 
-async def handed_out(session: AsyncSession) -> dict[str, tuple[float, int]]:
-    """Cores and bytes of memory that the nodes of all clusters hold, by host."""
-    statement = select(
-        ClusterNode.host, func.sum(ClusterNode.cores), func.sum(ClusterNode.memory_bytes)
-    ).group_by(ClusterNode.host)
-    rows = await session.execute(statement)
-    return {host: (float(cores), int(memory_bytes)) for host, cores, memory_bytes in rows}
-
-
-async def gpus_taken(session: AsyncSession) -> dict[str, set[str]]:
-    """Which GPUs nodes of clusters hold, by host."""
-    held = await session.execute(
-        select(ClusterNode.host, ClusterNode.gpu_ids).where(ClusterNode.gpus > 0)
-    )
-    taken: dict[str, set[str]] = {}
-    for host, gpus in held:
-        taken.setdefault(host, set()).update(gpus)
-    return taken
-
-
 async def has_unfinished_runs(session: AsyncSession, cluster_id: str) -> bool:
     """Whether a run waits for or runs on the cluster."""
     statement = (
         select(Run.id).where(Run.cluster_id == cluster_id, Run.status.in_(UNFINISHED)).limit(1)
     )
     return (await session.execute(statement)).first() is not None
-
-
-async def queued_runs(session: AsyncSession, cluster_id: str) -> Sequence[Run]:
-    """Runs that wait for nodes: queued, and without nodes in their current attempt."""
-    has_nodes = select(ClusterNode.id).where(ClusterNode.run_id == Run.id).exists()
-    statement = (
-        select(Run)
-        .where(Run.cluster_id == cluster_id, Run.status == "Queued", ~has_nodes)
-        .order_by(Run.queued_at, Run.id)
-        .execution_options(populate_existing=True)
-    )
-    return (await session.execute(statement)).scalars().all()
-
-
-async def database_now(session: AsyncSession) -> float:
-    """The database's time in seconds since the epoch."""
-    statement = select(func.extract("epoch", func.clock_timestamp()))
-    return float((await session.execute(statement)).scalar_one())

@@ -26,6 +26,12 @@ class ClusterPut(BaseModel):
     min_nodes: int = Field(default=0, ge=0, le=1000)
     max_nodes: int = Field(default=4, ge=1, le=1000)
     idle_seconds_before_scaledown: int = Field(default=120, ge=0, le=7 * 24 * 3600)
+    node_placement: Literal["spread", "pack"] = Field(
+        default="spread", description="Over as many hosts as can be, or on as few"
+    )
+    is_enabled: bool = Field(
+        default=True, description="false: nothing new starts on it; what runs goes on"
+    )
     description: str = Field(default="", max_length=5000)
     tags: Tags = {}
 
@@ -44,6 +50,8 @@ class ClusterUpdate(BaseModel):
     min_nodes: int | None = Field(default=None, ge=0, le=1000)
     max_nodes: int | None = Field(default=None, ge=1, le=1000)
     idle_seconds_before_scaledown: int | None = Field(default=None, ge=0, le=7 * 24 * 3600)
+    node_placement: Literal["spread", "pack"] | None = None
+    is_enabled: bool | None = None
     description: str | None = Field(default=None, max_length=5000)
     tags: Tags | None = None
 
@@ -70,6 +78,8 @@ class ClusterRead(BaseModel):
     tags: dict[str, str | None]
     vm_size: str
     vm_priority: str
+    node_placement: str
+    is_enabled: bool
     provisioning_state: str = Field(description="Creating, Succeeded, Failed or Deleting")
     provisioning_state_transition_time: datetime
     allocation_state: str = Field(description="Steady or Resizing")

@@ -18,7 +18,7 @@ from app.clusters.vm_sizes import VmSize, vm_sizes
 from app.kernel.config import Settings
 from app.kernel.errors import invalid_field
 from app.kernel.ids import new_id
-from app.kernel.wake import wake
+from app.planning.service import wake_planner
 from app.tables.cluster import Cluster
 
 
@@ -57,7 +57,7 @@ async def put(
         _write(row, body)
         session.add(row)
         await session.flush()
-        await wake(session, Cluster, row.id)
+        await wake_planner(session)
         return row, True
     _refuse_deleting(row)
     if row.vm_size != size.name:
@@ -65,7 +65,7 @@ async def put(
         raise invalid_field("/vm_size", "vm_size_immutable", message)
     _write(row, body)
     await session.flush()
-    await wake(session, Cluster, row.id)
+    await wake_planner(session)
     return row, False
 
 
@@ -85,11 +85,11 @@ async def update(session: AsyncSession, row: Cluster, body: ClusterUpdate) -> No
         message = "min_nodes must not be larger than max_nodes."
         raise invalid_field("/min_nodes", "min_over_max", message)
     await session.flush()
-    await wake(session, Cluster, row.id)
+    await wake_planner(session)
 
 
 async def delete(session: AsyncSession, row: Cluster) -> None:
-    """Have the cluster removed; its reconciler does it.
+    """Have the cluster removed; the next plan does it.
 
     Raises:
         ClusterBusy: runs wait for it or run on it.
@@ -99,7 +99,7 @@ async def delete(session: AsyncSession, row: Cluster) -> None:
     row.provisioning_state = "Deleting"
     row.provisioning_state_at = _now()
     await session.flush()
-    await wake(session, Cluster, row.id)
+    await wake_planner(session)
 
 
 async def read(session: AsyncSession, row: Cluster) -> ClusterRead:
@@ -112,6 +112,8 @@ async def read(session: AsyncSession, row: Cluster) -> ClusterRead:
         tags=row.tags,
         vm_size=row.vm_size,
         vm_priority=row.vm_priority,
+        node_placement=row.node_placement,
+        is_enabled=row.is_enabled,
         provisioning_state=row.provisioning_state,
         provisioning_state_transition_time=row.provisioning_state_at,
         allocation_state=row.allocation_state,
@@ -135,6 +137,8 @@ def _write(row: Cluster, body: ClusterPut) -> None:
     row.min_nodes = body.min_nodes
     row.max_nodes = body.max_nodes
     row.idle_seconds_before_scaledown = body.idle_seconds_before_scaledown
+    row.node_placement = body.node_placement
+    row.is_enabled = body.is_enabled
     row.description = body.description
     row.tags = dict(body.tags)
 

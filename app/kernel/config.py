@@ -125,6 +125,7 @@ class Settings(OidcSettings, BaseSettings):
     input_cache_keep_days: float = 14.0
     """A kept input that no run has mounted for so long is removed."""
     node_overcommit: float = 4.0
+    priority_ageing_seconds: float = 600.0
     """How many times the cores and memory of this machine may be handed out to virtual nodes."""
 
     rate_limits: dict[RouteClass, str] = {}

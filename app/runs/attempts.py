@@ -1,26 +1,32 @@
 """Attempts: giving a run its nodes, and taking them back."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app.kernel.clock import utc_now
 from app.kernel.wake import wake
+from app.planning.service import wake_planner
 from app.runs.children import end_children
 from app.runs.states import BlockerCode, Status
 from app.runs.transitions import add_event, lock_run
 from app.scheduling.types import Reason, Waiting
-from app.tables.cluster import Cluster, ClusterNode
+from app.tables.cluster import ClusterNode
 from app.tables.run import Attempt, Run, RunEvent, RunFile, RunNode
 from app.tables.tracking import RunParam
 
+_MOVED_AT_ONCE = 1000
+_PREEMPTIBLE = frozenset({Status.QUEUED, Status.RUNNING, Status.NOT_RESPONDING})
 _UPLOADS = ("upload", "mlflow")
 _CLEARS = {
     Reason.LARGER_THAN_CLUSTER: "max_nodes of the cluster is raised",
-    Reason.CLUSTER_GROWING: "the new nodes are ready",
+    Reason.LARGER_THAN_HOSTS: "hosts are added that have room for all of its nodes",
+    Reason.CLUSTER_DISABLED: "the cluster is enabled again",
+    Reason.QUOTA: "runs that count on the quota end, or it is raised",
+    Reason.PREEMPTING: "the low-priority runs have stopped",
     Reason.NO_CAPACITY_NOW: "a running run ends, or capacity is added",
     Reason.BEHIND_RUN: "the run ahead has got its nodes",
 }
@@ -132,8 +138,8 @@ async def release_nodes(session: AsyncSession, run: Run) -> None:
         .returning(ClusterNode.id)
     )
     released = (await session.execute(statement)).all()
-    if released and run.cluster_id is not None:
-        await wake(session, Cluster, run.cluster_id)
+    if released:
+        await wake_planner(session)
 
 
 async def nodes_of(
@@ -160,6 +166,13 @@ async def age_seconds(session: AsyncSession, run: Run) -> float:
     return float((await session.execute(statement)).scalar_one_or_none() or 0.0)
 
 
+async def seconds_since_preempted(session: AsyncSession, run: Run) -> float:
+    """Seconds since the current attempt was told to give up its nodes, by database time."""
+    age = func.extract("epoch", func.clock_timestamp() - func.max(RunEvent.created_at))
+    statement = select(age).where(RunEvent.run_id == run.id, RunEvent.type == "preempted")
+    return float((await session.execute(statement)).scalar_one_or_none() or 0.0)
+
+
 async def end(
     session: AsyncSession, run: Run, *, outcome: str, error: dict[str, Any] | None
 ) -> None:
@@ -172,15 +185,80 @@ async def end(
 
 
 async def explain_waiting(
-    session: AsyncSession, cluster: Cluster, waiting: Sequence[Waiting]
+    session: AsyncSession,
+    waiting: Sequence[Waiting],
+    *,
+    cluster_names: Mapping[str, str],
+    before: Mapping[str, list[dict[str, Any]]],
 ) -> None:
-    """Write on every waiting run why it waits."""
+    """Write on waiting runs why they wait, where that has changed.
+
+    Args:
+        session: the transaction.
+        waiting: from the plan.
+        cluster_names: names of clusters by id.
+        before: what the runs said when the plan was made.
+    """
+    moved: list[dict[str, Any]] = []
     for item in waiting:
+        found = _why(item, cluster_names[item.cluster_id])
+        now = before.get(item.run_id, [])
+        if len(now) == 1 and _same(now[0], found):
+            if now[0].get("position") != found["position"]:
+                kept = found | {"since": now[0]["since"]}
+                moved.append({"b_id": item.run_id, "b_blockers": [kept]})
+            continue
         run = await lock_run(session, item.run_id)
-        thing = f"run {item.behind_run_id}" if item.behind_run_id else f"cluster {cluster.name}"
-        code = BlockerCode(item.reason.value)
-        found = blocker(code, thing, _CLEARS[item.reason], position=item.position)
-        set_blockers(session, run, [found])
+        if run.status == Status.QUEUED:
+            set_blockers(session, run, [found])
+    if moved:
+        # Whoever only moves up needs no event, and there may be many.
+        connection = await session.connection()
+        await connection.execute(
+            update(Run.__table__)  # type: ignore[arg-type]
+            .where(Run.__table__.c.id == bindparam("b_id"), Run.__table__.c.status == "Queued")
+            .values(blockers=bindparam("b_blockers")),
+            moved[:_MOVED_AT_ONCE],
+        )
+
+
+def _same(now: dict[str, Any], found: dict[str, Any]) -> bool:
+    return all(now.get(key) == found[key] for key in ("code", "object"))
+
+
+def _why(item: Waiting, cluster_name: str) -> dict[str, Any]:
+    thing = {
+        Reason.BEHIND_RUN: f"run {item.object}",
+        Reason.PREEMPTING: f"run {item.object}" if item.object else "low-priority runs",
+        Reason.QUOTA: f"quota {item.object}",
+        Reason.LARGER_THAN_HOSTS: "hosts",
+    }.get(item.reason)
+    if item.reason is Reason.NO_CAPACITY_NOW and not item.object:
+        thing = "hosts"
+    code = BlockerCode(item.reason.value)
+    return blocker(
+        code, thing or f"cluster {cluster_name}", _CLEARS[item.reason], position=item.position
+    )
+
+
+async def preempt(session: AsyncSession, *, run_id: str, for_run_id: str) -> None:
+    """Have a run give up its nodes and wait for others; the attempt does not count.
+
+    Nothing happens when it is not running any more, or being stopped already.
+    """
+    run = await lock_run(session, run_id)
+    attempt = await current(session, run)
+    if run.status not in _PREEMPTIBLE or attempt is None or attempt.preempted_for is not None:
+        return
+    attempt.preempted_for = for_run_id
+    run.max_attempts += 1
+    reason = f"its nodes are needed by run {for_run_id}, which has a higher priority"
+    add_event(
+        session, run, kind="preempted", actor="scheduler", reason=reason,
+        data={"attempt": run.attempt, "for_run_id": for_run_id},
+    )  # fmt: skip
+    await session.flush()
+    await wake(session, Run, run.id)
 
 
 def note_provider(session: AsyncSession, run: Run, provider: str, error: str | None) -> None:

@@ -44,6 +44,7 @@ class Outcome:
 
 
 NODE_LOST = "node_lost"
+PREEMPTED = "preempted"
 _LAST = float("inf")
 FINISHED_STATES = frozenset({"Finished", "Failed", "Lost"})
 
@@ -99,14 +100,15 @@ def hung_nodes(
 def is_tried_again(end: Outcome, *, retry_on: Sequence[str]) -> bool:
     """Whether the end of an attempt calls for another one.
 
-    A lost node always does; what the script did to itself, only where the request says so.
+    A lost node, and having had to give nodes up, always do; what the script did to itself, only
+    where the request says so.
 
     Args:
         end: how the attempt ended.
         retry_on: codes of errors of the script.
     """
     code = (end.error or {}).get("code")
-    return end.status == Status.FAILED and (code == NODE_LOST or code in retry_on)
+    return end.status == Status.FAILED and (code in (NODE_LOST, PREEMPTED) or code in retry_on)
 
 
 def outcome(
@@ -114,6 +116,7 @@ def outcome(
     *,
     is_cancel_requested: bool,
     ended_because: dict[str, Any] | None = None,
+    preempted_for: str | None = None,
 ) -> Outcome:
     """How an attempt ended whose nodes have all finished.
 
@@ -124,9 +127,13 @@ def outcome(
         nodes: all nodes of the attempt, finished.
         is_cancel_requested: whether the run is being canceled.
         ended_because: the error for which the control plane had the attempt ended.
+        preempted_for: the run for which it had to give up its nodes.
     """
     if is_cancel_requested:
         return Outcome(Status.CANCELED)
+    if preempted_for and any(_was_stopped(node) for node in nodes):
+        message = f"Its nodes were needed by run {preempted_for}, which has a higher priority."
+        return Outcome(Status.FAILED, {"code": PREEMPTED, "message": message})
     if any(node.state == "Lost" for node in nodes):
         message = "A node of the run was lost."
         return Outcome(Status.FAILED, ended_because or {"code": NODE_LOST, "message": message})
@@ -143,6 +150,11 @@ def outcome(
     for other in failures:
         other.pop("_at", None)
     return Outcome(status, first)
+
+
+def _was_stopped(node: NodeView) -> bool:
+    # One that was stopped before its script began has said nothing at all.
+    return not node.result or node.result.get("reason") == "stopped"
 
 
 def _failure(node: NodeView) -> dict[str, Any] | None:

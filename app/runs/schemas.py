@@ -108,6 +108,9 @@ class RunCreate(BaseModel):
         description="When no process has printed or logged anything for so long, the run hangs, "
         "and is ended; absent: it may be silent",
     )
+    priority: int = Field(
+        default=50, ge=0, le=100, description="Higher goes first; waiting raises it"
+    )
     display_name: str = Field(default="", max_length=256)
     description: str = Field(default="", max_length=5000)
     tags: Tags = Field(default={}, max_length=50)
@@ -230,6 +233,7 @@ class RunRead(BaseModel):
     attempt: int
     max_attempts: int
     node_count: int
+    priority: int
     snapshot_id: str | None
     image_hash: str | None
     image_reference: str | None = Field(

@@ -246,6 +246,7 @@ def _read(
         attempt=run.attempt,
         max_attempts=run.max_attempts,
         node_count=run.node_count,
+        priority=run.priority,
         snapshot_id=run.snapshot_id,
         image_hash=run.image_id,
         image_reference=run.image_reference,

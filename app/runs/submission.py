@@ -89,6 +89,7 @@ async def submit(
         warnings=[*warnings, *more_warnings],
         max_attempts=body.max_attempts,
         node_count=body.node_count,
+        priority=body.priority,
     )
     session.add(run)
     await session.flush()

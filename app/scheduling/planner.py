@@ -159,7 +159,7 @@ class _Cycle:
         new = []
         for state in self._pool.clusters.values():
             cluster = state.cluster
-            missing = cluster.min_nodes - state.node_count if cluster.may_grow else 0
+            missing = cluster.min_nodes - state.node_count
             count = min(missing, self._pool.rooms.count(cluster.node_size))
             if count > 0:
                 hosts = self._pool.rooms.choose(cluster.node_size, count, packs=cluster.packs)

@@ -1,5 +1,6 @@
 """The pool while a plan is made: nodes, rooms and clusters, changing with each decision."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from app.scheduling.rooms import Rooms
@@ -9,15 +10,19 @@ from app.scheduling.types import Cluster, Gang, Host, Node, Place, Placement, Si
 class ClusterState:
     """A cluster while a plan is made."""
 
-    def __init__(self, cluster: Cluster, nodes: list[Node]) -> None:
+    def __init__(self, cluster: Cluster, nodes: list[Node], *, leaving_count: int) -> None:
         self.cluster = cluster
+        # Busy nodes on hosts that take no work: they go with their run, whatever the minimum.
+        self._leaving_count = leaving_count
         self.node_count = len(nodes)
         idle = sorted((node for node in nodes if not node.run_id), key=lambda node: node.index)
         self.busy_count = len(nodes) - len(idle)
         self.idle: dict[str, Node] = {node.id: node for node in idle}
-        surplus = max(0, len(nodes) - cluster.min_nodes)
+        surplus = max(0, len(nodes) - leaving_count - cluster.min_nodes)
         # Idle nodes beyond the minimum may go when somebody needs their room: the last ones.
-        self.spare: dict[str, Node] = {node.id: node for node in idle[max(0, len(idle) - surplus) :]}
+        self.spare: dict[str, Node] = {
+            node.id: node for node in idle[max(0, len(idle) - surplus) :]
+        }
         self.waiting_node_count = 0
         # From so many nodes on a gang has been seen not to fit, because of this limit.
         self.fits_no_more = cluster.max_nodes + 1
@@ -31,7 +36,8 @@ class ClusterState:
     @property
     def sparable_count(self) -> int:
         """How many of the nodes that are busy now can go once they are idle."""
-        return max(0, self.node_count - self.cluster.min_nodes - len(self.spare))
+        staying = self.node_count - self._leaving_count
+        return max(0, staying - self.cluster.min_nodes - len(self.spare))
 
     def drop(self, node: Node) -> None:
         """An idle node is gone, or busy."""
@@ -55,7 +61,13 @@ class Pool:
         by_cluster: dict[str, list[Node]] = {cluster.id: [] for cluster in snapshot.clusters}
         for node in nodes:
             by_cluster[node.cluster_id].append(node)
-        self.clusters = {c.id: ClusterState(c, by_cluster[c.id]) for c in snapshot.clusters}
+        leaving = Counter(node.cluster_id for node in nodes if node.host not in names)
+        self.clusters = {
+            cluster.id: ClusterState(
+                cluster, by_cluster[cluster.id], leaving_count=leaving[cluster.id]
+            )
+            for cluster in snapshot.clusters
+        }
         self.rooms = Rooms(working, _free(working, nodes))
         self.rooms_with_spare = self.rooms.copy()
         for state in self.clusters.values():
@@ -78,8 +90,6 @@ class Pool:
         missing = gang.node_count - len(state.idle)
         if missing <= 0:
             return ""
-        if not state.cluster.may_grow:
-            return "room"
         size = state.cluster.node_size
         if self.rooms.count(size) >= missing:
             return ""

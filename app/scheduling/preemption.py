@@ -7,9 +7,7 @@ from app.scheduling.reservation import Ending, Future
 from app.scheduling.types import Cluster, Gang, Preemption
 
 
-def victims(
-    gang: Gang, pool: Pool, ending: Sequence[Ending]
-) -> tuple[Preemption, ...] | None:
+def victims(gang: Gang, pool: Pool, ending: Sequence[Ending]) -> tuple[Preemption, ...] | None:
     """Low-priority runs without which there is room: the lowest and youngest, no more than needed.
 
     Only runs on low-priority clusters, and only those that are strictly lower: any of them for a

@@ -23,10 +23,10 @@ class Quotas:
         for run in snapshot.running:
             self._add(clusters[run.cluster_id], run.user_id, (1, 0, 0, 0))
         for node in snapshot.nodes:
-            run = owners.get(node.run_id)
-            if run is not None:
-                cluster = clusters[run.cluster_id]
-                self._add(cluster, run.user_id, _of(cluster.node_size, runs=0, nodes=1))
+            owner = owners.get(node.run_id)
+            if owner is not None:
+                cluster = clusters[owner.cluster_id]
+                self._add(cluster, owner.user_id, _of(cluster.node_size, runs=0, nodes=1))
 
     def exceeded(self, gang: Gang, cluster: Cluster) -> str:
         """The quota that is in its way, as ``workspace.cores`` or ``user.runs``; or empty."""

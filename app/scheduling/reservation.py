@@ -13,18 +13,21 @@ from collections.abc import Sequence
 from math import inf
 
 from app.scheduling.pool import ClusterState, Pool
-from app.scheduling.rooms import Rooms
 from app.scheduling.types import Gang, Node, Running, Size
 
 
 class Ending:
-    """A running run, when it is expected to end, and the nodes that it will give back."""
+    """A running run, when it is expected to end, and the nodes that it will give back.
 
-    __slots__ = ("ends_in_seconds", "nodes", "run")
+    Nodes on hosts that take no work are given back to nobody: they go.
+    """
 
-    def __init__(self, run: Running, nodes: list[Node]) -> None:
+    __slots__ = ("ends_in_seconds", "going_count", "nodes", "run")
+
+    def __init__(self, run: Running, nodes: list[Node], *, going_count: int) -> None:
         self.run = run
         self.nodes = nodes
+        self.going_count = going_count
         self.ends_in_seconds = 0.0 if run.is_stopping else run.ends_in_seconds
 
 
@@ -40,7 +43,7 @@ class ClusterReservation:
         for end in ending:
             if end.run.cluster_id != gang.cluster_id:
                 continue
-            busy -= len(end.nodes)
+            busy -= len(end.nodes) + end.going_count
             if busy <= most:
                 self.starts_in_seconds = end.ends_in_seconds
                 self._spare_count = most - busy
@@ -155,10 +158,8 @@ class RoomReservation:
         self._follow(pool, [node.host for node in idle])
         return idle, hosts
 
-    def _idle_left_over(
-        self, state: ClusterState, count: int, *, may_use_kept: bool
-    ) -> list[Node]:
-        chosen = []
+    def _idle_left_over(self, state: ClusterState, count: int, *, may_use_kept: bool) -> list[Node]:
+        chosen: list[Node] = []
         for node in state.idle.values():
             if len(chosen) == count:
                 break
@@ -178,10 +179,10 @@ class RoomReservation:
 
 
 def endings(pool: Pool, running: Sequence[Running], nodes: Sequence[Node]) -> list[Ending]:
-    """What runs, in the order in which it is expected to end; what nobody expects to end is left out.
+    """What runs, in the order in which it is expected to end, without what nobody expects to end.
 
     Args:
-        pool: as it is now; nodes on hosts that take no work give no room back.
+        pool: as it is now.
         running: all runs that have nodes.
         nodes: all nodes.
     """
@@ -190,10 +191,11 @@ def endings(pool: Pool, running: Sequence[Running], nodes: Sequence[Node]) -> li
         if node.run_id:
             of_run.setdefault(node.run_id, []).append(node)
     known = [run for run in running if run.ends_in_seconds < inf or run.is_stopping]
-    found = [
-        Ending(run, [n for n in of_run.get(run.run_id, []) if n.host in pool.rooms.free])
-        for run in known
-    ]
+    found = []
+    for run in known:
+        mine = of_run.get(run.run_id, [])
+        stay = [node for node in mine if node.host in pool.rooms.free]
+        found.append(Ending(run, stay, going_count=len(mine) - len(stay)))
     return sorted(found, key=lambda end: (end.ends_in_seconds, end.run.run_id))
 
 

@@ -1,6 +1,6 @@
 """What the planner sees and what it says: plain values, no database, no clock.
 
-Times are seconds from the moment of the snapshot. ``math.inf`` is a time that nobody knows a bound of.
+Times are seconds from the moment of the snapshot; ``math.inf`` is one that nobody knows a bound of.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,6 @@ class Cluster:
         is_low_priority: whether its runs may be preempted by those of other clusters.
         is_enabled: whether runs may start on it.
         packs: nodes are put on as few hosts as can be, instead of spread over them.
-        may_grow: False while provisioning is held back after failures.
     """
 
     id: str
@@ -74,7 +73,6 @@ class Cluster:
     is_low_priority: bool = False
     is_enabled: bool = True
     packs: bool = False
-    may_grow: bool = True
 
 
 @dataclass(frozen=True, slots=True)

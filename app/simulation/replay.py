@@ -6,7 +6,18 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from app.scheduling.planner import plan
-from app.scheduling.types import Cluster, Gang, Host, Limits, Node, Plan, Policy, Running, Size, Snapshot
+from app.scheduling.types import (
+    Cluster,
+    Gang,
+    Host,
+    Limits,
+    Node,
+    Plan,
+    Policy,
+    Running,
+    Size,
+    Snapshot,
+)
 from app.simulation.trace import Job
 
 _GIB = 1024**3
@@ -30,7 +41,7 @@ class Pool:
 
     host_gpus: tuple[int, ...]
     workspace_limits: Mapping[str, Limits] = field(default_factory=dict)
-    policy: Policy = Policy()
+    policy: Policy = field(default_factory=Policy)
     cycle_seconds: float = 0.0
     packs: bool = True
 

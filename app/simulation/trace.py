@@ -116,8 +116,10 @@ def in_order(jobs: Sequence[Job]) -> list[Job]:
     """Jobs by arrival, the first at second 0."""
     first = min((job.arrives_seconds for job in jobs), default=0.0)
     moved = [
-        Job(**{f.name: getattr(job, f.name) for f in fields(Job) if f.name != "arrives_seconds"},
-            arrives_seconds=job.arrives_seconds - first)
+        Job(
+            **{f.name: getattr(job, f.name) for f in fields(Job) if f.name != "arrives_seconds"},
+            arrives_seconds=job.arrives_seconds - first,
+        )
         for job in jobs
     ]
     return sorted(moved, key=lambda job: (job.arrives_seconds, job.job_id))

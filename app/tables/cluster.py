@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import ForeignKey, UniqueConstraint, func
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.kernel.orm import Base, Reconciled, Timestamped
+from app.kernel.orm import Base, Timestamped
 
 
-class Cluster(Reconciled, Timestamped, Base):
+class Cluster(Timestamped, Base):
     """A pool of equal nodes that grows and shrinks with its queue."""
 
     __tablename__ = "clusters"
@@ -25,6 +25,10 @@ class Cluster(Reconciled, Timestamped, Base):
     min_nodes: Mapped[int]
     max_nodes: Mapped[int]
     idle_seconds_before_scaledown: Mapped[int]
+    node_placement: Mapped[str] = mapped_column(server_default="spread")
+    """spread: over as many hosts as can be; pack: on as few."""
+    is_enabled: Mapped[bool] = mapped_column(server_default="true")
+    """Whether runs may start on it; those that run go on."""
     provisioning_state: Mapped[str] = mapped_column(server_default="Creating")
     provisioning_state_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     allocation_state: Mapped[str] = mapped_column(server_default="Resizing")

@@ -69,6 +69,8 @@ class Run(Reconciled, Timestamped, Base):
     """Number of the current attempt; 0 before the first."""
     max_attempts: Mapped[int]
     node_count: Mapped[int]
+    priority: Mapped[int] = mapped_column(server_default="50")
+    """Higher goes first; waiting raises it."""
     data_checked: Mapped[bool] = mapped_column(server_default="false")
     """Whether all inputs were found available while the run was being prepared."""
     outputs_partial: Mapped[bool] = mapped_column(server_default="false")
@@ -106,8 +108,10 @@ class Attempt(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     ended_at: Mapped[datetime | None]
+    preempted_for: Mapped[str | None]
+    """The run that is to have its nodes; from then on it is being stopped."""
     outcome: Mapped[str] = mapped_column(server_default="")
-    """Empty while it lasts; then Completed, Failed, Canceled or Lost."""
+    """Empty while it lasts; then Completed, Failed, Canceled, Lost or Preempted."""
     error: Mapped[dict[str, Any] | None]
     """Why it ended; while it lasts, why it is being ended."""
 

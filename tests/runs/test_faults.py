@@ -20,7 +20,7 @@ from tests.live_api import LiveApi, live_api
 from tests.runs.test_submission import packed
 from tests.waiting import until
 from workers.context import WorkerContext
-from workers.reconcile_cluster import ClusterReconciler
+from workers.reconcile_planning import PlanningReconciler
 from workers.reconcile_run import RunReconciler
 
 pytestmark = pytest.mark.anyio
@@ -108,7 +108,7 @@ async def fake_world(
             signer=app.state.signer,
             provider=fake,
         )
-        return [ClusterReconciler(context), RunReconciler(context)]
+        return [PlanningReconciler(context), RunReconciler(context)]
 
     async with live_api(
         tmp_path, postgres_url, broker_url, reconcilers=reconcilers, **settings

@@ -29,8 +29,8 @@ from tests.waiting import until
 from workers.collect_leaks import LeakCollector
 from workers.context import WorkerContext
 from workers.evict_inputs import InputEvictor
-from workers.reconcile_cluster import ClusterReconciler
 from workers.reconcile_input_volume import InputVolumeReconciler
+from workers.reconcile_planning import PlanningReconciler
 from workers.reconcile_run import RunReconciler
 
 pytestmark = pytest.mark.anyio
@@ -49,7 +49,7 @@ async def world(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIter
             signer=app.state.signer,
             provider=fake,
         )
-        kinds = (ClusterReconciler, InputVolumeReconciler, RunReconciler)
+        kinds = (PlanningReconciler, InputVolumeReconciler, RunReconciler)
         return [kind(context) for kind in kinds]
 
     async with live_api(

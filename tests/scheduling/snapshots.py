@@ -41,7 +41,9 @@ def gang(name: str, nodes: int = 1, *, waited: float = 0.0, **more: object) -> G
     return Gang(name, "c", "u", nodes, waited)._replace(**more)  # type: ignore[arg-type]
 
 
-def busy(run: str, count: int = 1, *, on: str = "c", at: str = "h", size: Size = SMALL) -> tuple[Node, ...]:
+def busy(
+    run: str, count: int = 1, *, on: str = "c", at: str = "h", size: Size = SMALL
+) -> tuple[Node, ...]:
     """Nodes that a run has."""
     return tuple(Node(f"{run}-{i}", on, at, i, size, run_id=run) for i in range(count))
 
@@ -71,7 +73,9 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         )
         for i in range(draw(st.integers(0, 8)))
     )
-    limits = st.builds(Limits, runs=st.sampled_from((1.0, 3.0, inf)), cores=st.sampled_from((4.0, inf)))
+    limits = st.builds(
+        Limits, runs=st.sampled_from((1.0, 3.0, inf)), cores=st.sampled_from((4.0, inf))
+    )
     owners = sorted({item.workspace_id for item in clusters})
     return Snapshot(
         hosts=hosts,
@@ -98,7 +102,6 @@ def _clusters(draw: st.DrawFn, name: str) -> Cluster:
         is_low_priority=draw(st.booleans()),
         is_enabled=draw(st.integers(0, 9)) > 0,
         packs=draw(st.booleans()),
-        may_grow=draw(st.integers(0, 9)) > 0,
     )
 
 
@@ -108,11 +111,19 @@ def _running(
 ) -> tuple[tuple[Node, ...], tuple[Running, ...]]:
     # What the planner itself would have placed: a state that can really be.
     wanted = tuple(
-        Gang(f"r{i}", draw(st.sampled_from(clusters)).id, draw(st.sampled_from("uv")), draw(st.integers(1, 3)), 0.0)
+        Gang(
+            f"r{i}",
+            draw(st.sampled_from(clusters)).id,
+            draw(st.sampled_from("uv")),
+            draw(st.integers(1, 3)),
+            0.0,
+        )
         for i in range(draw(st.integers(0, 5)))
     )
-    usual = tuple(replace(c, is_enabled=True, may_grow=True, min_nodes=0) for c in clusters)
-    from_planner = plan(Snapshot(tuple(replace(h, takes_work=True) for h in hosts), usual, queue=wanted))
+    usual = tuple(replace(c, is_enabled=True, min_nodes=0) for c in clusters)
+    from_planner = plan(
+        Snapshot(tuple(replace(h, takes_work=True) for h in hosts), usual, queue=wanted)
+    )
     nodes: list[Node] = []
     running = []
     counts: Counter[str] = Counter()
@@ -169,10 +180,20 @@ def after(snapshot: Snapshot, decision: Plan) -> Snapshot:
     for number, (run_id, place) in enumerate(new):
         node_id = f"new-{len(snapshot.nodes)}-{number}"
         nodes.append(
-            Node(node_id, place.cluster_id, place.host, 100 + number, place.size, place.gpu_ids, run_id)
+            Node(
+                node_id,
+                place.cluster_id,
+                place.host,
+                100 + number,
+                place.size,
+                place.gpu_ids,
+                run_id,
+            )
         )
     started = tuple(
-        Running(item.run_id, item.cluster_id, item.user_id, item.priority, 0.0, item.at_most_seconds)
+        Running(
+            item.run_id, item.cluster_id, item.user_id, item.priority, 0.0, item.at_most_seconds
+        )
         for item in snapshot.queue
         if item.run_id in decision.placed
     )
@@ -191,7 +212,9 @@ def after(snapshot: Snapshot, decision: Plan) -> Snapshot:
 
 def later(snapshot: Snapshot, seconds: float) -> Snapshot:
     """The pool after a time in which nothing came, and what was expected to end has ended."""
-    over = {run.run_id for run in snapshot.running if run.is_stopping or run.ends_in_seconds <= seconds}
+    over = {
+        run.run_id for run in snapshot.running if run.is_stopping or run.ends_in_seconds <= seconds
+    }
     return replace(
         snapshot,
         nodes=tuple(

@@ -58,7 +58,9 @@ def test_clusters_stay_within_their_bounds(snapshot: Snapshot) -> None:
     removed = set(decision.remove_node_ids)
     lost = Counter(n.cluster_id for n in snapshot.nodes if n.id in removed)
     working = {host.name for host in snapshot.hosts if host.takes_work}
-    doomed = Counter(n.cluster_id for n in snapshot.nodes if n.id in removed and n.host not in working)
+    doomed = Counter(
+        n.cluster_id for n in snapshot.nodes if n.id in removed and n.host not in working
+    )
     for cluster in snapshot.clusters:
         count = counts[cluster.id]
         assert count <= cluster.max_nodes

@@ -1,0 +1,15 @@
+"""Asking for a plan."""
+
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.kernel.wake import wake
+from app.tables.planning import ALL, Planning
+
+
+async def wake_planner(session: AsyncSession) -> None:
+    """Have everything planned anew soon: nodes are free, or somebody waits for them.
+
+    Args:
+        session: the transaction that changed something the planner must see.
+    """
+    await wake(session, Planning, ALL)

@@ -1,0 +1,167 @@
+"""From rows and hosts to what the planner sees."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.clusters.service import find_size
+from app.clusters.vm_sizes import GIB
+from app.kernel.config import Settings
+from app.planning import repository
+from app.providers.base import Host as ProviderHost
+from app.providers.base import HostState
+from app.scheduling import types
+from app.scheduling.types import Gang, Limits, Node, Policy, Running, Size, Snapshot
+from app.tables.cluster import Cluster
+from app.tables.planning import Quota
+
+_ENDING = frozenset({"CancelRequested", "Finalizing"})
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A snapshot and the rows that it was made of.
+
+    Attributes:
+        snapshot: what the planner sees.
+        clusters: rows by id.
+        blockers: what waiting runs say now, by run.
+    """
+
+    snapshot: Snapshot
+    clusters: Mapping[str, Cluster]
+    blockers: Mapping[str, list[dict[str, Any]]]
+
+
+async def load(session: AsyncSession, settings: Settings, hosts: Sequence[ProviderHost]) -> Loaded:
+    """Everything that shares the hosts, as it is now.
+
+    Args:
+        session: a transaction; nothing is locked.
+        settings: the operator's settings.
+        hosts: as the provider sees them.
+    """
+    clusters = {
+        row.id: row
+        for row in await repository.clusters(session)
+        if row.provisioning_state != "Deleting"
+    }
+    queue = [row for row in await repository.queue(session) if row.cluster_id in clusters]
+    running = [row for row in await repository.running(session) if row.cluster_id in clusters]
+    experiments = sorted({row.experiment_id for row in [*queue, *running]}) if queue else []
+    durations = await repository.durations(session, experiments)
+    quotas = await repository.quotas(session)
+    usage = await repository.usage(session) if queue else []
+    snapshot = Snapshot(
+        hosts=tuple(_host(settings, host) for host in hosts),
+        clusters=tuple(_cluster(settings, row) for row in clusters.values()),
+        nodes=tuple(
+            _node(row) for row in await repository.nodes(session) if row.cluster_id in clusters
+        ),
+        running=tuple(_running(row, durations) for row in running),
+        queue=tuple(_gang(row) for row in queue),
+        workspace_limits={q.owner_id: _limits(q) for q in quotas if q.kind == "workspace"},
+        user_limits={q.owner_id: _limits(q) for q in quotas if q.kind == "user"},
+        policy=Policy(
+            ageing_seconds=settings.priority_ageing_seconds,
+            shares={quota.owner_id: quota.share for quota in quotas if quota.kind == "workspace"},
+        ),
+        **_usage(settings, usage, clusters),
+    )
+    return Loaded(snapshot, clusters, {row.id: row.blockers for row in queue})
+
+
+def _host(settings: Settings, host: ProviderHost) -> types.Host:
+    capacity = host.capacity
+    overcommit = settings.node_overcommit
+    return types.Host(
+        name=host.name,
+        # Cores are handed out more than once; of memory a node gets a smaller part (decision 0003).
+        total=Size(capacity.cores * overcommit, capacity.memory_bytes, capacity.gpus),
+        node_limit=Size(capacity.cores, int(capacity.memory_bytes / overcommit), capacity.gpus),
+        gpu_ids=tuple(str(number) for number in range(capacity.gpus)),
+        takes_work=host.state == HostState.READY,
+    )
+
+
+def _cluster(settings: Settings, row: Cluster) -> types.Cluster:
+    nominal = find_size(settings, row.vm_size)
+    return types.Cluster(
+        id=row.id,
+        workspace_id=row.workspace_id,
+        node_size=Size(float(nominal.cores), int(nominal.memory_gb * GIB), nominal.gpus),
+        min_nodes=row.min_nodes,
+        max_nodes=row.max_nodes,
+        idle_seconds_before_scaledown=row.idle_seconds_before_scaledown,
+        is_low_priority=row.vm_priority == "lowpriority",
+        is_enabled=row.is_enabled,
+        packs=row.node_placement == "pack",
+    )
+
+
+def _node(row: Row[Any]) -> Node:
+    return Node(
+        id=row.id,
+        cluster_id=row.cluster_id,
+        host=row.host,
+        index=row.node_index,
+        size=Size(row.cores, row.memory_bytes, row.gpus),
+        gpu_ids=tuple(row.gpu_ids),
+        run_id=row.run_id or "",
+        idle_seconds=row.idle_seconds,
+    )
+
+
+def _running(row: Row[Any], durations: Mapping[str, tuple[float, float]]) -> Running:
+    learned = durations.get(row.experiment_id)
+    expected = learned[0] if learned else row.limit_seconds
+    return Running(
+        run_id=row.id,
+        cluster_id=row.cluster_id,
+        user_id=row.created_by,
+        priority=row.priority,
+        running_seconds=row.running_seconds,
+        # Rather too early: then what is backfilled has ended when the head could really start.
+        ends_in_seconds=max(0.0, (expected or 0.0) - row.running_seconds),
+        is_stopping=row.preempted_for is not None or row.status in _ENDING,
+    )
+
+
+def _gang(row: Row[Any]) -> Gang:
+    return Gang(
+        run_id=row.id,
+        cluster_id=row.cluster_id,
+        user_id=row.created_by,
+        node_count=row.node_count,
+        queued_seconds=max(0.0, row.queued_seconds),
+        priority=row.priority,
+        at_most_seconds=row.limit_seconds or inf,
+    )
+
+
+def _limits(quota: Quota) -> Limits:
+    return Limits(
+        *(
+            inf if value is None else float(value)
+            for value in (quota.runs, quota.nodes, quota.cores, quota.gpus)
+        )
+    )
+
+
+def _usage(
+    settings: Settings, rows: Sequence[Row[Any]], clusters: Mapping[str, Cluster]
+) -> dict[str, dict[str, float]]:
+    of_workspace: dict[str, float] = {}
+    of_user: dict[str, float] = {}
+    for row in rows:
+        cluster = clusters.get(row.cluster_id)
+        if cluster is None:
+            continue
+        used = float(row.node_seconds) * find_size(settings, cluster.vm_size).cores
+        of_workspace[cluster.workspace_id] = of_workspace.get(cluster.workspace_id, 0.0) + used
+        of_user[row.created_by] = of_user.get(row.created_by, 0.0) + used
+    return {"workspace_usage": of_workspace, "user_usage": of_user}
