@@ -72,21 +72,27 @@ class Future:
         self._packs = state.cluster.packs
         # Idle nodes of its own cluster that stay for the minimum are its own to use.
         self._missing = gang.node_count - state.kept_count
-        self._surplus: dict[str, int] = {}
+        self._idle: dict[str, list[Node]] = {}
+        self._spare: dict[str, dict[str, Node]] = {}
         self.rooms = pool.rooms_with_spare.copy()
 
     def end(self, ending: Ending) -> None:
         """This run has ended: its nodes are free, and go as far as its cluster can spare them."""
         cluster_id = ending.run.cluster_id
-        surplus = self._surplus.get(cluster_id)
-        if surplus is None:
-            surplus = self._pool.clusters[cluster_id].sparable_count
-        going = ending.nodes[: max(0, surplus)]
-        self._surplus[cluster_id] = surplus - len(going)
-        for node in going:
-            self.rooms.give(node.host, node.size)
+        state = self._pool.clusters[cluster_id]
+        idle = self._idle.setdefault(cluster_id, list(state.idle.values()))
+        before = self._spare.get(cluster_id, state.spare)
+        idle += ending.nodes
+        after = state.spare_of(idle)
+        for node in after.values():
+            if node.id not in before:
+                self.rooms.give(node.host, node.size)
+        for node in before.values():
+            if node.id not in after:
+                self.rooms.take(node.host, node.size)
+        self._spare[cluster_id] = after
         if cluster_id == self._gang.cluster_id:
-            self._missing -= len(ending.nodes) - len(going)
+            self._missing = self._gang.node_count - (len(idle) - len(after))
 
     @property
     def has_room(self) -> bool:
