@@ -18,11 +18,7 @@ class ClusterState:
         idle = sorted((node for node in nodes if not node.run_id), key=lambda node: node.index)
         self.busy_count = len(nodes) - len(idle)
         self.idle: dict[str, Node] = {node.id: node for node in idle}
-        surplus = max(0, len(nodes) - leaving_count - cluster.min_nodes)
-        # Idle nodes beyond the minimum may go when somebody needs their room: the last ones.
-        self.spare: dict[str, Node] = {
-            node.id: node for node in idle[max(0, len(idle) - surplus) :]
-        }
+        self.spare = self.spare_of(idle)
         self.waiting_node_count = 0
         # From so many nodes on a gang has been seen not to fit, because of this limit.
         self.fits_no_more = cluster.max_nodes + 1
@@ -33,11 +29,14 @@ class ClusterState:
         """Idle nodes that stay whoever needs their room."""
         return len(self.idle) - len(self.spare)
 
-    @property
-    def sparable_count(self) -> int:
-        """How many of the nodes that are busy now can go once they are idle."""
-        staying = self.node_count - self._leaving_count
-        return max(0, staying - self.cluster.min_nodes - len(self.spare))
+    def spare_of(self, idle: Iterable[Node]) -> dict[str, Node]:
+        """Which of these nodes, if they are idle, may go when somebody needs their room.
+
+        Those beyond the minimum, the last ones first.
+        """
+        by_index = sorted(idle, key=lambda node: node.index)
+        surplus = max(0, self.node_count - self._leaving_count - self.cluster.min_nodes)
+        return {node.id: node for node in by_index[max(0, len(by_index) - surplus) :]}
 
     def drop(self, node: Node) -> None:
         """An idle node is gone, or busy."""

@@ -10,6 +10,7 @@ the time that it may, so that a wrong expectation delays a backfilled run and no
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 from math import inf
 
 from app.scheduling.pool import ClusterState, Pool
@@ -112,10 +113,11 @@ class RoomReservation:
         self.gang = gang
         self.starts_in_seconds = inf
         future = Future(gang, pool)
-        for end in ending:
-            future.end(end)
+        for seconds, together in groupby(ending, key=lambda end: end.ends_in_seconds):
+            for end in together:
+                future.end(end)
             if future.has_room:
-                self.starts_in_seconds = end.ends_in_seconds
+                self.starts_in_seconds = seconds
                 future.take()
                 break
         self._then = future.rooms

@@ -7,38 +7,32 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from sqlalchemy import Table, text
+from sqlalchemy import Table, delete
 
 from app.kernel import leases
 from app.kernel.ids import new_id
 from app.kernel.wake import wake
-from app.tables.cluster import Cluster
+from app.tables.planning import ALL, Planning
 from tests.live_api import LiveApi, live_api
 from workers.reconciler import Engine, Guard, LeaseLost
 
 pytestmark = pytest.mark.anyio
-TABLE = cast("Table", Cluster.__table__)
+TABLE = cast("Table", Planning.__table__)
 
 
 @pytest.fixture
 async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
     async with live_api(tmp_path, postgres_url, broker_url) as api:
         yield api
+        async with api.database.session() as session:
+            await session.execute(delete(Planning).where(Planning.id != ALL))
 
 
 async def make_row(api: LiveApi) -> str:
     """A reconciled row that nothing else looks at."""
-    row_id = new_id("cl")
+    row_id = new_id("plan")
     async with api.database.session() as session:
-        found = await session.execute(
-            text("SELECT id FROM workspaces WHERE name = :name"), {"name": api.workspace}
-        )
-        session.add(
-            Cluster(
-                id=row_id, workspace_id=found.scalar_one(), name=row_id, vm_size="SMALL",
-                vm_priority="dedicated", min_nodes=0, max_nodes=1, idle_seconds_before_scaledown=1,
-            )
-        )  # fmt: skip
+        session.add(Planning(id=row_id))
     return row_id
 
 
@@ -105,7 +99,7 @@ async def test_a_wake_during_the_work_is_not_lost(api: LiveApi) -> None:
         rounds.append(1)
         if len(rounds) == 1:
             async with api.database.session() as session:
-                await wake(session, Cluster, row_id)
+                await wake(session, Planning, row_id)
         else:
             done.set()
         return None

@@ -7,12 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trainwright.azureml.data import (
-    abstract_dataset,
-    dataset_consumption_config,
-    dataset_factory,
-    file_dataset,
-)
 
 from trainwright.azureml import core
 from trainwright.azureml.core import (
@@ -23,6 +17,12 @@ from trainwright.azureml.core import (
     script_run,
     script_run_config,
     webservice,
+)
+from trainwright.azureml.data import (
+    abstract_dataset,
+    dataset_consumption_config,
+    dataset_factory,
+    file_dataset,
 )
 from trainwright.azureml.train import dnn, estimator, hyperdrive
 

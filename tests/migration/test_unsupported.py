@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from trainwright.azureml.data import OutputFileDatasetConfig
 
 from trainwright.azureml.core import Dataset, Datastore, Environment, ScriptRunConfig, Workspace
 from trainwright.azureml.core.authentication import InteractiveLoginAuthentication
@@ -19,6 +18,7 @@ from trainwright.azureml.core.resource_configuration import ResourceConfiguratio
 from trainwright.azureml.core.run import Run
 from trainwright.azureml.core.runconfig import RunConfiguration, target_name
 from trainwright.azureml.core.webservice import AciWebservice, AksWebservice, LocalWebservice
+from trainwright.azureml.data import OutputFileDatasetConfig
 from trainwright.azureml.exceptions import (
     AzureMLException,
     AzureOnlyWarning,

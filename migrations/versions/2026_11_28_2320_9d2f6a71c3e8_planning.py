@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision: str = "9d2f6a71c3e8"
-down_revision: str | None = "5d2c8a1e7f40"
+down_revision: str | None = "8e1b4f6a2d07"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
