@@ -105,7 +105,7 @@ async def test_a_wake_during_the_work_is_not_lost(api: LiveApi) -> None:
         return None
 
     engine = Engine(api.database, [Recorder(work)], lease_seconds=10, poll_seconds=30)
-    engine.hint("clusters", row_id)
+    engine.hint("planning", row_id)
     async with asyncio.timeout(10):
         await done.wait()
     await engine.close()
@@ -165,7 +165,7 @@ async def test_many_hints_at_once_run_a_row_one_at_a_time(api: LiveApi) -> None:
     ]
     for engine in engines:
         for _ in range(25):
-            engine.hint("clusters", row_id)
+            engine.hint("planning", row_id)
     async with asyncio.timeout(10):
         await done.wait()
     for engine in engines:
