@@ -40,6 +40,7 @@ _PLAIN = (
     Run.attempt,
     Run.max_attempts,
     Run.node_count,
+    Run.priority,
     Run.snapshot_id,
     Run.image_reference,
     Run.outputs_partial,
