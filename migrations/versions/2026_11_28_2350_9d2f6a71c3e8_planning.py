@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision: str = "9d2f6a71c3e8"
-down_revision: str | None = "d83f61b0c5e2"
+down_revision: str | None = "e94a72c1d6f3"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
