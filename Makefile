@@ -66,6 +66,10 @@ format: $(READY)  ## Format the code and mend what the linter can mend
 openapi: $(READY)  ## Write openapi/openapi.json anew; ARGS=--release when a version is released
 	$(RUN) tools.openapi.document $(ARGS)
 
+.PHONY: sdk
+sdk: $(READY)  ## Generate clients into build/sdk: Python (two), Go, TypeScript; NAME=python: one
+	$(RUN) tools.sdk.generate $(NAME)
+
 .PHONY: bench
 bench: $(READY)  ## Measure; NAME=warm_start runs one benchmark, without it all of them
 	@exec $(RUN) benchmarks $(NAME)

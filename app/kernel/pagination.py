@@ -150,9 +150,10 @@ def _encode(values: list[Any], binding: str) -> str:
 def _decode(token: str, binding: str) -> list[Any]:
     try:
         padded = token + "=" * (-len(token) % 4)
-        found, *values = json.loads(base64.urlsafe_b64decode(padded.encode()))
-    except (ValueError, binascii.Error, UnicodeDecodeError):
-        found, values = None, []
+        decoded = json.loads(base64.urlsafe_b64decode(padded.encode()))
+    except (ValueError, binascii.Error, UnicodeDecodeError, RecursionError):
+        decoded = None
+    found, *values = decoded if isinstance(decoded, list) and decoded else [None]
     if found != binding or not values:
         message = "Not a token of this listing with these filters; start again without it."
         raise BadRequest(

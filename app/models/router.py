@@ -44,7 +44,7 @@ _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _UPLOAD = {
     "requestBody": {
         "required": True,
-        "content": {"application/octet-stream": _BINARY, "application/gzip": _BINARY},
+        "content": {"application/octet-stream": _BINARY},
     }
 }
 

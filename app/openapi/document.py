@@ -27,18 +27,20 @@ _PROBLEMS = {
     "410": "It was there and is over for good",
     "412": "A precondition does not hold",
     "413": "The body is too large",
+    "414": "The address is too long",
     "415": "Send the media type that this operation takes",
     "416": "The range lies outside the content",
     "422": "The request is understood and its content is wrong",
     "429": "Too many requests; try again later",
+    "431": "The header fields are too large",
     "500": "A defect of ours",
     "503": "Try again later",
 }
-_ALWAYS = frozenset({"400", "401", "403", "404", "422", "429", "500", "503"})
+_ALWAYS = frozenset({"400", "401", "403", "404", "414", "422", "429", "431", "500", "503"})
 _OF_WRITES = frozenset({"409", "410", "412"})
 _OF_BODIES = frozenset({"413", "415"})
 _OF_BYTES = frozenset({"410", "416"})
-_OPEN = frozenset({"400", "500", "503"})
+_OPEN = frozenset({"400", "414", "431", "500", "503"})
 
 _TAGS = {
     "health": "Whether the service is well, and figures about it",
@@ -94,15 +96,9 @@ def build_document(app: FastAPI) -> dict[str, Any]:
         separate_input_output_schemas=False,
     )
     components = document.setdefault("components", {})
-    components["securitySchemes"] = {
-        "token": {"type": "http", "scheme": "bearer"},
-        "basic": {
-            "type": "http",
-            "scheme": "basic",
-            "description": "The token as the password, as `curl -u :TOKEN` sends it",
-        },
-    }
-    document["security"] = [{"token": []}, {"basic": []}]
+    # Basic credentials are taken as well; generators would send both when both stood here.
+    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [{"token": []}]
     _add_problems(components)
     components["headers"] = headers.COMPONENTS
     components["parameters"] = headers.PARAMETERS

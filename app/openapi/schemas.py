@@ -13,7 +13,8 @@ def reshaped(node: Any) -> Any:
     """The same schemas, without what generators stumble over.
 
     A nullable ``anyOf`` of one plain type becomes ``type: [T, "null"]``; keys with a pattern become
-    ``additionalProperties`` with ``propertyNames``; a stream's ``itemSchema`` is left out.
+    ``additionalProperties`` with ``propertyNames``; a stream's ``itemSchema`` and the default of a
+    whole object are left out.
     """
     if isinstance(node, list):
         return [reshaped(item) for item in node]
@@ -28,6 +29,11 @@ def reshaped(node: Any) -> Any:
             node = {**other, **node, "type": [other["type"], "null"]}
             if "enum" in node:
                 node["enum"] = [*node["enum"], None]
+            if "const" in node:
+                node["enum"] = [node.pop("const"), None]
+    if "$ref" in node and isinstance(node.get("default"), dict):
+        # Generators of Go write it down as it stands, which is no Go.
+        del node["default"]
     patterns = node.get("patternProperties")
     if isinstance(patterns, dict) and len(patterns) == 1 and "properties" not in node:
         ((pattern, schema),) = node.pop("patternProperties").items()

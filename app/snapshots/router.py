@@ -22,9 +22,6 @@ _UPLOAD = {
         "required": True,
         "content": {
             "application/octet-stream": _BINARY,
-            "application/gzip": _BINARY,
-            "application/x-tar": _BINARY,
-            "application/zip": _BINARY,
         },
     }
 }

@@ -56,6 +56,13 @@ async def test_nul_in_an_address_is_refused(api: LiveApi, path: str, pointer: st
     problem(await api.client.get(path), 422, pointer)
 
 
+@pytest.mark.parametrize("content", ["0", "null", "{}", "[]", '"x"', "[" * 5000, "nonsense", "[1]"])
+async def test_made_up_page_tokens_are_refused(api: LiveApi, content: str) -> None:
+    token = base64.urlsafe_b64encode(content.encode()).decode()
+    answer = await api.client.get("clusters", params={"page_token": token})
+    problem(answer, 400, "query/page_token")
+
+
 @pytest.mark.parametrize("text", [r"\u0000", r"a\u0000b", r"\ud800"])
 async def test_text_that_cannot_be_kept_is_refused_with_its_place(api: LiveApi, text: str) -> None:
     for body, pointer in (
