@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from benchmarks import (
+    api,
     api_vs_mlflow,
     docker_start,
     list_latency,
@@ -22,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "docker_start": docker_start.measure,
     "log_latency": log_latency.measure,
     "metrics": metrics.measure,
+    "api": api.measure,
     "api_vs_mlflow": api_vs_mlflow.measure,
     "list_latency": list_latency.measure,
     "ps_start": ps_start.measure,

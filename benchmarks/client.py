@@ -3,6 +3,7 @@
 import http.client
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,9 +28,10 @@ class Client:
         self._prefix = prefix
         self._used_at = time.monotonic()
 
-    def post(self, path: str, body: Any) -> Any:
+    def post(self, path: str, body: Any, *, headers: Mapping[str, str] | None = None) -> Any:
         """Send JSON, get JSON."""
-        return self._json("POST", path, json.dumps(body).encode(), "application/json")
+        data = json.dumps(body).encode()
+        return self._json("POST", path, data, "application/json", headers)
 
     def get(self, path: str) -> Any:
         """Get JSON."""
@@ -47,13 +49,25 @@ class Client:
             size += len(chunk)
         return size
 
-    def _json(self, method: str, path: str, data: bytes | None, media: str | None) -> Any:
-        return json.loads(self._request(method, path, data, media).read() or b"null")
+    def _json(
+        self,
+        method: str,
+        path: str,
+        data: bytes | None,
+        media: str | None,
+        more: Mapping[str, str] | None = None,
+    ) -> Any:
+        return json.loads(self._request(method, path, data, media, more).read() or b"null")
 
     def _request(
-        self, method: str, path: str, data: bytes | None, media: str | None
+        self,
+        method: str,
+        path: str,
+        data: bytes | None,
+        media: str | None,
+        more: Mapping[str, str] | None = None,
     ) -> http.client.HTTPResponse:
-        headers = dict(self._headers)
+        headers = {**self._headers, **(more or {})}
         if media is not None:
             headers["Content-Type"] = media
         if time.monotonic() - self._used_at > _IDLE_SECONDS:

@@ -34,9 +34,9 @@ def measure() -> list[Figure]:
         run = a_run(stack).rpartition("/")[2]
         client = Client(stack.address, stack.token)
         client.post(f"{WORKSPACE}/runs/{run}/cancel", {})
-        _fill(dsn_of(stack), run, first=0, count=_SMALL)
+        fill_with_runs(dsn_of(stack), run, first=0, count=_SMALL)
         small = _median_milliseconds(client, _PAGE)
-        _fill(dsn_of(stack), run, first=_SMALL, count=_LARGE - _SMALL)
+        fill_with_runs(dsn_of(stack), run, first=_SMALL, count=_LARGE - _SMALL)
         large = _median_milliseconds(client, _PAGE)
         # A page's token names the row it follows; whoever walks a list gets to the middle so.
         deep = _median_milliseconds(client, f"{_PAGE}&page_token={_token_after(client, 20)}")
@@ -49,7 +49,8 @@ def measure() -> list[Figure]:
     ]
 
 
-def _fill(dsn: str, run: str, *, first: int, count: int) -> None:
+def fill_with_runs(dsn: str, run: str, *, first: int, count: int) -> None:
+    """Copy a run as others that are over; see `copy_rows`."""
     over = {
         "id": "'run_' || lpad(n::text, 26, '0')",
         "status": "'Completed'",

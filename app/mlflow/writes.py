@@ -99,7 +99,7 @@ async def log_metrics_at_once(
     """
     if not run_id or not metrics or any(metric.model_id for metric in metrics):
         return False
-    points = {_seq(metric): _point(metric) for metric in metrics}
+    points = {made["seq"]: made for made in map(_point, metrics)}
     return await store_tracked(
         database.direct,
         principal=principal,
@@ -117,7 +117,7 @@ async def log_metrics(
     """Store values of metrics; what is stored already is left alone."""
     if not metrics:
         return
-    points = {_seq(metric): _point(metric) for metric in metrics}
+    points = {made["seq"]: made for made in map(_point, metrics)}
     await store_points(
         session,
         run_id=run.id,
@@ -268,8 +268,10 @@ def _point(metric: MetricSent) -> Point:
         "logged_at": from_milliseconds(metric.timestamp),
     }
     if math.isfinite(metric.value):
-        return {**made, "value": metric.value}
-    return {**made, "data": {"value": str(metric.value)}}
+        made["value"] = metric.value
+    else:
+        made["data"] = {"value": str(metric.value)}
+    return made
 
 
 def _seq(metric: MetricSent) -> int:
