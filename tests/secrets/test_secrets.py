@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text, update
+from sqlalchemy.exc import DBAPIError
 
 from app.auth.principal import Principal
 from app.kernel.keyring import Keyring, KeyUnknown, ValueAltered
@@ -329,3 +330,11 @@ async def test_the_document_says_that_a_value_is_only_written(api: LiveApi) -> N
     value = document["components"]["schemas"]["SecretPut"]["properties"]["value"]
     assert value["writeOnly"] is True
     assert "value" not in json.dumps(document["components"]["schemas"]["SecretRead"]["properties"])
+
+
+async def test_errors_of_the_database_show_no_values(api: LiveApi) -> None:
+    with pytest.raises(DBAPIError) as caught:
+        async with api.database.session() as session:
+            await session.execute(text("SELECT 1/0 WHERE :value <> ''"), {"value": CANARY})
+    assert "division by zero" in str(caught.value)
+    assert CANARY not in f"{caught.value!r} {caught.value}"

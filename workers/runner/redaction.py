@@ -20,6 +20,11 @@ class Redactor:
     def __init__(self) -> None:
         self._marks: dict[bytes, bytes] = {}
 
+    @property
+    def has_values(self) -> bool:
+        """Whether there is anything to be taken out."""
+        return bool(self._marks)
+
     def learn(self, name: str, value: bytes) -> None:
         """From now on, put a mark with the name in the place of the value."""
         for spelling in _spellings(value):
@@ -94,6 +99,8 @@ class RedactedFlow:
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes, and return those that may go on."""
+        if not self._redactor.has_values:
+            return data
         data = self._held + data
         cut = self._redactor.first_open(data)
         self._held = data[cut:]
