@@ -1,0 +1,126 @@
+"""Rules of the contract, held against every operation that the document names."""
+
+from collections.abc import AsyncIterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from app.kernel.answers import JsonAnswers
+from app.kernel.deprecation import deprecated, install_deprecations
+from app.openapi.document import operations
+from tests.live_api import LiveApi, live_api
+
+pytestmark = pytest.mark.anyio
+
+SWITCHED_OFF = {"/v1/auth/oidc"}
+"""404 unless an operator has set it up."""
+
+
+@pytest.fixture
+async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
+    async with live_api(tmp_path, postgres_url, broker_url, trusted_proxies="*") as api:
+        yield api
+
+
+def filled(path: str, api: LiveApi) -> str:
+    """The path in the test's workspace; what else it names is not there."""
+    path = path.replace("{workspace}", api.workspace).replace("{", "").replace("}", "")
+    return f"http://api{path}"
+
+
+def reads(api: LiveApi) -> list[str]:
+    """The addresses of all that can be read without naming more than a workspace."""
+    return [
+        filled(path, api)
+        for path, method, operation in operations(api.app.openapi())
+        if method == "get"
+        and path not in SWITCHED_OFF
+        and path.replace("{workspace}", "").count("{") == 0
+        and "application/json" in operation["responses"].get("200", {}).get("content", {})
+        and not any(_is_asked(parameter) for parameter in operation.get("parameters", []))
+    ]
+
+
+def _is_asked(parameter: dict[str, Any]) -> bool:
+    return parameter.get("in") == "query" and bool(parameter.get("required"))
+
+
+async def test_every_read_is_conditional_and_has_a_head(api: LiveApi) -> None:
+    addresses = reads(api)
+    assert len(addresses) > 15
+    for address in addresses:
+        whole = await api.client.get(address)
+        assert whole.status_code == 200, (address, whole.text)
+        assert whole.content.endswith(b"\n")
+        etag = whole.headers["etag"]
+        same = await api.client.get(address, headers={"If-None-Match": etag})
+        assert (same.status_code, same.content) == (304, b""), address
+        other = await api.client.get(address, headers={"If-None-Match": '"other"'})
+        assert other.status_code == 200, address
+        head = await api.client.head(address)
+        assert (head.status_code, head.content) == (200, b""), address
+        assert head.headers["content-type"] == whole.headers["content-type"]
+
+
+async def test_pretty_answers_are_indented(api: LiveApi) -> None:
+    for address in reads(api):
+        plain, pretty = await api.client.get(address), await api.client.get(address + "?pretty")
+        assert pretty.json().keys() == plain.json().keys()
+        assert pretty.text.startswith("{\n  "), address
+
+
+async def test_a_method_that_is_not_there_is_answered_with_those_that_are(api: LiveApi) -> None:
+    allowed: dict[str, set[str]] = {}
+    for path, method, _ in operations(api.app.openapi()):
+        allowed.setdefault(path, set()).add(method.upper())
+    for path, methods in allowed.items():
+        answer = await api.client.request("TRACE", filled(path, api))
+        assert answer.status_code == 405, path
+        assert answer.headers["content-type"] == "application/problem+json"
+        found = set(answer.headers["allow"].split(", "))
+        assert methods <= found, (path, found)
+        assert ("HEAD" in found) == ("GET" in found or "HEAD" in methods)
+
+
+async def test_what_is_not_there_is_a_problem(api: LiveApi) -> None:
+    for path in ("/nowhere", "/v1/workspaces/", "/v1/me/"):
+        answer = await api.client.get(f"http://api{path}")
+        assert answer.status_code == 404, path
+        assert answer.json()["request_id"] == answer.headers["x-request-id"]
+
+
+async def test_addresses_begin_with_what_a_trusted_proxy_takes_off(api: LiveApi) -> None:
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Prefix": "/trainwright"}
+    name = f"{api.workspace}x"
+    body = {"name": name}
+    made = await api.client.post("http://api/v1/workspaces", json=body, headers=headers)
+    assert made.headers["location"] == f"https://api/trainwright/v1/workspaces/{name}"
+    for wrong in ("trainwright", "/a//b", "/a?b", "//evil.example"):
+        body = {"name": f"{name}{len(wrong)}"}
+        answer = await api.client.post(
+            "http://api/v1/workspaces", json=body, headers={"X-Forwarded-Prefix": wrong}
+        )
+        assert answer.headers["location"] == f"http://api/v1/workspaces/{body['name']}"
+
+
+async def test_a_deprecated_operation_says_so_everywhere() -> None:
+    app = FastAPI()
+    app.add_middleware(JsonAnswers)
+
+    @app.get("/old")
+    @deprecated(since=date(2026, 1, 1), sunset=date(2027, 1, 1), instead="/new")
+    async def old() -> dict[str, Any]:
+        return {}
+
+    install_deprecations(app)
+    transport = httpx2.ASGITransport(app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://api") as client:
+        answer = await client.get("/old")
+    assert answer.headers["deprecation"] == "@1767225600"
+    assert answer.headers["sunset"] == "Fri, 01 Jan 2027 00:00:00 GMT"
+    assert answer.headers["link"] == '</new>; rel="successor-version"'
+    assert app.openapi()["paths"]["/old"]["get"]["deprecated"] is True
