@@ -16,7 +16,7 @@ from tests.live_api import LiveApi, live_api
 
 pytestmark = pytest.mark.anyio
 
-SWITCHED_OFF = {"/v1/auth/oidc"}
+SWITCHED_OFF = "/v1/auth/"
 """404 unless an operator has set it up."""
 
 
@@ -38,7 +38,7 @@ def reads(api: LiveApi) -> list[str]:
         filled(path, api)
         for path, method, operation in operations(api.app.openapi())
         if method == "get"
-        and path not in SWITCHED_OFF
+        and not path.startswith(SWITCHED_OFF)
         and path.replace("{workspace}", "").count("{") == 0
         and "application/json" in operation["responses"].get("200", {}).get("content", {})
         and not any(_is_asked(parameter) for parameter in operation.get("parameters", []))
