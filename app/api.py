@@ -12,6 +12,7 @@ from app.blobs import router as blobs
 from app.clusters import router as clusters
 from app.datasets import router as datasets
 from app.datasets import versions_router as dataset_versions
+from app.datastores import router as datastores
 from app.deployments import router as deployments
 from app.deployments import scoring_router as scoring
 from app.environments import images_router as images
@@ -80,6 +81,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     garbage.router,
     secrets.router,
     snapshots.router,
+    datastores.router,
     datasets.router,
     dataset_versions.router,
     models.router,

@@ -12,8 +12,10 @@ from app.datasets.checks import in_parallel
 from app.datasets.errors import SourceError
 from app.datasets.fetch import fetch_into, policy_from
 from app.datasets.fetched import FetchedFile
+from app.datasets.finding import find_files
 from app.datasets.layout import PlacedSource
 from app.datasets.source import FetchPolicy
+from app.datasets.stored import url_of, with_datastores
 from app.datasets.threads import in_fetch_thread
 from app.kernel.config import Settings
 from app.kernel.db import Database
@@ -38,11 +40,17 @@ class DatasetReconciler:
         """Fetch the files of one registration and make a version of them."""
         async with self._database.session() as session:
             row = await self._load(session, guard)
-        if row is None:
-            return None
+            if row is None:
+                return None
+            named = [url_of(name, "")] if (name := row.request.get("datastore")) else []
+            policy = await with_datastores(session, row.workspace_id, named, self._policy)
+        fetch = functools.partial(self._fetch, policy=policy)
         try:
             sources = service.placed_sources(row)
-            files = await in_parallel(self._fetch, sources)
+            if name:
+                find = functools.partial(find_files, name, row.request["patterns"], policy)
+                sources = await in_fetch_thread(find)
+            files = await in_parallel(fetch, sources)
         except SourceError as error:
             _log.info("dataset_registration_failed", code=error.code, url=error.url)
             await self._apply(guard, error)
@@ -50,8 +58,8 @@ class DatasetReconciler:
         await self._apply(guard, list(zip(sources, files, strict=True)))
         return None
 
-    async def _fetch(self, source: PlacedSource) -> FetchedFile:
-        fetch = functools.partial(fetch_into, self._objects, source.url, policy=self._policy)
+    async def _fetch(self, source: PlacedSource, *, policy: FetchPolicy) -> FetchedFile:
+        fetch = functools.partial(fetch_into, self._objects, source.url, policy=policy)
         return await in_fetch_thread(fetch)
 
     async def _apply(

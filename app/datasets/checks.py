@@ -22,6 +22,7 @@ from app.datasets.errors import (
 from app.datasets.fetch import fetch_into, revalidate
 from app.datasets.fetched import FetchedFile, Unchanged, Validators
 from app.datasets.source import FetchPolicy
+from app.datasets.stored import with_datastores
 from app.datasets.threads import in_fetch_thread
 from app.kernel.db import Database
 from app.storage.objects import ObjectStore
@@ -106,6 +107,9 @@ async def check_version(
     """Compare every file of a version with its source, and fetch what the cache lacks."""
     async with database.session() as session:
         files = await repository.list_files(session, version_id)
+        workspace_id = await repository.workspace_of(session, version_id)
+        urls = [file.url for file in files]
+        policy = await with_datastores(session, workspace_id, urls, policy)
     return await in_parallel(lambda file: check_file(objects, file, policy=policy), files)
 
 

@@ -7,6 +7,7 @@ import hashlib
 
 import tenacity
 
+from app.datasets import stored
 from app.datasets.deadline import Deadline
 from app.datasets.errors import ContentChanged, SourceError
 from app.datasets.fetched import FetchedFile, Unchanged, Validators
@@ -29,18 +30,33 @@ def policy_from(settings: Settings) -> FetchPolicy:
         max_bytes=settings.fetch_max_bytes,
         total_seconds=settings.fetch_timeout_seconds,
         idle_seconds=settings.fetch_idle_timeout_seconds,
+        settings=settings,
     )
 
 
 def fetch_into(
     store: ObjectStore, url: str, *, policy: FetchPolicy, expected_sha256: str | None = None
 ) -> FetchedFile:
-    """Fetch `url` into the object store.
+    """Fetch `url`, or a file in a datastore, into the object store.
 
     Raises:
         SourceError: of the kind that says what went wrong.
         ContentChanged: the bytes are not those of `expected_sha256`; they were not kept.
     """
+    if stored.is_stored(url):
+        return stored.fetch_into(
+            store,
+            url,
+            policy=policy,
+            expected_sha256=expected_sha256,
+            from_web=lambda address: _fetch_web(store, address, policy, expected_sha256),
+        )
+    return _fetch_web(store, url, policy, expected_sha256)
+
+
+def _fetch_web(
+    store: ObjectStore, url: str, policy: FetchPolicy, expected_sha256: str | None
+) -> FetchedFile:
     url = check_url(url)
     with Deadline(policy.total_seconds) as deadline:
         transfer = Transfer(
@@ -51,12 +67,12 @@ def fetch_into(
         )
         try:
             _run(transfer, deadline=deadline, policy=policy)
-            stored = transfer.sink.commit(expected_sha256=expected_sha256)
+            done = transfer.sink.commit(expected_sha256=expected_sha256)
         except DigestMismatch as error:
             raise ContentChanged(_fetched(url, transfer, sha256=error.found_sha256)) from None
         finally:
             transfer.sink.discard()
-    return _fetched(url, transfer, sha256=stored.sha256)
+    return _fetched(url, transfer, sha256=done.sha256)
 
 
 def revalidate(url: str, *, known: Validators, policy: FetchPolicy) -> FetchedFile | Unchanged:
@@ -68,6 +84,17 @@ def revalidate(url: str, *, known: Validators, policy: FetchPolicy) -> FetchedFi
     Raises:
         SourceError: of the kind that says what went wrong.
     """
+    if stored.is_stored(url):
+        return stored.revalidate(
+            url,
+            known=known,
+            policy=policy,
+            from_web=lambda address: _revalidate_web(address, known, policy),
+        )
+    return _revalidate_web(url, known, policy)
+
+
+def _revalidate_web(url: str, known: Validators, policy: FetchPolicy) -> FetchedFile | Unchanged:
     url = check_url(url)
     with Deadline(policy.total_seconds) as deadline:
         transfer = Transfer(

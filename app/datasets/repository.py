@@ -170,3 +170,13 @@ async def has_pending(session: AsyncSession, workspace_id: str, name: str) -> bo
         DatasetRegistration.state == "Pending",
     )
     return (await session.execute(statement.limit(1))).first() is not None
+
+
+async def workspace_of(session: AsyncSession, version_id: str) -> str:
+    """The id of the workspace that a version is in."""
+    statement = (
+        select(Dataset.workspace_id)
+        .join(DatasetVersion, DatasetVersion.dataset_id == Dataset.id)
+        .where(DatasetVersion.id == version_id)
+    )
+    return (await session.execute(statement)).scalar_one()

@@ -6,9 +6,13 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from app.datasets.layout import Layout
-from app.kernel.names import Tags, TitleName
+from app.kernel.names import Tags, ThingName, TitleName
 
 MAX_FILES = 10_000
+Glob = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=1000, pattern=r"^[^!#\\\x00-\x1f][^\\\x00-\x1f]*$"),
+]
 Url = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
 
 
@@ -34,12 +38,22 @@ class DatasetRegister(BaseModel):
     )
     urls: list[Url] = Field(default=[], max_length=MAX_FILES)
     files: list[DatasetSource] = Field(default=[], max_length=MAX_FILES)
+    datastore: ThingName | None = Field(
+        default=None, description="Where paths are; absent: the default datastore"
+    )
+    paths: list[Glob] = Field(
+        default=[],
+        max_length=100,
+        description="Files in a datastore: paths, folders, or patterns with *, ** and ?",
+    )
     layout: Layout = "url"
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        if bool(self.urls) == bool(self.files):
-            raise ValueError("give either urls or files, at least one")
+        if [bool(self.urls), bool(self.files), bool(self.paths)].count(True) != 1:
+            raise ValueError("give either urls, files, or paths in a datastore, at least one")
+        if self.datastore is not None and not self.paths:
+            raise ValueError("a datastore needs paths")
         return self
 
     def pointer(self, index: int) -> str:

@@ -14,8 +14,10 @@ from app.datasets.fetched import FetchedFile
 from app.datasets.guard import check_url
 from app.datasets.layout import PlacedSource, place
 from app.datasets.schemas import DatasetRegister
+from app.datastores import repository as datastores
+from app.datastores.errors import DatastoreNotFound
 from app.kernel.db import Database
-from app.kernel.errors import FieldError, Invalid
+from app.kernel.errors import FieldError, Invalid, invalid_field
 from app.kernel.ids import new_id
 from app.kernel.signals import Signals
 from app.kernel.wake import signal, wake
@@ -40,7 +42,14 @@ async def ask(
     Raises:
         DatasetUrlInvalid: an address is malformed, of another scheme, or carries a password.
         DatasetPathInvalid: paths are unsafe or collide.
+        Invalid: there is no such datastore.
     """
+    datastore = None
+    if request.paths:
+        try:
+            datastore = (await datastores.get(session, workspace_id, request.datastore)).name
+        except DatastoreNotFound as error:
+            raise invalid_field("/datastore", error.code, error.detail) from error
     urls = []
     for index, (url, path) in enumerate(request.sources()):
         try:
@@ -59,6 +68,8 @@ async def ask(
             "tags": request.tags,
             "create_new_version": request.create_new_version,
             "files": [{"url": source.url, "path": source.path} for source in placed],
+            "datastore": datastore,
+            "patterns": request.paths,
         },
     )
     session.add(row)

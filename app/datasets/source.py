@@ -1,16 +1,20 @@
 """Bounds of a fetch."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from app.datasets.guard import Opening
+from app.datastores.stores import Store
+from app.kernel.config import Settings
 
 
 @dataclass(frozen=True, slots=True)
 class FetchPolicy:
     """Bounds of one fetch; durations in seconds, sizes in bytes.
 
-    `attempts` counts connections to the source; `ca_file` replaces the built-in authorities.
+    `attempts` counts connections to the source; `ca_file` replaces the built-in authorities;
+    `settings` open the datastores that files lie in, and `datastores` are those opened, by name.
     """
 
     openings: tuple[Opening, ...] = ()
@@ -22,3 +26,5 @@ class FetchPolicy:
     attempts: int = 4
     backoff_seconds: float = 0.5
     ca_file: Path | None = None
+    settings: Settings | None = None
+    datastores: Mapping[str, Store] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from app.datasets.errors import DatasetUnreachable
 from app.datasets.fetch import policy_from
 from app.datasets.read import read_check, read_version
 from app.datasets.schemas import DatasetFileRead, DatasetVersionRead, VersionCheckRead
+from app.datasets.stored import with_datastores
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.media import BytesResponse
 from app.kernel.names import TitlePath
@@ -128,6 +129,8 @@ async def download_dataset_file(
         file = await repository.get_file(session, found, path)
     if not await objects.exists(file.sha256):
         policy = policy_from(request.app.state.settings)
+        async with database.session() as session:
+            policy = await with_datastores(session, workspace.id, [file.url], policy)
         check = await check_file(objects, file, policy=policy)
         if not check.is_cached:
             raise DatasetUnreachable(check.message)

@@ -142,6 +142,8 @@ class Settings(OidcSettings, BaseSettings):
     max_body_bytes: int = 8 * 1024**2
     """Largest JSON body; uploads have limits of their own."""
     max_upload_bytes: int = 50 * 1024**3
+    datastore_folders: list[Path] = []
+    """Folders of this machine below which datastores may lie; none: datastores are elsewhere."""
     unfinished_uploads_max: int = 1000
     """So many uploads in pieces may be under way in a workspace."""
     unfinished_uploads_max_bytes: int = 1024**4

@@ -61,6 +61,7 @@ _TAGS = {
     "secrets": "Values that runs get and nobody reads",
     "blobs": "Bytes by digest, sent at once or in pieces",
     "snapshots": "Source folders of runs",
+    "datastores": "Folders, buckets and web servers with data",
     "datasets": "Files at web addresses, pinned by version",
     "models": "Registered models and their versions",
     "deployments": "Models that answer over HTTP",

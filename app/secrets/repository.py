@@ -90,6 +90,12 @@ async def list_page(
     )
 
 
+async def list_scope(session: AsyncSession, workspace_id: str, scope: str) -> list[Secret]:
+    """The secrets of another domain's thing."""
+    statement = select(Secret).where(Secret.workspace_id == workspace_id, Secret.scope == scope)
+    return list((await session.execute(statement)).scalars())
+
+
 async def versions(session: AsyncSession, secret_id: str) -> list[SecretVersion]:
     """The versions that are kept, newest first."""
     statement = (

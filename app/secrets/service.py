@@ -98,6 +98,25 @@ async def reveal(
     return keyring.open(sealed, purpose=purpose(workspace_id, secret.id, number))
 
 
+async def reveal_all(
+    session: AsyncSession, keyring: Keyring, *, workspace_id: str, scope: str
+) -> dict[str, bytes]:
+    """The newest values of all secrets of another domain's thing, by name.
+
+    Raises:
+        KeyUnknown, ValueAltered: one cannot be decrypted.
+    """
+    assert scope != USERS
+    found = {}
+    for secret in await repository.list_scope(session, workspace_id, scope):
+        row = await repository.find_version(session, secret.id, secret.version)
+        assert row is not None
+        sealed = Sealed(row.key_id, row.sealed)
+        bound = purpose(workspace_id, secret.id, secret.version)
+        found[secret.name] = keyring.open(sealed, purpose=bound)
+    return found
+
+
 async def forget(session: AsyncSession, *, workspace_id: str, scope: str) -> None:
     """Delete all secrets of another domain's thing."""
     assert scope != USERS

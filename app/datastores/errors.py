@@ -1,0 +1,21 @@
+"""What can be wrong with datastores."""
+
+from app.kernel.errors import Conflict, Invalid, NotFound
+
+
+class DatastoreNotFound(NotFound):
+    """The workspace has no such datastore."""
+
+    code = "datastore_not_found"
+
+
+class DatastoreRefused(Invalid):
+    """The place may not be used, or its credentials cannot be."""
+
+    code = "datastore_refused"
+
+
+class NotWritable(Conflict):
+    """Nothing can be written to a datastore of this kind."""
+
+    code = "datastore_not_writable"

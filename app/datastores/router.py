@@ -1,0 +1,144 @@
+"""Routes of datastores."""
+
+from pathlib import Path as FilePath
+from tempfile import NamedTemporaryFile
+from typing import Annotated
+
+import anyio
+import anyio.to_thread
+from fastapi import APIRouter, Query, Request, Response
+
+from app.auth.access import UserAccess
+from app.auth.needs import needs
+from app.datastores import repository, service
+from app.datastores.schemas import (
+    DatastoreFile,
+    DatastoreFileList,
+    DatastorePut,
+    DatastoreRead,
+)
+from app.kernel.config import SettingsDep
+from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.keyring import KeyringDep
+from app.kernel.names import NamePath
+from app.kernel.pagination import Page, PageDep
+from app.storage.paths import check_path
+from app.workspaces.access import WorkspaceDep
+from app.workspaces.detached import DetachedWorkspaceDep
+
+router = APIRouter(prefix="/v1/workspaces/{workspace}/datastores", tags=["datastores"])
+_BYTES = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+@router.get("")
+@needs("datastores.read")
+async def list_datastores(
+    workspace: WorkspaceDep, session: SessionDep, page: PageDep, _: UserAccess
+) -> Page[DatastoreRead]:
+    """Datastores by name, without credentials."""
+    rows, following = await repository.list_page(session, workspace.id, page)
+    return Page(
+        items=[DatastoreRead.model_validate(row) for row in rows], next_page_token=following
+    )
+
+
+@router.put("/{datastore}", responses={201: {"model": DatastoreRead}})
+@needs("datastores.write")
+async def put_datastore(
+    workspace: WorkspaceDep,
+    datastore: NamePath,
+    body: DatastorePut,
+    session: SessionDep,
+    settings: SettingsDep,
+    keyring: KeyringDep,
+    response: Response,
+    principal: UserAccess,
+) -> DatastoreRead:
+    """Make a datastore (201), or change it; credentials are encrypted, and never shown."""
+    row, is_new = await service.put(
+        session,
+        settings,
+        keyring,
+        workspace_id=workspace.id,
+        name=datastore,
+        body=body,
+        actor=principal.name,
+    )
+    response.status_code = 201 if is_new else 200
+    return DatastoreRead.model_validate(row)
+
+
+@router.get("/{datastore}")
+@needs("datastores.read")
+async def get_datastore(
+    workspace: WorkspaceDep, datastore: NamePath, session: SessionDep, _: UserAccess
+) -> DatastoreRead:
+    """One datastore."""
+    return DatastoreRead.model_validate(await repository.get(session, workspace.id, datastore))
+
+
+@router.delete("/{datastore}", status_code=204)
+@needs("datastores.write")
+async def delete_datastore(
+    workspace: WorkspaceDep, datastore: NamePath, session: SessionDep, _: UserAccess
+) -> None:
+    """Forget a datastore and its credentials; its files stay; 204 also when it is absent."""
+    row = await repository.find(session, workspace.id, datastore)
+    if row is not None:
+        await service.delete(session, row)
+
+
+@router.get("/{datastore}/files")
+@needs("datastores.read")
+async def list_datastore_files(
+    workspace: DetachedWorkspaceDep,
+    datastore: NamePath,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    keyring: KeyringDep,
+    _: UserAccess,
+    prefix: Annotated[str, Query(max_length=1000, description="Only paths that begin so")] = "",
+    limit: Annotated[int, Query(ge=1, le=service.MOST_LISTED)] = 1000,
+) -> DatastoreFileList:
+    """Files in a datastore; also a way to see whether its credentials are good."""
+    if prefix:
+        check_path(prefix.rstrip("/") or "x")
+    async with database.session() as session:
+        row = await repository.get(session, workspace.id, datastore)
+        store = await service.opened(session, settings, keyring, row)
+    with service.refusals():
+        found, is_complete = await anyio.to_thread.run_sync(
+            lambda: service.listed(store, prefix, most=limit)
+        )
+    files = [DatastoreFile(path=path, size_bytes=size_bytes) for path, size_bytes in found]
+    return DatastoreFileList(items=files, is_complete=is_complete)
+
+
+@router.put("/{datastore}/files/{path:path}", status_code=204, openapi_extra=_BYTES)
+@needs("datastores.write")
+async def upload_datastore_file(
+    workspace: DetachedWorkspaceDep,
+    datastore: NamePath,
+    path: str,
+    request: Request,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    keyring: KeyringDep,
+    _: UserAccess,
+) -> None:
+    """Write a file into a datastore; what was there under this name is replaced."""
+    check_path(path)
+    async with database.session() as session:
+        row = await repository.get(session, workspace.id, datastore)
+        store = await service.opened(session, settings, keyring, row)
+    with NamedTemporaryFile(dir=settings.data_dir, prefix="datastore-") as file:
+        async for chunk in request.stream():
+            await anyio.to_thread.run_sync(file.write, chunk)
+        await anyio.to_thread.run_sync(file.flush)
+        with service.refusals():
+            await anyio.to_thread.run_sync(store.put, path, FilePath(file.name))

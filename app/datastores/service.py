@@ -1,0 +1,193 @@
+"""Registering datastores, and opening them with their credentials."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.datastores import repository
+from app.datastores.errors import DatastoreRefused
+from app.datastores.schemas import DatastorePut
+from app.datastores.stores import (
+    FolderStore,
+    Store,
+    WebStore,
+    azure_store,
+    gcs_store,
+    s3_store,
+)
+from app.kernel.config import Settings
+from app.kernel.errors import Conflict, FieldError
+from app.kernel.ids import new_id
+from app.kernel.keyring import Keyring
+from app.secrets import service as secrets
+from app.tables.datastore import Datastore
+
+MOST_LISTED = 10_000
+
+
+async def put(
+    session: AsyncSession,
+    settings: Settings,
+    keyring: Keyring,
+    *,
+    workspace_id: str,
+    name: str,
+    body: DatastorePut,
+    actor: str,
+) -> tuple[Datastore, bool]:
+    """Make or change a datastore.
+
+    Returns:
+        The row, and whether it is new.
+
+    Raises:
+        DatastoreRefused: the operator does not allow the place.
+        Conflict: somebody else has just done the same.
+    """
+    place = body.place.model_dump()
+    check_place(settings, place)
+    row = await repository.find(session, workspace_id, name)
+    is_new = row is None
+    if row is None:
+        row = Datastore(id=new_id("dst"), workspace_id=workspace_id, name=name, place=place)
+        session.add(row)
+    given = body.credentials.given() if body.credentials else {}
+    # Credentials for one place are not sent to another one.
+    if body.credentials is not None or row.place != place:
+        await secrets.forget(session, workspace_id=workspace_id, scope=scope(row))
+        row.has_credentials = bool(given)
+    for key, value in given.items():
+        await secrets.put(
+            session,
+            keyring,
+            workspace_id=workspace_id,
+            name=key,
+            value=value.encode(),
+            actor=actor,
+            scope=scope(row),
+        )
+    if body.is_default:
+        await repository.unset_default(session, workspace_id, but=name)
+    row.place, row.description, row.is_default = place, body.description, body.is_default
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        raise Conflict("Somebody else has just changed the datastores; try again.") from error
+    await session.refresh(row)
+    return row, is_new
+
+
+async def delete(session: AsyncSession, row: Datastore) -> None:
+    """Delete a datastore with its credentials; the files in it stay, and datasets' copies too."""
+    await secrets.forget(session, workspace_id=row.workspace_id, scope=scope(row))
+    await session.delete(row)
+
+
+async def opened(
+    session: AsyncSession, settings: Settings, keyring: Keyring, row: Datastore
+) -> Store:
+    """A datastore with its credentials.
+
+    Raises:
+        DatastoreRefused: the operator does not allow the place any more.
+    """
+    check_place(settings, row.place)
+    credentials: dict[str, str] = {}
+    if row.has_credentials:
+        credentials = {
+            key: value.decode()
+            for key, value in (
+                await secrets.reveal_all(
+                    session, keyring, workspace_id=row.workspace_id, scope=scope(row)
+                )
+            ).items()
+        }
+    kind = row.place["kind"]
+    if kind == "folder":
+        return FolderStore(Path(row.place["path"]))
+    if kind == "http":
+        return WebStore(row.place["base_url"])
+    makers = {"s3": s3_store, "azure_blob": azure_store, "gcs": gcs_store}
+    try:
+        return makers[kind](row.place, credentials)
+    except ValueError as error:
+        raise DatastoreRefused("The credentials are none that can be used.") from error
+
+
+def check_place(settings: Settings, place: dict[str, object]) -> None:
+    """Refuse folders and servers that the operator has not opened.
+
+    Raises:
+        DatastoreRefused: says what would open it.
+    """
+    if place["kind"] == "folder":
+        path = Path(str(place["path"]))
+        if not any(_is_below(path, allowed) for allowed in settings.datastore_folders):
+            raise _refused(
+                "/place/path",
+                f"{path} is below no folder that the operator allows for datastores"
+                " (TRAINWRIGHT_DATASTORE_FOLDERS).",
+            )
+    endpoint = place.get("endpoint")
+    if endpoint is None:
+        return
+    parts = urlsplit(str(endpoint))
+    try:
+        port = parts.port
+    except ValueError as error:
+        raise _refused("/place/endpoint", "The endpoint is no address.") from error
+    if not _is_opened(settings.fetch_allow, parts.hostname or "", port):
+        raise _refused(
+            "/place/endpoint",
+            f"The operator has not opened {parts.netloc} (TRAINWRIGHT_FETCH_ALLOW, by this name).",
+        )
+
+
+def listed(store: Store, prefix: str, *, most: int) -> tuple[list[tuple[str, int]], bool]:
+    """Files of a datastore, by path as far as it says them so; blocks.
+
+    Returns:
+        The files, and whether these are all.
+    """
+    found: Iterable[tuple[str, int]] = store.listed(prefix)
+    first = list(islice(found, most + 1))
+    return sorted(first[:most]), len(first) <= most
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """What a datastore refuses, in words.
+
+    Raises:
+        DatastoreRefused: it is not there, or the credentials are not good for what was asked.
+    """
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as error:
+        raise DatastoreRefused(
+            "The datastore is not there, or its credentials are not good for this."
+        ) from error
+
+
+def scope(row: Datastore) -> str:
+    """Where its credentials are kept."""
+    return f"datastore/{row.id}"
+
+
+def _is_below(path: Path, allowed: Path) -> bool:
+    return path.resolve().is_relative_to(allowed.resolve())
+
+
+def _is_opened(allowed: Iterable[str], host: str, port: int | None) -> bool:
+    names = {host, f"{host}:{port}"}
+    return any(entry.strip().lower() in names for entry in allowed)
+
+
+def _refused(pointer: str, message: str) -> DatastoreRefused:
+    field = FieldError(pointer, DatastoreRefused.code, message)
+    return DatastoreRefused(message, errors=[field])

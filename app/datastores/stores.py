@@ -1,0 +1,298 @@
+"""Opened datastores: where their files are read, listed and written. Blocking, for a thread.
+
+Buckets are asked through the object store library, which resolves names itself and follows
+redirects: so only at the clouds' own addresses and at servers that the operator opened. Files of
+web servers are read by the guarded fetcher that web datasets have.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+from urllib.parse import quote
+
+import obstore
+from obstore.exceptions import (
+    BaseError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from app.datastores.errors import DatastoreRefused, NotWritable
+from app.kernel.errors import Unavailable
+
+SCHEME = "datastore://"
+_CHUNK_BYTES = 1024 * 1024
+_CLIENT_OPTIONS: Any = {"connect_timeout": timedelta(seconds=10), "timeout": timedelta(hours=6)}
+_RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A file that is being read.
+
+    Attributes:
+        etag: of what is read.
+        chunks: its bytes.
+    """
+
+    etag: str
+    chunks: Iterator[bytes]
+
+
+Listed = tuple[str, int]
+"""A path below the datastore, and a size in bytes."""
+
+
+class Store(Protocol):
+    """A datastore that was opened."""
+
+    def address(self, path: str) -> str:
+        """The web address at which a file is read; empty: it is read with `open`."""
+
+    def etag(self, path: str) -> str:
+        """What changes when the file does.
+
+        Raises:
+            OSError: there is no such file (FileNotFoundError), or it may not be read.
+            Unavailable: the server does not answer.
+        """
+
+    def open(self, path: str) -> "Opened":
+        """A file.
+
+        Raises:
+            OSError, Unavailable: as `etag`, also while it is being read.
+        """
+
+    def listed(self, prefix: str) -> Iterator[Listed]:
+        """Files whose path begins so.
+
+        Raises:
+            DatastoreRefused: they cannot be listed.
+            Unavailable: the server does not answer.
+        """
+
+    def put(self, path: str, source: Path) -> None:
+        """Write a file.
+
+        Raises:
+            NotWritable: nothing can be written there.
+            Unavailable: the server does not answer.
+        """
+
+
+@dataclass(frozen=True)
+class FolderStore:
+    """A folder of this machine."""
+
+    root: Path
+
+    def address(self, path: str) -> str:
+        """Files are on this machine."""
+        return ""
+
+    def etag(self, path: str) -> str:
+        """When the file was written, its size, and which one it is."""
+        return _etag(self._file(path).stat())
+
+    def open(self, path: str) -> Opened:
+        """The file."""
+        file = self._file(path).open("rb")
+        return Opened(_etag(os.fstat(file.fileno())), _pieces(file))
+
+    def _file(self, path: str) -> Path:
+        """The file, if it is really below the folder, whatever links lead to."""
+        found = (self.root / path).resolve(strict=True)
+        if not found.is_relative_to(self.root.resolve()) or not found.is_file():
+            raise FileNotFoundError(path)
+        return found
+
+    def listed(self, prefix: str) -> Iterator[Listed]:
+        """Files below the folder; links are not followed."""
+        start = self.root / prefix.rpartition("/")[0]
+        if not start.resolve().is_relative_to(self.root.resolve()):
+            return
+        for folder, folders, files in os.walk(start):
+            folders.sort()
+            for name in sorted(files):
+                file = Path(folder) / name
+                path = file.relative_to(self.root).as_posix()
+                if path.startswith(prefix) and file.is_file() and not file.is_symlink():
+                    yield path, file.stat().st_size
+
+    def put(self, path: str, source: Path) -> None:
+        """Write a file beside its place, then move it there."""
+        target = self.root / path
+        if not target.parent.resolve().is_relative_to(self.root.resolve()):
+            raise NotWritable("The path leads out of the folder.")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.parent.resolve().is_relative_to(self.root.resolve()):
+            raise NotWritable("The path leads out of the folder.")
+        part = target.with_name(f".{target.name}.{os.getpid()}.part")
+        with source.open("rb") as content, part.open("wb") as file:
+            while chunk := content.read(1 << 20):
+                file.write(chunk)
+            os.fsync(file.fileno())
+        part.replace(target)
+
+
+@dataclass(frozen=True)
+class BucketStore:
+    """A bucket.
+
+    Attributes:
+        store: of the library, without the prefix.
+        prefix: of all files, with a slash at its end unless it is empty.
+    """
+
+    store: Any
+    prefix: str
+
+    def address(self, path: str) -> str:
+        """Files are asked for through the library."""
+        return ""
+
+    def etag(self, path: str) -> str:
+        """As the server says it."""
+        with _translated():
+            return str(obstore.head(self.store, self.prefix + path)["e_tag"])
+
+    def open(self, path: str) -> Opened:
+        """The file."""
+        with _translated():
+            found = obstore.get(self.store, self.prefix + path)
+            return Opened(str(found.meta["e_tag"]), self._chunks(found))
+
+    def _chunks(self, found: Any) -> Iterator[bytes]:
+        with _translated():
+            for chunk in found.stream(min_chunk_size=_CHUNK_BYTES):
+                yield bytes(chunk)
+
+    def listed(self, prefix: str) -> Iterator[Listed]:
+        """Files by their keys."""
+        folder = (self.prefix + prefix).rpartition("/")[0]
+        with _translated():
+            for page in obstore.list(self.store, folder or None, chunk_size=1000):
+                for entry in page:
+                    path = entry["path"].removeprefix(self.prefix)
+                    if path.startswith(prefix) and entry["path"].startswith(self.prefix):
+                        yield path, entry["size"]
+
+    def put(self, path: str, source: Path) -> None:
+        """Write a file, in parts where it is large."""
+        with _translated():
+            obstore.put(self.store, self.prefix + path, source)
+
+
+@dataclass(frozen=True)
+class WebStore:
+    """Files below a web address."""
+
+    base_url: str
+
+    def address(self, path: str) -> str:
+        """The address."""
+        return f"{self.base_url.rstrip('/')}/{quote(path)}"
+
+    def etag(self, path: str) -> str:
+        """The fetcher knows it."""
+        raise FileNotFoundError(path)
+
+    def open(self, path: str) -> Opened:
+        """The fetcher reads it."""
+        raise FileNotFoundError(path)
+
+    def listed(self, prefix: str) -> Iterator[Listed]:
+        """A web server does not say what it has."""
+        raise DatastoreRefused("A web server's files cannot be listed: name each of them.")
+
+    def put(self, path: str, source: Path) -> None:
+        """A web server takes nothing."""
+        raise NotWritable("Nothing can be written to a web server.")
+
+
+def s3_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore:
+    """A bucket of S3."""
+    endpoint = place["endpoint"] or f"https://s3.{place['region']}.amazonaws.com"
+    config: Any = {"endpoint": endpoint, "region": place["region"]}
+    config |= (
+        {"skip_signature": True}
+        if not credentials
+        else {
+            "access_key_id": credentials["access_key_id"],
+            "secret_access_key": credentials["secret_access_key"],
+        }
+    )
+    if "session_token" in credentials:
+        config["session_token"] = credentials["session_token"]
+    store = S3Store(place["bucket"], config=config, **_client(endpoint))
+    return BucketStore(store, _folder(place["prefix"]))
+
+
+def azure_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore:
+    """A container of Azure Blob."""
+    endpoint = place["endpoint"] or f"https://{place['account_name']}.blob.core.windows.net"
+    config: Any = {"account_name": place["account_name"], "endpoint": endpoint}
+    sas = credentials.get("sas_token", "").lstrip("?")
+    if "account_key" in credentials:
+        config["account_key"] = credentials["account_key"]
+    elif sas:
+        config["sas_key"] = sas
+    else:
+        config["skip_signature"] = True
+    store = AzureStore(place["container"], config=config, **_client(endpoint))
+    return BucketStore(store, _folder(place["prefix"]))
+
+
+def gcs_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore:
+    """A bucket of Google Cloud Storage."""
+    config: Any = {"skip_signature": True}
+    if credentials:
+        config = {"service_account_key": credentials["service_account_key"]}
+    store = GCSStore(place["bucket"], config=config, **_client("https://"))
+    return BucketStore(store, _folder(place["prefix"]))
+
+
+def _client(endpoint: str) -> dict[str, Any]:
+    is_plain = endpoint.startswith("http://")
+    options: Any = {**_CLIENT_OPTIONS, "allow_http": is_plain}
+    return {"client_options": options, "retry_config": _RETRIES}
+
+
+def _folder(prefix: str) -> str:
+    plain = prefix.strip("/")
+    return f"{plain}/" if plain else ""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what the library raises into our errors.
+
+    What it says may hold parts of answers, addresses and more, so none of it is passed on.
+    """
+    try:
+        yield
+    except (FileNotFoundError, NotFoundError) as error:
+        raise FileNotFoundError("there is no such file, or no such bucket") from error
+    except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
+        raise PermissionError("the credentials are not good for that") from error
+    except BaseError as error:
+        raise Unavailable(
+            "The datastore does not answer, or refuses; its owner can check it."
+        ) from error
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(_CHUNK_BYTES):
+            yield chunk
+
+
+def _etag(status: os.stat_result) -> str:
+    return f'"{status.st_mtime_ns:x}-{status.st_size:x}-{status.st_ino:x}"'

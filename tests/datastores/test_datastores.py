@@ -1,0 +1,250 @@
+"""Datastores: folders, buckets and web servers, and datasets made of what lies there."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from sqlalchemy import text
+
+from tests.datasets.web import web_server
+from tests.live_api import LiveApi, dataset_reconcilers, live_api
+from tests.storage.buckets import BUCKET, BucketServer, bucket_server
+
+pytestmark = pytest.mark.anyio
+TRAIN = b"a,b\n1,2\n"
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, BucketServer]]:
+    folder = tmp_path_factory.mktemp("buckets")
+    with bucket_server("s3", folder / "s3") as s3, bucket_server("azure", folder / "az") as azure:
+        yield {"s3": s3, "azure_blob": azure}
+
+
+def bucket(server: BucketServer) -> dict[str, Any]:
+    """The body for a datastore in the server's bucket."""
+    options = server.options
+    if "account_name" in options:
+        place = {
+            "kind": "azure_blob", "account_name": options["account_name"], "container": BUCKET,
+            "prefix": "data", "endpoint": options["endpoint"],
+        }  # fmt: skip
+        return {"place": place, "credentials": {"account_key": options["account_key"]}}
+    place = {"kind": "s3", "bucket": BUCKET, "prefix": "/data/", "endpoint": options["endpoint"]}
+    keys = ("access_key_id", "secret_access_key")
+    return {"place": place, "credentials": {key: options[key] for key in keys}}
+
+
+@asynccontextmanager
+async def running(
+    tmp_path: Path, postgres_url: str, broker_url: str, *opened: str
+) -> AsyncIterator[LiveApi]:
+    (tmp_path / "shared").mkdir(exist_ok=True)
+    async with live_api(
+        tmp_path / "data", postgres_url, broker_url, reconcilers=dataset_reconcilers,
+        datastore_folders=[tmp_path / "shared"], fetch_allow=list(opened),
+    ) as api:  # fmt: skip
+        yield api
+
+
+@pytest.fixture
+async def api(
+    tmp_path: Path, postgres_url: str, broker_url: str, servers: dict[str, BucketServer]
+) -> AsyncIterator[LiveApi]:
+    opened = [f"127.0.0.1:{server.port}" for server in servers.values()]
+    async with running(tmp_path, postgres_url, broker_url, *opened) as api:
+        yield api
+
+
+async def put(api: LiveApi, name: str, body: dict[str, Any]) -> httpx2.Response:
+    return await api.client.put(f"datastores/{name}", json=body)
+
+
+async def register(api: LiveApi, **body: Any) -> httpx2.Response:
+    return await api.client.post(
+        "datasets", json={"name": "set", **body}, headers={"Prefer": "wait=20"}
+    )
+
+
+async def verified(api: LiveApi) -> dict[str, Any]:
+    answer = await api.client.post("datasets/set/versions/latest/verify")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["folder", "s3", "azure_blob"])
+async def test_what_is_uploaded_is_listed_registered_pinned_and_watched(
+    api: LiveApi, servers: dict[str, BucketServer], tmp_path: Path, kind: str
+) -> None:
+    folder = {"place": {"kind": "folder", "path": str(tmp_path / "shared" / "data")}}
+    (tmp_path / "shared" / "data").mkdir()
+    body = folder if kind == "folder" else bucket(servers[kind])
+    made = await put(api, "store", {**body, "is_default": True})
+    assert made.status_code == 201, made.text
+    shown = (await api.client.get("datastores/store")).json()
+    assert shown["has_credentials"] is (kind != "folder")
+    assert "credentials" not in shown
+    for path, content in {
+        "train/one.csv": TRAIN, "train/deep/zwei ü%.csv": b"2", "train/read.me": b"", "x.csv": b"x",
+    }.items():  # fmt: skip
+        sent = await api.client.put(f"datastores/store/files/{path}", content=content)
+        assert sent.status_code == 204, sent.text
+    listed = (await api.client.get("datastores/store/files?prefix=train/")).json()
+    assert listed["is_complete"]
+    assert {file["path"]: file["size_bytes"] for file in listed["items"]} == {
+        "train/one.csv": 8, "train/deep/zwei ü%.csv": 1, "train/read.me": 0,
+    }  # fmt: skip
+    registered = await register(api, paths=["train/**/*.csv"])
+    assert registered.status_code == 201, registered.text
+    files = (await api.client.get("datasets/set/versions/1/files")).json()["items"]
+    assert [(file["path"], file["url"]) for file in files] == [
+        ("deep/zwei ü%.csv", "datastore://store/train/deep/zwei%20%C3%BC%25.csv"),
+        ("one.csv", "datastore://store/train/one.csv"),
+    ]
+    downloaded = await api.client.get("datasets/set/versions/1/files/one.csv")
+    assert downloaded.content == TRAIN
+    assert (await verified(api))["state"] == "unchanged"
+    assert (await register(api, paths=["train/**/*.csv"], datastore="store")).status_code == 200
+    # Another file under the name is drift, as it is on the web.
+    await api.client.put("datastores/store/files/train/one.csv", content=b"other")
+    found = await verified(api)
+    assert found["state"] == "changed"
+    assert "datastore://store/train/one.csv now has 5 bytes" in json.dumps(found)
+    assert "Signature" not in json.dumps(found)
+    assert "sig=" not in json.dumps(found)
+    # Without the datastore the pinned bytes stay.
+    assert (await api.client.delete("datastores/store")).status_code == 204
+    assert (await verified(api))["state"] == "unreachable"
+    assert (await api.client.get("datasets/set/versions/1/files/one.csv")).content == TRAIN
+
+
+async def test_credentials_are_nowhere_to_be_read_and_stay_with_their_place(
+    api: LiveApi, servers: dict[str, BucketServer]
+) -> None:
+    body = bucket(servers["s3"])
+    body["credentials"]["secret_access_key"] = "canary-of-a-datastore"
+    assert (await put(api, "kept", body)).status_code == 201
+    async with api.database.session() as session:
+        rows = await session.execute(
+            text("SELECT d::text, s::text, v::text FROM datastores d, secrets s, secret_versions v")
+        )
+        dump = "".join("".join(row) for row in rows)
+    assert dump
+    assert "canary-of-a-datastore" not in dump
+    assert "canary" not in (await api.client.get("datastores")).text
+    # What is not given stays; at another place it is forgotten.
+    again = await put(api, "kept", {"place": body["place"], "description": "same"})
+    assert (again.status_code, again.json()["has_credentials"]) == (200, True)
+    moved = {**body["place"], "bucket": "elsewhere"}
+    assert (await put(api, "kept", {"place": moved})).json()["has_credentials"] is False
+
+
+async def test_one_datastore_is_the_default(api: LiveApi, tmp_path: Path) -> None:
+    body = {"place": {"kind": "folder", "path": str(tmp_path / "shared")}, "is_default": True}
+    refused = await register(api, paths=["x"])
+    assert refused.json()["errors"][0]["pointer"] == "/datastore"
+    answers = await asyncio.gather(*(put(api, name, body) for name in ("a", "b", "c")))
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    await put(api, "z", body)
+    rows = (await api.client.get("datastores")).json()["items"]
+    assert [row["name"] for row in rows if row["is_default"]] == ["z"]
+
+
+REFUSED: list[tuple[dict[str, str], dict[str, str] | None]] = [
+    ({"kind": "folder", "path": "/etc"}, None),
+    ({"kind": "folder", "path": "{shared}/../.."}, None),
+    ({"kind": "folder", "path": "relative"}, None),
+    ({"kind": "s3", "bucket": "b", "endpoint": "http://169.254.169.254"}, None),
+    ({"kind": "s3", "bucket": "bucket", "endpoint": "http://169.254.169.254"}, None),
+    ({"kind": "s3", "bucket": "bucket", "endpoint": "https://example.com/../x"}, None),
+    ({"kind": "s3", "bucket": "bucket", "region": "x/../y"}, None),
+    ({"kind": "azure_blob", "account_name": "evil.com#", "container": "abc"}, None),
+    ({"kind": "gcs", "bucket": "bucket"}, {"service_account_key": "/etc/passwd"}),
+    ({"kind": "gcs", "bucket": "bucket"}, {"access_key_id": "a", "secret_access_key": "b"}),
+    ({"kind": "s3", "bucket": "bucket"}, {"access_key_id": "a"}),
+    ({"kind": "http", "base_url": "ftp://example.com"}, None),
+    ({"kind": "nfs"}, None),
+]
+
+
+async def test_places_that_nobody_opened_are_refused(api: LiveApi, tmp_path: Path) -> None:
+    for given, credentials in REFUSED:
+        place = {key: value.format(shared=tmp_path / "shared") for key, value in given.items()}
+        body = {"place": place} | ({"credentials": credentials} if credentials else {})
+        answer = await put(api, "bad", body)
+        assert answer.status_code == 422, answer.text
+        assert "traceback" not in answer.text.lower()
+    assert (await api.client.get("datastores/bad")).status_code == 404
+
+
+async def test_links_and_paths_lead_out_of_no_folder(api: LiveApi, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "key").write_text("secret")
+    (shared / "link").symlink_to(tmp_path / "secret")
+    (shared / "file").symlink_to(tmp_path / "secret" / "key")
+    (shared / "own.txt").write_text("own")
+    assert (
+        await put(api, "f", {"place": {"kind": "folder", "path": str(shared)}})
+    ).status_code == 201
+    listed = (await api.client.get("datastores/f/files")).json()["items"]
+    assert [file["path"] for file in listed] == ["own.txt"]
+    for paths in (["link/key"], ["file"], ["link"], ["../secret/key"], ["**/key"]):
+        answer = await register(api, datastore="f", paths=paths)
+        assert answer.status_code == 422, (paths, answer.text)
+    for path in ("link/new", "%2e%2e/new", "a/../../new"):
+        answer = await api.client.put(f"datastores/f/files/{path}", content=b"x")
+        assert answer.status_code in (404, 409, 422), (path, answer.text)
+    assert sorted(p.name for p in (tmp_path / "secret").iterdir()) == ["key"]
+
+
+async def test_a_server_that_refuses_fails_the_registration_without_its_words(
+    api: LiveApi, servers: dict[str, BucketServer]
+) -> None:
+    body = bucket(servers["s3"])
+    body["place"]["bucket"] = "not-there"
+    await put(api, "wrong", body)
+    answer = await register(api, datastore="wrong", paths=["x/*.csv"])
+    assert answer.status_code in (422, 503), answer.text
+    assert "127.0.0.1" not in answer.text
+    listed = await api.client.get("datastores/wrong/files")
+    assert (listed.status_code, listed.json()["code"]) == (422, "datastore_refused")
+    sent = await api.client.put("datastores/wrong/files/x", content=b"x")
+    assert (sent.status_code, sent.json()["code"]) == (422, "datastore_refused")
+    for paths in ([], ["!x"], ["a\\b"], ["a\nb"], ["x"] * 101):
+        refused = await register(api, datastore="wrong", paths=paths)
+        assert refused.status_code == 422, paths
+    both = await register(api, datastore="wrong", paths=["x"], urls=["http://example.com/x"])
+    assert both.status_code == 422
+
+
+async def test_files_of_a_web_server_are_named_one_by_one(
+    tmp_path: Path, postgres_url: str, broker_url: str, servers: dict[str, BucketServer]
+) -> None:
+    s3 = bucket(servers["s3"])
+    with web_server() as web:
+        web.add("/base/open/a%20b.txt", b"open")
+        made = {"place": {"kind": "http", "base_url": web.url("/base/")}}
+        async with running(tmp_path, postgres_url, broker_url, web.netloc) as api:
+            assert (await put(api, "web", made)).status_code == 201
+            answer = await register(api, datastore="web", paths=["open/a b.txt"])
+            assert answer.status_code == 201, answer.text
+            found = await api.client.get("datasets/set/versions/1/files/a b.txt")
+            assert found.content == b"open"
+            assert (await verified(api))["state"] == "unchanged"
+            assert (await register(api, datastore="web", paths=["open/*"])).status_code == 422
+            refused = await api.client.put("datastores/web/files/x", content=b"x")
+            assert (refused.status_code, refused.json()["code"]) == (409, "datastore_not_writable")
+        # A server that the operator has not opened.
+        async with running(tmp_path, postgres_url, broker_url) as closed:
+            refused = await put(closed, "s3", s3)
+            assert (refused.status_code, refused.json()["code"]) == (422, "datastore_refused")
+            await put(closed, "web", made)
+            answer = await register(closed, datastore="web", paths=["open/a b.txt"])
+            assert (answer.status_code, answer.json()["code"]) == (422, "source_forbidden")
