@@ -214,9 +214,10 @@ async def test_a_server_that_refuses_fails_the_registration_without_its_words(
     assert answer.status_code in (422, 503), answer.text
     assert "127.0.0.1" not in answer.text
     listed = await api.client.get("datastores/wrong/files")
-    assert (listed.status_code, listed.json()["code"]) == (422, "datastore_refused")
+    assert listed.status_code in (422, 503), listed.text
     sent = await api.client.put("datastores/wrong/files/x", content=b"x")
-    assert (sent.status_code, sent.json()["code"]) == (422, "datastore_refused")
+    assert sent.status_code in (422, 503), sent.text
+    assert "127.0.0.1" not in listed.text + sent.text
     for paths in ([], ["!x"], ["a\\b"], ["a\nb"], ["x"] * 101):
         refused = await register(api, datastore="wrong", paths=paths)
         assert refused.status_code == 422, paths
