@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision: str = "a7f2c95e3b18"
-down_revision: str | None = "d83f61b0c5e2"
+down_revision: str | None = "9d2f6a71c3e8"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
