@@ -3,6 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from app.auth.access import UserAccess, UserOrRunAccess
+from app.auth.idempotency import IdempotencyDep
 from app.auth.needs import needs
 from app.experiments import repository
 from app.experiments.schemas import ExperimentCreate, ExperimentPut, ExperimentRead
@@ -18,22 +19,28 @@ from app.workspaces.access import WorkspaceDep
 router = APIRouter(prefix="/v1/workspaces/{workspace}/experiments", tags=["experiments"])
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, response_model=ExperimentRead)
 @needs("experiments.write")
 async def create_experiment(
     workspace: WorkspaceDep,
     body: ExperimentCreate,
     session: SessionDep,
+    idempotency: IdempotencyDep,
     request: Request,
     response: Response,
     _: UserAccess,
-) -> ExperimentRead:
+) -> Response | ExperimentRead:
     """Create an experiment; 409 if the name is taken."""
+    if (replayed := await idempotency.replay()) is not None:
+        return replayed
     row, created = await repository.get_or_create(session, workspace.id, body.name)
     if not created:
         raise Conflict(f"An experiment {body.name!r} exists already.")
-    response.headers["Location"] = absolute_url(request, f"{request.url.path}/{row.name}")
-    return await _write(row, body, session, response)
+    location = absolute_url(request, f"{request.url.path}/{row.name}")
+    response.headers["Location"] = location
+    answer = await _write(row, body, session, response)
+    await idempotency.store(answer, status=201, location=location)
+    return answer
 
 
 @router.put("/{experiment}", responses={201: {"model": ExperimentRead}})

@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.auth.access import UserAccess
 from app.auth.assignments import make_owner
+from app.auth.idempotency import IdempotencyDep
 from app.auth.needs import needs
 from app.auth.principal import Principal
 from app.kernel.db import SessionDep
@@ -25,16 +26,19 @@ router = APIRouter(prefix="/v1/workspaces", tags=["workspaces"])
 NameInPath = Annotated[str, Path(pattern=WORKSPACE_PATTERN)]
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, response_model=WorkspaceRead)
 @needs("workspaces.create")
 async def create_workspace(
     body: WorkspaceCreate,
     session: SessionDep,
+    idempotency: IdempotencyDep,
     request: Request,
     response: Response,
     principal: UserAccess,
-) -> WorkspaceRead:
+) -> Response | WorkspaceRead:
     """Create a workspace, whose owner the caller is; 409 if the name is taken."""
+    if (replayed := await idempotency.replay()) is not None:
+        return replayed
     row = Workspace(
         id=new_id("ws"),
         name=body.name,
@@ -50,7 +54,9 @@ async def create_workspace(
         raise Conflict(f"A workspace {body.name!r} exists already.") from error
     await make_owner(session, workspace_id=row.id, user_id=principal.id)
     await session.refresh(row)
-    return _answer(row, request, response)
+    answer = _answer(row, request, response)
+    await idempotency.store(answer, status=201, location=response.headers["Location"])
+    return answer
 
 
 @router.put("/{workspace}", responses={201: {"model": WorkspaceRead}})

@@ -124,3 +124,18 @@ async def test_a_deprecated_operation_says_so_everywhere() -> None:
     assert answer.headers["sunset"] == "Fri, 01 Jan 2027 00:00:00 GMT"
     assert answer.headers["link"] == '</new>; rel="successor-version"'
     assert app.openapi()["paths"]["/old"]["get"]["deprecated"] is True
+
+
+@pytest.mark.parametrize("path", ["http://api/v1/workspaces", "experiments"])
+async def test_a_repeated_creation_gets_the_first_answer(api: LiveApi, path: str) -> None:
+    body = {"name": f"{api.workspace}y"}
+    key = {"Idempotency-Key": f"{api.workspace}-{len(path)}"}
+    first = await api.client.post(path, json=body, headers=key)
+    again = await api.client.post(path, json=body, headers=key)
+    assert first.status_code == again.status_code == 201, first.text
+    assert again.json() == first.json()
+    assert again.headers["location"] == first.headers["location"]
+    assert again.headers["idempotency-replayed"] == "true"
+    other = await api.client.post(path, json={"name": "another"}, headers=key)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert (await api.client.post(path, json=body)).status_code == 409
