@@ -71,7 +71,6 @@ class JobResources(Sent):
     """How many machines a job gets."""
 
     instance_count: int | None = None
-    instance_type: str | None = None
     shm_size: str | None = None
 
 
@@ -271,6 +270,11 @@ def _own_environment(
 
 
 def _limits_and_nodes(what: CommandProperties, place: str, into: Translation) -> None:
+    if what.limits is not None:
+        into.sort_out(what.limits, below(place, "limits"), ignored=frozenset())
+    if what.resources is not None:
+        ignored = frozenset({"instanceType", "properties", "locations"})
+        into.sort_out(what.resources, below(place, "resources"), ignored=ignored)
     if what.limits is not None and what.limits.timeout is not None:
         where = below(place, "limits", "timeout")
         match = _DURATION.match(what.limits.timeout)

@@ -6,6 +6,8 @@ from app.imports.given import Given
 from app.imports.translation import Sent, Translation, below
 
 _ADVICE = "give environment or environment_name beside job"
+# Whether nodes are containers, and of which kind, is the operator's choice.
+IGNORED_OF_DOCKER = frozenset({"enabled", "gpuSupport", "platform", "sharedVolumes", "useDocker"})
 # What the v1 SDK puts into every environment; nobody chose it.
 _AZURE_DEFAULTS = "mcr.microsoft.com/azureml/"
 
@@ -44,6 +46,7 @@ def image_of_environment(
         Whether the image has all packages, so that the document's own list of them is not used.
     """
     where = below(pointer, "docker")
+    into.sort_out(docker, where, ignored=IGNORED_OF_DOCKER)
     if docker.build_context:
         message = f"A build context cannot be taken over; {_ADVICE}."
         into.refuse(below(where, "buildContext"), "import_unsupported", message)

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from app.imports.container_image import Docker, image_of_environment
+from app.imports.container_image import IGNORED_OF_DOCKER, Docker, image_of_environment
 from app.imports.distribution import Parallel, distribution_of_v1
 from app.imports.given import Given
 from app.imports.packages import CondaFile, environment_of_conda
@@ -101,6 +101,9 @@ def translate_run_configuration(value: object, pointer: str, given: Given) -> Tr
     what = RunConfiguration.read(value, pointer)
     into = Translation()
     into.sort_out(what, pointer, ignored=_IGNORED)
+    if what.docker is not None:
+        where = below(pointer, "docker")
+        into.sort_out(what.docker, where, ignored=IGNORED_OF_DOCKER)
     if what.docker is not None and what.docker.shm_size:
         into.put("shm_size", what.docker.shm_size, below(pointer, "docker", "shmSize"))
     _program(what, pointer, given, into)
@@ -174,6 +177,8 @@ def _environment(what: RunConfiguration, pointer: str, given: Given, into: Trans
     into.sort_out(sent, where, ignored=_IGNORED_OF_ENVIRONMENT)
     _refuse_what_cannot_be(sent, where, into)
     python = sent.python or Python()
+    ignored = frozenset({"interpreterPath", "baseCondaEnvironment"})
+    into.sort_out(python, below(where, "python"), ignored=ignored)
     has_all = image_of_environment(
         sent.docker or Docker(), where, given, into, user_managed=python.user_managed_dependencies
     )

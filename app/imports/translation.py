@@ -86,7 +86,7 @@ class Translation:
                 message = f"{name!r} changes nothing here."
                 self.left_aside.append(LeftAside(where, "azure_only", message, is_warning=False))
             else:
-                message = f"{name!r} has no counterpart here; remove it or set it to null."
+                message = "This has no counterpart here; remove it or set it to null."
                 self.refuse(where, "import_unsupported", message)
 
     def origin_of(self, pointer: str) -> str:
