@@ -7,7 +7,7 @@ from trainwright.azureml.exceptions import NotSupported
 _CHILDREN = (
     "runs of a run's own are made by its script, with MLflow (nested=True); see docs/mlflow.md."
 )
-_SECRETS = "there is no key vault here; set secrets as the server's documentation says."
+_SECRETS = "secrets are not read back; a run gets them as files: docs/secrets.md."
 
 
 class RunRefused:

@@ -4,7 +4,7 @@ import builtins
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from trainwright.azureml._unsupported import leave_aside, refuse
 from trainwright.azureml.core.authentication import AbstractAuthentication
@@ -16,7 +16,12 @@ from trainwright.azureml.core.experiment import Experiment
 from trainwright.azureml.core.model import Model
 from trainwright.azureml.core.webservice import Webservice
 from trainwright.azureml.data.file_dataset import FileDataset
-from trainwright.azureml.exceptions import UserErrorException, WorkspaceException, raised_as
+from trainwright.azureml.exceptions import (
+    NotSupported,
+    UserErrorException,
+    WorkspaceException,
+    raised_as,
+)
 from trainwright.connection import Connection
 from trainwright.settings import find_config_file
 
@@ -252,6 +257,17 @@ class Workspace:
             NotSupported: always.
         """
         return Datastore.get_default(self)
+
+    def get_default_keyvault(self) -> NoReturn:
+        """Refuse, and say what to do instead.
+
+        Raises:
+            NotSupported: always.
+        """
+        raise NotSupported(
+            "Workspace.get_default_keyvault: secrets are set with PUT …/secrets/NAME; a run gets "
+            "them as files; see docs/secrets.md."
+        )
 
     def delete(self, delete_dependent_resources: bool = False, no_wait: bool = False) -> None:
         """Delete the workspace."""
