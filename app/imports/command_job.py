@@ -2,16 +2,15 @@
 
 import re
 import shlex
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from app.imports.container_image import Docker, image_of_environment
 from app.imports.distribution import JobDistribution, distribution_of_v2
 from app.imports.given import Given
 from app.imports.packages import CondaFile, environment_of_conda, environment_of_name
+from app.imports.placeholders import MAX_COMMAND_LENGTH, Places, filled, is_too_long
 from app.imports.translation import Sent, Translation, below
 
-_PLACE = re.compile(r"\$\{\{\s*(?P<kind>[A-Za-z_]+)\.(?P<name>[A-Za-z0-9_.-]+)\s*\}\}")
 _ASSET = re.compile(
     r"^(?:azureml:(?!//)|azureml://.*/data/|/subscriptions/.*/data/)"
     r"(?P<name>[A-Za-z0-9][A-Za-z0-9._ -]*?)"
@@ -154,7 +153,12 @@ def _inputs_and_command(
             into.origins[f"/inputs/{name}"] = where
     into.put("inputs", folders, below(place, "inputs"))
     where = below(place, "command")
-    command = _filled(what.command, where, _Places(literals, folders, outputs), into)
+    places = Places(literals, folders, outputs)
+    if is_too_long(what.command, places):
+        message = f"With its inputs the command has more than {MAX_COMMAND_LENGTH} characters."
+        into.refuse(where, "command_too_long", message)
+        return
+    command = filled(what.command, where, places, into)
     for path in outputs.values():
         command = f"mkdir -p {shlex.quote(path)} && {command}"
     into.put("command", command, where)
@@ -215,31 +219,6 @@ def _output(name: str, value: JobOutput | None, where: str, into: Translation) -
         where, "output_is_a_folder", f"Output {name!r} is ./outputs/{name}, kept with the run."
     )
     return f"outputs/{name}"
-
-
-@dataclass(frozen=True)
-class _Places:
-    """What placeholders of a command stand for."""
-
-    literals: dict[str, str]
-    folders: dict[str, Any]
-    outputs: dict[str, str]
-
-
-def _filled(command: str, where: str, places: _Places, into: Translation) -> str:
-    def value(match: re.Match[str]) -> str:
-        kind, name = match["kind"], match["name"]
-        if kind == "inputs" and name in places.literals:
-            return places.literals[name]
-        if kind == "inputs" and name in places.folders:
-            return f"${{{{inputs.{name}}}}}"
-        if kind == "outputs" and name in places.outputs:
-            return places.outputs[name]
-        message = f"{match[0]} names nothing that this job has."
-        into.refuse(where, "unknown_placeholder", message)
-        return match[0]
-
-    return _PLACE.sub(value, command)
 
 
 def _own_environment(

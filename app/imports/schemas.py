@@ -2,13 +2,25 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 from app.environments.spec import EnvironmentSpec
 from app.imports.yaml_text import MAX_YAML_BYTES
 from app.kernel.names import NAME_PATTERN, Tags, TitleName
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
+
+
+def _document(value: object) -> object:
+    """One error for what is neither of the two, at its place."""
+    if not isinstance(value, dict | str):
+        raise PydanticCustomError("job_type", "The job is an object, or text in YAML.")
+    if isinstance(value, str) and len(value) > MAX_YAML_BYTES:
+        raise PydanticCustomError(
+            "string_too_long", "A text has at most {limit} bytes.", {"limit": MAX_YAML_BYTES}
+        )
+    return value
 
 
 class ImportedDataset(BaseModel):
@@ -25,7 +37,10 @@ class RunImport(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    job: dict[str, Any] | Annotated[str, StringConstraints(max_length=MAX_YAML_BYTES)] = Field(
+    job: Annotated[
+        dict[str, Any] | Annotated[str, StringConstraints(max_length=MAX_YAML_BYTES)],
+        BeforeValidator(_document),
+    ] = Field(
         description="What the v1 SDK submits (Configuration, with script, target, environment …), "
         "a Command job of the v2 interface (properties, with command, environmentId …), or a "
         "job.yml of the v2 command line (command, environment, compute …); as text: the same in "

@@ -272,6 +272,13 @@ async def _report(api: LiveApi, body: dict[str, Any]) -> dict[str, Any]:
     return report
 
 
+@pytest.mark.parametrize("job", [3, None, [], "x" * 70_000])
+async def test_what_is_no_document_is_refused_in_one_place(api: LiveApi, job: Any) -> None:
+    answer = await api.client.post("runs/import", json={"job": job, "snapshot_id": "x"})
+    assert answer.status_code == 422
+    assert [one["pointer"] for one in answer.json()["errors"]] == ["/job"]
+
+
 def test_tags_and_name_beside_the_job_win() -> None:
     run, _ = translate(envelope(V2, tags={"a": "c", "d": "e"}, display_name="mine"))
     assert (run.tags, run.display_name) == ({"a": "c", "d": "e"}, "mine")

@@ -90,6 +90,14 @@ def test_what_cannot_be_is_named_where_it_stands(change: str, pointer: str, code
     assert [(one.pointer, one.code) for one in caught.value.errors] == [(pointer, code)]
 
 
+def test_a_command_that_its_inputs_would_make_huge_is_refused() -> None:
+    job = yaml.safe_load(HEAD) | {"command": "${{inputs.a}}" * 2_000, "inputs": {"a": "y" * 20}}
+    body = imported("").model_copy(update={"job": job})
+    with pytest.raises(Invalid) as caught:
+        translate(body)
+    assert [one.code for one in caught.value.errors] == ["command_too_long"]
+
+
 def test_everything_that_cannot_be_is_named_at_once() -> None:
     more = "trial: {x: 1}\noutputs: {m: {path: x}}\nlimits: {timeout: soon}\n"
     with pytest.raises(Invalid) as caught:
