@@ -7,7 +7,7 @@ import yaml
 from app.imports.translation import JOB
 from app.kernel.errors import Invalid, invalid_field
 
-MAX_YAML_BYTES = 64 * 1024
+MAX_YAML_BYTES = 128 * 1024
 MAX_DEPTH = 20
 MAX_PARTS = 5_000
 """Names, values, beginnings and ends; a long job has some hundreds."""
