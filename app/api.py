@@ -33,6 +33,7 @@ from app.mlflow import router as mlflow
 from app.models import router as models
 from app.nodes import router as nodes
 from app.pictures import router as pictures
+from app.planning import router as planning
 from app.runs import events_router as run_events
 from app.runs import files_router as run_files
 from app.runs import logs_router as run_logs
@@ -47,6 +48,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     leaks.router,
     hosts.router,
+    planning.router,
     auth.router,
     sign_in.router,
     users.router,

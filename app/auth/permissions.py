@@ -37,7 +37,9 @@ WorkspacePermission = Literal[
 AccountPermission = Literal["account.read", "account.write", "workspaces.create"]
 """What every user may do outside of workspaces: with their own account and its tokens."""
 
-PlatformPermission = Literal["platform.read", "users.read", "users.write", "audit.read_all"]
+PlatformPermission = Literal[
+    "platform.read", "platform.write", "users.read", "users.write", "audit.read_all"
+]
 """What administrators may do outside of workspaces."""
 
 Permission = WorkspacePermission | AccountPermission | PlatformPermission

@@ -1,0 +1,110 @@
+"""Quotas: rows that the planner reads."""
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.kernel.errors import NotFound
+from app.planning.schemas import QuotaKind, QuotaPut, QuotaRead
+from app.planning.service import wake_planner
+from app.tables.planning import Quota
+from app.tables.user import User
+from app.tables.workspace import Workspace
+
+
+class OwnerNotFound(NotFound):
+    """There is no such workspace or user."""
+
+    code = "quota_owner_not_found"
+
+
+class QuotaNotFound(NotFound):
+    """Nobody has set one."""
+
+    code = "quota_not_found"
+
+
+async def list_all(session: AsyncSession) -> list[QuotaRead]:
+    """All that are set, by kind and name."""
+    statement = (
+        select(Quota, func.coalesce(Workspace.name, Quota.owner_id))
+        .outerjoin(Workspace, (Quota.kind == "workspace") & (Workspace.id == Quota.owner_id))
+        .order_by(Quota.kind, func.coalesce(Workspace.name, Quota.owner_id))
+    )
+    return [_read(row, name) for row, name in await session.execute(statement)]
+
+
+async def get(session: AsyncSession, kind: QuotaKind, owner: str) -> QuotaRead:
+    """The quota of a workspace or user.
+
+    Raises:
+        OwnerNotFound: there is nobody of this name.
+        QuotaNotFound: none is set.
+    """
+    row = await session.get(Quota, (kind, await _owner_id(session, kind, owner)))
+    if row is None:
+        raise QuotaNotFound(f"No quota is set for {kind} {owner!r}.")
+    return _read(row, owner)
+
+
+async def put(
+    session: AsyncSession, kind: QuotaKind, owner: str, body: QuotaPut
+) -> tuple[QuotaRead, bool]:
+    """Set a quota; what runs already goes on, whatever the new limits are.
+
+    Returns:
+        The quota and whether it is new.
+
+    Raises:
+        OwnerNotFound: there is nobody of this name.
+    """
+    owner_id = await _owner_id(session, kind, owner)
+    row = await session.get(Quota, (kind, owner_id))
+    is_new = row is None
+    if row is None:
+        row = Quota(kind=kind, owner_id=owner_id)
+        session.add(row)
+    for name, value in body.model_dump().items():
+        setattr(row, name, value)
+    await session.flush()
+    await session.refresh(row)
+    await wake_planner(session)
+    return _read(row, owner), is_new
+
+
+async def delete(session: AsyncSession, kind: QuotaKind, owner: str) -> None:
+    """Lift a quota; nothing happens when there is none."""
+    try:
+        owner_id = await _owner_id(session, kind, owner)
+    except OwnerNotFound:
+        return
+    row = await session.get(Quota, (kind, owner_id))
+    if row is not None:
+        await session.delete(row)
+        await session.flush()
+        await wake_planner(session)
+
+
+async def _owner_id(session: AsyncSession, kind: QuotaKind, owner: str) -> str:
+    # Runs name their user, not an id: what they were submitted as is what counts.
+    found = await session.scalar(
+        select(Workspace.id).where(Workspace.name == owner)
+        if kind == "workspace"
+        else select(User.name).where(User.name == owner)
+    )
+    if found is None:
+        raise OwnerNotFound(f"There is no {kind} {owner!r}.")
+    return found
+
+
+def _read(row: Quota, owner: str) -> QuotaRead:
+    return QuotaRead(
+        kind=row.kind,
+        owner=owner,
+        runs=row.runs,
+        nodes=row.nodes,
+        cores=row.cores,
+        gpus=row.gpus,
+        share=row.share,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )
