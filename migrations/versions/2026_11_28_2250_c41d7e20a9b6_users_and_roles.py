@@ -67,7 +67,7 @@ def _users() -> None:
         sa.CheckConstraint("(issuer IS NULL) = (subject IS NULL)", name=op.f("ck_users_signed_in")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("name", name=op.f("uq_users_name")),
-        sa.UniqueConstraint("issuer", "subject", name=op.f("uq_users_issuer")),
+        sa.UniqueConstraint("issuer", "subject", name=op.f("uq_users_issuer_subject")),
     )
     op.create_table(
         "groups",
@@ -118,7 +118,7 @@ def _roles() -> None:
             ondelete="CASCADE",
         ),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_roles")),
-        sa.UniqueConstraint("workspace_id", "name", name=op.f("uq_roles_workspace_id")),
+        sa.UniqueConstraint("workspace_id", "name", name=op.f("uq_roles_workspace_id_name")),
     )
     targets = {"workspace_id": "workspaces", "user_id": "users", "group_id": "groups"}
     op.create_table(
