@@ -102,10 +102,11 @@ class Engine:
     async def poll_forever(self) -> None:
         """Find the due rows that nobody announced."""
         tables = [reconciler.table for reconciler in self._reconcilers.values()]
+        statement = leases.due_statement(tables, limit=_BATCH)
         while True:
             try:
                 async with self._database.single() as connection:
-                    due = await leases.due(connection, tables, limit=_BATCH)
+                    due = (await connection.execute(statement)).all()
                 for name, row_id in due:
                     self._start(self._reconcilers[name], row_id)
                 if self._alive_file is not None:

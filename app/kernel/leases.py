@@ -4,9 +4,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import Table, func, literal, or_, select, union_all, update
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy import CompoundSelect, String, Table, func, literal, or_, select, union_all, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 
 @dataclass(frozen=True)
@@ -46,29 +47,29 @@ async def acquire(
     return None if wake_seq is None else Lease(row_id=row_id, token=token, wake_seq=wake_seq)
 
 
-async def due(
-    connection: AsyncConnection, tables: Sequence[Table], *, limit: int
-) -> list[tuple[str, str]]:
-    """Rows that are due and free, in one statement: of each table the longest overdue ones.
+def due_statement(tables: Sequence[Table], *, limit: int) -> CompoundSelect[Any]:
+    """Finds rows that are due and free: of each table the longest overdue ones.
+
+    The time is that of the transaction. ``clock_timestamp()`` may change from row to row, so
+    PostgreSQL would compare it with every row, those that are never due any more among them,
+    instead of looking into the index. Run it in a transaction of its own.
 
     Args:
-        connection: of which each statement may be a transaction of its own.
         tables: where to look; an idle worker looks in all of them every second.
         limit: how many of each.
 
     Returns:
-        Pairs of the table's name and the row's id.
+        A statement for pairs of the table's name and the row's id.
     """
     parts = [
-        select(literal(table.name).label("name"), table.c.id)
-        .where(table.c.next_check_at <= func.clock_timestamp(), _is_free(table))
+        select(literal(str(table.name), String).label("name"), table.c.id)
+        .where(table.c.next_check_at <= func.now(), _is_free(table))
         .order_by(table.c.next_check_at)
         .limit(limit)
         .subquery()
         for table in tables
     ]
-    found = await connection.execute(union_all(*(select(part) for part in parts)))
-    return [(name, row_id) for name, row_id in found]
+    return union_all(*(select(part) for part in parts))
 
 
 async def extend(session: AsyncSession, table: Table, lease: Lease, *, seconds: float) -> bool:

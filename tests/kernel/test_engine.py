@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from sqlalchemy import Table, delete
+from sqlalchemy import Table, delete, text
+from sqlalchemy.dialects import postgresql
 
 from app.kernel import leases
 from app.kernel.ids import new_id
 from app.kernel.wake import wake
 from app.tables.planning import ALL, Planning
+from app.tables.run import Run
 from tests.live_api import LiveApi, live_api
 from workers.reconciler import Engine, Guard, LeaseLost
 
@@ -71,6 +73,20 @@ async def test_a_lease_has_one_holder(api: LiveApi) -> None:
 
     taken = await asyncio.gather(*(take() for _ in range(8)))
     assert sum(taken) == 1
+
+
+async def test_rows_that_are_never_due_again_are_not_looked_at(api: LiveApi) -> None:
+    tables = [TABLE, cast("Table", Run.__table__)]
+    statement = leases.due_statement(tables, limit=20).compile(
+        dialect=postgresql.dialect(),  # type: ignore[no-untyped-call]
+        compile_kwargs={"literal_binds": True},
+    )
+    async with api.database.session() as session:
+        # So few rows would be read one by one, with or without an index.
+        await session.execute(text("SET LOCAL enable_seqscan = off"))
+        await session.execute(text("SET LOCAL enable_sort = off"))
+        plan = "\n".join(await session.scalars(text(f"EXPLAIN {statement}")))
+    assert plan.count("Index Cond: (next_check_at <= now())") == len(tables), plan
 
 
 async def test_a_stale_holder_cannot_write(api: LiveApi) -> None:
