@@ -139,6 +139,12 @@ def secrets(context: typer.Context) -> None:
     _execute("app.admin", "secrets", *context.args)
 
 
+@cli.command(context_settings=_PASSED_ON, add_help_option=False)
+def simulate(context: typer.Context) -> None:
+    """Replay a workload through the planner in virtual time, beside FIFO and EASY backfill."""
+    _execute("app.simulation.command", *context.args)
+
+
 def main() -> None:
     """Run the command line."""
     cli(prog_name="trainwright")

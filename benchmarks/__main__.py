@@ -12,6 +12,7 @@ from benchmarks import (
     log_latency,
     metrics,
     mpi_throughput,
+    planner,
     ps_start,
     warm_start,
 )
@@ -27,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "api_vs_mlflow": api_vs_mlflow.measure,
     "list_latency": list_latency.measure,
     "ps_start": ps_start.measure,
+    "planner": planner.measure,
 }
 
 

@@ -1,0 +1,91 @@
+"""How long one plan takes: 10,000 hosts in use, 100,000 gangs in the queue.
+
+The floor is sorting the queue once, which no planner can do without.
+"""
+
+import random
+import resource
+from statistics import median
+from time import perf_counter
+
+from app.scheduling.planner import plan
+from app.scheduling.types import Cluster, Gang, Host, Node, Running, Size, Snapshot
+from benchmarks.figure import Figure, over_floor
+
+_GIB = 1024**3
+_HOSTS, _GANGS, _CLUSTERS, _REPETITIONS = 10_000, 100_000, 60, 5
+_ENDED = 0.005
+_SIZES = (Size(6, 56 * _GIB, 1), Size(12, 112 * _GIB, 2), Size(24, 224 * _GIB, 4))
+
+
+def measure() -> list[Figure]:
+    """Seconds a plan, and the largest memory of this process in MiB beside that before."""
+    before_mib = _memory_mib()
+    snapshot = _in_use(_empty())
+    times, floors = [], []
+    for _ in range(_REPETITIONS):
+        start = perf_counter()
+        sorted(snapshot.queue, key=lambda gang: (-gang.priority, -gang.queued_seconds, gang.run_id))
+        floors.append(perf_counter() - start)
+        start = perf_counter()
+        plan(snapshot)
+        times.append(perf_counter() - start)
+    return [
+        over_floor("planner_cycle", value=median(times), unit="s", floor=median(floors)),
+        over_floor("planner_memory", value=_memory_mib(), unit="MiB", floor=before_mib),
+    ]
+
+
+def _empty() -> Snapshot:
+    chance = random.Random(1)
+    total = Size(64, 512 * _GIB, 8)
+    gpus = tuple(map(str, range(8)))
+    clusters = tuple(
+        Cluster(f"c{i}", f"workspace-{i % 20}", _SIZES[i % len(_SIZES)], 0, 100_000)
+        for i in range(_CLUSTERS)
+    )
+    queue = tuple(
+        Gang(
+            f"run-{number}",
+            f"c{chance.randrange(_CLUSTERS)}",
+            f"user-{chance.randrange(300)}",
+            chance.choice((1, 1, 1, 1, 2, 4, 8)),
+            chance.random() * 7200,
+            at_most_seconds=chance.choice((600.0, 3600.0, 36_000.0)),
+        )
+        for number in range(_GANGS)
+    )
+    hosts = tuple(Host(f"host-{number}", total, total, gpus) for number in range(_HOSTS))
+    return Snapshot(hosts, clusters, queue=queue)
+
+
+def _in_use(snapshot: Snapshot) -> Snapshot:
+    """The pool after it has been filled and some of what runs has ended."""
+    chance = random.Random(2)
+    nodes, running = [], []
+    gangs = {gang.run_id: gang for gang in snapshot.queue}
+    decision = plan(snapshot)
+    for run_id, placement in decision.placed.items():
+        if chance.random() < _ENDED:
+            continue
+        gang = gangs[run_id]
+        ends = chance.random() * gang.at_most_seconds
+        running.append(Running(run_id, gang.cluster_id, gang.user_id, ends_in_seconds=ends))
+        for index, place in enumerate(placement.new):
+            name = f"{run_id}/{index}"
+            nodes.append(
+                Node(name, gang.cluster_id, place.host, index, place.size, place.gpu_ids, run_id)
+            )
+    waiting = tuple(gang for gang in snapshot.queue if gang.run_id not in decision.placed)
+    again = tuple(
+        gang._replace(run_id=f"{gang.run_id}-again")
+        for gang in snapshot.queue
+        if gang.run_id in decision.placed
+    )
+    return Snapshot(
+        snapshot.hosts, snapshot.clusters, tuple(nodes), tuple(running), (*waiting, *again)
+    )
+
+
+def _memory_mib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
