@@ -146,13 +146,15 @@ class RoomReservation:
     def _beside(self, gang: Gang, pool: Pool) -> tuple[list[Node], list[str]] | None:
         # Only with what is left over at the moment that is reserved.
         state = pool.clusters[gang.cluster_id]
+        size = state.cluster.node_size
+        if len(state.idle) + self._both.count(size) < gang.node_count:
+            return None
         is_own = gang.cluster_id == self.gang.cluster_id
         together = state.busy_count + gang.node_count + self.gang.node_count
         if is_own and together > state.cluster.max_nodes:
             return None
         idle = self._idle_left_over(state, gang.node_count, may_use_kept=not is_own)
         missing = gang.node_count - len(idle)
-        size = state.cluster.node_size
         hosts = self._both.choose(size, missing, packs=state.cluster.packs) if missing else []
         if hosts is None:
             for node in idle:
