@@ -51,7 +51,7 @@ async function main(): Promise<void> {
   });
   const run = await api.createRun({
     path: { workspace },
-    headers: { "Idempotency-Key": "walk" },
+    headers: { "Idempotency-Key": "walk-typescript" },
     body: {
       experiment_name: "walk",
       snapshot_id: snapshot.data.id,
