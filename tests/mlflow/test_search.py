@@ -70,7 +70,7 @@ def make_runs(client: MlflowClient) -> None:
         ("attribute.`Run name` LIKE '%b%'", "b"),
         ("start_time >= 1002", "dc"),
         ("attributes.end_time < 5500", "a"),
-        ("run.user_id = 'test'", "dcba"),
+        ("run.user_id = 'admin'", "dcba"),
     ],
 )
 def test_filters(searched: Space, text: str, names: str) -> None:
