@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
-from sqlalchemy import Table
+from sqlalchemy import Executable, Table
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -105,15 +105,27 @@ class Engine:
         statement = leases.due_statement(tables, limit=_BATCH)
         while True:
             try:
-                async with self._database.single() as connection:
-                    due = (await connection.execute(statement)).all()
-                for name, row_id in due:
+                for name, row_id in await self._due(statement):
                     self._start(self._reconcilers[name], row_id)
                 if self._alive_file is not None:
                     self._alive_file.touch()
             except SQLAlchemyError as error:
                 _log.warning("poll_failed", error=str(error).splitlines()[0])
             await asyncio.sleep(self._poll_seconds)
+
+    async def _due(self, statement: Executable) -> Sequence[Any]:
+        look = asyncio.ensure_future(self._look(statement))
+        try:
+            return await asyncio.shield(look)
+        except asyncio.CancelledError:
+            # A connection whose statement is broken off is lost to the pool.
+            with suppress(SQLAlchemyError):
+                await look
+            raise
+
+    async def _look(self, statement: Executable) -> Sequence[Any]:
+        async with self._database.single() as connection:
+            return (await connection.execute(statement)).all()
 
     async def close(self) -> None:
         """End the work in hand; its leases run out and others go on from what the rows say."""

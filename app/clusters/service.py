@@ -51,13 +51,13 @@ async def put(
         ClusterDeleting: it is being deleted.
     """
     size = find_size(settings, body.vm_size)
+    await wake_planner(session)
     row = await repository.find(session, workspace_id, name)
     if row is None:
         row = Cluster(id=new_id("cl"), workspace_id=workspace_id, name=name, vm_size=size.name)
         _write(row, body)
         session.add(row)
         await session.flush()
-        await wake_planner(session)
         return row, True
     _refuse_deleting(row)
     if row.vm_size != size.name:
@@ -65,7 +65,6 @@ async def put(
         raise invalid_field("/vm_size", "vm_size_immutable", message)
     _write(row, body)
     await session.flush()
-    await wake_planner(session)
     return row, False
 
 
@@ -76,6 +75,7 @@ async def update(session: AsyncSession, row: Cluster, body: ClusterUpdate) -> No
         Invalid: the minimum would be larger than the maximum.
         ClusterDeleting: it is being deleted.
     """
+    await wake_planner(session)
     _refuse_deleting(row)
     for field in body.model_fields_set:
         value = getattr(body, field)
@@ -85,7 +85,6 @@ async def update(session: AsyncSession, row: Cluster, body: ClusterUpdate) -> No
         message = "min_nodes must not be larger than max_nodes."
         raise invalid_field("/min_nodes", "min_over_max", message)
     await session.flush()
-    await wake_planner(session)
 
 
 async def delete(session: AsyncSession, row: Cluster) -> None:
@@ -94,12 +93,12 @@ async def delete(session: AsyncSession, row: Cluster) -> None:
     Raises:
         ClusterBusy: runs wait for it or run on it.
     """
+    await wake_planner(session)
     if await repository.has_unfinished_runs(session, row.id):
         raise ClusterBusy(f"Runs use cluster {row.name!r}; cancel them or wait for their end.")
     row.provisioning_state = "Deleting"
     row.provisioning_state_at = _now()
     await session.flush()
-    await wake_planner(session)
 
 
 async def read(session: AsyncSession, row: Cluster) -> ClusterRead:

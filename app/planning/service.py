@@ -9,7 +9,10 @@ from app.tables.planning import ALL, Planning
 async def wake_planner(session: AsyncSession) -> None:
     """Have everything planned anew soon: nodes are free, or somebody waits for them.
 
+    The planner holds its row while it writes clusters and nodes: whoever writes those as well calls
+    this first, or the two would wait for each other.
+
     Args:
-        session: the transaction that changed something the planner must see.
+        session: the transaction that changes something the planner must see.
     """
     await wake(session, Planning, ALL)

@@ -246,6 +246,9 @@ async def preempt(session: AsyncSession, *, run_id: str, for_run_id: str) -> Non
 
     Nothing happens when it is not running any more, or being stopped already.
     """
+    free = select(Run.id).where(Run.id == run_id).with_for_update(key_share=True, skip_locked=True)
+    if (await session.execute(free)).first() is None:
+        return  # it changes just now, and may be about to give its nodes back: the next plan sees
     run = await lock_run(session, run_id)
     attempt = await current(session, run)
     if run.status not in _PREEMPTIBLE or attempt is None or attempt.preempted_for is not None:

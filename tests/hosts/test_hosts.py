@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, update
 
+from app.planning.service import wake_planner
 from app.providers.base import Capacity, Host, HostLost, HostState, ImageMissing
 from app.providers.fake.faults import Fault, Verb
 from app.tables.image import Image
@@ -39,7 +40,9 @@ async def world(
         tmp_path, postgres_url, broker_url, gpus=0, heartbeat_timeout_seconds=0.5
     ) as world:
         async with world.api.database.session() as session:
-            # What earlier tests left would look for room on the hosts of this one.
+            # What earlier tests left would look for room on the hosts of this one. The planner's
+            # row first, as everybody does who then changes what it changes.
+            await wake_planner(session)
             mine = Workspace.name == world.api.workspace
             await session.execute(delete(Workspace).where(~mine))
         world.fake.machines = [alpha, beta]

@@ -191,7 +191,7 @@ async def test_an_imported_run_is_a_run_with_warnings(api: LiveApi, snapshot_id:
         {"pip": ["azureml-defaults"]}
     ]
     body = {"job": job, "snapshot_id": snapshot_id, "experiment_name": "first"}
-    headers = {"Idempotency-Key": "one"}
+    headers = {"Idempotency-Key": f"one-{api.workspace}"}
     made = await api.client.post("runs/import", json=body, headers=headers)
     assert made.status_code == 201, made.text
     run = made.json()

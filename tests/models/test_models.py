@@ -162,7 +162,7 @@ async def test_why_there_is_no_signature_is_said(
 
 async def test_an_idempotency_key_makes_one_version_of_many_requests(api: LiveApi) -> None:
     body = {"files": await send_blobs(api, MODEL)}
-    headers = {"Idempotency-Key": "once"}
+    headers = {"Idempotency-Key": f"once-{api.workspace}"}
 
     async def register() -> tuple[int, int]:
         answer = await api.client.post("/models/sure/versions", json=body, headers=headers)

@@ -125,7 +125,7 @@ async def test_what_is_wrong_is_named_and_nothing_is_written(
 async def test_an_idempotency_key_makes_one_run_of_many_requests(
     api: LiveApi, request_body: dict[str, Any]
 ) -> None:
-    headers = {"Idempotency-Key": "once"}
+    headers = {"Idempotency-Key": f"once-{api.workspace}"}
 
     async def submit() -> tuple[int, str]:
         answer = await api.client.post("runs", json=request_body, headers=headers)
