@@ -8,8 +8,7 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.clusters.service import find_size
-from app.clusters.vm_sizes import GIB
+from app.clusters.vm_sizes import GIB, VmSize, vm_sizes
 from app.kernel.config import Settings
 from app.planning import repository
 from app.providers.base import Host as ProviderHost
@@ -19,6 +18,7 @@ from app.scheduling.types import Gang, Limits, Node, Policy, Running, Size, Snap
 from app.tables.cluster import Cluster
 from app.tables.planning import Quota
 
+_UNKNOWN_SIZE = VmSize(name="", cores=1, memory_gb=1)
 _ENDING = frozenset({"CancelRequested", "Finalizing"})
 
 
@@ -89,16 +89,19 @@ def _host(settings: Settings, host: ProviderHost) -> types.Host:
 
 
 def _cluster(settings: Settings, row: Cluster) -> types.Cluster:
-    nominal = find_size(settings, row.vm_size)
+    sizes = vm_sizes(settings.vm_sizes_file)
+    # A size that its operator has taken away stops its clusters, not everybody else's.
+    is_known = row.vm_size in sizes
+    nominal = sizes.get(row.vm_size, _UNKNOWN_SIZE)
     return types.Cluster(
         id=row.id,
         workspace_id=row.workspace_id,
         node_size=Size(float(nominal.cores), int(nominal.memory_gb * GIB), nominal.gpus),
-        min_nodes=row.min_nodes,
+        min_nodes=row.min_nodes if is_known else 0,
         max_nodes=row.max_nodes,
         idle_seconds_before_scaledown=row.idle_seconds_before_scaledown,
         is_low_priority=row.vm_priority == "lowpriority",
-        is_enabled=row.is_enabled,
+        is_enabled=row.is_enabled and is_known,
         packs=row.node_placement == "pack",
     )
 
@@ -161,7 +164,8 @@ def _usage(
         cluster = clusters.get(row.cluster_id)
         if cluster is None:
             continue
-        used = float(row.node_seconds) * find_size(settings, cluster.vm_size).cores
+        size = vm_sizes(settings.vm_sizes_file).get(cluster.vm_size, _UNKNOWN_SIZE)
+        used = float(row.node_seconds) * size.cores
         of_workspace[cluster.workspace_id] = of_workspace.get(cluster.workspace_id, 0.0) + used
         of_user[row.created_by] = of_user.get(row.created_by, 0.0) + used
     return {"workspace_usage": of_workspace, "user_usage": of_user}

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from app.tables.cluster import Cluster
 from tests.runs.test_faults import World, codes, fake_world, started
 
 pytestmark = pytest.mark.anyio
@@ -103,3 +105,20 @@ async def test_a_disabled_cluster_starts_nothing(
         on = await world.api.client.patch(f"clusters/{name}", json={"is_enabled": True})
         assert on.json()["is_enabled"] is True
         await started(world, run_id)
+
+
+async def test_a_size_that_was_taken_away_stops_its_clusters_alone(
+    tmp_path: Path, postgres_url: str, broker_url: str
+) -> None:
+    async with fake_world(tmp_path, postgres_url, broker_url, gpus=0) as world:
+        name = f"gone-{uuid.uuid4().hex[:8]}"
+        made = await world.api.client.put(f"clusters/{name}", json={"vm_size": "SMALL"})
+        assert made.status_code == 201
+        async with world.api.database.session() as session:
+            await session.execute(
+                update(Cluster).where(Cluster.name == name).values(vm_size="TAKEN_AWAY")
+            )
+        stopped = await world.submit(cluster_name=name)
+
+        await world.until(stopped, lambda run: codes(run) == ["cluster_disabled"])
+        await started(world, await world.submit())
