@@ -1,11 +1,11 @@
-"""Datastores, of which there are none yet."""
+"""Datastores, which this package does not reach: the API and `docs/datastores.md` do."""
 
 from typing import Any, NoReturn
 
 from trainwright.azureml.exceptions import NotSupported
 
 ADVICE = (
-    "There are no datastores here yet. Register data by its web addresses, "
+    "This package does not reach datastores. Register data by its web addresses, "
     "Dataset.File.from_files([...]).register(...); any web server that you have will do."
 )
 

@@ -1,4 +1,4 @@
-"""References to paths in datastores, of which there are none yet."""
+"""References to paths in datastores, which this package does not reach."""
 
 from typing import Any
 

@@ -45,7 +45,7 @@ class FileDatasetFactory:
         for one in paths:
             if not isinstance(one, str):
                 raise NotSupported(
-                    f"{where}: {one!r} is a path in a datastore, and there are none here yet. Give "
+                    f"{where}: {one!r} is a path in a datastore, which is not reached here. Give "
                     "web addresses; any web server that you have will do."
                 )
             if not one.lower().startswith(_SCHEMES):
@@ -72,7 +72,7 @@ class FileDatasetFactory:
             NotSupported: always.
         """
         raise NotSupported(
-            "Dataset.File.upload_directory: there are no datastores here yet. Serve the folder "
+            "Dataset.File.upload_directory: datastores are not reached here. Serve the folder "
             "(`python -m http.server`) and register its addresses with from_files."
         )
 
