@@ -4,10 +4,13 @@ Without TF_CONFIG it trains alone. With workers only they reduce among themselve
 (MultiWorkerMirroredStrategy). With a chief and parameter servers the chief coordinates
 (ParameterServerStrategy; needs TensorFlow 2.15 or older, because Keras 3 has left it). All three
 go through the data equally often in batches of the same size, so that their accuracies compare.
+The learning rate falls linearly to nothing over all steps, so that no way ends on the noise of its
+last ones.
 """
 
 import argparse
 import json
+import math
 import os
 
 import numpy as np
@@ -43,12 +46,26 @@ def batches(images, labels, batch_size, seed):
     return data.shuffle(len(labels), seed=seed).batch(batch_size).with_options(options)
 
 
+def step_count(labels, args):
+    """The steps of all epochs; the last batch of each may be smaller."""
+    return args.epochs * math.ceil(len(labels) / args.batch_size)
+
+
+def build_optimizer(labels, args):
+    """Gradient descent whose learning rate falls linearly to nothing over all steps."""
+    return tf.keras.optimizers.legacy.SGD(
+        tf.keras.optimizers.schedules.PolynomialDecay(
+            args.learning_rate, step_count(labels, args), end_learning_rate=0.0
+        )
+    )
+
+
 def fit(strategy, images, labels, args):
     """Alone, or with workers that apply the same step at the same time."""
     with strategy.scope():
         model = build()
         model.compile(
-            optimizer=tf.keras.optimizers.legacy.SGD(args.learning_rate),
+            optimizer=build_optimizer(labels, args),
             loss=tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         )
     history = model.fit(batches(images, labels, args.batch_size, seed=1), epochs=args.epochs, verbose=0)
@@ -62,7 +79,7 @@ def coordinate(resolver, images, labels, args):
     coordinator = tf.distribute.coordinator.ClusterCoordinator(strategy)
     with strategy.scope():
         model = build()
-        optimizer = tf.keras.optimizers.legacy.SGD(args.learning_rate)
+        optimizer = build_optimizer(labels, args)
         none = tf.keras.losses.Reduction.NONE
         loss_of = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=none)
 
@@ -85,7 +102,7 @@ def coordinate(resolver, images, labels, args):
     loss = coordinator.schedule(step, args=(iterator,))
     coordinator.join()
     print("first step, loss", float(loss.fetch()), flush=True)
-    for _ in range(args.epochs * len(labels) // args.batch_size - 1):
+    for _ in range(step_count(labels, args) - 1):
         loss = coordinator.schedule(step, args=(iterator,))
     coordinator.join()
     print("loss", float(loss.fetch()), flush=True)

@@ -19,6 +19,9 @@ ENVIRONMENT = {"framework": "tensorflow", "framework_version": "2.15"}
 TRAIN = Path(__file__).parents[2] / "examples" / "train"
 TOLERANCE = 0.03
 """Of the accuracy; the order of the steps differs, and one test image in 297 is 0.0034."""
+ASYNCHRONOUS_TOLERANCE = 0.05
+"""Workers that do not wait for each other step on weights that have moved on meanwhile, by how much
+depends on the machine's load: 15 images instead of 9."""
 # The evaluator of Keras watches the folder in which the chief saves, and ends after so many.
 EVALUATED = """
 import json, os
@@ -132,7 +135,7 @@ def test_a_coordinator_with_workers_and_parameter_servers(training: Training, al
     }
     # Four processes on three nodes: the parameter server shares the chief's.
     accuracy, run = training.accuracy(node_count=3, distribution=distribution)
-    assert accuracy == pytest.approx(alone, abs=TOLERANCE)
+    assert accuracy == pytest.approx(alone, abs=ASYNCHRONOUS_TOLERANCE)
     streams = training.talk.get(f"{WORKSPACE}/runs/{run['id']}/logs/streams")["items"]
     names = {stream["name"] for stream in streams}
     roles = ("chief_0", "worker_0", "worker_1", "ps_0")
