@@ -2,13 +2,16 @@
 
 import heapq
 from collections.abc import Iterator
-from itertools import groupby
 from math import inf
-from operator import itemgetter
+from operator import attrgetter
 
 from app.scheduling.types import Gang, Snapshot
 
 _UNLIMITED_COUNTS_AS_SECONDS = 3600.0
+_RUN_ID = attrgetter("run_id")
+_QUEUED_SECONDS = attrgetter("queued_seconds")
+_Queues = dict[str, dict[str, list[Gang]]]
+"""Gangs by workspace and user."""
 
 
 def in_turn(snapshot: Snapshot) -> Iterator[Gang]:
@@ -22,13 +25,27 @@ def in_turn(snapshot: Snapshot) -> Iterator[Gang]:
     """
     used = _Used(snapshot)
     ageing_seconds = snapshot.policy.ageing_seconds
-    keyed = [
-        (-gang.priority - int(gang.queued_seconds / ageing_seconds), -gang.queued_seconds, gang)
-        for gang in snapshot.queue
-    ]
-    keyed.sort()
-    for _, level in groupby(keyed, key=itemgetter(0)):
-        yield from _level_in_turn([gang for _, _, gang in level], used)
+    workspaces = used.workspaces
+    # All in one pass: there may be many groups of few gangs.
+    groups: dict[tuple[int, str, str], list[Gang]] = {}
+    for gang in snapshot.queue:
+        _, cluster_id, user_id, _, queued_seconds, priority, _ = gang
+        level = priority + int(queued_seconds / ageing_seconds)
+        key = (level, workspaces[cluster_id], user_id)
+        mine = groups.get(key)
+        if mine is None:
+            groups[key] = [gang]
+        else:
+            mine.append(gang)
+    levels: dict[int, _Queues] = {}
+    for (level, workspace_id, user_id), mine in groups.items():
+        if len(mine) > 1:
+            # The oldest last, where it is taken from; of equals the lowest id.
+            mine.sort(key=_RUN_ID, reverse=True)
+            mine.sort(key=_QUEUED_SECONDS)
+        levels.setdefault(level, {}).setdefault(workspace_id, {})[user_id] = mine
+    for level in sorted(levels, reverse=True):
+        yield from _level_in_turn(levels[level], used)
 
 
 class _Used:
@@ -42,11 +59,7 @@ class _Used:
         self.workspaces = {cluster.id: cluster.workspace_id for cluster in snapshot.clusters}
 
 
-def _level_in_turn(gangs: list[Gang], used: _Used) -> Iterator[Gang]:
-    queues: dict[str, dict[str, list[Gang]]] = {}
-    for gang in reversed(gangs):
-        users = queues.setdefault(used.workspaces[gang.cluster_id], {})
-        users.setdefault(gang.user_id, []).append(gang)
+def _level_in_turn(queues: _Queues, used: _Used) -> Iterator[Gang]:
     workspaces = [
         (
             used.of_workspace.get(workspace_id, 0.0) / used.shares.get(workspace_id, 1.0),
@@ -62,7 +75,10 @@ def _level_in_turn(gangs: list[Gang], used: _Used) -> Iterator[Gang]:
         spent, workspace_id, turns = workspaces[0]
         users_spent, user_id, mine = turns[0]
         gang = mine.pop()
-        cost = gang.node_count * used.cores[gang.cluster_id] * _seconds(gang)
+        _, cluster_id, _, node_count, _, _, seconds = gang
+        if seconds == inf:
+            seconds = _UNLIMITED_COUNTS_AS_SECONDS
+        cost = node_count * used.cores[cluster_id] * seconds
         if mine:
             heapq.heapreplace(turns, (users_spent + cost, user_id, mine))
         else:
@@ -75,8 +91,3 @@ def _level_in_turn(gangs: list[Gang], used: _Used) -> Iterator[Gang]:
             heapq.heappop(workspaces)
             used.of_workspace[workspace_id] = spent * share + cost
         yield gang
-
-
-def _seconds(gang: Gang) -> float:
-    seconds = gang.at_most_seconds
-    return _UNLIMITED_COUNTS_AS_SECONDS if seconds == inf else seconds

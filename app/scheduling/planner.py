@@ -8,6 +8,10 @@ that lacks room on the hosts gets one on the hosts, and may preempt low-priority
 comes later is only placed where that cannot delay them (`reservation`).
 """
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from app.scheduling.ordering import in_turn
 from app.scheduling.pool import ClusterState, Pool
 from app.scheduling.preemption import victims
@@ -32,10 +36,27 @@ def plan(snapshot: Snapshot) -> Plan:
     Args:
         snapshot: all of it now.
     """
-    cycle = _Cycle(snapshot)
-    for gang in in_turn(snapshot):
-        cycle.consider(gang)
-    return cycle.result()
+    with _without_collections():
+        cycle = _Cycle(snapshot)
+        for gang in in_turn(snapshot):
+            cycle.consider(gang)
+        return cycle.result()
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """No search for cycles among objects meanwhile.
+
+    A plan makes many objects and no cycles, so that looking through all of them again and again
+    finds nothing; it was a third of the time.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class _Cycle:
@@ -48,7 +69,6 @@ class _Cycle:
         self._room_head: RoomReservation | None = None
         self._placed: dict[str, Placement] = {}
         self._waiting: list[Waiting] = []
-        self._positions: dict[str, int] = {}
         self._preempted: tuple[Preemption, ...] = ()
 
     def consider(self, gang: Gang) -> None:
@@ -58,7 +78,7 @@ class _Cycle:
             self._wait(gang, Reason.CLUSTER_DISABLED, gang.cluster_id)
         elif gang.node_count > state.cluster.max_nodes:
             self._wait(gang, Reason.LARGER_THAN_CLUSTER, gang.cluster_id)
-        elif not self._pool.could_ever_hold(state.cluster.node_size, gang.node_count):
+        elif gang.node_count > state.hosts_hold:
             self._wait(gang, Reason.LARGER_THAN_HOSTS)
         elif quota := self._quotas.exceeded(gang, state.cluster):
             self._wait(gang, Reason.QUOTA, quota)
@@ -67,22 +87,36 @@ class _Cycle:
 
     def _place_or_wait(self, gang: Gang, state: ClusterState) -> None:
         head = self._cluster_heads.get(gang.cluster_id)
-        # Room only gets less during a plan: what did not fit needs no second look.
-        limit = "" if gang.node_count < state.fits_no_more else state.limit
-        limit = limit or self._pool.limit_of(gang)
-        if limit == "cluster" and head is None:
+        exceeds = state.busy_count + gang.node_count > state.cluster.max_nodes
+        if exceeds and head is None:
             state.waiting_node_count += gang.node_count
             self._lead_cluster(gang, state)
-        elif limit == "room" and self._room_head is None and head is None:
+        elif exceeds or self._is_known_to_wait(gang, state):
+            self._wait_behind(gang, state, head)
+        elif self._pool.has_room(gang):
+            if not self._try_to_place(gang, state, head):
+                self._wait_behind(gang, state, head)
+        elif self._room_head is None and head is None:
             state.waiting_node_count += gang.node_count
             self._lead_hosts(gang)
-        elif limit or not self._try_to_place(gang, state, head):
-            if limit and gang.node_count < state.fits_no_more:
-                state.fits_no_more, state.limit = gang.node_count, limit
-            state.waiting_node_count += gang.node_count
-            ahead = head or self._room_head
-            assert ahead is not None, "without a head, whatever fits is placed"
-            self._wait(gang, Reason.BEHIND_RUN, ahead.gang.run_id)
+        else:
+            state.fits_no_more = gang.node_count
+            self._wait_behind(gang, state, head)
+
+    def _is_known_to_wait(self, gang: Gang, state: ClusterState) -> bool:
+        # Room only gets less during a plan: what did not fit needs no second look. Most of a long
+        # queue ends here.
+        if gang.node_count >= state.fits_no_more:
+            return True
+        return self._room_head is not None and self._room_head.is_refused(gang, state)
+
+    def _wait_behind(
+        self, gang: Gang, state: ClusterState, head: ClusterReservation | None
+    ) -> None:
+        state.waiting_node_count += gang.node_count
+        ahead = head or self._room_head
+        assert ahead is not None, "without a head, whatever fits is placed"
+        self._wait(gang, Reason.BEHIND_RUN, ahead.gang.run_id)
 
     def _try_to_place(
         self, gang: Gang, state: ClusterState, head: ClusterReservation | None
@@ -125,10 +159,10 @@ class _Cycle:
     def _wait(
         self, gang: Gang, reason: Reason, object_: str = "", starts: float = float("inf")
     ) -> None:
-        position = self._positions.get(gang.cluster_id, 0) + 1
-        self._positions[gang.cluster_id] = position
+        state = self._pool.clusters[gang.cluster_id]
+        state.waiting_count += 1
         self._waiting.append(
-            Waiting(gang.run_id, gang.cluster_id, position, reason, object_, starts)
+            Waiting(gang.run_id, gang.cluster_id, state.waiting_count, reason, object_, starts)
         )
 
     def _endings(self) -> list[Ending]:

@@ -20,9 +20,14 @@ class ClusterState:
         self.idle: dict[str, Node] = {node.id: node for node in idle}
         self.spare = self.spare_of(idle)
         self.waiting_node_count = 0
-        # From so many nodes on a gang has been seen not to fit, because of this limit.
+        self.waiting_count = 0
+        # So many nodes all hosts together have room for, when nothing else runs.
+        self.hosts_hold = 0
+        # From so many nodes on hosts have been seen to have no room for a gang.
         self.fits_no_more = cluster.max_nodes + 1
-        self.limit = "cluster"
+        # The same while a gang has a reservation on the hosts: of those that are to run beside it,
+        # and of those that will have ended by then.
+        self.refused = [cluster.max_nodes + 1, cluster.max_nodes + 1]
 
     @property
     def kept_count(self) -> int:
@@ -75,25 +80,18 @@ class Pool:
         self.reclaimed: list[Node] = []
         self._gpus = _Gpus(working, nodes)
         # What there would be if nothing were running, on hosts that may come back too.
-        self._empty = Rooms(snapshot.hosts, {host.name: host.total for host in snapshot.hosts})
+        empty = Rooms(snapshot.hosts, {host.name: host.total for host in snapshot.hosts})
+        for state in self.clusters.values():
+            state.hosts_hold = empty.count(state.cluster.node_size)
 
-    def could_ever_hold(self, size: Size, count: int) -> bool:
-        """Whether all hosts together have room for so many, when nothing else runs."""
-        return self._empty.count(size) >= count
-
-    def limit_of(self, gang: Gang) -> str:
-        """What keeps it from starting now: ``cluster``, ``room``, or nothing."""
+    def has_room(self, gang: Gang) -> bool:
+        """Whether idle nodes, and hosts without those that may go, are enough for it now."""
         state = self.clusters[gang.cluster_id]
-        if state.busy_count + gang.node_count > state.cluster.max_nodes:
-            return "cluster"
         missing = gang.node_count - len(state.idle)
-        if missing <= 0:
-            return ""
         size = state.cluster.node_size
-        if self.rooms.count(size) >= missing:
-            return ""
-        enough = self.rooms_with_spare.count(size) >= gang.node_count - state.kept_count
-        return "" if enough else "room"
+        if missing <= 0 or self.rooms.count(size) >= missing:
+            return True
+        return self.rooms_with_spare.count(size) >= gang.node_count - state.kept_count
 
     def place(self, gang: Gang, *, idle: Iterable[Node], hosts: Iterable[str]) -> Placement:
         """Give it these idle nodes, and new ones on these hosts, whose room is taken already."""

@@ -10,7 +10,7 @@ _NAMES = ("runs", "nodes", "cores", "gpus")
 
 
 class Quotas:
-    """Counts what is running, and what is placed on top of it."""
+    """Counts what is running, and what is placed on top of it, of those who have a quota."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self._limits: list[Mapping[str, Limits]] = [
@@ -18,6 +18,8 @@ class Quotas:
             snapshot.user_limits,
         ]
         self._taken: list[dict[str, _Taken]] = [{}, {}]
+        if not any(self._limits):
+            return
         clusters = {cluster.id: cluster for cluster in snapshot.clusters}
         owners = {run.run_id: run for run in snapshot.running}
         for run in snapshot.running:
@@ -30,6 +32,8 @@ class Quotas:
 
     def exceeded(self, gang: Gang, cluster: Cluster) -> str:
         """The quota that is in its way, as ``workspace.cores`` or ``user.runs``; or empty."""
+        if not any(self._limits):
+            return ""
         for kind, limits, taken, owner in (
             ("workspace", self._limits[0], self._taken[0], cluster.workspace_id),
             ("user", self._limits[1], self._taken[1], gang.user_id),
@@ -50,7 +54,10 @@ class Quotas:
         self._add(cluster, gang.user_id, _of(cluster.node_size, runs=1, nodes=gang.node_count))
 
     def _add(self, cluster: Cluster, user_id: str, more: tuple[float, ...]) -> None:
-        for taken, owner in zip(self._taken, (cluster.workspace_id, user_id), strict=True):
+        owners = (cluster.workspace_id, user_id)
+        for limits, taken, owner in zip(self._limits, self._taken, owners, strict=True):
+            if owner not in limits:
+                continue
             now = taken.setdefault(owner, [0.0, 0.0, 0.0, 0.0])
             for position, value in enumerate(more):
                 now[position] += value

@@ -126,14 +126,31 @@ class RoomReservation:
         for host, free in pool.rooms.free.items():
             self._both.set(host, _smaller(free, self._then.free[host]))
 
+    def is_refused(self, gang: Gang, state: ClusterState) -> bool:
+        """Whether a gang is known not to fit before this one: room only gets less during a plan."""
+        return gang.node_count >= state.refused[self._ends_in_time(gang, state)]
+
     def choose(self, gang: Gang, pool: Pool) -> tuple[list[Node], list[str]] | None:
         """Idle nodes and hosts with which a gang may go first; None when there are not enough."""
-        if self.starts_in_seconds == inf:
-            return None
         state = pool.clusters[gang.cluster_id]
+        ends_in_time = self._ends_in_time(gang, state)
+        if self.starts_in_seconds == inf:
+            chosen = None
+        elif ends_in_time:
+            chosen = self._before(gang, pool)
+        else:
+            chosen = self._beside(gang, pool)
+        if chosen is None:
+            state.refused[ends_in_time] = gang.node_count
+        return chosen
+
+    def _ends_in_time(self, gang: Gang, state: ClusterState) -> bool:
+        # Nodes of a minimum stay when their run has ended.
         makes_minimum = state.cluster.min_nodes > state.node_count
-        if gang.at_most_seconds > self.starts_in_seconds or makes_minimum:
-            return self._beside(gang, pool)
+        return gang.at_most_seconds <= self.starts_in_seconds and not makes_minimum
+
+    def _before(self, gang: Gang, pool: Pool) -> tuple[list[Node], list[str]] | None:
+        state = pool.clusters[gang.cluster_id]
         idle = list(state.idle.values())[: gang.node_count]
         missing = gang.node_count - len(idle)
         size, packs = state.cluster.node_size, state.cluster.packs

@@ -50,6 +50,13 @@ class _Index:
         if fit:
             heapq.heappush(self.buckets.setdefault(fit, []), (order, host))
 
+    def add(self, order: int, host: str, fit: int) -> None:
+        """One more host, behind all that there are."""
+        self.fits[host] = fit
+        if fit:
+            self.total += fit
+            self.buckets.setdefault(fit, []).append((order, host))
+
     def first(self, fit: int) -> str | None:
         """The first host with exactly this fit."""
         bucket = self.buckets.get(fit)
@@ -70,7 +77,7 @@ class Rooms:
         self._orders = {name: order for order, name in enumerate(sorted(self._limits))}
         self.free = {name: free[name] for name in self._limits}
         self._indexes: dict[Size, _Index] = {}
-        self._cache: dict[tuple[Size, Size, Size], int] = {}
+        self._cache: dict[tuple[Size, Size], dict[Size, int]] = {}
 
     def size_on(self, host: str, nominal: Size) -> Size:
         """What a node really gets there."""
@@ -146,15 +153,19 @@ class Rooms:
         index = self._indexes.get(nominal)
         if index is None:
             index = self._indexes[nominal] = _Index()
-            for host in self.free:
-                index.put(self._orders[host], host, self._fit(host, nominal))
+            # In order: what is sorted is a heap.
+            for host, order in self._orders.items():
+                index.add(order, host, self._fit(host, nominal))
         return index
 
     def _fit(self, host: str, nominal: Size) -> int:
         # Many hosts are alike: what was found for one holds for all of them.
-        free, limit = self.free[host], self._limits[host]
-        key = (free, limit, nominal)
-        fit = self._cache.get(key)
+        limit = self._limits[host]
+        found = self._cache.get((nominal, limit))
+        if found is None:
+            found = self._cache[nominal, limit] = {}
+        free = self.free[host]
+        fit = found.get(free)
         if fit is None:
-            fit = self._cache[key] = fit_count(free, node_size(nominal, limit))
+            fit = found[free] = fit_count(free, node_size(nominal, limit))
         return fit
