@@ -71,22 +71,35 @@ async def live_api(
     async with app.router.lifespan_context(app):
         async with app.state.database.session() as session:
             _, secret = await create_token(session, name="test")
-        engine = Engine(app.state.database, reconcilers(app), lease_seconds=10, poll_seconds=0.05)
-        polling = asyncio.create_task(engine.poll_forever())
-        try:
-            async with httpx2.AsyncClient(
+        async with (
+            _reconciling(app.state.database, reconcilers(app)),
+            httpx2.AsyncClient(
                 transport=httpx2.ASGITransport(app),
                 base_url=f"http://api/v1/workspaces/{name}",
                 headers={"Authorization": f"Bearer {secret}"},
                 timeout=60,
-            ) as client:
-                (await client.put("http://api/v1/workspaces/" + name)).raise_for_status()
-                yield LiveApi(app=app, client=client, workspace=name)
-        finally:
-            polling.cancel()
-            with suppress(asyncio.CancelledError):
-                await polling
-            await engine.close()
+            ) as client,
+        ):
+            (await client.put("http://api/v1/workspaces/" + name)).raise_for_status()
+            yield LiveApi(app=app, client=client, workspace=name)
+
+
+@asynccontextmanager
+async def _reconciling(
+    database: Database, reconcilers: Sequence[Reconciler]
+) -> AsyncIterator[None]:
+    if not reconcilers:
+        yield
+        return
+    engine = Engine(database, reconcilers, lease_seconds=10, poll_seconds=0.05)
+    polling = asyncio.create_task(engine.poll_forever())
+    try:
+        yield
+    finally:
+        polling.cancel()
+        with suppress(asyncio.CancelledError):
+            await polling
+        await engine.close()
 
 
 def dataset_reconcilers(app: FastAPI) -> Sequence[Reconciler]:
