@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from functools import cache
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
+from starlette.routing import BaseRoute
 
 from app.api import FROM_SCRIPTS, ROUTERS
 from app.auth.audit import Audit
@@ -59,19 +61,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         description="Training, registering and serving of TensorFlow models.",
         lifespan=_lifespan,
         default_response_class=NewlineJSONResponse,
-        generate_unique_id_function=lambda route: route.name,
         redirect_slashes=False,
-        dependencies=[Depends(authorize), Depends(refuse_unkeepable_addresses)],
         docs_url=None,
         redoc_url=None,
     )
     app.state.settings = settings
     app.state.signals = Signals()
     app.state.renderer = Renderer(settings)
-    for router in ROUTERS:
-        # What scripts log is mended where it is stored: refusing a batch would lose the rest.
-        checks = [] if router in FROM_SCRIPTS else [Depends(refuse_unkeepable_bodies)]
-        app.include_router(router, dependencies=checks)
+    app.router.routes.extend(_routes())
     install_problem_handlers(app)
     install_storage_handler(app)
     install_deprecations(app)
@@ -95,6 +92,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(RequestMetrics)
     app.add_middleware(ForwardedHeaders, trusted=settings.trusted_proxies)
     return app
+
+
+@cache
+def _routes() -> list[BaseRoute]:
+    """All routes, analysed once: most of what making an application costs."""
+    root = APIRouter(
+        default_response_class=NewlineJSONResponse,
+        generate_unique_id_function=lambda route: route.name,
+        dependencies=[Depends(authorize), Depends(refuse_unkeepable_addresses)],
+    )
+    for router in ROUTERS:
+        # What scripts log is mended where it is stored: refusing a batch would lose the rest.
+        checks = [] if router in FROM_SCRIPTS else [Depends(refuse_unkeepable_bodies)]
+        root.include_router(router, dependencies=checks)
+    return root.routes
 
 
 @asynccontextmanager
