@@ -22,6 +22,8 @@ from sqlalchemy.pool import NullPool
 
 from app.auth import repository, service
 from app.auth.audit import purge, record_operator
+from app.auth.signing_keys import ALWAYS, SigningKey, SigningKeys, new_line
+from app.auth.signing_uses import KeyUse, uses
 from app.embedded.layout import Layout
 from app.kernel.config import get_settings
 from app.kernel.errors import NotFound
@@ -39,6 +41,11 @@ tokens = typer.Typer(no_args_is_help=True, help="Create, list and revoke tokens 
 cli.add_typer(tokens, name="token")
 secrets = typer.Typer(no_args_is_help=True, help="The keys that secrets are encrypted with.")
 cli.add_typer(secrets, name="secrets")
+
+signing = typer.Typer(
+    no_args_is_help=True, help="The keys that tokens of runs and nodes are signed with."
+)
+cli.add_typer(signing, name="signing")
 
 audit = typer.Typer(no_args_is_help=True, help="The audit log: the API reads it.")
 cli.add_typer(audit, name="audit")
@@ -131,6 +138,86 @@ def rotate_key() -> None:
 def make_key() -> None:
     """Print a key, to be added as the last line of TRAINWRIGHT_ENCRYPTION_KEYS_FILE."""
     typer.echo(new_key())
+
+
+@signing.command("keys")
+def list_signing_keys() -> None:
+    """List the keys, and until when each of the old ones is needed."""
+    for use in _run(_uses(_signing_keys())):
+        typer.echo(f"{use.key.id}  from {_shown_start(use.key)}: {use.words}")
+
+
+@signing.command("rotate-key")
+def rotate_signing_key(
+    *,
+    leaked: Annotated[
+        bool,
+        typer.Option(
+            "--leaked",
+            help="Forget the old keys at once: runs under way lose their tokens, deployments get "
+            "other keys, their replicas have to be started again.",
+        ),
+    ] = False,
+) -> None:
+    """Sign with a new key from now on, and forget those whose signatures have all ended.
+
+    Where TRAINWRIGHT_SIGNING_KEY_FILE names a file of yours, that is only read: add a line from
+    `new-key` at its end, and later take out those that `signing keys` calls unneeded.
+    """
+    keys = _signing_keys()
+    if get_settings().signing_key_file is not None:
+        _fail(
+            f"{keys.path} is yours and only read: add a line of `trainwright signing new-key` to "
+            "it; `trainwright signing keys` says which lines nothing needs any more"
+        )
+    added = keys.add()
+    gone = _run(_forget(keys, is_leaked=leaked))
+    typer.echo(f"signing with {added.id} from {_shown_start(added)}")
+    if gone:
+        typer.echo(f"forgotten: {', '.join(gone)}")
+
+
+@signing.command("new-key")
+def make_signing_key(
+    *,
+    minutes: Annotated[
+        float, typer.Option(help="It signs in so many: by then every machine has to have it.")
+    ] = 10.0,
+) -> None:
+    """Print a line to be added at the end of TRAINWRIGHT_SIGNING_KEY_FILE, on every machine."""
+    typer.echo(new_line(seconds=minutes * 60))
+
+
+@signing.command("name")
+def show_installation() -> None:
+    """Print the line that keeps the installation's name when its first signing key goes."""
+    typer.echo(f"installation={_signing_keys().installation_id}")
+
+
+async def _uses(keys: SigningKeys) -> list[KeyUse]:
+    async with _session() as session:
+        return await uses(session, keys.all())
+
+
+async def _forget(keys: SigningKeys, *, is_leaked: bool) -> list[str]:
+    async with _session() as session:
+        found = await uses(session, keys.all())
+        gone = [use.key.id for use in found[:-1] if is_leaked or not use.is_needed]
+        keys.forget(set(gone))
+        record_operator(session, "signing rotate-key", {"forgotten": gone, "leaked": is_leaked})
+        return gone
+
+
+def _signing_keys() -> SigningKeys:
+    settings = get_settings()
+    try:
+        return SigningKeys.load(settings.data_dir, settings.signing_key_file)
+    except (OSError, ValueError) as error:
+        _fail(f"the signing keys cannot be read: {error}")
+
+
+def _shown_start(key: SigningKey) -> str:
+    return "the beginning" if key.signs_from == ALWAYS else _shown(key.signs_from)
 
 
 async def _create_first_token() -> str | None:

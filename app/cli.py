@@ -134,6 +134,12 @@ def token(context: typer.Context) -> None:
 
 
 @cli.command(context_settings=_PASSED_ON, add_help_option=False)
+def signing(context: typer.Context) -> None:
+    """Rotate the key that tokens of runs and nodes are signed with."""
+    _execute("app.admin", "signing", *context.args)
+
+
+@cli.command(context_settings=_PASSED_ON, add_help_option=False)
 def secrets(context: typer.Context) -> None:
     """Rotate the key that secrets are encrypted with."""
     _execute("app.admin", "secrets", *context.args)

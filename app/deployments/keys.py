@@ -1,6 +1,11 @@
-"""Keys of deployments and tokens of replicas: derived, never stored."""
+"""Keys of deployments and tokens of replicas: derived, never stored.
+
+Each comes from the signing key of the time when it was made, so that another signing key changes
+nothing of what somebody holds.
+"""
 
 import hmac
+from datetime import datetime
 from typing import Literal
 
 from app.auth.service import DEPLOYMENT_KEY_PREFIX
@@ -13,8 +18,12 @@ KeyName = Literal["primary", "secondary"]
 def deployment_keys(signer: Signer, row: Deployment) -> dict[KeyName, str]:
     """Both keys of a deployment as they are now."""
     return {
-        "primary": _key(signer, row.id, "primary", row.primary_key_number),
-        "secondary": _key(signer, row.id, "secondary", row.secondary_key_number),
+        "primary": _key(
+            signer, row.id, "primary", row.primary_key_number, made_at=row.primary_key_at
+        ),
+        "secondary": _key(
+            signer, row.id, "secondary", row.secondary_key_number, made_at=row.secondary_key_at
+        ),
     }
 
 
@@ -24,10 +33,13 @@ def is_key_of(signer: Signer, row: Deployment, key: str) -> bool:
     return any(found)
 
 
-def replica_token(signer: Signer, replica_name: str) -> str:
+def replica_token(signer: Signer, replica_name: str, *, made_at: datetime) -> str:
     """What a replica wants to see on every prediction request."""
-    return signer.derive("twr_", f"replica/{replica_name}")
+    return signer.derive("twr_", f"replica/{replica_name}", at=made_at)
 
 
-def _key(signer: Signer, deployment_id: str, name: KeyName, number: int) -> str:
-    return signer.derive(DEPLOYMENT_KEY_PREFIX, f"deployment/{deployment_id}/{name}/{number}")
+def _key(
+    signer: Signer, deployment_id: str, name: KeyName, number: int, *, made_at: datetime
+) -> str:
+    purpose = f"deployment/{deployment_id}/{name}/{number}"
+    return signer.derive(DEPLOYMENT_KEY_PREFIX, purpose, at=made_at)

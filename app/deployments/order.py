@@ -71,7 +71,11 @@ async def build_order(
             {
                 "stream": f"replica_{replica.index}/g{replica.generation}_{replica.start}.txt",
                 "argv": _command(settings, python, version),
-                "environment": {"TRAINWRIGHT_SERVING_TOKEN": replica_token(signer, replica.name)},
+                "environment": {
+                    "TRAINWRIGHT_SERVING_TOKEN": replica_token(
+                        signer, replica.name, made_at=replica.created_at
+                    )
+                },
             }
         ],
         "environment": {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"},

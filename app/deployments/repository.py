@@ -3,6 +3,8 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,17 +16,26 @@ from app.tables.model import Model, ModelVersion
 from app.tables.workspace import Workspace
 
 
+class Answering(NamedTuple):
+    """A replica that can answer now."""
+
+    name: str
+    address: str
+    port: int
+    created_at: datetime
+
+
 @dataclass(frozen=True)
 class Target:
     """A deployment with the replicas that can answer now.
 
     Attributes:
         deployment: its row.
-        replicas: name, address and port of each, those of the newest generation first.
+        replicas: those of the newest generation first.
     """
 
     deployment: Deployment
-    replicas: tuple[tuple[str, str, int], ...]
+    replicas: tuple[Answering, ...]
 
 
 async def find(session: AsyncSession, workspace_id: str, name: str) -> Deployment | None:
@@ -130,7 +141,7 @@ async def find_target(session: AsyncSession, workspace: str, name: str) -> Targe
         Replica.address.is_not(None),
     )
     statement = (
-        select(Deployment, Replica.name, Replica.address, Replica.port)
+        select(Deployment, Replica.name, Replica.address, Replica.port, Replica.created_at)
         .join(Workspace, Workspace.id == Deployment.workspace_id)
         .outerjoin(Replica, can_answer)
         .where(Workspace.name == workspace, Deployment.name == name)
@@ -142,6 +153,8 @@ async def find_target(session: AsyncSession, workspace: str, name: str) -> Targe
     return Target(
         rows[0][0],
         tuple(
-            (name, address, port) for _, name, address, port in rows if name and address and port
+            Answering(name, address, port, created_at)
+            for _, name, address, port, created_at in rows
+            if name and address and port
         ),
     )

@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from app.auth.signing import Signer
 from app.deployments.errors import NotReady
 from app.deployments.keys import replica_token
-from app.deployments.repository import Target
+from app.deployments.repository import Answering, Target
 from app.kernel.json import json_bytes
 from app.kernel.problems import PROBLEM_JSON
 
@@ -50,13 +50,14 @@ async def score(
     Raises:
         NotReady: no replica could be reached.
     """
-    for name, address, port in _in_turn(target.replicas):
+    for replica in _in_turn(target.replicas):
+        token = replica_token(signer, replica.name, made_at=replica.created_at)
         try:
             answer = await client.post(
-                f"http://{address}:{port}/v1/predict",
+                f"http://{replica.address}:{replica.port}/v1/predict",
                 content=body,
                 headers={
-                    "Authorization": f"Bearer {replica_token(signer, name)}",
+                    "Authorization": f"Bearer {token}",
                     "Content-Type": "application/json",
                 },
             )
@@ -68,7 +69,7 @@ async def score(
     raise NotReady(_why(target), retry_after_seconds=_RETRY_AFTER_SECONDS)
 
 
-def _in_turn(replicas: tuple[tuple[str, str, int], ...]) -> tuple[tuple[str, str, int], ...]:
+def _in_turn(replicas: tuple[Answering, ...]) -> tuple[Answering, ...]:
     if not replicas:
         return ()
     first = next(_turn) % len(replicas)

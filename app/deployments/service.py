@@ -14,6 +14,7 @@ from app.deployments.keys import KeyName
 from app.deployments.schemas import DeploymentPut, DeploymentRead, ReplicaRead
 from app.environments import service as environments
 from app.environments.errors import FrameworkUnavailable, PythonUnavailable
+from app.kernel.clock import utc_now
 from app.kernel.config import Settings
 from app.kernel.errors import FieldError, invalid_field
 from app.kernel.ids import new_id
@@ -102,8 +103,10 @@ async def regenerate_key(session: AsyncSession, row: Deployment, key: KeyName) -
     row = await repository.lock(session, row.id)
     if key == "primary":
         row.primary_key_number += 1
+        row.primary_key_at = utc_now()
     else:
         row.secondary_key_number += 1
+        row.secondary_key_at = utc_now()
     await session.flush()
     return row
 

@@ -1,14 +1,10 @@
 """Routes of signing in with a provider of OpenID Connect."""
 
 import secrets
-import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import OctKey
 
 from app.auth.needs import needs
 from app.auth.oidc import Exchange, Provider, SignInRefused
@@ -18,13 +14,14 @@ from app.auth.signing import Signer
 from app.identity.sign_in_schemas import SignedIn, SignInExchange, SignInRead
 from app.kernel.config import Settings
 from app.kernel.db import Database, DatabaseDep
-from app.kernel.errors import NotFound
+from app.kernel.errors import NotFound, Unauthorized
 from app.kernel.urls import absolute_url
 
 router = APIRouter(prefix="/v1/auth", tags=["sign-in"])
 
 _COOKIE = "trainwright_sign_in"
 _COOKIE_SECONDS = 600
+_COOKIE_PURPOSE = "sign-in cookies"
 _TOKEN_NAME = "sign-in"  # noqa: S105
 
 
@@ -75,16 +72,12 @@ async def start_sign_in(provider: ProviderDep, request: Request) -> RedirectResp
     url = await provider.authorization_url(
         redirect_uri=_callback(request), state=state, nonce=nonce, code_verifier=verifier
     )
-    claims = {
-        "state": state,
-        "nonce": nonce,
-        "verifier": verifier,
-        "exp": int(time.time()) + _COOKIE_SECONDS,
-    }
+    signer: Signer = request.app.state.signer
+    claims = {"state": state, "nonce": nonce, "verifier": verifier}
     answer = RedirectResponse(url, status_code=303)
     answer.set_cookie(
         _COOKIE,
-        jwt.encode({"alg": "HS256"}, claims, _cookie_key(request)),
+        signer.sign(claims, seconds=_COOKIE_SECONDS, purpose=_COOKIE_PURPOSE),
         max_age=_COOKIE_SECONDS,
         path="/v1/auth",
         httponly=True,
@@ -141,20 +134,12 @@ async def _signed_in(
 
 
 def _begun(request: Request) -> dict[str, Any]:
+    signer: Signer = request.app.state.signer
     try:
-        claims = jwt.decode(
-            request.cookies.get(_COOKIE, ""), _cookie_key(request), algorithms=["HS256"]
-        ).claims
-        jwt.JWTClaimsRegistry(exp={"essential": True}).validate(claims)
-    except (JoseError, ValueError) as error:
+        return signer.read(request.cookies.get(_COOKIE, ""), purpose=_COOKIE_PURPOSE)
+    except Unauthorized as error:
         message = "This browser began no sign-in here, or too long ago; begin at /v1/auth/login."
         raise SignInRefused(message) from error
-    return claims
-
-
-def _cookie_key(request: Request) -> OctKey:
-    signer: Signer = request.app.state.signer
-    return OctKey.import_key(signer.derive("", "sign-in cookies"))
 
 
 def _callback(request: Request) -> str:

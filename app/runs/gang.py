@@ -1,6 +1,7 @@
 """The nodes of an attempt as one: when they may start, when they are done, when they must stop."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -60,7 +61,9 @@ def port_order(run: Run, node_index: int) -> dict[str, int]:
     return {"first": first, "count": port_count(distribution, tasks_of(run), node_index)}
 
 
-def launch_order(run: Run, node: RunNode, signer: Signer) -> dict[str, Any] | None:
+def launch_order(
+    run: Run, node: RunNode, signer: Signer, *, attempted_at: datetime
+) -> dict[str, Any] | None:
     """What a node has to know of the launcher that starts its processes; None without one.
 
     Nodes call each other; the secret, by which they know each other, is the attempt's own.
@@ -68,7 +71,7 @@ def launch_order(run: Run, node: RunNode, signer: Signer) -> dict[str, Any] | No
     distribution = distribution_of(run)
     if not isinstance(distribution, Mpi):
         return None
-    secret = signer.derive("", f"launch {run.id} attempt {node.attempt}")
+    secret = signer.derive("", f"launch {run.id} attempt {node.attempt}", at=attempted_at)
     kind = distribution.controller
     return {"kind": kind, "secret": secret, "is_first": node.node_index == 0}
 

@@ -17,7 +17,7 @@ from app.runs.input_volumes import mount_folder
 from app.runtimes.tasks import on_node
 from app.tables.experiment import Experiment
 from app.tables.image import Image
-from app.tables.run import Run, RunNode
+from app.tables.run import Attempt, Run, RunNode
 from app.tables.snapshot import Snapshot
 from app.tables.workspace import Workspace
 
@@ -42,6 +42,7 @@ async def build_order(
         node: the node's row.
     """
     run = await session.get_one(Run, node.run_id)
+    attempt = await session.get_one(Attempt, (node.run_id, node.attempt))
     workspace = await session.get_one(Workspace, run.workspace_id)
     experiment = await session.get_one(Experiment, run.experiment_id)
     image = await session.get_one(Image, run.image_id)
@@ -62,7 +63,7 @@ async def build_order(
         "inputs": await _inputs(session, request),
         "processes": _processes(run, node),
         "ports": gang.port_order(run, node.node_index) if gang.is_gang(run) else None,
-        "launch": gang.launch_order(run, node, signer),
+        "launch": gang.launch_order(run, node, signer, attempted_at=attempt.created_at),
         "stream_prefix": f"nodes/{node.node_index}/" if node.node_index else "",
         "environment": {
             **_given(request, tracking.variables(settings, token, run, workspace, experiment)),

@@ -32,7 +32,10 @@ class Deployment(Reconciled, Timestamped, Base):
     signature: Mapped[dict[str, Any] | None]
     primary_key_number: Mapped[int] = mapped_column(server_default="1")
     secondary_key_number: Mapped[int] = mapped_column(server_default="1")
-    """The keys are derived from the signing key and these numbers; they are stored nowhere."""
+    primary_key_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    secondary_key_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    """The keys are derived from these numbers and the signing key of these times; they are stored
+    nowhere."""
     state_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
