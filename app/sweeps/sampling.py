@@ -1,0 +1,189 @@
+"""Proposals of samplers that learn, through Optuna: TPE, and a Gaussian process.
+
+Nothing is kept between two proposals: each time a study is made anew of the trials there are. So
+whoever proposes next, after a crash or on another machine, proposes the same.
+
+This and `app.sweeps.gaussian` take seconds and 80 MB to load; only who needs them loads them.
+"""
+
+import random
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from app.sweeps.gaussian import GaussianProcessSampler
+from app.sweeps.policies import Goal
+from app.sweeps.space import (
+    Choice,
+    Constraint,
+    Distribution,
+    RandInt,
+    Space,
+    Value,
+    Values,
+    coordinate_of,
+    drawn,
+    is_active,
+    ordered,
+    satisfies,
+    value_at,
+)
+
+_TRIES = 50
+_STARTUP_TRIALS = 10
+optuna.logging.set_verbosity(optuna.logging.WARNING)
+
+
+class Past(NamedTuple):
+    """A trial that a sampler learns from.
+
+    Attributes:
+        values: its parameters.
+        state: running, completed, or ended early; those that failed teach nothing.
+        value: the best of the primary metric; None: it has logged none.
+        intervals: how many values it has logged.
+    """
+
+    values: Mapping[str, Value]
+    state: Literal["running", "completed", "ended"]
+    value: float | None
+    intervals: int
+
+
+def proposed(
+    kind: Literal["tpe", "gp"],
+    space: Space,
+    constraints: Sequence[Constraint],
+    goal: Goal,
+    past: Sequence[Past],
+    *,
+    seed: int,
+    numbers: Sequence[int],
+) -> list[Values]:
+    """Values for the next trials; each is told of those before it.
+
+    Args:
+        kind: the sampler.
+        space: the parameters.
+        constraints: that hold among them.
+        goal: which values of the metric are good.
+        past: all trials so far, of earlier sweeps too; those that do not fit the space are left
+            out.
+        seed: of the sweep.
+        numbers: of the trials to propose.
+
+    Raises:
+        NothingLeft: the constraints leave no values.
+    """
+    known = [trial for one in past if (trial := _frozen(space, one)) is not None]
+    found: list[Values] = []
+    with warnings.catch_warnings():
+        # Optuna calls options experimental that it has had for years.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        for number in numbers:
+            sampler = _sampler(kind, random.Random(f"{seed}/{number}").getrandbits(32))  # noqa: S311
+            study = optuna.create_study(direction=goal, sampler=sampler)
+            study.add_trials(known)
+            values = _asked(study, space, constraints)
+            if values is None:
+                values = drawn(space, constraints, seed=seed, number=number)
+            found.append(values)
+            running = _frozen(space, Past(values, "running", None, 0))
+            known += [] if running is None else [running]
+    return found
+
+
+def _sampler(kind: Literal["tpe", "gp"], seed: int) -> BaseSampler:
+    if kind == "gp":
+        return GaussianProcessSampler(seed)
+    return TPESampler(
+        n_startup_trials=_STARTUP_TRIALS,
+        multivariate=True,
+        group=True,
+        constant_liar=True,
+        seed=seed,
+    )
+
+
+def _asked(study: Study, space: Space, constraints: Sequence[Constraint]) -> Values | None:
+    for _ in range(_TRIES):
+        trial = study.ask()
+        values = _suggested(trial, space)
+        if satisfies(constraints, values):
+            return values
+        study.tell(trial, state=TrialState.FAIL)
+    return None
+
+
+def _suggested(trial: Trial, space: Space) -> Values:
+    values: Values = {}
+    for name in ordered(space):
+        distribution = space[name]
+        if not is_active(distribution, values):
+            continue
+        if isinstance(distribution, Choice):
+            places = range(len(distribution.values))
+            values[name] = distribution.values[trial.suggest_categorical(name, tuple(places))]
+        elif isinstance(distribution, RandInt):
+            values[name] = trial.suggest_int(name, 0, distribution.upper - 1)
+        else:
+            values[name] = value_at(distribution, trial.suggest_float(name, 0.0, 1.0))
+    return values
+
+
+def _frozen(space: Space, past: Past) -> FrozenTrial | None:
+    """A trial as Optuna has it; None: it has parameters that the space has not, or lacks some."""
+    params: dict[str, Any] = {}
+    distributions: dict[str, BaseDistribution] = {}
+    for name in ordered(space):
+        if not is_active(space[name], past.values):
+            continue
+        if name not in past.values:
+            return None
+        internal = _internal(space[name], past.values[name])
+        if internal is None:
+            return None
+        params[name], distributions[name] = internal
+    if past.values.keys() != params.keys():
+        return None
+    if past.state != "running" and past.value is None:
+        return None
+    states = {
+        "running": TrialState.RUNNING,
+        "completed": TrialState.COMPLETE,
+        "ended": TrialState.PRUNED,
+    }
+    return create_trial(
+        state=states[past.state],
+        value=past.value if past.state == "completed" else None,
+        params=params,
+        distributions=distributions,
+        intermediate_values=(
+            {past.intervals: past.value}
+            if past.state == "ended" and past.value is not None
+            else None
+        ),
+    )
+
+
+def _internal(distribution: Distribution, value: Value) -> tuple[Any, BaseDistribution] | None:
+    place = coordinate_of(distribution, value)
+    if place is None:
+        return None
+    if isinstance(distribution, Choice):
+        size = len(distribution.values)
+        return min(int(place * size), size - 1), CategoricalDistribution(tuple(range(size)))
+    if isinstance(distribution, RandInt):
+        return value, IntDistribution(0, distribution.upper - 1)
+    return place, FloatDistribution(0.0, 1.0)
