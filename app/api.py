@@ -10,6 +10,7 @@ from app.azureml import rest_router as azureml_rest
 from app.azureml import router as azureml
 from app.blobs import router as blobs
 from app.clusters import router as clusters
+from app.costs import router as costs
 from app.datasets import router as datasets
 from app.datasets import versions_router as dataset_versions
 from app.datastores import router as datastores
@@ -49,6 +50,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     leaks.router,
     hosts.router,
     planning.router,
+    costs.router,
+    costs.prices_router,
+    costs.workspace_router,
     auth.router,
     sign_in.router,
     users.router,

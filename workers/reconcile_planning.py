@@ -90,7 +90,12 @@ class PlanningReconciler:
             session.add_all(new)
             await session.flush()
             node_ids = [*placement.node_ids, *(node.id for node in new)]
-            await attempts.begin(session, run_id=run_id, cluster_node_ids=node_ids)
+            await attempts.begin(
+                session,
+                run_id=run_id,
+                cluster_node_ids=node_ids,
+                price_per_node_hour=loaded.prices[run_id],
+            )
         for preempted in decision.preempted:
             await attempts.preempt(
                 session, run_id=preempted.run_id, for_run_id=preempted.for_run_id

@@ -22,3 +22,12 @@ class ClusterDeleting(Conflict):
     """The cluster is being deleted."""
 
     code = "cluster_deleting"
+
+
+class VmSizeNotFound(NotFound):
+    """There is no such size."""
+
+    code = "vm_size_not_found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is no vm_size {name!r}; GET /v1/vm-sizes lists those there are.")

@@ -14,6 +14,7 @@ from app.clusters.schemas import (
     VmSizeRead,
 )
 from app.clusters.vm_sizes import vm_sizes
+from app.costs import prices
 from app.kernel.config import SettingsDep
 from app.kernel.db import SessionDep
 from app.kernel.errors import Conflict
@@ -30,10 +31,25 @@ sizes_router = APIRouter(prefix="/v1/vm-sizes", tags=["clusters"])
 
 @sizes_router.get("")
 @needs("account.read")
-async def list_vm_sizes(settings: SettingsDep, _: UserAccess) -> Page[VmSizeRead]:
-    """The sizes that nodes may have."""
+async def list_vm_sizes(
+    session: SessionDep, settings: SettingsDep, _: UserAccess
+) -> Page[VmSizeRead]:
+    """The sizes that nodes may have, and what an hour of a node costs."""
     sizes = vm_sizes(settings.vm_sizes_file)
-    return Page(items=[VmSizeRead(**sizes[name].model_dump()) for name in sorted(sizes)])
+    now = await prices.current(session, settings)
+    return Page(
+        items=[
+            VmSizeRead(
+                name=size.name,
+                cores=size.cores,
+                memory_gb=size.memory_gb,
+                gpus=size.gpus,
+                price_per_hour=float(now[name]),
+                currency=settings.currency,
+            )
+            for name, size in sorted(sizes.items())
+        ]
+    )
 
 
 @router.put("/{cluster}", responses={201: {"model": ClusterRead}})

@@ -111,9 +111,11 @@ class ClusterNodeRead(BaseModel):
 
 
 class VmSizeRead(BaseModel):
-    """A size, nominally and as a node on this back end really gets it."""
+    """A size: what a node of it nominally has, and what it costs."""
 
     name: str
     cores: int
     memory_gb: float
     gpus: int
+    price_per_hour: float = Field(description="Of one node, now; see docs/budgets.md")
+    currency: str

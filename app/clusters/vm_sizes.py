@@ -18,6 +18,7 @@ class VmSize(BaseModel):
     cores: int = Field(ge=1)
     memory_gb: float = Field(gt=0)
     gpus: int = Field(default=0, ge=0)
+    price_per_hour: float = Field(default=0.0, ge=0, le=1_000_000)
 
 
 _BUILT_IN = (
@@ -67,8 +68,8 @@ def vm_sizes(file: Path | None) -> dict[str, VmSize]:
     """All sizes by upper-case name.
 
     Args:
-        file: the operator's sizes, a JSON list of ``{name, cores, memory_gb, gpus}``; they
-            replace built-in ones of the same name.
+        file: the operator's sizes, a JSON list of ``{name, cores, memory_gb, gpus,
+            price_per_hour}``; they replace built-in ones of the same name.
 
     Raises:
         SizesFileInvalid: the file cannot be read or is wrong.
@@ -82,5 +83,7 @@ def vm_sizes(file: Path | None) -> dict[str, VmSize]:
             own = _SizesFile.model_validate(json.loads(file.read_text()))
         except (OSError, ValueError, ValidationError) as error:
             raise SizesFileInvalid(f"{file}: {error}") from error
-        sizes |= {size.name.upper(): size for size in own.root}
+        # Clusters keep the name in capitals, whatever the file has.
+        named = [size.model_copy(update={"name": size.name.upper()}) for size in own.root]
+        sizes |= {size.name: size for size in named}
     return sizes

@@ -77,6 +77,8 @@ class Settings(OidcSettings, BaseSettings):
     """An Idempotency-Key is remembered for at least so many days."""
     vm_sizes_file: Path | None = None
     """JSON file with sizes that replace or extend the built-in table."""
+    currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
+    """Of all prices and budgets; amounts that are written down already are not converted."""
     provider: Literal["process", "docker"] = "process"
     """Where nodes live: as processes of this machine, or as containers of an engine."""
     docker_url: str = "unix:///var/run/docker.sock"

@@ -51,6 +51,7 @@ _TAGS = {
     "roles": "What users and groups may do in a workspace",
     "audit": "Who changed what, and who was refused",
     "quotas": "What workspaces and users may have at a time",
+    "costs": "Prices of nodes, what runs cost, and budgets",
     "workspaces": "Everything else lives in a workspace",
     "experiments": "Runs are grouped by experiment",
     "clusters": "Nodes that runs are placed on, and their sizes",

@@ -7,13 +7,16 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.auth.access import UserAccess
 from app.auth.needs import needs
+from app.costs import charges
+from app.costs.router import BetweenDep
 from app.kernel.clock import utc_now
+from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep
 from app.kernel.json import json_bytes
 from app.metrics import service as metrics
 from app.metrics.repository import Wanted
 from app.metrics.router import Attempt, WantedDep
-from app.pictures import curves, service, timeline, usage
+from app.pictures import curves, service, spending, timeline, usage
 from app.pictures.render import Renderer
 from app.pictures.spec import MEDIA_TYPES, Format, Panel, Picture, Timeline
 from app.pictures.texts import duration
@@ -140,6 +143,30 @@ async def draw_run_timeline(
     seconds = ((run.ended_at or now) - run.created_at).total_seconds()
     title = f"{service.title_of(run)}: {run.status}, {duration(seconds)}"
     return await _drawn(frame, kind, title=title, timeline=found)
+
+
+@router.get("/costs.{kind}", response_class=Response, responses=_PICTURE)
+@needs("runs.read")
+async def draw_workspace_costs(
+    workspace: DetachedWorkspaceDep,
+    kind: Format,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    frame: _FrameDep,
+    between: BetweenDep,
+    _: UserAccess,
+) -> Response:
+    """What a workspace spent, growing over time, together and by user."""
+    async with database.session() as session:
+        rows = await charges.held(
+            session, workspace_id=workspace.id, since=between.since, until=between.until
+        )
+    held = [spending.Held._make(row) for row in rows]
+    panels, left_out = spending.of_held(
+        held, since=between.since, until=between.until, currency=settings.currency
+    )
+    title = f"{workspace.name} since {between.since:%Y-%m-%d %H:%M} UTC"
+    return await _drawn(frame, kind, title=title, footer=left_out, panels=panels)
 
 
 async def _drawn(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from math import inf
 from typing import Any
 
@@ -9,6 +10,7 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clusters.vm_sizes import GIB, VmSize, vm_sizes
+from app.costs import prices
 from app.kernel.config import Settings
 from app.planning import repository
 from app.providers.base import Host as ProviderHost
@@ -19,6 +21,7 @@ from app.tables.cluster import Cluster
 from app.tables.planning import Quota
 
 _UNKNOWN_SIZE = VmSize(name="", cores=1, memory_gb=1)
+_FREE = Decimal(0)
 _ENDING = frozenset({"CancelRequested", "Finalizing"})
 
 
@@ -30,11 +33,13 @@ class Loaded:
         snapshot: what the planner sees.
         clusters: rows by id.
         blockers: what waiting runs say now, by run.
+        prices: of an hour of a node, by waiting run.
     """
 
     snapshot: Snapshot
     clusters: Mapping[str, Cluster]
     blockers: Mapping[str, list[dict[str, Any]]]
+    prices: Mapping[str, Decimal]
 
 
 async def load(session: AsyncSession, settings: Settings, hosts: Sequence[ProviderHost]) -> Loaded:
@@ -56,6 +61,7 @@ async def load(session: AsyncSession, settings: Settings, hosts: Sequence[Provid
     durations = await repository.durations(session, experiments)
     quotas = await repository.quotas(session)
     usage = await repository.usage(session) if queue else []
+    of_sizes = await prices.current(session, settings) if queue else {}
     snapshot = Snapshot(
         hosts=tuple(_host(settings, host) for host in hosts),
         clusters=tuple(_cluster(settings, row) for row in clusters.values()),
@@ -72,7 +78,12 @@ async def load(session: AsyncSession, settings: Settings, hosts: Sequence[Provid
         ),
         **_usage(settings, usage, clusters),
     )
-    return Loaded(snapshot, clusters, {row.id: row.blockers for row in queue})
+    return Loaded(
+        snapshot,
+        clusters,
+        blockers={row.id: row.blockers for row in queue},
+        prices={row.id: of_sizes.get(clusters[row.cluster_id].vm_size, _FREE) for row in queue},
+    )
 
 
 def _host(settings: Settings, host: ProviderHost) -> types.Host:

@@ -1,12 +1,14 @@
 """Attempts: giving a run its nodes, and taking them back."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
+from app.costs import charges
 from app.kernel.clock import utc_now
 from app.kernel.wake import wake
 from app.planning.service import wake_planner
@@ -42,7 +44,13 @@ def network_name(run_id: str, attempt: int) -> str:
     return f"tw-{run_id}-a{attempt}"
 
 
-async def begin(session: AsyncSession, *, run_id: str, cluster_node_ids: Sequence[str]) -> None:
+async def begin(
+    session: AsyncSession,
+    *,
+    run_id: str,
+    cluster_node_ids: Sequence[str],
+    price_per_node_hour: Decimal,
+) -> None:
     """Give a queued run its nodes: the rows of the new attempt, before anything is started.
 
     Drops the placement silently when the run is not queued any more (planned on a stale view).
@@ -87,6 +95,7 @@ async def begin(session: AsyncSession, *, run_id: str, cluster_node_ids: Sequenc
         data={"attempt": run.attempt, "nodes": len(cluster_node_ids)},
     )
     await session.flush()
+    await charges.begin(session, run_id=run.id, price_per_node_hour=price_per_node_hour)
     await wake(session, Run, run.id)
 
 
@@ -138,6 +147,7 @@ async def release_nodes(session: AsyncSession, run: Run) -> None:
         .returning(ClusterNode.id)
     )
     released = (await session.execute(statement)).all()
+    await charges.end(session, run.id)
     if released:
         await wake_planner(session)
 

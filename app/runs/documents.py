@@ -11,6 +11,7 @@ from orjson import Fragment
 from sqlalchemy import Select, Text, bindparam, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
+from app.costs.charges import COST_OF_RUN
 from app.kernel.direct import DirectPool, Statement
 from app.kernel.pagination import PageQuery, fetch_page_directly
 from app.runs.errors import RunNotFound
@@ -56,8 +57,9 @@ _PLAIN = (
     Run.sealed_at.label("logs_sealed_at"),
     Experiment.name.label("experiment_name"),
     Cluster.name.label("cluster_name"),
+    COST_OF_RUN,
 )
-_AS_THEY_ARE = tuple(column.key for column in _PLAIN)
+_AS_THEY_ARE = tuple(str(column.key) for column in _PLAIN)
 _ORDER = tuple(RunRead.model_fields)
 _JSON = ("tags", "properties", "warnings", "request")
 _COLUMNS = (

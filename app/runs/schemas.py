@@ -242,6 +242,9 @@ class RunRead(BaseModel):
     input_datasets: list[InputDataset]
     request: dict[str, Any] = Field(description="What was asked for, with versions resolved")
     outputs_partial: bool
+    cost: float = Field(
+        description="Of the nodes that its attempts held, by now; see docs/budgets.md"
+    )
     creator_run_id: str | None = Field(description="Whose script made this tracked run")
     created_by: str
     created_at: datetime

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.blobs import repository as blobs
+from app.costs import charges
 from app.kernel.wake import wake
 from app.logs import repository as logs
 from app.runs import attempts, repository
@@ -39,7 +40,8 @@ async def read(session: AsyncSession, run: Run) -> RunRead:
     """A run as the API shows it."""
     experiments, clusters = await repository.names(session, [run])
     params = await repository.params_of(session, [run.id])
-    return _read(run, experiments, clusters, params.get(run.id, {}))
+    cost = await charges.cost_of(session, run.id)
+    return _read(run, experiments, clusters, params.get(run.id, {}), cost)
 
 
 async def read_attempts(session: AsyncSession, run_id: str) -> list[AttemptRead]:
@@ -218,7 +220,11 @@ def _check_attempt(run: Run, attempt: int) -> None:
 
 
 def _read(
-    run: Run, experiments: dict[str, str], clusters: dict[str, str], params: dict[str, str]
+    run: Run,
+    experiments: dict[str, str],
+    clusters: dict[str, str],
+    params: dict[str, str],
+    cost: float,
 ) -> RunRead:
     blockers = [Blocker.model_validate(b) for b in run.blockers]
     positions = [b["position"] for b in run.blockers if "position" in b]
@@ -253,6 +259,7 @@ def _read(
         input_datasets=inputs,
         request=_shown_request(run),
         outputs_partial=run.outputs_partial,
+        cost=cost,
         creator_run_id=run.creator_run_id,
         created_by=run.created_by,
         created_at=run.created_at,

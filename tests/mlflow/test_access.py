@@ -4,6 +4,7 @@ import asyncio
 import io
 import tarfile
 from collections.abc import Coroutine, Iterator
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ def begin_attempt(served: Served, space: Space, job: str) -> str:
             run = await session.get_one(Run, job)
             run.status = "Queued"
             await session.flush()
-            await begin(session, run_id=job, cluster_node_ids=[])
+            await begin(session, run_id=job, cluster_node_ids=[], price_per_node_hour=Decimal(0))
             attempts.append(await session.get_one(Run, job))
 
     in_server(served, work())

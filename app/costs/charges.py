@@ -1,0 +1,171 @@
+"""Charges: opened when an attempt gets its nodes, closed when it gives them back."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from sqlalchemy import (
+    ColumnElement,
+    Float,
+    Numeric,
+    Row,
+    Select,
+    case,
+    cast,
+    func,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.tables.cluster import Cluster
+from app.tables.cost import MONEY, Charge
+from app.tables.experiment import Experiment
+from app.tables.run import Run
+from app.tables.workspace import Workspace
+
+By = Literal["user", "experiment", "cluster", "vm_size", "workspace"]
+_HOUR_SECONDS = 3600
+_CENT_DIGITS = 2
+_ALL_DIGITS = 6
+_NAMES: dict[By, Any] = {
+    "user": Charge.created_by,
+    "experiment": Charge.experiment_name,
+    "cluster": Charge.cluster_name,
+    "vm_size": Charge.vm_size,
+    "workspace": Workspace.name,
+}
+
+
+def _seconds(since: datetime | None = None, until: datetime | None = None) -> ColumnElement[Any]:
+    """Seconds for which the nodes were held, or those of them between two moments."""
+    ended: ColumnElement[Any] = func.coalesce(Charge.ended_at, func.clock_timestamp())
+    began: ColumnElement[Any] = Charge.began_at.expression
+    if since is not None:
+        began = func.greatest(began, since)
+    if until is not None:
+        ended = func.least(ended, until)
+    return func.greatest(cast(func.extract("epoch", ended - began), Numeric), 0)
+
+
+def amount(since: datetime | None = None, until: datetime | None = None) -> ColumnElement[Any]:
+    """What a charge amounts to by now: price x nodes x hours held."""
+    return Charge.price_per_node_hour * Charge.node_count * _seconds(since, until) / _HOUR_SECONDS
+
+
+# While it goes on, to the hundredth: else every look at the run would read differently.
+_DIGITS = case((func.bool_or(Charge.ended_at.is_(None)), _CENT_DIGITS), else_=_ALL_DIGITS)
+_COST: ColumnElement[float] = func.coalesce(
+    cast(func.round(func.sum(amount()), _DIGITS), Float), 0.0
+)
+COST_OF_RUN = (
+    select(_COST).where(Charge.run_id == Run.id).correlate(Run).scalar_subquery().label("cost")
+)
+"""What a run costs by now, within a statement about runs."""
+
+
+async def cost_of(session: AsyncSession, run_id: str) -> float:
+    """What a run costs by now: as `COST_OF_RUN`."""
+    return (await session.execute(select(_COST).where(Charge.run_id == run_id))).scalar_one()
+
+
+async def begin(session: AsyncSession, *, run_id: str, price_per_node_hour: Decimal) -> None:
+    """The current attempt of a run has got its nodes.
+
+    Args:
+        session: the transaction that gives them.
+        run_id: the run, flushed.
+        price_per_node_hour: which is the attempt's price until its end.
+    """
+    chosen = (
+        select(
+            Run.id,
+            Run.attempt,
+            Run.workspace_id,
+            Experiment.name,
+            Cluster.name,
+            Run.created_by,
+            Cluster.vm_size,
+            Run.node_count,
+            literal(price_per_node_hour, MONEY),
+        )
+        .join(Experiment, Experiment.id == Run.experiment_id)
+        .join(Cluster, Cluster.id == Run.cluster_id)
+        .where(Run.id == run_id)
+    )
+    columns = [
+        "run_id",
+        "attempt",
+        "workspace_id",
+        "experiment_name",
+        "cluster_name",
+        "created_by",
+        "vm_size",
+        "node_count",
+        "price_per_node_hour",
+    ]
+    await session.execute(insert(Charge).from_select(columns, chosen))
+
+
+async def end(session: AsyncSession, run_id: str) -> None:
+    """The run has given back whatever nodes it had."""
+    statement = update(Charge).where(Charge.run_id == run_id, Charge.ended_at.is_(None))
+    await session.execute(statement.values(ended_at=func.clock_timestamp()))
+
+
+async def totals(
+    session: AsyncSession,
+    *,
+    by: By,
+    since: datetime,
+    until: datetime,
+    conditions: Sequence[ColumnElement[bool]],
+) -> Sequence[Row[Any]]:
+    """Sums between two moments: name, cost, node_hours, runs; the dearest first.
+
+    Args:
+        session: to read in.
+        by: what is summed up.
+        since, until: only what was held between them counts.
+        conditions: about `Charge` and `Workspace`.
+    """
+    name = _NAMES[by]
+    cost = func.sum(amount(since, until))
+    hours = func.sum(Charge.node_count * _seconds(since, until)) / _HOUR_SECONDS
+    statement = (
+        select(
+            name.label("name"),
+            cast(func.round(cost, _ALL_DIGITS), Float).label("cost"),
+            cast(func.round(hours, _ALL_DIGITS), Float).label("node_hours"),
+            func.count(Charge.run_id.distinct()).label("runs"),
+        )
+        .join(Workspace, Workspace.id == Charge.workspace_id)
+        .where(*conditions)
+        .group_by(name)
+        .order_by(cost.desc(), name)
+    )
+    found: Sequence[Row[Any]] = (await session.execute(_between(statement, since, until))).all()
+    return found
+
+
+async def held(
+    session: AsyncSession, *, workspace_id: str, since: datetime, until: datetime
+) -> Sequence[Row[Any]]:
+    """Who held nodes between two moments, and what a second of them cost."""
+    per_second = Charge.price_per_node_hour * Charge.node_count / _HOUR_SECONDS
+    statement = select(
+        Charge.created_by,
+        Charge.began_at,
+        Charge.ended_at,
+        cast(per_second, Float).label("per_second"),
+    ).where(Charge.workspace_id == workspace_id)
+    found: Sequence[Row[Any]] = (await session.execute(_between(statement, since, until))).all()
+    return found
+
+
+def _between(statement: Select[Any], since: datetime, until: datetime) -> Select[Any]:
+    is_later = Charge.ended_at.is_(None) | (Charge.ended_at > since)
+    return statement.where(Charge.began_at < until, is_later)

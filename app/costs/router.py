@@ -1,0 +1,153 @@
+"""Routes of prices and costs."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal, NamedTuple
+
+from fastapi import APIRouter, Depends, Query
+from sqlalchemy import ColumnElement
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.access import UserAccess
+from app.auth.assignments import sees_workspace
+from app.auth.needs import needs
+from app.clusters.errors import VmSizeNotFound
+from app.clusters.vm_sizes import vm_sizes
+from app.costs import charges, prices
+from app.costs.charges import By
+from app.costs.periods import bounds
+from app.costs.schemas import CostRead, CostReport, PricePut, PriceRead
+from app.kernel.clock import utc_now
+from app.kernel.config import Settings, SettingsDep
+from app.kernel.db import SessionDep
+from app.kernel.errors import invalid_field
+from app.kernel.names import NamePath
+from app.kernel.pagination import Page
+from app.tables.cost import Charge
+from app.workspaces.access import WorkspaceDep
+
+router = APIRouter(prefix="/v1/costs", tags=["costs"])
+prices_router = APIRouter(prefix="/v1/vm-sizes/{vm_size}", tags=["costs"])
+workspace_router = APIRouter(prefix="/v1/workspaces/{workspace}", tags=["costs"])
+
+
+class Between(NamedTuple):
+    """Two moments; `is_open`: the later one is now."""
+
+    since: datetime
+    until: datetime
+    is_open: bool
+
+
+async def _between(
+    since: Annotated[
+        datetime | None, Query(description="Absent: the beginning of this month, in UTC")
+    ] = None,
+    until: Annotated[datetime | None, Query(description="Absent: now")] = None,
+) -> Between:
+    now = utc_now()
+    found = Between(since or bounds("month", now)[0], until or now, until is None)
+    for name, moment in (("since", found.since), ("until", found.until)):
+        if moment.tzinfo is None:
+            message = "Give the offset from UTC as well, as in 2026-11-01T00:00:00Z."
+            raise invalid_field(f"/{name}", "offset_missing", message)
+    if found.since >= found.until:
+        raise invalid_field("/since", "since_over_until", "since must be before until.")
+    return found
+
+
+BetweenDep = Annotated[Between, Depends(_between)]
+
+
+@prices_router.get("/prices")
+@needs("account.read")
+async def list_prices(
+    vm_size: NamePath, session: SessionDep, settings: SettingsDep, _: UserAccess
+) -> Page[PriceRead]:
+    """Prices that were set for a size, the newest first."""
+    rows = await prices.history(session, _size_name(settings, vm_size))
+    return Page(items=[PriceRead.model_validate(row) for row in rows])
+
+
+@prices_router.put("/price")
+@needs("platform.write")
+async def put_price(
+    vm_size: NamePath,
+    body: PricePut,
+    session: SessionDep,
+    settings: SettingsDep,
+    principal: UserAccess,
+) -> PricePut:
+    """Set the price of a size from now on; attempts that have their nodes keep theirs."""
+    await prices.put(
+        session,
+        settings,
+        vm_size=_size_name(settings, vm_size),
+        price_per_hour=body.price_per_hour,
+        actor=principal.name,
+    )
+    return body
+
+
+def _size_name(settings: Settings, name: str) -> str:
+    if name.upper() not in vm_sizes(settings.vm_sizes_file):
+        raise VmSizeNotFound(name)
+    return name.upper()
+
+
+@router.get("")
+@needs("platform.read")
+async def list_costs(
+    session: SessionDep,
+    settings: SettingsDep,
+    between: BetweenDep,
+    _: UserAccess,
+    by: Annotated[By, Query(description="What is summed up")] = "workspace",
+) -> CostReport:
+    """What all workspaces spent."""
+    return await _report(session, settings, between, by)
+
+
+@router.get("/mine")
+@needs("account.read")
+async def list_my_costs(
+    session: SessionDep, settings: SettingsDep, between: BetweenDep, principal: UserAccess
+) -> CostReport:
+    """What the caller's runs cost, by workspace."""
+    own = Charge.created_by == principal.name
+    return await _report(session, settings, between, "workspace", own, sees_workspace(principal))
+
+
+@workspace_router.get("/costs")
+@needs("runs.read")
+async def list_workspace_costs(
+    workspace: WorkspaceDep,
+    session: SessionDep,
+    settings: SettingsDep,
+    between: BetweenDep,
+    _: UserAccess,
+    by: Annotated[
+        Literal["user", "experiment", "cluster", "vm_size"], Query(description="What is summed up")
+    ] = "user",
+) -> CostReport:
+    """What the runs of a workspace cost; deleted ones count."""
+    return await _report(session, settings, between, by, Charge.workspace_id == workspace.id)
+
+
+async def _report(
+    session: AsyncSession,
+    settings: Settings,
+    between: Between,
+    by: By,
+    *conditions: ColumnElement[bool],
+) -> CostReport:
+    rows: Any = await charges.totals(
+        session, by=by, since=between.since, until=between.until, conditions=conditions
+    )
+    items = [CostRead.model_validate(row) for row in rows]
+    return CostReport(
+        currency=settings.currency,
+        since=between.since,
+        until=None if between.is_open else between.until,
+        cost=round(sum(item.cost for item in items), 6),
+        items=items,
+    )
