@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision: str = "3c91d7a5e204"
-down_revision: str | None = "a7f2c95e3b18"
+down_revision: str | None = "5b7e2c9d4f16"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
