@@ -16,7 +16,7 @@ from app.auth.middleware import Authentication
 from app.auth.needs import authorize
 from app.auth.oidc import Provider
 from app.auth.signing import Signer
-from app.deployments.scoring import scoring_client
+from app.deployments.scoring import scoring_router
 from app.kernel.answers import JsonAnswers
 from app.kernel.broker import BrokerHints
 from app.kernel.config import Settings, get_settings
@@ -121,7 +121,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.bearers = provider and Bearers(settings, provider, app.state.database)
     app.state.objects = make_object_store(settings)
     scoring = AsyncExitStack()
-    app.state.scoring_client = await scoring.enter_async_context(scoring_client())
+    app.state.scoring = await scoring.enter_async_context(
+        scoring_router(app.state.database, app.state.signer)
+    )
     listener = asyncio.create_task(app.state.signals.listen(settings.redis_url))
     try:
         yield

@@ -31,6 +31,7 @@ _SUBMIT = re.compile(
     r"/v1/workspaces/[^/]+/(runs|imports|deployments/[^/]+|models/[^/]+/versions|datasets"
     r"|environments(/[^/]+)?|datasets/[^/]+/versions)$"
 )
+_SCORE = re.compile(r"/score$|/deployments/[^/]+/v[12](/|$)")
 _BUSY_SECONDS = 5
 
 
@@ -102,7 +103,7 @@ class CallerLimits:
 
 def route_class(principal: Principal, method: str, path: str) -> RouteClass:
     """The class of routes that a request is counted in."""
-    if path.endswith("/score"):
+    if _SCORE.search(path):
         return "score"
     if principal.kind in ("run", "discovery"):
         return "script"

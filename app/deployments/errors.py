@@ -1,6 +1,14 @@
 """What can be wrong with deployments."""
 
-from app.kernel.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
+from app.kernel.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    TooLarge,
+    TooManyRequests,
+    Unavailable,
+)
 
 
 class DeploymentNotFound(NotFound):
@@ -43,3 +51,28 @@ class KeyRefused(Forbidden):
     """The key is not one of this deployment's."""
 
     code = "key_refused"
+
+
+class BodyTooLarge(TooLarge):
+    """The body is over the deployment's own limit."""
+
+    code = "body_too_large"
+
+    def __init__(self, size_bytes: int, max_bytes: int) -> None:
+        super().__init__(
+            f"The body has {size_bytes} bytes; this deployment takes at most {max_bytes}"
+            " (limits.max_body_bytes)."
+        )
+
+
+class QueueFull(TooManyRequests):
+    """Too many requests wait for a replica."""
+
+    code = "queue_full"
+
+    def __init__(self, max_waiting: int, *, retry_after_seconds: int) -> None:
+        super().__init__(
+            f"{max_waiting} requests wait for a replica of this deployment already"
+            " (limits.max_waiting).",
+            retry_after_seconds=retry_after_seconds,
+        )

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from app.deployments.openapi_protocols import inference_schemas, protocol_paths
 from app.models.schemas import SignatureRead, TensorRead
 
 _MAX_EXAMPLE_ELEMENTS = 4096
@@ -23,6 +24,7 @@ _PROBLEMS = {
     "403": "The key is not one of this deployment's",
     "404": "There is no such deployment",
     "413": "The body is too large",
+    "429": "Too many requests wait already: wait for Retry-After and repeat",
     "503": "No replica can answer now: wait for Retry-After and repeat",
     "504": "The model took too long",
 }
@@ -51,7 +53,10 @@ def build_document(
         },
         "servers": [{"url": server}],
         "security": [{"key": []}],
-        "paths": {"/score": {"post": _operation(signature)}},
+        "paths": {
+            "/score": {"post": _operation(signature)},
+            **protocol_paths(model, _problems()),
+        },
         "components": {
             "securitySchemes": {
                 "key": {
@@ -100,9 +105,13 @@ def _operation(signature: SignatureRead) -> dict[str, Any]:
                     "application/json": {"schema": {"$ref": "#/components/schemas/ScoreAnswer"}}
                 },
             },
-            **{status: _problem(text) for status, text in _PROBLEMS.items()},
+            **_problems(),
         },
     }
+
+
+def _problems() -> dict[str, Any]:
+    return {status: _problem(text) for status, text in _PROBLEMS.items()}
 
 
 def _problem(text: str) -> dict[str, Any]:
@@ -130,7 +139,7 @@ def _schemas(signature: SignatureRead) -> dict[str, Any]:
     schemas["ColumnAnswer"] = _object({"outputs": {"$ref": "#/components/schemas/Outputs"}})
     schemas["ScoreRequest"] = _one_of([*requests, "ColumnRequest", "DataRequest"])
     schemas["ScoreAnswer"] = {"anyOf": _one_of([*answers, "ColumnAnswer"])["oneOf"]}
-    return schemas
+    return schemas | inference_schemas(signature)
 
 
 def _one_of(names: list[str]) -> dict[str, Any]:

@@ -8,11 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth.signing import Signer
 from app.deployments.keys import replica_token
 from app.deployments.program import PACKAGE, program_files
+from app.deployments.schemas import DeploymentLimits
 from app.kernel.config import Settings
 from app.models.kind import Kind, files_below, find_kind
 from app.tables.deployment import Deployment, Replica
 from app.tables.image import Image
-from app.tables.model import ModelVersion
+from app.tables.model import Model, ModelVersion
 
 _GRACE_SECONDS = 5.0
 _DELIVER_SECONDS = 600.0
@@ -43,6 +44,8 @@ async def build_order(
     """
     deployment = await session.get_one(Deployment, replica.deployment_id)
     version = await session.get_one(ModelVersion, deployment.model_version_id)
+    model = await session.get_one(Model, version.model_id)
+    limits = DeploymentLimits.model_validate(deployment.limits)
     image = await session.get_one(Image, deployment.image_id)
     python = image.python or "python"
     return {
@@ -70,7 +73,13 @@ async def build_order(
         "processes": [
             {
                 "stream": f"replica_{replica.index}/g{replica.generation}_{replica.start}.txt",
-                "argv": _command(settings, python, version),
+                "argv": [
+                    python,
+                    "-m",
+                    PACKAGE,
+                    *_model_options(model, version),
+                    *_limit_options(settings, limits),
+                ],
                 "environment": {
                     "TRAINWRIGHT_SERVING_TOKEN": replica_token(
                         signer, replica.name, made_at=replica.created_at
@@ -92,21 +101,31 @@ async def build_order(
     }
 
 
-def _command(settings: Settings, python: str, version: ModelVersion) -> list[Any]:
+def _model_options(model: Model, version: ModelVersion) -> list[Any]:
     found = find_kind(file["path"] for file in version.files)
     below = "" if found.kind == Kind.SAVED_MODEL else f"/{found.root.rpartition('/')[2]}"
     return [
-        python,
-        "-m",
-        PACKAGE,
         "--model-dir",
         {"template": f"${{{{inputs.{_MODEL}}}}}{below}"},
+        "--model-name",
+        model.name,
+        "--model-version",
+        str(version.version),
+    ]
+
+
+def _limit_options(settings: Settings, limits: DeploymentLimits) -> list[str]:
+    return [
         "--host",
         settings.serving_host,
         "--port-file",
         "port",
         "--max-body-bytes",
-        str(settings.max_body_bytes),
+        str(limits.max_body_bytes or settings.max_body_bytes),
+        "--max-waiting",
+        str(limits.max_waiting),
+        "--deadline-seconds",
+        str(limits.timeout_seconds),
     ]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import and_, select
+from sqlalchemy import ColumnElement, and_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deployments.errors import DeploymentNotFound
@@ -133,6 +133,15 @@ async def find_target(session: AsyncSession, workspace: str, name: str) -> Targe
         workspace: name of the workspace.
         name: of the deployment.
     """
+    return await _target(session, Workspace.name == workspace, Deployment.name == name)
+
+
+async def find_target_by_id(session: AsyncSession, deployment_id: str) -> Target | None:
+    """The same of a deployment that was found before."""
+    return await _target(session, Deployment.id == deployment_id)
+
+
+async def _target(session: AsyncSession, *which: ColumnElement[bool]) -> Target | None:
     can_answer = and_(
         Replica.deployment_id == Deployment.id,
         Replica.state == "Serving",
@@ -144,7 +153,7 @@ async def find_target(session: AsyncSession, workspace: str, name: str) -> Targe
         select(Deployment, Replica.name, Replica.address, Replica.port, Replica.created_at)
         .join(Workspace, Workspace.id == Deployment.workspace_id)
         .outerjoin(Replica, can_answer)
-        .where(Workspace.name == workspace, Deployment.name == name)
+        .where(*which)
         .order_by(Replica.generation.desc(), Replica.index)
     )
     rows = (await session.execute(statement)).all()

@@ -179,6 +179,6 @@ def _etag(row: Deployment) -> str:
     # The reconciler touches updated_at too; the ETag is about what users write.
     written = (
         f"{row.model_version_id}/{row.replica_count}/{sorted(row.resource_configuration.items())}"
-        f"/{row.description}/{sorted(row.tags.items())}"
+        f"/{sorted(row.limits.items())}/{row.description}/{sorted(row.tags.items())}"
     )
     return resource_etag(f"{row.id}/{written}", row.created_at)

@@ -22,6 +22,25 @@ DeploymentPath = Annotated[
 ]
 
 
+class DeploymentLimits(BaseModel):
+    """What a deployment takes on."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    max_body_bytes: int | None = Field(
+        default=None, ge=1, description="Of a request, else 413; absent: as the installation takes"
+    )
+    max_waiting: int = Field(
+        default=256, ge=1, le=10_000, description="Requests that wait at a replica, else 429"
+    )
+    timeout_seconds: float = Field(
+        default=30.0,
+        ge=0.1,
+        le=600.0,
+        description="From a request's arrival at a replica, else 504",
+    )
+
+
 class DeploymentPut(BaseModel):
     """A model version behind a scoring address."""
 
@@ -35,6 +54,7 @@ class DeploymentPut(BaseModel):
     resource_configuration: ResourceConfiguration | None = Field(
         default=None, description="Absent: that of the model version"
     )
+    limits: DeploymentLimits = DeploymentLimits()
     description: str = Field(default="", max_length=5000)
     tags: Tags = {}
 
@@ -64,6 +84,7 @@ class DeploymentRead(BaseModel):
     replicas: int
     ready_replicas: int
     resource_configuration: ResourceConfiguration
+    limits: DeploymentLimits
     generation: int
     state: str = Field(
         description="Transitioning, Healthy, Unhealthy, Unschedulable or Failed; more may come"

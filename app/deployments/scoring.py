@@ -1,9 +1,17 @@
-"""Passing predictions on to a replica, and its answer back."""
+"""Passing predictions on to replicas, and their answers back: the router of each API process.
 
+Predictions change nothing, so one that meets a replica on its way out is given to another. Where
+none is left the deployment is looked up again, for as long as one may be on its way.
+"""
+
+import asyncio
 import itertools
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx2
@@ -11,74 +19,167 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from app.auth.signing import Signer
-from app.deployments.errors import NotReady
+from app.deployments import repository
+from app.deployments.decide import State
+from app.deployments.errors import BodyTooLarge, NotReady, QueueFull
 from app.deployments.keys import replica_token
 from app.deployments.repository import Answering, Target
+from app.deployments.schemas import DeploymentLimits
+from app.kernel.db import Database
 from app.kernel.json import json_bytes
 from app.kernel.problems import PROBLEM_JSON
 
-_ANSWER_SECONDS = 40.0
-"""A replica gives up after 30."""
 _CONNECT_SECONDS = 2.0
+_GRACE_SECONDS = 10.0
+"""So much longer than a replica's own limit its answer is waited for."""
+_WAIT_SECONDS = 30.0
+"""So long a request waits for a replica that is on its way."""
+_LOOK_AGAIN_SECONDS = 0.1
 _RETRY_AFTER_SECONDS = 1
-_turn = itertools.count()
+_COMING_STATES = frozenset({State.HEALTHY, State.UNHEALTHY})
+_KEPT_OF_REQUEST = ("Content-Type", "Inference-Header-Content-Length")
+_KEPT_OF_ANSWER = ("Retry-After", "Inference-Header-Content-Length")
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request for a replica.
+
+    Attributes:
+        method: of HTTP.
+        path: at the replica.
+        body: passed on as it is.
+        headers: of the request; a few are passed on.
+    """
+
+    method: str
+    path: str
+    body: bytes
+    headers: Mapping[str, str]
 
 
 @asynccontextmanager
-async def scoring_client() -> AsyncIterator[httpx2.AsyncClient]:
-    """The pool of connections to replicas; one per API process."""
+async def scoring_router(database: Database, signer: Signer) -> AsyncIterator["ScoringRouter"]:
+    """The router with its pool of connections to replicas; one per API process."""
     async with httpx2.AsyncClient(
-        timeout=httpx2.Timeout(_ANSWER_SECONDS, connect=_CONNECT_SECONDS),
-        limits=httpx2.Limits(max_connections=256, max_keepalive_connections=64),
+        limits=httpx2.Limits(max_connections=512, max_keepalive_connections=128),
         trust_env=False,
     ) as client:
-        yield client
+        yield ScoringRouter(client, database, signer)
 
 
-async def score(
-    client: httpx2.AsyncClient, signer: Signer, *, target: Target, body: bytes, request: Request
-) -> Response:
-    """Have a replica predict; one that is gone is passed over for the next.
+class ScoringRouter:
+    """Chooses a replica for each request."""
 
-    Args:
-        client: from `scoring_client`.
-        signer: makes the replicas' tokens.
-        target: the deployment and its replicas.
-        body: of the request, passed on as it is.
-        request: for the problem document of a refusal.
+    def __init__(self, client: httpx2.AsyncClient, database: Database, signer: Signer) -> None:
+        self._client = client
+        self._database = database
+        self._signer = signer
+        self._turn = itertools.count()
+        self._waiting: Counter[str] = Counter()
 
-    Raises:
-        NotReady: no replica could be reached.
-    """
-    for replica in _in_turn(target.replicas):
-        token = replica_token(signer, replica.name, made_at=replica.created_at)
+    async def forward(self, target: Target, call: Call) -> httpx2.Response:
+        """The answer of a replica, whatever it says.
+
+        Args:
+            target: the deployment and the replicas that it has now.
+            call: what to ask.
+
+        Raises:
+            BodyTooLarge: the deployment takes no such body.
+            QueueFull: too many wait for a replica already, or every replica's queue is full.
+            NotReady: no replica could be reached, and none is on its way.
+        """
+        row = target.deployment
+        limits = DeploymentLimits.model_validate(row.limits)
+        if limits.max_body_bytes is not None and len(call.body) > limits.max_body_bytes:
+            raise BodyTooLarge(len(call.body), limits.max_body_bytes)
+        tried: set[str] = set()
+        answer = await self._ask_each(target, call, limits, tried)
+        if answer is not None:
+            return answer
+        ends_at = time.monotonic() + _WAIT_SECONDS
+        with self._waits(row.id, limits.max_waiting):
+            while _is_coming(target) and time.monotonic() < ends_at:
+                await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+                async with self._database.session() as session:
+                    found = await repository.find_target_by_id(session, row.id)
+                if found is None:
+                    break
+                target = found
+                answer = await self._ask_each(target, call, limits, tried)
+                if answer is not None:
+                    return answer
+        raise NotReady(_why(target), retry_after_seconds=_RETRY_AFTER_SECONDS)
+
+    @contextmanager
+    def _waits(self, deployment_id: str, max_waiting: int) -> Iterator[None]:
+        if self._waiting[deployment_id] >= max_waiting:
+            raise QueueFull(max_waiting, retry_after_seconds=_RETRY_AFTER_SECONDS)
+        self._waiting[deployment_id] += 1
         try:
-            answer = await client.post(
-                f"http://{replica.address}:{replica.port}/v1/predict",
-                content=body,
-                headers={
-                    "Authorization": f"Bearer {token}",
-                    "Content-Type": "application/json",
-                },
-            )
-        except httpx2.TransportError:
-            continue  # predictions change nothing: another replica may be asked
-        if answer.status_code == 401:
-            continue  # another process got the port of a replica that has just ended
-        return _passed_on(answer, request)
-    raise NotReady(_why(target), retry_after_seconds=_RETRY_AFTER_SECONDS)
+            yield
+        finally:
+            self._waiting[deployment_id] -= 1
+            if not self._waiting[deployment_id]:
+                del self._waiting[deployment_id]
+
+    async def _ask_each(
+        self, target: Target, call: Call, limits: DeploymentLimits, tried: set[str]
+    ) -> httpx2.Response | None:
+        """The first good answer; else that of a full replica; None: nobody could be asked.
+
+        Args:
+            target: the replicas.
+            call: what to ask.
+            limits: of the deployment.
+            tried: replicas that are gone; grows.
+        """
+        full: httpx2.Response | None = None
+        for replica in self._in_turn(target.replicas):
+            if replica.name in tried:
+                continue
+            try:
+                answer = await self._ask(replica, call, limits)
+            except httpx2.TransportError:
+                tried.add(replica.name)
+                continue
+            if answer.status_code == 401:
+                tried.add(replica.name)  # another process got the port of a replica that has ended
+                continue
+            if answer.status_code != 429:
+                return answer
+            full = answer
+        return full
+
+    async def _ask(
+        self, replica: Answering, call: Call, limits: DeploymentLimits
+    ) -> httpx2.Response:
+        kept = {key: call.headers[key] for key in _KEPT_OF_REQUEST if key in call.headers}
+        token = replica_token(self._signer, replica.name, made_at=replica.created_at)
+        return await self._client.request(
+            call.method,
+            f"http://{replica.address}:{replica.port}{call.path}",
+            content=call.body,
+            headers={**kept, "Authorization": f"Bearer {token}"},
+            timeout=httpx2.Timeout(
+                limits.timeout_seconds + _GRACE_SECONDS, connect=_CONNECT_SECONDS
+            ),
+        )
+
+    def _in_turn(self, replicas: tuple[Answering, ...]) -> tuple[Answering, ...]:
+        if not replicas:
+            return ()
+        first = next(self._turn) % len(replicas)
+        return replicas[first:] + replicas[:first]
 
 
-def _in_turn(replicas: tuple[Answering, ...]) -> tuple[Answering, ...]:
-    if not replicas:
-        return ()
-    first = next(_turn) % len(replicas)
-    return replicas[first:] + replicas[:first]
-
-
-def _passed_on(answer: httpx2.Response, request: Request) -> Response:
+def passed_on(answer: httpx2.Response, request: Request) -> Response:
+    """A replica's answer as the caller gets it; problems are completed."""
+    kept = {key: answer.headers[key] for key in _KEPT_OF_ANSWER if key in answer.headers}
     if answer.status_code < 400:
-        return Response(answer.content, media_type="application/json")
+        kind = answer.headers.get("Content-Type", "application/json")
+        return Response(answer.content, media_type=kind, headers=kept)
     try:
         problem: dict[str, Any] = dict(json.loads(answer.content))
     except (ValueError, TypeError):
@@ -87,11 +188,14 @@ def _passed_on(answer: httpx2.Response, request: Request) -> Response:
         "status": answer.status_code,
         "instance": request.url.path,
         "request_id": request.scope.get("state", {}).get("request_id", ""),
-        "retryable": answer.status_code == 503,
+        "retryable": answer.status_code in (429, 503),
     }
     problem.setdefault("errors", [])
-    kept = {key: answer.headers[key] for key in ("Retry-After",) if key in answer.headers}
     return Response(json_bytes(problem), answer.status_code, media_type=PROBLEM_JSON, headers=kept)
+
+
+def _is_coming(target: Target) -> bool:
+    return not target.deployment.deleting and target.deployment.state in _COMING_STATES
 
 
 def _why(target: Target) -> str:

@@ -1,14 +1,17 @@
 """Routes that callers of a deployed model use: with its keys, or an API token."""
 
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
 
 from app.auth.needs import needs
-from app.deployments import repository, scoring
+from app.deployments import repository
 from app.deployments.access import TargetDep
 from app.deployments.errors import SignatureUnknown
 from app.deployments.openapi import build_document
+from app.deployments.repository import Target
+from app.deployments.scoring import Call, ScoringRouter, passed_on
 from app.kernel.db import DatabaseDep
 from app.kernel.urls import absolute_url
 from app.models.schemas import parse_signature
@@ -36,13 +39,38 @@ async def score_deployment(target: TargetDep, request: Request) -> Response:
 
     The exact shape of request and answer is in the deployment's own openapi.json.
     """
-    return await scoring.score(
-        request.app.state.scoring_client,
-        request.app.state.signer,
-        target=target,
-        body=await request.body(),
-        request=request,
-    )
+    return await _forward(target, request, "/v1/predict")
+
+
+# The deployment's own openapi.json describes these; their paths are the protocols' own.
+@router.post("/v1/models/{call:path}", include_in_schema=False)
+@needs("deployments.score", deployment_key=True, audited=False)
+async def call_tensorflow_serving(target: TargetDep, call: str, request: Request) -> Response:
+    """TensorFlow Serving's REST interface: predict, classify, regress."""
+    return await _forward(target, request, f"/v1/models/{quote(call, safe='/:')}")
+
+
+@router.get("/v1/models/{call:path}", include_in_schema=False)
+@needs("deployments.read", deployment_key=True)
+async def read_tensorflow_serving(target: TargetDep, call: str, request: Request) -> Response:
+    """TensorFlow Serving's REST interface: status and metadata."""
+    return await _forward(target, request, f"/v1/models/{quote(call, safe='/:')}")
+
+
+@router.post("/v2/{call:path}", include_in_schema=False)
+@needs("deployments.score", deployment_key=True, audited=False)
+async def call_open_inference(target: TargetDep, call: str, request: Request) -> Response:
+    """The Open Inference Protocol: inference, with tensors as bytes too."""
+    return await _forward(target, request, f"/v2/{quote(call, safe='/')}")
+
+
+@router.get("/v2", include_in_schema=False)
+@router.get("/v2/{call:path}", include_in_schema=False)
+@needs("deployments.read", deployment_key=True)
+async def read_open_inference(target: TargetDep, request: Request, call: str = "") -> Response:
+    """The Open Inference Protocol: health and metadata."""
+    path = f"/v2/{quote(call, safe='/')}"
+    return await _forward(target, request, path.rstrip("/"))
 
 
 @router.get("/openapi.json")
@@ -61,6 +89,12 @@ async def get_deployment_swagger(
 ) -> dict[str, Any]:
     """The same document under the name that Azure's clients look for."""
     return await _document(target, request, database)
+
+
+async def _forward(target: Target, request: Request, path: str) -> Response:
+    scoring: ScoringRouter = request.app.state.scoring
+    call = Call(request.method, path, await request.body(), request.headers)
+    return passed_on(await scoring.forward(target, call), request)
 
 
 async def _document(target: TargetDep, request: Request, database: DatabaseDep) -> dict[str, Any]:

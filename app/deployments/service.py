@@ -11,7 +11,7 @@ from app.deployments.decide import State
 from app.deployments.environment import serving_specs
 from app.deployments.errors import DeploymentDeleting, ModelNotServable
 from app.deployments.keys import KeyName
-from app.deployments.schemas import DeploymentPut, DeploymentRead, ReplicaRead
+from app.deployments.schemas import DeploymentLimits, DeploymentPut, DeploymentRead, ReplicaRead
 from app.environments import service as environments
 from app.environments.errors import FrameworkUnavailable, PythonUnavailable
 from app.kernel.clock import utc_now
@@ -70,7 +70,7 @@ async def put(
             state=State.TRANSITIONING,
         )
         session.add(row)
-    elif _needs_new_processes(row, version, image, wanted):
+    elif _needs_new_processes(row, version, image, body, wanted):
         row.generation += 1
         row.state = State.TRANSITIONING
         row.state_at = func.clock_timestamp()
@@ -80,6 +80,7 @@ async def put(
         row.image_id = image.id
     row.replica_count = body.replicas
     row.resource_configuration = wanted.model_dump()
+    row.limits = body.limits.model_dump()
     row.description = body.description
     row.tags = dict(body.tags)
     if is_new or row.signature is None:
@@ -144,6 +145,7 @@ def _read(
         replicas=row.replica_count,
         ready_replicas=len(serving),
         resource_configuration=ResourceConfiguration.model_validate(row.resource_configuration),
+        limits=DeploymentLimits.model_validate(row.limits),
         generation=row.generation,
         state=row.state,
         state_at=row.state_at,
@@ -212,11 +214,16 @@ def is_image_of(row: Deployment, image: Image) -> bool:
 
 
 def _needs_new_processes(
-    row: Deployment, version: ModelVersion, image: Image, wanted: ResourceConfiguration
+    row: Deployment,
+    version: ModelVersion,
+    image: Image,
+    body: DeploymentPut,
+    wanted: ResourceConfiguration,
 ) -> bool:
     return (
         row.model_version_id != version.id
         or not is_image_of(row, image)
         or row.resource_configuration != wanted.model_dump()
+        or DeploymentLimits.model_validate(row.limits) != body.limits
         or row.state == State.FAILED
     )

@@ -24,6 +24,7 @@ class Deployment(Reconciled, Timestamped, Base):
     image_id: Mapped[str | None] = mapped_column(ForeignKey("images.id"))
     replica_count: Mapped[int]
     resource_configuration: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    limits: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     generation: Mapped[int] = mapped_column(server_default="1")
     """Counts the changes that need new replicas."""
     state: Mapped[str] = mapped_column(server_default="Transitioning")

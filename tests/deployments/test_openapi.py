@@ -106,3 +106,16 @@ def test_examples_of_huge_inputs_are_left_out() -> None:
 
     content = made["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]
     assert "examples" not in content
+
+
+def test_inference_requests_name_their_tensors_with_type_and_rank() -> None:
+    made = document([PIXELS, TEXT], [DIGIT])
+    pixels = {"name": "pixels", "shape": [1, 4], "datatype": "FP32", "data": [0, 0, 0, 0]}
+    text = {"name": "text", "shape": [1], "datatype": "BYTES", "data": ["x"]}
+
+    assert fits(made, "InferRequest", {"inputs": [pixels, text]})
+    for wrong in ({"name": "other"}, {"datatype": "INT64"}, {"shape": [4]}):
+        assert not fits(made, "InferRequest", {"inputs": [{**pixels, **wrong}, text]})
+    assert not fits(made, "InferRequest", {"inputs": [pixels]})
+    assert "/v2/models/digits/infer" in made["paths"]
+    assert "/v1/models/digits:predict" in made["paths"]

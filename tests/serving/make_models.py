@@ -37,6 +37,38 @@ class Broken(tf.Module):  # type: ignore[misc]
             return {"y": tf.identity(x)}
 
 
+def write_classifier(folder: Path) -> None:
+    """A model with signatures for classify and regress, as estimators exported them."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+        packed = v1.placeholder(tf.string, [None], name="examples")
+        spec = {"x": v1.io.FixedLenFeature([2], tf.float32)}
+        x = v1.io.parse_example(packed, spec)["x"]
+        v1.get_variable("unused", initializer=tf.ones([1]))
+        session.run(v1.global_variables_initializer())
+        names = tf.tile(tf.constant([["left", "right"]]), [tf.shape(x)[0], 1])
+        info = v1.saved_model.utils.build_tensor_info
+        make = v1.saved_model.signature_def_utils.build_signature_def
+        classify = make(
+            {"inputs": info(packed)},
+            {"classes": info(names), "scores": info(x)},
+            "tensorflow/serving/classify",
+        )
+        regress = make(
+            {"inputs": info(packed)},
+            {"outputs": info(tf.reduce_sum(x, 1, keepdims=True))},
+            "tensorflow/serving/regress",
+        )
+        predict = make({"x": info(x)}, {"y": info(x * 2.0)}, "tensorflow/serving/predict")
+        builder = v1.saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            {"serving_default": predict, "classify": classify, "regress": regress},
+        )
+        builder.save()
+
+
 def main(folder: Path) -> None:
     """Write all of them below ``folder``."""
     tf.keras.utils.set_random_seed(7)
@@ -52,6 +84,7 @@ def main(folder: Path) -> None:
     for name, module in (("mixed", Mixed()), ("scalar", Scalar()), ("broken", Broken())):
         signature = "double" if name == "scalar" else "serving_default"
         tf.saved_model.save(module, folder / name, signatures={signature: module.call})
+    write_classifier(folder / "classifier")
     with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
         x = tf.compat.v1.placeholder(tf.float32, [None, 3], name="X")
         weights = tf.compat.v1.get_variable("w", initializer=tf.ones([3, 1]))

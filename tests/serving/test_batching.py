@@ -117,5 +117,5 @@ async def test_too_many_waiting_are_refused() -> None:
 
     assert answers[:2] == [[2.0], [4.0]]
     assert isinstance(answers[2], Problem)
-    assert answers[2].status == 503
+    assert answers[2].status == 429
     batcher.close()

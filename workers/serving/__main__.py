@@ -24,7 +24,7 @@ import uvicorn
 from .batching import Limits
 from .inspect_model import UnreadableModelError
 from .model import UnservableModelError, describe_refusal, load_model
-from .web import Replica, create_app
+from .web import Replica, Served, create_app
 
 EXIT_UNSERVABLE = 3
 TOKEN_VARIABLE = "TRAINWRIGHT_SERVING_TOKEN"  # noqa: S105 - a name, not a secret
@@ -38,9 +38,13 @@ def main(arguments: List[str]) -> int:
     )
     options = _parse(arguments)
     replica = Replica(
-        token=_read_token(options.token_file),
-        max_body_bytes=options.max_body_bytes,
-        deadline_seconds=options.deadline_seconds,
+        Served(
+            model=options.model_name,
+            version=options.model_version,
+            token=_read_token(options.token_file),
+            max_body_bytes=options.max_body_bytes,
+            deadline_seconds=options.deadline_seconds,
+        )
     )
     listener = _listen(options.host)
     config = uvicorn.Config(
@@ -71,12 +75,15 @@ def main(arguments: List[str]) -> int:
 def _parse(arguments: List[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="serving")
     parser.add_argument("--model-dir", type=Path, required=True)
+    parser.add_argument("--model-name", default="model")
+    parser.add_argument("--model-version", default="1")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port-file", type=Path, required=True)
     parser.add_argument("--token-file", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-body-bytes", type=int, default=32 * 1024 * 1024)
     parser.add_argument("--deadline-seconds", type=float, default=30.0)
+    parser.add_argument("--max-waiting", type=int, default=256)
     return parser.parse_args(arguments)
 
 
@@ -119,7 +126,7 @@ def _load(replica: Replica, options: argparse.Namespace) -> None:
     started = time.monotonic()
     model.warm_up()
     _log.info("a first inference worked, in %.2f s", time.monotonic() - started)
-    replica.start(model, Limits(threads=options.threads))
+    replica.start(model, Limits(threads=options.threads, max_waiting=options.max_waiting))
 
 
 if __name__ == "__main__":

@@ -51,12 +51,12 @@ class Batcher:
         """Return the outputs for one request.
 
         Raises:
-            Problem: 503 when too many wait already.
+            Problem: 429 when too many wait already.
             Exception: whatever the model raised for this request.
         """
         if len(self._waiting) >= self._limits.max_waiting:
             raise Problem(
-                503, "overloaded", "Too many requests are waiting.", headers={"Retry-After": "1"}
+                429, "overloaded", "Too many requests are waiting.", headers={"Retry-After": "1"}
             )
         waiting = _Waiting(request, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)

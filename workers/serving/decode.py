@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from dataclasses import dataclass
 from typing import Any, Dict, List, Mapping, Tuple
 
@@ -56,7 +57,7 @@ def decode_request(body: Any, signatures: Mapping[str, Signature], default: str)
     unknown = sorted(set(body) - {present[0], "signature_name"})
     if unknown:
         raise invalid_field(f"/{unknown[0]}", "unknown_field", "there is no such field")
-    signature = _choose(body.get("signature_name", default), signatures)
+    signature = choose_signature(body.get("signature_name", default), signatures)
     form = present[0]
     pointer, value = f"/{form}", body[form]
     as_rows = form == ROW or (form == AZURE and _is_rows_of_objects(value))
@@ -64,7 +65,12 @@ def decode_request(body: Any, signatures: Mapping[str, Signature], default: str)
     return Request(form, signature, arrays)
 
 
-def _choose(name: Any, signatures: Mapping[str, Signature]) -> Signature:
+def choose_signature(name: Any, signatures: Mapping[str, Signature]) -> Signature:
+    """Return the signature of this name.
+
+    Raises:
+        Problem: 400, with the names that there are.
+    """
     if isinstance(name, str) and name in signatures:
         return signatures[name]
     known = ", ".join(sorted(signatures))
@@ -145,6 +151,33 @@ def _array(value: Any, tensor: Tensor, pointer: str, *, suffix: str = "") -> Any
     array = _strings(value, tensor, pointer, suffix) if kind == "s" else _numbers(value, kind)
     if array is None:
         raise _first_fault(value, kind, tensor, (pointer, suffix))
+    return as_input(array, tensor, pointer)
+
+
+def flat_array(value: Any, shape: Tuple[int, ...], tensor: Tensor, pointer: str) -> Any:
+    """Return a list of all elements, in row-major order, as an array of this shape.
+
+    Raises:
+        Problem: 400, naming the field and what was expected there.
+    """
+    kind = _kind(tensor, pointer)
+    array = _strings(value, tensor, pointer, "") if kind == "s" else _numbers(value, kind)
+    if array is None:
+        raise _first_fault(value, kind, tensor, (pointer, ""))
+    size = math.prod(shape)
+    if array.size != size:
+        message = f"the shape {describe_shape(shape)} has {size} elements, found {array.size}"
+        raise invalid_field(pointer, "shape_mismatch", message)
+    return as_input(array.reshape(shape), tensor, pointer)
+
+
+def as_input(array: Any, tensor: Tensor, pointer: str) -> Any:
+    """Return an array of the right kind with the tensor's dtype; shape and range are checked.
+
+    Raises:
+        Problem: 400, naming the field and what was expected there.
+    """
+    kind = _kind(tensor, pointer)
     _check_shape(array.shape, tensor, pointer)
     if kind == "i":
         limits = np.iinfo(tensor.dtype)

@@ -31,12 +31,12 @@ def encode_answer(form: str, signature: Signature, outputs: Dict[str, Any]) -> b
         Problem: 400 where the outputs have no common first dimension and rows were asked for.
     """
     if form == COLUMNAR:
-        return _dump({"outputs": _columns(signature, outputs)})
+        return dump({"outputs": _columns(signature, outputs)})
     if form == ROW:
-        return _dump({"predictions": _rows(signature, outputs)})
+        return dump({"predictions": _rows(signature, outputs)})
     if form == AZURE and _rows_count(outputs) is None:
-        return _dump(_columns(signature, outputs))
-    return _dump(_rows(signature, outputs))
+        return dump(_columns(signature, outputs))
+    return dump(_rows(signature, outputs))
 
 
 def parse_json(body: bytes) -> Any:
@@ -85,7 +85,7 @@ def _rows_count(outputs: Dict[str, Any]) -> Any:
 
 
 def _plain(name: str, array: Any) -> Any:
-    """Return an array that `_dump` can write: numbers stay arrays, bytes become text."""
+    """Return an array that `dump` can write: numbers stay arrays, bytes become text."""
     if array.dtype.kind not in "OSU":
         return array if array.ndim else array[()]
     return _strings(array.tolist(), as_base64=name.endswith("_bytes"))
@@ -100,7 +100,8 @@ def _strings(value: Any, *, as_base64: bool) -> Any:
     return raw.decode("utf-8", "replace")
 
 
-def _dump(document: Any) -> bytes:
+def dump(document: Any) -> bytes:
+    """Return a document as JSON; arrays in it become lists."""
     if _HAS_ORJSON and all(_is_finite(array) for array in _arrays(document)):
         answer: bytes = orjson.dumps(
             document,

@@ -19,7 +19,7 @@ _PIXEL = bytes.fromhex(
     "0000000c49444154789c63606060000000040001f61738550000000049454e44ae426082"
 )
 """A black 1×1 PNG, for models that decode images from strings."""
-_TRACE_LINES = ("Graph execution error", "Detected at")
+_TRACE_LINES = ("Graph execution error", "Detected at", "File ")
 _GUESSED_STRINGS = (b"", _PIXEL)
 
 

@@ -32,6 +32,8 @@ class Problem(Exception):
             "status": self.status,
             "code": self.code,
             "detail": self.detail,
+            # Where TensorFlow Serving and the Open Inference Protocol have their message.
+            "error": self.detail,
         }
         if self.errors:
             document["errors"] = self.errors

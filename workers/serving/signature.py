@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Dict, Optional, Tuple
 
+PREDICT = "tensorflow/serving/predict"
+CLASSIFY = "tensorflow/serving/classify"
+REGRESS = "tensorflow/serving/regress"
 Shape = Optional[Tuple[int, ...]]
 """Sizes of the dimensions, -1 for any size; None for any rank."""
 
@@ -42,6 +45,7 @@ class Signature:
     name: str
     inputs: Tuple[Tensor, ...]
     outputs: Tuple[Tensor, ...]
+    method_name: str = PREDICT
 
     @property
     def is_batched(self) -> bool:
@@ -63,6 +67,7 @@ def parse_signature(name: str, document: Dict[str, Any]) -> Signature:
         name,
         tuple(_parse_tensor(tensor) for tensor in document["inputs"]),
         tuple(_parse_tensor(tensor) for tensor in document["outputs"]),
+        document.get("method_name") or PREDICT,
     )
 
 

@@ -1,11 +1,12 @@
-"""The HTTP face of a replica: readiness and prediction, on the loopback interface only."""
+"""The HTTP face of a replica: readiness, and prediction in three protocols."""
 
 from __future__ import annotations
 
 import asyncio
 import hmac
 import logging
-from typing import Any, Dict, Optional
+from dataclasses import dataclass
+from typing import Any, Dict, List, Optional
 
 import tensorflow as tf
 from starlette.applications import Starlette
@@ -14,21 +15,47 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from .batching import Batcher, Limits
+from .decode import Request as Inputs
 from .decode import decode_request
-from .encode import encode_answer, parse_json
+from .encode import dump, encode_answer, parse_json
 from .model import Model, describe_refusal
+from .open_inference import HEADER_LENGTH, decode_inference, describe_model, encode_inference
 from .problems import Problem
+from .tensorflow_serving import (
+    METHODS,
+    decode_examples,
+    describe_metadata,
+    describe_status,
+    encode_result,
+)
 
 _log = logging.getLogger("serving")
+
+
+@dataclass(frozen=True)
+class Served:
+    """What a replica is told about its model and its limits.
+
+    Attributes:
+        model: name of the model, as protocols name it.
+        version: of the model.
+        token: what callers must carry.
+        max_body_bytes: of a request.
+        deadline_seconds: after which a request is given up.
+    """
+
+    model: str
+    version: str
+    token: str
+    max_body_bytes: int
+    deadline_seconds: float
 
 
 class Replica:
     """State of this program: loading, then ready with a model."""
 
-    def __init__(self, *, token: str, max_body_bytes: int, deadline_seconds: float) -> None:
-        self.max_body_bytes = max_body_bytes
-        self.deadline_seconds = deadline_seconds
-        self._token = token
+    def __init__(self, served: Served) -> None:
+        self.served = served
         self._model: Optional[Model] = None
         self._batcher: Optional[Batcher] = None
 
@@ -37,13 +64,22 @@ class Replica:
         self._batcher = Batcher(model.run, limits)
         self._model = model
 
+    @property
+    def model(self) -> Model:
+        """The model.
+
+        Raises:
+            Problem: 503 while it is loading.
+        """
+        return self._started()[0]
+
     def describe(self) -> Dict[str, Any]:
         """Return the signature that is served, and the others.
 
         Raises:
             Problem: 503 while the model is loading.
         """
-        model, _ = self._started()
+        model = self.model
         return {
             "ready": True,
             "signature": model.signatures[model.default].as_json(),
@@ -54,26 +90,33 @@ class Replica:
     def check_token(self, request: Request) -> None:
         """Raise a 401 unless the request carries this replica's token."""
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        is_ours = hmac.compare_digest(given.encode(), self._token.encode())
+        is_ours = hmac.compare_digest(given.encode(), self.served.token.encode())
         if scheme.lower() != "bearer" or not is_ours:
             raise Problem(401, "unauthorized", "This replica's token is needed.")
 
-    async def predict(self, body: bytes) -> bytes:
-        """Return the answer to one prediction request.
+    def check_model(self, name: str, version: Optional[str]) -> None:
+        """Raise a 404 unless this model, and this version of it, is served here."""
+        own = self.served
+        if name != own.model or version not in (None, own.version):
+            raise Problem(
+                404,
+                "unknown_model",
+                f"This deployment serves version {own.version} of the model {own.model!r}.",
+            )
+
+    async def run(self, request: Inputs) -> Dict[str, Any]:
+        """Return the outputs for one request.
 
         Raises:
             Problem: for every way in which this can fail.
         """
-        model, batcher = self._started()
+        _, batcher = self._started()
+        seconds = self.served.deadline_seconds
         try:
-            request = decode_request(parse_json(body), model.signatures, model.default)
-        except RecursionError as error:
-            raise Problem(400, "invalid_json", "The body is nested too deeply.") from error
-        try:
-            outputs = await asyncio.wait_for(batcher.predict(request), self.deadline_seconds)
+            return await asyncio.wait_for(batcher.predict(request), seconds)
         except asyncio.TimeoutError as error:
             raise Problem(
-                504, "deadline_exceeded", f"No answer within {self.deadline_seconds:g} seconds."
+                504, "deadline_exceeded", f"No answer within {seconds:g} seconds."
             ) from error
         except (
             tf.errors.InvalidArgumentError,
@@ -85,7 +128,6 @@ class Replica:
         except tf.errors.OpError as error:
             _log.exception("inference failed")
             raise Problem(500, "inference_failed", describe_refusal(error)) from error
-        return encode_answer(request.format, request.signature, outputs)
 
     def _started(self) -> tuple[Model, Batcher]:
         if self._model is None or self._batcher is None:
@@ -96,23 +138,131 @@ class Replica:
 
 
 def create_app(replica: Replica) -> Starlette:
-    """Build the application: `GET /v1/ready`, `POST /v1/predict`."""
+    """Build the application: readiness, ``/v1/predict``, and the protocols' own addresses.
+
+    `POST /v1/predict` takes what `…/score` takes; `/v1/models/…` is TensorFlow Serving's REST
+    interface, `/v2…` the Open Inference Protocol.
+    """
 
     async def ready(request: Request) -> Response:
         return JSONResponse(replica.describe())
 
     async def predict(request: Request) -> Response:
-        replica.check_token(request)
-        answer = await replica.predict(await _read_body(request, replica.max_body_bytes))
-        return Response(answer, media_type="application/json")
+        body = await _entered(replica, request)
+        return await _predict(replica, body)
 
     return Starlette(
         routes=[
             Route("/v1/ready", ready, methods=["GET"]),
             Route("/v1/predict", predict, methods=["POST"]),
+            *serving_routes(replica),
+            *open_inference_routes(replica),
         ],
         exception_handlers={Problem: _render, ClientDisconnect: _gone},
     )
+
+
+def serving_routes(replica: Replica) -> List[Route]:
+    """Routes of TensorFlow Serving's REST interface."""
+    served = replica.served
+
+    async def call(request: Request) -> Response:
+        body = await _entered(replica, request)
+        verb = request.path_params["verb"]
+        if verb == "predict":
+            return await _predict(replica, body)
+        if verb not in METHODS:
+            raise Problem(404, "unknown_method", f"There is no method {verb!r}.")
+        model = replica.model
+        inputs = decode_examples(parse_json(body), model.signatures, model.default, verb)
+        return _json(encode_result(verb, await replica.run(inputs)))
+
+    async def status(request: Request) -> Response:
+        await _entered(replica, request)
+        return _json(describe_status(served.version))
+
+    async def metadata(request: Request) -> Response:
+        await _entered(replica, request)
+        signatures = replica.model.signatures
+        return _json(describe_metadata(signatures, model=served.model, version=served.version))
+
+    below = "/v1/models/{model}"
+    return [
+        Route(place + end, endpoint, methods=[method])
+        for end, endpoint, method in (
+            (":{verb}", call, "POST"),
+            ("/metadata", metadata, "GET"),
+            ("", status, "GET"),
+        )
+        for place in (below + "/versions/{version}", below)
+    ]
+
+
+def open_inference_routes(replica: Replica) -> List[Route]:
+    """Routes of the Open Inference Protocol."""
+    served = replica.served
+
+    async def server(request: Request) -> Response:
+        await _entered(replica, request)
+        extensions = ["binary_tensor_data"]
+        document = {"name": "trainwright", "version": tf.__version__, "extensions": extensions}
+        return _json(document)
+
+    async def is_ready(request: Request) -> Response:
+        await _entered(replica, request)
+        return _json({"ready": replica.model is not None})
+
+    async def metadata(request: Request) -> Response:
+        await _entered(replica, request)
+        signature = replica.model.signatures[replica.model.default]
+        return _json(describe_model(signature, model=served.model, version=served.version))
+
+    async def infer(request: Request) -> Response:
+        body = await _entered(replica, request)
+        length = request.headers.get(HEADER_LENGTH)
+        model = replica.model
+        inference = decode_inference(body, length, model.signatures, model.default)
+        outputs = await replica.run(inference.request)
+        answer, headers = encode_inference(
+            inference, outputs, model=served.model, version=served.version
+        )
+        return Response(answer, headers=headers)
+
+    below = "/v2/models/{model}"
+    routes = [
+        Route("/v2", server, methods=["GET"]),
+        Route("/v2/health/{what}", is_ready, methods=["GET"]),
+    ]
+    for place in (below, below + "/versions/{version}"):
+        routes += [
+            Route(place, metadata, methods=["GET"]),
+            Route(place + "/ready", is_ready, methods=["GET"]),
+            Route(place + "/infer", infer, methods=["POST"]),
+        ]
+    return routes
+
+
+async def _predict(replica: Replica, body: bytes) -> Response:
+    model = replica.model
+    try:
+        inputs = decode_request(parse_json(body), model.signatures, model.default)
+    except RecursionError as error:
+        raise Problem(400, "invalid_json", "The body is nested too deeply.") from error
+    answer = encode_answer(inputs.format, inputs.signature, await replica.run(inputs))
+    return Response(answer, media_type="application/json")
+
+
+async def _entered(replica: Replica, request: Request) -> bytes:
+    """Return the body of a request that may come in and names this model."""
+    replica.check_token(request)
+    named = request.path_params
+    if "model" in named:
+        replica.check_model(named["model"], named.get("version"))
+    return await _read_body(request, replica.served.max_body_bytes)
+
+
+def _json(document: Dict[str, Any]) -> Response:
+    return Response(dump(document), media_type="application/json")
 
 
 async def _read_body(request: Request, max_bytes: int) -> bytes:
