@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision: str = "c4a9e7d1b602"
-down_revision: str | None = "5b7e2c9d4f16"
+down_revision: str | None = "3c91d7a5e204"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
