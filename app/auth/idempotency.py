@@ -1,26 +1,39 @@
 """``Idempotency-Key``: a repeated request gets the answer of the first one.
 
-The answer is stored in the transaction that did the work, so the key holds exactly when the
-work does. Two requests with one key at once: the second waits for the first and replays it.
-A key is kept for ``idempotency_keep_days``; each new one clears away a few that are older.
+A route declares one of the dependencies below, and its router has the class `WriteRoute`, which
+hands the answer over before the transaction ends. Answers of success are kept; what failed is done
+anew. A key is kept for ``idempotency_keep_days``; each new one clears away a few that are older.
+
+Where the route works in the request's transaction, the answer is stored in it, so the key holds
+exactly when the work does; of two requests with one key at once the second waits for the first.
+Where it works in transactions of its own, a row without an answer marks the key as taken
+meanwhile, and a second request is refused with 409.
 """
 
 import hashlib
+from collections.abc import AsyncIterator
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Header, Request
 from fastapi.responses import Response
-from pydantic import BaseModel
 from sqlalchemy import delete, func, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.kernel.config import SettingsDep
-from app.kernel.db import SessionDep
-from app.kernel.errors import Invalid
-from app.kernel.json import NewlineJSONResponse
+from app.kernel.config import Settings
+from app.kernel.db import Database, DatabaseDep, SessionDep
+from app.kernel.errors import Conflict, Invalid
+from app.kernel.keyring import Keyring, KeyUnknown, Sealed
+from app.kernel.validate_only import ValidateOnlyDep
 from app.tables.idempotency_key import IdempotencyKey
 
 _CLEARED_AT_ONCE = 10
+_ABANDONED = timedelta(minutes=15)
+"""A request that is under way longer than this ended with its process."""
+_SCOPE = "idempotency"
+KeyHeader = Annotated[
+    str, Header(max_length=255, description="A repeated request gets the first one's answer")
+]
 
 
 class KeyReused(Invalid):
@@ -29,65 +42,118 @@ class KeyReused(Invalid):
     code = "idempotency_key_reused"
 
 
-class Idempotency:
-    """The key of this request, if it has one."""
+class KeyBusy(Conflict):
+    """The first request with this key is still under way."""
 
-    def __init__(
-        self,
-        session: SessionDep,
-        *,
-        principal_id: str,
-        key: str,
-        digest: str,
-        keep_days: float,
-    ) -> None:
-        self._session = session
-        self._principal_id = principal_id
+    code = "idempotency_key_busy"
+
+
+class AnswerUnreadable(Conflict):
+    """The first answer was encrypted with a key that this installation no longer has."""
+
+    code = "idempotency_answer_unreadable"
+
+
+class Replayed(Exception):
+    """The request has been answered before."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.response = response
+
+
+class _Repeat:
+    """The key of one request."""
+
+    def __init__(self, request: Request, key: str, digest: str, *, is_secret: bool) -> None:
+        state = request.app.state
+        settings: Settings = state.settings
+        self._keyring: Keyring = state.keyring
+        self._principal_id: str = request.scope["principal"].id
         self._key = key
         self._digest = digest
-        self._keep = timedelta(days=keep_days)
+        self._is_secret = is_secret
+        self._keep = timedelta(days=settings.idempotency_keep_days)
+        self._is_taken = False
 
-    async def replay(self) -> Response | None:
-        """The stored answer of an earlier request with this key.
+    async def look(self, session: AsyncSession) -> None:
+        """Lock the key until the transaction ends, and see whether it has been used.
 
         Raises:
-            KeyReused: the earlier request was another one.
+            Replayed: for the same request; the exception has its answer.
+            KeyReused: for another request.
+            KeyBusy: for a request that is not done.
+            AnswerUnreadable: its answer cannot be decrypted any more.
         """
-        if not self._key:
-            return None
-        # Held until the transaction ends: a second request with this key waits here.
-        await self._session.execute(
+        await session.execute(
             text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 7))"),
             {"key": f"{self._principal_id}/{self._key}"},
         )
-        row = await self._session.get(IdempotencyKey, (self._principal_id, self._key))
+        row = await session.get(IdempotencyKey, (self._principal_id, self._key))
         if row is None:
-            return None
+            return
+        if row.status is None and await self._is_abandoned(session):
+            await session.delete(row)
+            await session.flush()
+            return
         if row.request_sha256 != self._digest:
             raise KeyReused("This Idempotency-Key was used for another request; take a new one.")
-        headers = {"Idempotency-Replayed": "true"}
-        if row.location:
-            headers["Location"] = row.location
-        return NewlineJSONResponse(row.body, status_code=row.status, headers=headers)
+        if row.status is None:
+            raise KeyBusy("The first request with this Idempotency-Key is not done; ask again.")
+        headers = {**row.headers, "Idempotency-Replayed": "true"}
+        raise Replayed(Response(self._opened(row), status_code=row.status, headers=headers))
 
-    async def store(self, body: BaseModel, *, status: int, location: str = "") -> None:
-        """Keep the answer for later requests with this key."""
-        if not self._key:
+    async def write(self, session: AsyncSession, response: Response | None) -> None:
+        """Keep an answer; None: mark the key as taken."""
+        row = IdempotencyKey(
+            principal_id=self._principal_id, key=self._key, request_sha256=self._digest
+        )
+        if response is not None:
+            row.status = response.status_code
+            row.headers = {
+                name: value for name, value in response.headers.items() if name != "content-length"
+            }
+            row.body = bytes(response.body)
+            if self._is_secret:
+                sealed = self._keyring.seal(row.body, purpose=self._purpose())
+                row.key_id, row.body = sealed.key_id, sealed.data
+        if self._is_taken:
+            await session.merge(row)
             return
-        stored: dict[str, Any] = body.model_dump(mode="json")
-        self._session.add(
-            IdempotencyKey(
-                principal_id=self._principal_id,
-                key=self._key,
-                request_sha256=self._digest,
-                status=status,
-                body=stored,
-                location=location,
+        session.add(row)
+        self._is_taken = True
+        await self._clear_old(session)
+
+    async def forget(self, session: AsyncSession) -> None:
+        """Give the key back: its request came to nothing."""
+        await session.execute(
+            delete(IdempotencyKey).where(
+                IdempotencyKey.principal_id == self._principal_id,
+                IdempotencyKey.key == self._key,
+                IdempotencyKey.status.is_(None),
             )
         )
-        await self._clear_old()
 
-    async def _clear_old(self) -> None:
+    def _opened(self, row: IdempotencyKey) -> bytes:
+        if not row.key_id:
+            return row.body
+        try:
+            return self._keyring.open(Sealed(row.key_id, row.body), purpose=self._purpose())
+        except KeyUnknown as error:
+            raise AnswerUnreadable(
+                "This was done, and its answer was encrypted with a key that is gone."
+            ) from error
+
+    def _purpose(self) -> str:
+        return f"idempotency {self._principal_id}/{self._key}"
+
+    async def _is_abandoned(self, session: AsyncSession) -> bool:
+        statement = select(IdempotencyKey.created_at < func.clock_timestamp() - _ABANDONED).where(
+            IdempotencyKey.principal_id == self._principal_id, IdempotencyKey.key == self._key
+        )
+        return bool((await session.execute(statement)).scalar_one())
+
+    async def _clear_old(self, session: AsyncSession) -> None:
         # More than one for each that is added, so the table stays bounded without a task of its
         # own; rows that another request is clearing away are skipped, so nobody waits.
         columns = (IdempotencyKey.principal_id, IdempotencyKey.key)
@@ -98,26 +164,82 @@ class Idempotency:
             .limit(_CLEARED_AT_ONCE)
             .with_for_update(skip_locked=True)
         )
-        await self._session.execute(delete(IdempotencyKey).where(tuple_(*columns).in_(old)))
+        await session.execute(delete(IdempotencyKey).where(tuple_(*columns).in_(old)))
 
 
-async def _idempotency(
+class _Open:
+    """A key whose answer is still to come, and the transaction it goes into; None: its own."""
+
+    def __init__(self, repeat: _Repeat, session: AsyncSession | None) -> None:
+        self.repeat = repeat
+        self.session = session
+        self.is_kept = False
+
+
+async def keep_answer(request: Request, response: Response) -> None:
+    """Keep the answer of a request that has a key."""
+    found: _Open | None = request.scope.get(_SCOPE)
+    if found is None:
+        return
+    if found.session is not None:
+        await found.repeat.write(found.session, response)
+    else:
+        database: Database = request.app.state.database
+        async with database.session() as session:
+            await found.repeat.write(session, response)
+    found.is_kept = True
+
+
+async def _repeat(request: Request, key: str, *, is_secret: bool = False) -> _Repeat:
+    address = f"{request.method} {request.url.path}?{request.url.query}\n"
+    digest = hashlib.sha256(address.encode())
+    digest.update(await request.body())
+    return _Repeat(request, key, digest.hexdigest(), is_secret=is_secret)
+
+
+async def _repeatable(
     request: Request,
     session: SessionDep,
-    settings: SettingsDep,
-    idempotency_key: Annotated[
-        str, Header(max_length=255, description="A repeated request gets the first one's answer")
-    ] = "",
-) -> Idempotency:
-    digest = hashlib.sha256(request.method.encode() + b" " + request.url.path.encode() + b"\n")
-    digest.update(await request.body())
-    return Idempotency(
-        session,
-        principal_id=request.scope["principal"].id,
-        key=idempotency_key,
-        digest=digest.hexdigest(),
-        keep_days=settings.idempotency_keep_days,
-    )
+    validate_only: ValidateOnlyDep,
+    idempotency_key: KeyHeader = "",
+) -> None:
+    if idempotency_key and not validate_only:
+        repeat = await _repeat(request, idempotency_key)
+        await repeat.look(session)
+        request.scope[_SCOPE] = _Open(repeat, session)
 
 
-IdempotencyDep = Annotated[Idempotency, Depends(_idempotency, scope="function")]
+async def _repeatable_secret(
+    request: Request, session: SessionDep, idempotency_key: KeyHeader = ""
+) -> None:
+    if idempotency_key:
+        repeat = await _repeat(request, idempotency_key, is_secret=True)
+        await repeat.look(session)
+        request.scope[_SCOPE] = _Open(repeat, session)
+
+
+async def _repeatable_detached(
+    request: Request, database: DatabaseDep, idempotency_key: KeyHeader = ""
+) -> AsyncIterator[None]:
+    if not idempotency_key:
+        yield
+        return
+    repeat = await _repeat(request, idempotency_key)
+    async with database.session() as session:
+        await repeat.look(session)
+        await repeat.write(session, None)
+    found = request.scope[_SCOPE] = _Open(repeat, None)
+    try:
+        yield
+    finally:
+        if not found.is_kept:
+            async with database.session() as session:
+                await repeat.forget(session)
+
+
+REPEATABLE = Depends(_repeatable, scope="function")
+"""Takes ``Idempotency-Key`` and ``validate_only``; for routes of the request's transaction."""
+REPEATABLE_SECRET = Depends(_repeatable_secret, scope="function")
+"""Takes ``Idempotency-Key``; the answer has a secret in it and is kept encrypted."""
+REPEATABLE_DETACHED = Depends(_repeatable_detached, scope="function")
+"""Takes ``Idempotency-Key``; for routes that work in transactions of their own."""

@@ -6,12 +6,14 @@ from fastapi import APIRouter, Query
 
 from app.auth import repository, tokens
 from app.auth.access import AnyAccess, UserAccess
+from app.auth.idempotency import REPEATABLE_SECRET
 from app.auth.needs import needs
 from app.auth.schemas import Me, TokenCreate, TokenCreated, TokenRead
+from app.auth.writes import WriteRoute
 from app.kernel.db import SessionDep
 from app.kernel.pagination import Page, PageDep
 
-router = APIRouter(prefix="/v1", tags=["tokens"])
+router = APIRouter(prefix="/v1", tags=["tokens"], route_class=WriteRoute)
 
 
 @router.get("/me")
@@ -31,7 +33,7 @@ async def get_me(principal: AnyAccess) -> Me:
     )
 
 
-@router.post("/tokens", status_code=201)
+@router.post("/tokens", status_code=201, dependencies=[REPEATABLE_SECRET])
 @needs("account.write")
 async def create_token(
     body: TokenCreate, session: SessionDep, principal: UserAccess

@@ -5,6 +5,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.auth.access import UserAccess
 from app.auth.needs import needs
+from app.auth.writes import WriteRoute
 from app.clusters import repository, service
 from app.clusters.schemas import (
     ClusterNodeRead,
@@ -22,10 +23,13 @@ from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
+from app.kernel.validate_only import VALIDATES
 from app.tables.cluster import Cluster
 from app.workspaces.access import WorkspaceDep
 
-router = APIRouter(prefix="/v1/workspaces/{workspace}/clusters", tags=["clusters"])
+router = APIRouter(
+    prefix="/v1/workspaces/{workspace}/clusters", tags=["clusters"], route_class=WriteRoute
+)
 sizes_router = APIRouter(prefix="/v1/vm-sizes", tags=["clusters"])
 
 
@@ -52,7 +56,7 @@ async def list_vm_sizes(
     )
 
 
-@router.put("/{cluster}", responses={201: {"model": ClusterRead}})
+@router.put("/{cluster}", responses={201: {"model": ClusterRead}}, dependencies=[VALIDATES])
 @needs("clusters.write")
 async def put_cluster(
     workspace: WorkspaceDep,
@@ -103,7 +107,7 @@ async def get_cluster(
     return await _answer(session, row, response)
 
 
-@router.patch("/{cluster}")
+@router.patch("/{cluster}", dependencies=[VALIDATES])
 @needs("clusters.write")
 async def update_cluster(
     workspace: WorkspaceDep,
@@ -165,6 +169,6 @@ def _etag(row: Cluster) -> str:
     # The reconciler touches updated_at too; the ETag is about what users write.
     written = (
         f"{row.min_nodes}/{row.max_nodes}/{row.idle_seconds_before_scaledown}"
-        f"/{row.vm_priority}/{row.description}/{sorted(row.tags.items())}"
+        f"/{row.vm_priority}/{row.node_placement}/{row.is_enabled}/{row.description}/{sorted(row.tags.items())}"
     )
     return resource_etag(f"{row.id}/{written}", row.created_at)

@@ -3,7 +3,9 @@
 from fastapi import APIRouter, Request, Response
 
 from app.auth.access import UserAccess, UserOrRunAccess
+from app.auth.idempotency import REPEATABLE_DETACHED
 from app.auth.needs import needs
+from app.auth.writes import WriteRoute
 from app.datasets import repository, service
 from app.datasets.read import read_dataset, read_registration, read_version
 from app.datasets.schemas import (
@@ -20,10 +22,13 @@ from app.kernel.names import TitlePath
 from app.kernel.pagination import Page, PageDep
 from app.kernel.prefer import PreferWaitDep
 from app.kernel.urls import absolute_url
+from app.kernel.validate_only import VALIDATES
 from app.workspaces.access import WorkspaceDep
 from app.workspaces.detached import DetachedWorkspaceDep
 
-router = APIRouter(prefix="/v1/workspaces/{workspace}/datasets", tags=["datasets"])
+router = APIRouter(
+    prefix="/v1/workspaces/{workspace}/datasets", tags=["datasets"], route_class=WriteRoute
+)
 
 
 @router.post(
@@ -33,6 +38,7 @@ router = APIRouter(prefix="/v1/workspaces/{workspace}/datasets", tags=["datasets
         200: {"model": DatasetVersionRead, "description": "The latest version is the same"},
         202: {"model": RegistrationRead, "description": "Still being fetched; see Location"},
     },
+    dependencies=[REPEATABLE_DETACHED],
 )
 @needs("datasets.write")
 async def register_dataset(
@@ -114,7 +120,7 @@ async def get_dataset(
     return read_dataset(row, latest.get(row.id, 0))
 
 
-@router.patch("/{dataset}")
+@router.patch("/{dataset}", dependencies=[VALIDATES])
 @needs("datasets.write")
 async def update_dataset(
     workspace: WorkspaceDep,

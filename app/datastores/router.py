@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.auth.access import UserAccess
 from app.auth.needs import needs
+from app.auth.writes import WriteRoute
 from app.datastores import repository, service
 from app.datastores.schemas import (
     DatastoreFile,
@@ -19,14 +20,20 @@ from app.datastores.schemas import (
 )
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.keyring import KeyringDep
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page, PageDep
+from app.kernel.urls import absolute_url
+from app.kernel.validate_only import VALIDATES
 from app.storage.paths import check_path
+from app.tables.datastore import Datastore
 from app.workspaces.access import WorkspaceDep
 from app.workspaces.detached import DetachedWorkspaceDep
 
-router = APIRouter(prefix="/v1/workspaces/{workspace}/datastores", tags=["datastores"])
+router = APIRouter(
+    prefix="/v1/workspaces/{workspace}/datastores", tags=["datastores"], route_class=WriteRoute
+)
 _BYTES = {
     "requestBody": {
         "required": True,
@@ -47,7 +54,7 @@ async def list_datastores(
     )
 
 
-@router.put("/{datastore}", responses={201: {"model": DatastoreRead}})
+@router.put("/{datastore}", responses={201: {"model": DatastoreRead}}, dependencies=[VALIDATES])
 @needs("datastores.write")
 async def put_datastore(
     workspace: WorkspaceDep,
@@ -56,10 +63,13 @@ async def put_datastore(
     session: SessionDep,
     settings: SettingsDep,
     keyring: KeyringDep,
+    request: Request,
     response: Response,
     principal: UserAccess,
 ) -> DatastoreRead:
     """Make a datastore (201), or change it; credentials are encrypted, and never shown."""
+    found = await repository.find(session, workspace.id, datastore)
+    check_preconditions(request, _etag(found) if found else None)
     row, is_new = await service.put(
         session,
         settings,
@@ -69,27 +79,38 @@ async def put_datastore(
         body=body,
         actor=principal.name,
     )
-    response.status_code = 201 if is_new else 200
-    return DatastoreRead.model_validate(row)
+    if is_new:
+        response.status_code = 201
+        response.headers["Location"] = absolute_url(request, request.url.path)
+    return _answer(row, response)
 
 
 @router.get("/{datastore}")
 @needs("datastores.read")
 async def get_datastore(
-    workspace: WorkspaceDep, datastore: NamePath, session: SessionDep, _: UserAccess
+    workspace: WorkspaceDep,
+    datastore: NamePath,
+    session: SessionDep,
+    response: Response,
+    _: UserAccess,
 ) -> DatastoreRead:
     """One datastore."""
-    return DatastoreRead.model_validate(await repository.get(session, workspace.id, datastore))
+    return _answer(await repository.get(session, workspace.id, datastore), response)
 
 
 @router.delete("/{datastore}", status_code=204)
 @needs("datastores.write")
 async def delete_datastore(
-    workspace: WorkspaceDep, datastore: NamePath, session: SessionDep, _: UserAccess
+    workspace: WorkspaceDep,
+    datastore: NamePath,
+    session: SessionDep,
+    request: Request,
+    _: UserAccess,
 ) -> None:
     """Forget a datastore and its credentials; its files stay; 204 also when it is absent."""
     row = await repository.find(session, workspace.id, datastore)
     if row is not None:
+        check_preconditions(request, _etag(row))
         await service.delete(session, row)
 
 
@@ -142,3 +163,12 @@ async def upload_datastore_file(
         await anyio.to_thread.run_sync(file.flush)
         with service.refusals():
             await anyio.to_thread.run_sync(store.put, path, FilePath(file.name))
+
+
+def _answer(row: Datastore, response: Response) -> DatastoreRead:
+    response.headers["ETag"] = _etag(row)
+    return DatastoreRead.model_validate(row)
+
+
+def _etag(row: Datastore) -> str:
+    return resource_etag(row.id, row.updated_at)

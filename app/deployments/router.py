@@ -6,8 +6,10 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy.exc import IntegrityError
 
 from app.auth.access import UserAccess
+from app.auth.idempotency import REPEATABLE_SECRET
 from app.auth.needs import needs
 from app.auth.signing import Signer
+from app.auth.writes import WriteRoute
 from app.deployments import repository, service
 from app.deployments.keys import deployment_keys
 from app.deployments.schemas import (
@@ -23,6 +25,7 @@ from app.kernel.errors import Conflict
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
+from app.kernel.validate_only import VALIDATES
 from app.logs.answer import LOG_RESPONSES, log_answer
 from app.logs.query import LineQueryDep
 from app.storage.access import ObjectsDep
@@ -30,7 +33,9 @@ from app.tables.deployment import Deployment
 from app.workspaces.access import WorkspaceDep
 from app.workspaces.detached import DetachedWorkspaceDep
 
-router = APIRouter(prefix="/v1/workspaces/{workspace}/deployments", tags=["deployments"])
+router = APIRouter(
+    prefix="/v1/workspaces/{workspace}/deployments", tags=["deployments"], route_class=WriteRoute
+)
 
 
 async def _deployment(
@@ -42,7 +47,7 @@ async def _deployment(
 DeploymentDep = Annotated[Deployment, Depends(_deployment, scope="function")]
 
 
-@router.put("/{deployment}", responses={201: {"model": DeploymentRead}})
+@router.put("/{deployment}", responses={201: {"model": DeploymentRead}}, dependencies=[VALIDATES])
 @needs("deployments.write")
 async def put_deployment(
     workspace: WorkspaceDep,
@@ -126,7 +131,7 @@ async def get_deployment_keys(row: DeploymentDep, request: Request) -> Deploymen
     return _keys(row, request)
 
 
-@router.post("/{deployment}/keys/regenerate")
+@router.post("/{deployment}/keys/regenerate", dependencies=[REPEATABLE_SECRET])
 @needs("deployments.keys")
 async def regenerate_deployment_key(
     row: DeploymentDep, body: KeyRegenerate, session: SessionDep, request: Request

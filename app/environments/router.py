@@ -4,6 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from app.auth.access import UserAccess, UserOrRunAccess
 from app.auth.needs import needs
+from app.auth.writes import WriteRoute
 from app.environments import repository
 from app.environments.errors import EnvironmentNameReserved
 from app.environments.schemas import EnvironmentPut, EnvironmentRead
@@ -12,13 +13,16 @@ from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
+from app.kernel.validate_only import VALIDATES
 from app.workspaces.access import WorkspaceDep
 
-router = APIRouter(prefix="/v1/workspaces/{workspace}/environments", tags=["environments"])
+router = APIRouter(
+    prefix="/v1/workspaces/{workspace}/environments", tags=["environments"], route_class=WriteRoute
+)
 _RESERVED_PREFIXES = ("azureml", "microsoft")
 
 
-@router.put("/{environment}", responses={201: {"model": EnvironmentRead}})
+@router.put("/{environment}", responses={201: {"model": EnvironmentRead}}, dependencies=[VALIDATES])
 @needs("environments.write")
 async def put_environment(
     workspace: WorkspaceDep,

@@ -3,8 +3,9 @@
 from fastapi import APIRouter, Request, Response
 
 from app.auth.access import UserAccess, UserOrRunAccess
-from app.auth.idempotency import IdempotencyDep
+from app.auth.idempotency import REPEATABLE
 from app.auth.needs import needs
+from app.auth.writes import WriteRoute
 from app.experiments import repository
 from app.experiments.schemas import ExperimentCreate, ExperimentPut, ExperimentRead
 from app.kernel.db import SessionDep
@@ -13,37 +14,35 @@ from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import TitlePath
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
+from app.kernel.validate_only import VALIDATES
 from app.tables.experiment import Experiment
 from app.workspaces.access import WorkspaceDep
 
-router = APIRouter(prefix="/v1/workspaces/{workspace}/experiments", tags=["experiments"])
+router = APIRouter(
+    prefix="/v1/workspaces/{workspace}/experiments", tags=["experiments"], route_class=WriteRoute
+)
 
 
-@router.post("", status_code=201, response_model=ExperimentRead)
+@router.post("", status_code=201, dependencies=[REPEATABLE])
 @needs("experiments.write")
 async def create_experiment(
     workspace: WorkspaceDep,
     body: ExperimentCreate,
     session: SessionDep,
-    idempotency: IdempotencyDep,
     request: Request,
     response: Response,
     _: UserAccess,
-) -> Response | ExperimentRead:
+) -> ExperimentRead:
     """Create an experiment; 409 if the name is taken."""
-    if (replayed := await idempotency.replay()) is not None:
-        return replayed
     row, created = await repository.get_or_create(session, workspace.id, body.name)
     if not created:
         raise Conflict(f"An experiment {body.name!r} exists already.")
     location = absolute_url(request, f"{request.url.path}/{row.name}")
     response.headers["Location"] = location
-    answer = await _write(row, body, session, response)
-    await idempotency.store(answer, status=201, location=location)
-    return answer
+    return await _write(row, body, session, response)
 
 
-@router.put("/{experiment}", responses={201: {"model": ExperimentRead}})
+@router.put("/{experiment}", responses={201: {"model": ExperimentRead}}, dependencies=[VALIDATES])
 @needs("experiments.write")
 async def put_experiment(
     workspace: WorkspaceDep,

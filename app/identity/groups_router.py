@@ -2,7 +2,9 @@
 
 from fastapi import APIRouter, Request, Response
 
+from app.auth.idempotency import REPEATABLE
 from app.auth.needs import needs
+from app.auth.writes import WriteRoute
 from app.identity import groups, users
 from app.identity.schemas import (
     GroupCreate,
@@ -16,9 +18,10 @@ from app.kernel.db import SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
+from app.kernel.validate_only import VALIDATES
 from app.tables.user import Group
 
-router = APIRouter(prefix="/v1/groups", tags=["groups"])
+router = APIRouter(prefix="/v1/groups", tags=["groups"], route_class=WriteRoute)
 
 
 @router.get("")
@@ -29,7 +32,7 @@ async def list_groups(session: SessionDep, page: PageDep) -> Page[GroupRead]:
     return Page(items=[GroupRead.model_validate(row) for row in rows], next_page_token=following)
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, dependencies=[REPEATABLE])
 @needs("users.write")
 async def create_group(
     body: GroupCreate, session: SessionDep, request: Request, response: Response
@@ -47,7 +50,7 @@ async def get_group(group: GroupPath, session: SessionDep, response: Response) -
     return _answer(await groups.get(session, group), response)
 
 
-@router.patch("/{group}")
+@router.patch("/{group}", dependencies=[VALIDATES])
 @needs("users.write")
 async def update_group(
     group: GroupPath, body: GroupUpdate, session: SessionDep, request: Request, response: Response

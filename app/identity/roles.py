@@ -130,6 +130,15 @@ async def assignments_page(
     return [_shown(row._mapping) for row in rows], following
 
 
+async def find_assignment(
+    session: AsyncSession, workspace_id: str, assignment_id: str
+) -> RoleAssignmentRead | None:
+    """The assignment of this id, if the workspace has it."""
+    statement = _assignments(workspace_id).where(RoleAssignment.id == assignment_id)
+    row = (await session.execute(statement)).mappings().one_or_none()
+    return None if row is None else _shown(row)
+
+
 async def get_assignment(
     session: AsyncSession, workspace_id: str, assignment_id: str
 ) -> RoleAssignmentRead:
@@ -138,11 +147,10 @@ async def get_assignment(
     Raises:
         RoleAssignmentNotFound: the workspace has none such.
     """
-    statement = _assignments(workspace_id).where(RoleAssignment.id == assignment_id)
-    row = (await session.execute(statement)).mappings().one_or_none()
-    if row is None:
+    found = await find_assignment(session, workspace_id, assignment_id)
+    if found is None:
         raise RoleAssignmentNotFound(assignment_id)
-    return _shown(row)
+    return found
 
 
 async def assign(

@@ -4,7 +4,9 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy.exc import IntegrityError
 
 from app.auth.access import UserAccess
+from app.auth.idempotency import REPEATABLE
 from app.auth.needs import needs
+from app.auth.writes import WriteRoute
 from app.identity import roles
 from app.identity.schemas import (
     RoleAssignmentCreate,
@@ -15,11 +17,14 @@ from app.identity.schemas import (
 )
 from app.kernel.db import SessionDep
 from app.kernel.errors import Conflict
+from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
+from app.kernel.validate_only import VALIDATES
+from app.tables.role import Role
 from app.workspaces.access import WorkspaceDep
 
-router = APIRouter(prefix="/v1/workspaces/{workspace}", tags=["roles"])
+router = APIRouter(prefix="/v1/workspaces/{workspace}", tags=["roles"], route_class=WriteRoute)
 
 
 @router.get("/roles")
@@ -32,12 +37,14 @@ async def list_roles(workspace: WorkspaceDep, session: SessionDep, page: PageDep
 
 @router.get("/roles/{role}")
 @needs("roles.read")
-async def get_role(workspace: WorkspaceDep, role: RolePath, session: SessionDep) -> RoleRead:
+async def get_role(
+    workspace: WorkspaceDep, role: RolePath, session: SessionDep, response: Response
+) -> RoleRead:
     """One role."""
-    return roles.read(await roles.get(session, workspace.id, role))
+    return _answer(await roles.get(session, workspace.id, role), response)
 
 
-@router.put("/roles/{role}", responses={201: {"model": RoleRead}})
+@router.put("/roles/{role}", responses={201: {"model": RoleRead}}, dependencies=[VALIDATES])
 @needs("roles.write")
 async def put_role(
     workspace: WorkspaceDep,
@@ -49,6 +56,8 @@ async def put_role(
     response: Response,
 ) -> RoleRead:
     """Create a custom role (201) or replace it (200); who has it gets the change at once."""
+    found = await roles.find(session, workspace.id, role)
+    check_preconditions(request, _etag(found) if found else None)
     try:
         row, is_new = await roles.put(session, principal, workspace.id, role, body)
     except IntegrityError as error:
@@ -56,15 +65,18 @@ async def put_role(
     if is_new:
         response.status_code = 201
         response.headers["Location"] = absolute_url(request, request.url.path)
-    return roles.read(row)
+    return _answer(row, response)
 
 
 @router.delete("/roles/{role}", status_code=204)
 @needs("roles.write")
-async def delete_role(workspace: WorkspaceDep, role: RolePath, session: SessionDep) -> None:
+async def delete_role(
+    workspace: WorkspaceDep, role: RolePath, session: SessionDep, request: Request
+) -> None:
     """Delete a custom role; 409 while somebody has it; 204 also when there is none."""
     row = await roles.find(session, workspace.id, role)
     if row is not None:
+        check_preconditions(request, _etag(row))
         await roles.delete(session, row)
 
 
@@ -78,7 +90,12 @@ async def list_role_assignments(
     return Page(items=items, next_page_token=following)
 
 
-@router.post("/role-assignments", status_code=201, responses={200: {"model": RoleAssignmentRead}})
+@router.post(
+    "/role-assignments",
+    status_code=201,
+    responses={200: {"model": RoleAssignmentRead}},
+    dependencies=[REPEATABLE],
+)
 @needs("roles.write")
 async def create_role_assignment(
     workspace: WorkspaceDep,
@@ -98,16 +115,35 @@ async def create_role_assignment(
 @router.get("/role-assignments/{assignment_id}")
 @needs("roles.read")
 async def get_role_assignment(
-    workspace: WorkspaceDep, assignment_id: str, session: SessionDep
+    workspace: WorkspaceDep, assignment_id: str, session: SessionDep, response: Response
 ) -> RoleAssignmentRead:
     """One assignment."""
-    return await roles.get_assignment(session, workspace.id, assignment_id)
+    found = await roles.get_assignment(session, workspace.id, assignment_id)
+    response.headers["ETag"] = resource_etag(found.id, found.created_at)
+    return found
 
 
 @router.delete("/role-assignments/{assignment_id}", status_code=204)
 @needs("roles.write")
 async def delete_role_assignment(
-    workspace: WorkspaceDep, assignment_id: str, session: SessionDep, principal: UserAccess
+    workspace: WorkspaceDep,
+    assignment_id: str,
+    session: SessionDep,
+    principal: UserAccess,
+    request: Request,
 ) -> None:
     """Take a role away, at once; 204 also when there is no such assignment."""
+    found = await roles.find_assignment(session, workspace.id, assignment_id)
+    if found is None:
+        return
+    check_preconditions(request, resource_etag(found.id, found.created_at))
     await roles.take_away(session, principal, workspace.id, assignment_id)
+
+
+def _answer(row: Role, response: Response) -> RoleRead:
+    response.headers["ETag"] = _etag(row)
+    return roles.read(row)
+
+
+def _etag(row: Role) -> str:
+    return resource_etag(row.id, row.updated_at)

@@ -2,8 +2,10 @@
 
 from fastapi import APIRouter, Request, Response
 
+from app.auth.idempotency import REPEATABLE
 from app.auth.needs import needs
 from app.auth.permissions import ACCOUNT_PERMISSIONS, PLATFORM_PERMISSIONS, WORKSPACE_PERMISSIONS
+from app.auth.writes import WriteRoute
 from app.identity import users
 from app.identity.schemas import (
     PermissionList,
@@ -19,9 +21,10 @@ from app.kernel.errors import invalid_field
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
+from app.kernel.validate_only import VALIDATES
 from app.tables.user import User
 
-router = APIRouter(prefix="/v1", tags=["users"])
+router = APIRouter(prefix="/v1", tags=["users"], route_class=WriteRoute)
 
 
 @router.get("/permissions")
@@ -43,7 +46,7 @@ async def list_users(session: SessionDep, page: PageDep) -> Page[UserRead]:
     return Page(items=[UserRead.model_validate(row) for row in rows], next_page_token=following)
 
 
-@router.post("/users", status_code=201)
+@router.post("/users", status_code=201, dependencies=[REPEATABLE])
 @needs("users.write")
 async def create_user(
     body: UserCreate,
@@ -71,7 +74,7 @@ async def get_user(user: UserPath, session: SessionDep, response: Response) -> U
     return _answer(await users.get(session, user, kind="user"), response)
 
 
-@router.patch("/users/{user}")
+@router.patch("/users/{user}", dependencies=[VALIDATES])
 @needs("users.write")
 async def update_user(
     user: UserPath, body: UserUpdate, session: SessionDep, request: Request, response: Response
@@ -98,7 +101,7 @@ async def list_service_accounts(session: SessionDep, page: PageDep) -> Page[User
     return Page(items=[UserRead.model_validate(row) for row in rows], next_page_token=following)
 
 
-@router.post("/service-accounts", status_code=201)
+@router.post("/service-accounts", status_code=201, dependencies=[REPEATABLE])
 @needs("users.write")
 async def create_service_account(
     body: ServiceAccountCreate, session: SessionDep, request: Request, response: Response

@@ -1,14 +1,13 @@
 """The route that takes jobs written for Azure ML."""
 
-from typing import Annotated
-
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.access import UserAccess
-from app.auth.idempotency import IdempotencyDep
+from app.auth.idempotency import REPEATABLE
 from app.auth.needs import needs
+from app.auth.writes import WriteRoute
 from app.imports.report import report_of
 from app.imports.schemas import ImportReport, RunImport
 from app.imports.service import examine, translate
@@ -17,6 +16,7 @@ from app.kernel.config import Settings, SettingsDep
 from app.kernel.db import SessionDep
 from app.kernel.errors import DomainError, FieldError
 from app.kernel.urls import absolute_url
+from app.kernel.validate_only import ValidateOnlyDep
 from app.runs import service as runs
 from app.runs import submission
 from app.runs.schemas import RunCreate, RunRead
@@ -24,7 +24,9 @@ from app.tables.run import Run
 from app.tables.workspace import Workspace
 from app.workspaces.access import WorkspaceDep
 
-router = APIRouter(prefix="/v1/workspaces/{workspace}/runs/import", tags=["runs"])
+router = APIRouter(
+    prefix="/v1/workspaces/{workspace}/runs/import", tags=["runs"], route_class=WriteRoute
+)
 
 
 @router.post(
@@ -32,6 +34,7 @@ router = APIRouter(prefix="/v1/workspaces/{workspace}/runs/import", tags=["runs"
     status_code=201,
     response_model=RunRead,
     responses={200: {"model": ImportReport, "description": "With validate_only: a report"}},
+    dependencies=[REPEATABLE],
 )
 @needs("runs.write")
 async def import_run(
@@ -39,25 +42,19 @@ async def import_run(
     body: RunImport,
     session: SessionDep,
     settings: SettingsDep,
-    idempotency: IdempotencyDep,
     request: Request,
     response: Response,
     principal: UserAccess,
-    validate_only: Annotated[
-        bool, Query(description="Submit nothing; say what would become of each part")
-    ] = False,
+    validate_only: ValidateOnlyDep,
 ) -> Response | RunRead:
     """Submit a run from a job written for Azure ML; what was left aside is in its warnings."""
     if validate_only:
         report = await _report(session, settings, workspace, body, actor=principal.name)
         return JSONResponse(report.model_dump(mode="json"))
-    if (replayed := await idempotency.replay()) is not None:
-        return replayed
     wanted, translation = translate(body, has_container_images=_has_images(settings))
     run = await _submit(session, settings, workspace, wanted, translation, actor=principal.name)
     answer = await runs.read(session, run)
     location = absolute_url(request, f"/v1/workspaces/{workspace.name}/runs/{run.id}")
-    await idempotency.store(answer, status=201, location=location)
     response.headers["Location"] = location
     return answer
 
@@ -75,8 +72,6 @@ async def _report(
         await _submit(session, settings, workspace, wanted, translation, actor=actor)
     except DomainError as error:
         problems = error.errors or (FieldError("", error.code, error.detail),)
-    finally:
-        await session.rollback()
     return report_of(translation, wanted, problems)
 
 

@@ -85,6 +85,9 @@ async def _request_session(request: Request, database: DatabaseDep) -> AsyncIter
         # Who stands in front of the routes may have something to write with what they wrote.
         if "before_commit" in request.scope:
             request.scope["before_commit"](session)
+        if "validate_only" in request.scope:
+            discard_hints(session)
+            await session.rollback()
 
 
 # scope="function": the commit happens before the answer leaves, so an answer is never a lie.

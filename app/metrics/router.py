@@ -11,7 +11,9 @@ from pydantic import AwareDatetime
 from starlette.background import BackgroundTask
 
 from app.auth.access import UserAccess, UserOrRunAccess
+from app.auth.idempotency import REPEATABLE_DETACHED
 from app.auth.needs import needs
+from app.auth.writes import WriteRoute
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.names import WORKSPACE_PATTERN
@@ -29,7 +31,11 @@ from app.metrics.schemas import (
 from app.runs.access import DetachedRunDep, RunDep, RunId
 from app.workspaces.access import WorkspaceDep
 
-router = APIRouter(prefix="/v1/workspaces/{workspace}/runs/{run_id}/metrics", tags=["metrics"])
+router = APIRouter(
+    prefix="/v1/workspaces/{workspace}/runs/{run_id}/metrics",
+    tags=["metrics"],
+    route_class=WriteRoute,
+)
 compare_router = APIRouter(prefix="/v1/workspaces/{workspace}/metrics", tags=["metrics"])
 
 _PARQUET = "application/vnd.apache.parquet"
@@ -138,7 +144,7 @@ async def export_run_metrics(
     return FileResponse(path, media_type=_PARQUET, filename=filename, background=remove)
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, dependencies=[REPEATABLE_DETACHED])
 @needs("runs.write", run=True, audited=False)
 async def log_run_metrics(
     workspace: Annotated[str, PathParameter(pattern=WORKSPACE_PATTERN)],

@@ -6,9 +6,10 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.auth.access import UserAccess, UserOrRunAccess
-from app.auth.idempotency import IdempotencyDep
+from app.auth.idempotency import REPEATABLE
 from app.auth.needs import needs
 from app.auth.principal import Principal
+from app.auth.writes import WriteRoute
 from app.blobs import repository as blobs
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
@@ -18,6 +19,7 @@ from app.kernel.media import BytesResponse, GzipResponse
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
+from app.kernel.validate_only import VALIDATES
 from app.models import repository, service
 from app.models.errors import ModelFileNotFound
 from app.models.schemas import (
@@ -38,7 +40,9 @@ from app.tables.model import ModelVersion
 from app.workspaces.access import WorkspaceDep
 from app.workspaces.detached import DetachedWorkspaceDep
 
-router = APIRouter(prefix="/v1/workspaces/{workspace}/models", tags=["models"])
+router = APIRouter(
+    prefix="/v1/workspaces/{workspace}/models", tags=["models"], route_class=WriteRoute
+)
 VersionPath = Annotated[str, Path(pattern=r"^(latest|[1-9][0-9]{0,8})$")]
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _UPLOAD = {
@@ -103,21 +107,18 @@ async def delete_model(
         await service.delete_model(session, row)
 
 
-@router.post("/{model}/versions", status_code=201, response_model=ModelVersionRead)
+@router.post("/{model}/versions", status_code=201, dependencies=[REPEATABLE])
 @needs("models.write", run=True)
 async def create_model_version(
     workspace: WorkspaceDep,
     model: NamePath,
     body: ModelVersionCreate,
     session: SessionDep,
-    idempotency: IdempotencyDep,
     request: Request,
     response: Response,
     principal: UserOrRunAccess,
-) -> Response | ModelVersionRead:
+) -> ModelVersionRead:
     """Register files of a run, or blobs that were sent, as the next version."""
-    if (replayed := await idempotency.replay()) is not None:
-        return replayed
     if body.files is not None:
         await service.check_files(session, workspace=workspace, files=body.files)
         files, lineage = body.files, Lineage()
@@ -134,9 +135,7 @@ async def create_model_version(
         lineage=lineage,
         actor=principal.name,
     )
-    answer = _created(name, row, request, response)
-    await idempotency.store(answer, status=201, location=response.headers["Location"])
-    return answer
+    return _created(name, row, request, response)
 
 
 @router.put("/{model}/archive", status_code=201, openapi_extra=_UPLOAD)
@@ -197,7 +196,7 @@ async def get_model_version(
     return service.read(model, row)
 
 
-@router.patch("/{model}/versions/{version}")
+@router.patch("/{model}/versions/{version}", dependencies=[VALIDATES])
 @needs("models.write")
 async def update_model_version(
     model: NamePath,

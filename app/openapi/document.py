@@ -161,6 +161,7 @@ def _complete(path: str, method: str, operation: dict[str, Any]) -> None:
         _take_merge_patches(operation)
     if path in OPEN_PATHS:
         operation["security"] = []
+    _answer_validations(operation)
     headers.complete(path, method, operation)
     for status in sorted(_problems_of(path, method, operation)):
         answers[status] = {"$ref": f"#/components/responses/Problem{status}"}
@@ -181,6 +182,16 @@ def _take_merge_patches(operation: dict[str, Any]) -> None:
     if "application/json" in content:
         # RFC 7396. Plain JSON is taken as well: that is what most clients send.
         content["application/merge-patch+json"] = content["application/json"]
+
+
+def _answer_validations(operation: dict[str, Any]) -> None:
+    answers = operation["responses"]
+    names = [parameter.get("name") for parameter in operation.get("parameters", [])]
+    if "validate_only" in names and "200" not in answers:
+        answers["200"] = {
+            "description": "With validate_only: what would be answered",
+            "content": answers["201"]["content"],
+        }
 
 
 def _problems_of(path: str, method: str, operation: dict[str, Any]) -> set[str]:

@@ -33,6 +33,14 @@ async def list_all(session: AsyncSession) -> list[QuotaRead]:
     return [_read(row, name) for row, name in await session.execute(statement)]
 
 
+async def find(session: AsyncSession, kind: QuotaKind, owner: str) -> QuotaRead | None:
+    """The quota of a workspace or user; None: no such owner, or none is set."""
+    try:
+        return await get(session, kind, owner)
+    except (OwnerNotFound, QuotaNotFound):
+        return None
+
+
 async def get(session: AsyncSession, kind: QuotaKind, owner: str) -> QuotaRead:
     """The quota of a workspace or user.
 
@@ -72,16 +80,11 @@ async def put(
 
 
 async def delete(session: AsyncSession, kind: QuotaKind, owner: str) -> None:
-    """Lift a quota; nothing happens when there is none."""
-    try:
-        owner_id = await _owner_id(session, kind, owner)
-    except OwnerNotFound:
-        return
-    row = await session.get(Quota, (kind, owner_id))
-    if row is not None:
-        await session.delete(row)
-        await session.flush()
-        await wake_planner(session)
+    """Lift a quota that is set."""
+    row = await session.get_one(Quota, (kind, await _owner_id(session, kind, owner)))
+    await session.delete(row)
+    await session.flush()
+    await wake_planner(session)
 
 
 async def _owner_id(session: AsyncSession, kind: QuotaKind, owner: str) -> str:

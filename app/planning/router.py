@@ -2,15 +2,19 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from app.auth.needs import needs
+from app.auth.writes import WriteRoute
 from app.kernel.db import SessionDep
+from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.pagination import Page
+from app.kernel.urls import absolute_url
+from app.kernel.validate_only import VALIDATES
 from app.planning import quotas
 from app.planning.schemas import QuotaKind, QuotaPut, QuotaRead
 
-router = APIRouter(prefix="/v1/quotas", tags=["quotas"])
+router = APIRouter(prefix="/v1/quotas", tags=["quotas"], route_class=WriteRoute)
 
 Owner = Annotated[str, Path(max_length=200, description="Name of the workspace or the user")]
 
@@ -24,24 +28,54 @@ async def list_quotas(session: SessionDep) -> Page[QuotaRead]:
 
 @router.get("/{kind}/{owner}")
 @needs("platform.read")
-async def get_quota(kind: QuotaKind, owner: Owner, session: SessionDep) -> QuotaRead:
+async def get_quota(
+    kind: QuotaKind, owner: Owner, session: SessionDep, response: Response
+) -> QuotaRead:
     """The quota of a workspace or a user."""
-    return await quotas.get(session, kind, owner)
+    return _answer(await quotas.get(session, kind, owner), response)
 
 
-@router.put("/{kind}/{owner}", responses={201: {"model": QuotaRead, "description": "Created"}})
+@router.put(
+    "/{kind}/{owner}",
+    responses={201: {"model": QuotaRead, "description": "Created"}},
+    dependencies=[VALIDATES],
+)
 @needs("platform.write")
 async def put_quota(
-    kind: QuotaKind, owner: Owner, body: QuotaPut, session: SessionDep, response: Response
+    kind: QuotaKind,
+    owner: Owner,
+    body: QuotaPut,
+    session: SessionDep,
+    request: Request,
+    response: Response,
 ) -> QuotaRead:
     """Set what a workspace or a user may have at a time; what runs already goes on."""
+    found = await quotas.find(session, kind, owner)
+    check_preconditions(request, _etag(found) if found else None)
     quota, is_new = await quotas.put(session, kind, owner, body)
-    response.status_code = 201 if is_new else 200
-    return quota
+    if is_new:
+        response.status_code = 201
+        response.headers["Location"] = absolute_url(request, request.url.path)
+    return _answer(quota, response)
 
 
 @router.delete("/{kind}/{owner}", status_code=204)
 @needs("platform.write")
-async def delete_quota(kind: QuotaKind, owner: Owner, session: SessionDep) -> None:
+async def delete_quota(
+    kind: QuotaKind, owner: Owner, session: SessionDep, request: Request
+) -> None:
     """Lift a quota; 204 also when there is none."""
+    found = await quotas.find(session, kind, owner)
+    if found is None:
+        return
+    check_preconditions(request, _etag(found))
     await quotas.delete(session, kind, owner)
+
+
+def _answer(quota: QuotaRead, response: Response) -> QuotaRead:
+    response.headers["ETag"] = _etag(quota)
+    return quota
+
+
+def _etag(quota: QuotaRead) -> str:
+    return resource_etag(f"{quota.kind}/{quota.owner}", quota.updated_at)

@@ -6,13 +6,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from app.auth.access import UserAccess, UserOrRunAccess
-from app.auth.idempotency import IdempotencyDep
+from app.auth.idempotency import REPEATABLE
 from app.auth.needs import Need, check, needs
+from app.auth.writes import WriteRoute
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
+from app.kernel.validate_only import VALIDATES
 from app.runs import documents, service, submission
 from app.runs.access import RunDep, RunId
 from app.runs.ordering import MAX_CONDITIONS, parse_condition, parse_order
@@ -21,24 +23,21 @@ from app.runs.states import Status
 from app.tables.run import Run
 from app.workspaces.access import WorkspaceDep, WorkspaceIdDep
 
-router = APIRouter(prefix="/v1/workspaces/{workspace}/runs", tags=["runs"])
+router = APIRouter(prefix="/v1/workspaces/{workspace}/runs", tags=["runs"], route_class=WriteRoute)
 
 
-@router.post("", status_code=201, response_model=RunRead)
+@router.post("", status_code=201, dependencies=[REPEATABLE])
 @needs("runs.write")
 async def create_run(
     workspace: WorkspaceDep,
     body: RunCreate,
     session: SessionDep,
     settings: SettingsDep,
-    idempotency: IdempotencyDep,
     request: Request,
     response: Response,
     principal: UserAccess,
-) -> Response | RunRead:
+) -> RunRead:
     """Submit a run; the answer comes at once and the run goes on by itself."""
-    if (replayed := await idempotency.replay()) is not None:
-        return replayed
     if body.secrets:
         check(Need("secrets.read"), principal, request.path_params)
     run = await submission.submit(
@@ -46,7 +45,6 @@ async def create_run(
     )
     answer = await service.read(session, run)
     location = absolute_url(request, f"/v1/workspaces/{workspace.name}/runs/{run.id}")
-    await idempotency.store(answer, status=201, location=location)
     response.headers["Location"] = location
     response.headers["ETag"] = _etag(run)
     return answer
@@ -106,7 +104,7 @@ async def get_run(
     return Response(documents.document(row), headers=headers, media_type="application/json")
 
 
-@router.patch("/{run_id}")
+@router.patch("/{run_id}", dependencies=[VALIDATES])
 @needs("runs.write", run=True)
 async def update_run(
     run: RunDep,

@@ -4,21 +4,25 @@ from fastapi import APIRouter, Request, Response
 
 from app.auth.access import UserAccess
 from app.auth.needs import needs
+from app.auth.writes import WriteRoute
 from app.kernel.db import SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.keyring import KeyringDep
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
+from app.kernel.validate_only import VALIDATES
 from app.secrets import repository, service
 from app.secrets.schemas import SecretPut, SecretRead, SecretVersionRead
 from app.tables.secret import Secret
 from app.workspaces.access import WorkspaceDep
 
-router = APIRouter(prefix="/v1/workspaces/{workspace}/secrets", tags=["secrets"])
+router = APIRouter(
+    prefix="/v1/workspaces/{workspace}/secrets", tags=["secrets"], route_class=WriteRoute
+)
 
 
-@router.put("/{secret}", responses={201: {"model": SecretRead}})
+@router.put("/{secret}", responses={201: {"model": SecretRead}}, dependencies=[VALIDATES])
 @needs("secrets.write")
 async def put_secret(
     workspace: WorkspaceDep,

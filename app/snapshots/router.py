@@ -3,7 +3,9 @@
 from fastapi import APIRouter, Request, Response
 
 from app.auth.access import UserAccess, UserOrRunAccess
+from app.auth.idempotency import REPEATABLE_DETACHED
 from app.auth.needs import needs
+from app.auth.writes import WriteRoute
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.pagination import Page
@@ -15,7 +17,9 @@ from app.tables.snapshot import Snapshot
 from app.workspaces.access import WorkspaceDep
 from app.workspaces.detached import DetachedWorkspaceDep
 
-router = APIRouter(prefix="/v1/workspaces/{workspace}/snapshots", tags=["snapshots"])
+router = APIRouter(
+    prefix="/v1/workspaces/{workspace}/snapshots", tags=["snapshots"], route_class=WriteRoute
+)
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _UPLOAD = {
     "requestBody": {
@@ -47,7 +51,7 @@ async def upload_snapshot(
     return _created(row, request, response)
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, dependencies=[REPEATABLE_DETACHED])
 @needs("files.write")
 async def create_snapshot(
     workspace: DetachedWorkspaceDep,

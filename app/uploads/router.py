@@ -5,7 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response
 
 from app.auth.access import UserOrRunAccess
+from app.auth.idempotency import REPEATABLE
 from app.auth.needs import needs
+from app.auth.writes import WriteRoute
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
@@ -20,7 +22,9 @@ from app.uploads.schemas import UploadCreate, UploadRead
 from app.workspaces.access import WorkspaceDep
 from app.workspaces.detached import DetachedWorkspaceDep
 
-router = APIRouter(prefix="/v1/workspaces/{workspace}/uploads", tags=["blobs"])
+router = APIRouter(
+    prefix="/v1/workspaces/{workspace}/uploads", tags=["blobs"], route_class=WriteRoute
+)
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PIECE = {
     "requestBody": {
@@ -30,7 +34,7 @@ _PIECE = {
 }
 
 
-@router.post("", status_code=201)
+@router.post("", status_code=201, dependencies=[REPEATABLE])
 @needs("files.write", run=True, audited=False)
 async def create_upload(
     workspace: WorkspaceDep,

@@ -7,9 +7,10 @@ from sqlalchemy.exc import IntegrityError
 
 from app.auth.access import UserAccess
 from app.auth.assignments import make_owner
-from app.auth.idempotency import IdempotencyDep
+from app.auth.idempotency import REPEATABLE
 from app.auth.needs import needs
 from app.auth.principal import Principal
+from app.auth.writes import WriteRoute
 from app.kernel.db import SessionDep
 from app.kernel.errors import Conflict, Forbidden
 from app.kernel.etags import check_preconditions, resource_etag
@@ -17,28 +18,26 @@ from app.kernel.ids import new_id
 from app.kernel.names import WORKSPACE_PATTERN
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url, base_url
+from app.kernel.validate_only import VALIDATES
 from app.tables.workspace import Workspace
 from app.workspaces import repository
 from app.workspaces.access import WorkspaceDep
 from app.workspaces.schemas import ClientConfig, WorkspaceCreate, WorkspaceRead, WorkspaceUpdate
 
-router = APIRouter(prefix="/v1/workspaces", tags=["workspaces"])
+router = APIRouter(prefix="/v1/workspaces", tags=["workspaces"], route_class=WriteRoute)
 NameInPath = Annotated[str, Path(pattern=WORKSPACE_PATTERN)]
 
 
-@router.post("", status_code=201, response_model=WorkspaceRead)
+@router.post("", status_code=201, dependencies=[REPEATABLE])
 @needs("workspaces.create")
 async def create_workspace(
     body: WorkspaceCreate,
     session: SessionDep,
-    idempotency: IdempotencyDep,
     request: Request,
     response: Response,
     principal: UserAccess,
-) -> Response | WorkspaceRead:
+) -> WorkspaceRead:
     """Create a workspace, whose owner the caller is; 409 if the name is taken."""
-    if (replayed := await idempotency.replay()) is not None:
-        return replayed
     row = Workspace(
         id=new_id("ws"),
         name=body.name,
@@ -54,12 +53,10 @@ async def create_workspace(
         raise Conflict(f"A workspace {body.name!r} exists already.") from error
     await make_owner(session, workspace_id=row.id, user_id=principal.id)
     await session.refresh(row)
-    answer = _answer(row, request, response)
-    await idempotency.store(answer, status=201, location=response.headers["Location"])
-    return answer
+    return _answer(row, request, response)
 
 
-@router.put("/{workspace}", responses={201: {"model": WorkspaceRead}})
+@router.put("/{workspace}", responses={201: {"model": WorkspaceRead}}, dependencies=[VALIDATES])
 @needs("workspace.write", creates=True)
 async def put_workspace(
     workspace: NameInPath,
@@ -122,7 +119,7 @@ async def get_workspace_config(row: WorkspaceDep, request: Request) -> ClientCon
     )
 
 
-@router.patch("/{workspace}")
+@router.patch("/{workspace}", dependencies=[VALIDATES])
 @needs("workspace.write")
 async def update_workspace(
     row: WorkspaceDep,
