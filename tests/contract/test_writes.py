@@ -1,0 +1,195 @@
+"""What holds for every write of the document: keys, validation, conditions."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select, text
+
+from app.kernel.orm import Base
+from app.openapi.document import operations
+from app.tables.idempotency_key import IdempotencyKey
+from tests.contract.things import Things, make_things
+from tests.live_api import LiveApi, live_api
+
+pytestmark = pytest.mark.anyio
+
+NOT_REPEATABLE = {
+    "exchange_sign_in",  # nobody is signed in yet; the code is good once
+}
+NOT_VALIDATED = {
+    # Their answers are secrets that would be good for nothing.
+    "create_token",
+    "regenerate_deployment_key",
+    "exchange_sign_in",
+    # They work in transactions of their own.
+    "log_run_metrics",
+    "create_snapshot",
+    "register_dataset",
+    # They look, compute or end, and take nothing that could be wrong.
+    "find_missing_blobs",
+    "verify_dataset_version",
+    "score_deployment",
+    "cancel_run",
+    "add_group_member",
+}
+"""Writes of JSON, or of nothing, that take no validate_only."""
+LOG_LINES = {"audit_events", "idempotency_keys"}
+
+
+@pytest.fixture
+async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
+    async with live_api(tmp_path, postgres_url, broker_url, datastore_folders=[tmp_path]) as api:
+        yield api
+
+
+@pytest.fixture
+async def things(api: LiveApi, tmp_path: Path) -> Things:
+    return await make_things(api, tmp_path)
+
+
+Operation = tuple[str, str, dict[str, Any]]
+
+
+def writes(api: LiveApi) -> list[Operation]:
+    found = []
+    for path, method, operation in operations(api.app.openapi()):
+        content = operation.get("requestBody", {}).get("content", {})
+        if method in ("post", "put", "patch") and (not content or "application/json" in content):
+            found.append((path, method, operation))
+    return found
+
+
+def takes(operation: dict[str, Any], name: str) -> bool:
+    return any(
+        name in (parameter.get("name"), parameter.get("$ref", "").rpartition("/")[2])
+        for parameter in operation.get("parameters", [])
+    )
+
+
+async def rows(api: LiveApi) -> dict[str, str]:
+    """A digest of every table."""
+    found = {}
+    async with api.database.session() as session:
+        for table in Base.metadata.tables:
+            if table not in LOG_LINES:
+                digest = f"SELECT md5(string_agg(t::text, '' ORDER BY t::text)) FROM {table} t"  # noqa: S608
+                found[table] = str((await session.execute(text(digest))).scalar_one())
+    return found
+
+
+async def test_validating_changes_nothing(api: LiveApi, things: Things) -> None:
+    names = {op["operationId"] for _, _, op in writes(api) if not takes(op, "validate_only")}
+    assert names == NOT_VALIDATED
+    before = await rows(api)
+    for path, method, operation in writes(api):
+        name = operation["operationId"]
+        if name in NOT_VALIDATED:
+            continue
+        address = things.address(path) + "?validate_only=true"
+        answer = await api.client.request(method, address, json=things.bodies[name])
+        assert answer.status_code == 200, (name, answer.text)
+        assert "location" not in answer.headers, name
+        wrong = await api.client.request(method, address, json={"nothing": "known"})
+        assert wrong.status_code == 422, (name, wrong.text)
+    after = await rows(api)
+    assert {table for table in before if before[table] != after[table]} <= {"tokens"}
+
+
+async def test_every_creation_is_done_once_under_a_key(api: LiveApi, things: Things) -> None:
+    creating = [
+        (path, operation["operationId"], takes(operation, "Idempotency-Key"))
+        for path, method, operation in writes(api)
+        if method == "post" and "201" in operation["responses"]
+    ]
+    assert {name for _, name, has_key in creating if not has_key} == NOT_REPEATABLE
+    repeated = [(path, name) for path, name, has_key in creating if has_key]
+    repeated.append(
+        (
+            "/v1/workspaces/{workspace}/deployments/{deployment}/keys/regenerate",
+            "regenerate_deployment_key",
+        )
+    )
+    for path, name in repeated:
+        headers = {"Idempotency-Key": f"{api.workspace}-{name}", "Prefer": "wait=0"}
+        address, body = things.address(path), things.bodies[name]
+        first = await api.client.post(address, json=body, headers=headers)
+        assert first.is_success, (name, first.text)
+        again = await api.client.post(address, json=body, headers=headers)
+        assert again.headers["idempotency-replayed"] == "true", name
+        assert (again.status_code, again.content) == (first.status_code, first.content), name
+        for header in ("location", "etag", "content-type"):
+            assert again.headers.get(header) == first.headers.get(header), (name, header)
+        other = await api.client.post(f"{address}?pretty", json=body, headers=headers)
+        assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused"), name
+
+
+async def test_secrets_in_kept_answers_are_encrypted(api: LiveApi) -> None:
+    headers = {"Idempotency-Key": f"{api.workspace}-secret"}
+    made = await api.client.post("http://api/v1/tokens", json={"name": "kept"}, headers=headers)
+    secret = made.json()["token"]
+    async with api.database.session() as session:
+        statement = select(IdempotencyKey).where(IdempotencyKey.key == headers["Idempotency-Key"])
+        row = (await session.execute(statement)).scalar_one()
+    assert row.key_id
+    assert secret.encode() not in row.body
+    again = await api.client.post("http://api/v1/tokens", json={"name": "kept"}, headers=headers)
+    assert again.json()["token"] == secret
+
+
+async def test_one_of_many_at_once_is_done(api: LiveApi, things: Things) -> None:
+    headers = {"Idempotency-Key": f"{api.workspace}-many"}
+    answers = await asyncio.gather(
+        *(
+            api.client.post("snapshots", json=things.bodies["create_snapshot"], headers=headers)
+            for _ in range(4)
+        )
+    )
+    assert {answer.status_code for answer in answers} <= {201, 409}
+    assert any(answer.status_code == 201 for answer in answers)
+    busy = [answer.json()["code"] for answer in answers if answer.status_code == 409]
+    assert set(busy) <= {"idempotency_key_busy"}
+
+
+async def test_a_key_is_free_again_when_its_request_fails(api: LiveApi, things: Things) -> None:
+    headers = {"Idempotency-Key": f"{api.workspace}-fails"}
+    missing = {"files": [{"path": "a", "sha256": "0" * 64, "size_bytes": 1}]}
+    refused = await api.client.post("snapshots", json=missing, headers=headers)
+    assert refused.status_code == 422
+    body = things.bodies["create_snapshot"]
+    made = await api.client.post("snapshots", json=body, headers=headers)
+    assert made.status_code == 201, made.text
+    async with api.database.session() as session:
+        held = select(func.count()).where(
+            IdempotencyKey.status.is_(None), IdempotencyKey.key == headers["Idempotency-Key"]
+        )
+        assert (await session.execute(held)).scalar_one() == 0
+
+
+async def test_writes_of_what_has_changed_are_refused(api: LiveApi, things: Things) -> None:
+    tried = 0
+    for path, method, operation in operations(api.app.openapi()):
+        name = operation["operationId"]
+        if not takes(operation, "IfMatch") or name == "delete_image":
+            continue
+        tried += 1
+        address = things.address(path)
+        body = {"json": things.bodies[name]} if method != "delete" else {}
+        read = await api.client.get(address)
+        assert read.status_code == 200, (name, read.text)
+        etag = read.headers["etag"]
+        assert not etag.startswith('".'), (name, "has no version of its own")
+        old = await api.client.request(method, address, headers={"If-Match": '"old"'}, **body)
+        assert (old.status_code, old.json()["code"]) == (412, "precondition_failed"), name
+        if method == "put":
+            there = await api.client.put(address, headers={"If-None-Match": "*"}, **body)
+            assert there.status_code == 412, (name, there.text)
+        if method != "delete":
+            url = f"{address}?validate_only=true"
+            fresh = await api.client.request(method, url, headers={"If-Match": etag}, **body)
+            assert fresh.status_code == 200, (name, fresh.text)
+        unchanged = await api.client.get(address)
+        assert unchanged.headers["etag"] == etag, name
+    assert tried > 30
