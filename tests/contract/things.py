@@ -57,7 +57,7 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
     account, group = f"bot-{name}", f"group-{name}"
     await made("POST", "http://api/v1/service-accounts", {"name": account})
     await made("POST", "http://api/v1/groups", {"name": group})
-    await made("PUT", f"http://api/v1/quotas/user/{name}", {"runs": 1})
+    await made("PUT", f"http://api/v1/quotas/workspace/{api.workspace}", {"runs": 1})
     await made("PUT", "roles/looker", {"permissions": ["runs.read"]})
     assignment = await made("POST", "role-assignments", {"role": "reader", "user": name})
     run = await made("POST", "runs", submitted)
@@ -74,8 +74,8 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
     return Things(
         values={
             "workspace": api.workspace,
-            "kind": "user",
-            "owner": name,
+            "kind": "workspace",
+            "owner": api.workspace,
             "user": name,
             "service-accounts/user": account,
             "group": group,
