@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision: str = "6c1e0d4f9b27"
-down_revision: str | None = "5b7e2c9d4f16"
+down_revision: str | None = "c4a9e7d1b602"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
