@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth.access import UserAccess
 from app.auth.assignments import sees_workspace
 from app.auth.needs import needs
+from app.auth.writes import WriteRoute
 from app.clusters.errors import VmSizeNotFound
 from app.clusters.vm_sizes import vm_sizes
 from app.costs import charges, prices
@@ -22,11 +23,12 @@ from app.kernel.db import SessionDep
 from app.kernel.errors import invalid_field
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page
+from app.kernel.validate_only import VALIDATES
 from app.tables.cost import Charge
 from app.workspaces.access import WorkspaceDep
 
 router = APIRouter(prefix="/v1/costs", tags=["costs"])
-prices_router = APIRouter(prefix="/v1/vm-sizes/{vm_size}", tags=["costs"])
+prices_router = APIRouter(prefix="/v1/vm-sizes/{vm_size}", tags=["costs"], route_class=WriteRoute)
 workspace_router = APIRouter(prefix="/v1/workspaces/{workspace}", tags=["costs"])
 
 
@@ -68,7 +70,7 @@ async def list_prices(
     return Page(items=[PriceRead.model_validate(row) for row in rows])
 
 
-@prices_router.put("/price")
+@prices_router.put("/price", dependencies=[VALIDATES])
 @needs("platform.write")
 async def put_price(
     vm_size: NamePath,

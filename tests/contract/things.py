@@ -76,6 +76,7 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
             "workspace": api.workspace,
             "kind": "workspace",
             "owner": api.workspace,
+            "vm_size": "small",
             "user": name,
             "service-accounts/user": account,
             "group": group,
@@ -99,6 +100,7 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
         },
         bodies={
             "put_quota": {"runs": 2},
+            "put_price": {"price_per_hour": 1.0},
             "create_token": {"name": "again"},
             "create_user": {"name": f"new-{name}"},
             "update_user": {"display_name": "Changed"},
