@@ -4,6 +4,7 @@ Counted in the memory of each API process: a limit costs no round trip, needs no
 several processes a caller may do as many times more.
 """
 
+import ipaddress
 import math
 import re
 import time
@@ -15,6 +16,7 @@ from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.auth.middleware import SIGN_IN_PATHS
 from app.auth.principal import Principal
 from app.kernel.config import RouteClass, Settings
 from app.kernel.errors import TooManyRequests
@@ -26,6 +28,7 @@ DEFAULTS: dict[RouteClass, str] = {
     "submit": "3000/minute",
     "score": "50000/10 seconds",
     "script": "10000/10 seconds",
+    "sign-in": "60/minute",
 }
 _SUBMIT = re.compile(
     r"/v1/workspaces/[^/]+/(runs|imports|deployments/[^/]+|models/[^/]+/versions|datasets"
@@ -33,6 +36,7 @@ _SUBMIT = re.compile(
 )
 _SCORE = re.compile(r"/score$|/deployments/[^/]+/v[12](/|$)")
 _BUSY_SECONDS = 5
+_IPV6_BITS = 64
 
 
 class TooManyOpenRequests(TooManyRequests):
@@ -58,6 +62,9 @@ class CallerLimits:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         principal: Principal | None = scope.get("principal")
+        if scope["type"] == "http" and scope["path"] in SIGN_IN_PATHS:
+            await self._sign_in(scope, receive, send)
+            return
         if principal is None or principal.kind == "node":
             await self._app(scope, receive, send)
             return
@@ -76,6 +83,18 @@ class CallerLimits:
             for kind in kinds:
                 if not self._open[kind]:
                     del self._open[kind]
+
+    async def _sign_in(self, scope: Scope, receive: Receive, send: Send) -> None:
+        limit = self._limits.get("sign-in")
+        network = network_of(scope["client"][0] if scope.get("client") else "")
+        if limit is None or await self._limiter.hit(limit, "sign-in", network):
+            await self._app(scope, receive, send)
+            return
+        error = TooManyRequests(
+            f"At most {limit} are answered of this kind (sign-in) to one address ({network}).",
+            retry_after_seconds=await self._seconds_left(limit, "sign-in", network),
+        )
+        await send_problem(error, scope, receive, send)
 
     async def _check(
         self, scope: Scope, principal: Principal, caller: str, kinds: list[str]
@@ -110,6 +129,19 @@ def route_class(principal: Principal, method: str, path: str) -> RouteClass:
     if method in ("GET", "HEAD", "OPTIONS"):
         return "read"
     return "submit" if _SUBMIT.match(path) else "write"
+
+
+def network_of(address: str) -> str:
+    """Whom an address belongs to: of IPv6 the first 64 bits, as everybody has the others."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if found.version == 4:
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found, _IPV6_BITS), strict=False))
 
 
 def _stays_open(scope: Scope) -> bool:

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from app.kernel.oidc_settings import OidcSettings
 from app.kernel.secret_files import with_password
 
-RouteClass = Literal["read", "write", "submit", "score", "script"]
+RouteClass = Literal["read", "write", "submit", "score", "script", "sign-in"]
 CONTAINER_FOLDER = "/trainwright/node"
 """The folder of a node inside its container."""
 
@@ -141,6 +141,8 @@ class Settings(OidcSettings, BaseSettings):
     """So many runs of a workspace may be waiting or running; workspaces may have fewer."""
     max_log_stream_bytes: int = Field(default=10 * 1024**3, ge=64 * 1024)
     """A stream of a run's log that is longer ends with a line that says so."""
+    max_run_log_bytes: int = Field(default=50 * 1024**3, ge=64 * 1024)
+    """All streams of a run's log together; what comes beyond is not kept, and an event says so."""
     max_body_bytes: int = 8 * 1024**2
     """Largest JSON body; uploads have limits of their own."""
     max_upload_bytes: int = 50 * 1024**3
@@ -148,6 +150,8 @@ class Settings(OidcSettings, BaseSettings):
     """Folders of this machine below which datastores may lie; none: datastores are elsewhere."""
     unfinished_uploads_max: int = 1000
     """So many uploads in pieces may be under way in a workspace."""
+    unfinished_uploads_per_caller: int = Field(default=500, ge=1)
+    """So many of them may be of one token, or of one run."""
     unfinished_uploads_max_bytes: int = 1024**4
     """So many bytes may be announced by them together."""
     log_expiry_check_seconds: float = 3600.0

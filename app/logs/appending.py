@@ -8,18 +8,22 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.direct import DirectPool, Statement
 from app.logs import repository
-from app.logs.errors import OffsetGap, StreamSealed
+from app.logs.errors import LogFull, OffsetGap, StreamSealed
 from app.logs.repository import MAX_CHUNK_BYTES, MERGED
 from app.logs.times import Pair, between, packed
 from app.tables.log import LogChunk, LogStream
 
 # The stream's row is locked first and the merged one after it, as everywhere.
-_MERGED = text("""
+_ROOM = """(CAST(:most AS bigint) IS NULL OR CAST(:most AS bigint) >= CAST(:count AS bigint)
+        + (SELECT sum(length_bytes) FROM log_streams WHERE owner = :owner AND name <> ''))"""
+_MERGED = text(
+    """
 WITH mine AS (
     UPDATE log_streams SET length_bytes = length_bytes + :count
     WHERE owner = :owner AND attempt = :attempt AND name = :name
         AND length_bytes = :start AND sha256 IS NULL
         AND EXISTS (SELECT FROM log_streams WHERE owner = :owner AND attempt = 0 AND name = '')
+        AND {room}
     RETURNING length_bytes
 ), merged AS (
     UPDATE log_streams SET length_bytes = length_bytes + :count
@@ -30,18 +34,21 @@ INSERT INTO log_chunks (owner, attempt, name, "offset", merged_offset, data, tim
 SELECT :owner, :attempt, :name, :start, place, CAST(:data AS bytea), CAST(:times AS bytea)
 FROM merged
 RETURNING merged_offset
-""")
-_ALONE = text("""
+""".replace("{room}", _ROOM)
+)
+_ALONE = text(
+    """
 WITH mine AS (
     UPDATE log_streams SET length_bytes = length_bytes + :count
     WHERE owner = :owner AND attempt = :attempt AND name = :name
-        AND length_bytes = :start AND sha256 IS NULL
+        AND length_bytes = :start AND sha256 IS NULL AND {room}
     RETURNING length_bytes
 )
 INSERT INTO log_chunks (owner, attempt, name, "offset", data, times)
 SELECT :owner, :attempt, :name, :start, CAST(:data AS bytea), CAST(:times AS bytea) FROM mine
 RETURNING "offset"
-""")
+""".replace("{room}", _ROOM)
+)
 
 _MERGED_DIRECTLY = Statement(_MERGED)
 _ALONE_DIRECTLY = Statement(_ALONE)
@@ -56,6 +63,7 @@ class Place(NamedTuple):
         name: of the stream.
         is_merged: whether its bytes stand in the merged log as well.
         node_index: which node writes it; None: the control plane does.
+        most_bytes: how long all streams of the owner may be together; None: as long as they like.
     """
 
     owner: str
@@ -63,6 +71,7 @@ class Place(NamedTuple):
     name: str
     is_merged: bool
     node_index: int | None = None
+    most_bytes: int | None = None
 
 
 async def append_expected(
@@ -99,6 +108,7 @@ def _given(place: Place, data: bytes, pairs: Sequence[Pair], start: int) -> dict
         "count": len(data),
         "data": data,
         "times": packed(pairs),
+        "most": place.most_bytes,
     }
 
 
@@ -117,10 +127,15 @@ async def append_locked(
 
     Raises:
         StreamSealed: the stream was sealed.
+        LogFull: all streams of the owner together would be too long.
     """
     length = stream.length_bytes
     if stream.sha256 is not None:
         raise StreamSealed(f"The log {place.name!r} is sealed at {length} bytes.")
+    if place.most_bytes is not None:
+        held_bytes = await repository.total_bytes(session, place.owner)
+        if held_bytes + len(data) > place.most_bytes:
+            raise LogFull(place.most_bytes)
     merged_offset = None
     if place.is_merged:
         await repository.lock_stream(session, place.owner, 0, MERGED)

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from app.kernel.errors import Conflict, Gone, NotFound
+from app.kernel.errors import Conflict, Gone, NotFound, TooLarge
 
 
 class OffsetGap(Conflict):
@@ -30,6 +30,18 @@ class StreamSealed(Conflict):
 
     code = "stream_sealed"
     title = "The log is sealed"
+
+
+class LogFull(TooLarge):
+    """All streams of a log together have as many bytes as they may."""
+
+    code = "log_full"
+    title = "The log is full"
+
+    def __init__(self, most_bytes: int) -> None:
+        super().__init__(
+            f"The log of a run has at most {most_bytes} bytes; what comes now is not kept."
+        )
 
 
 class LogStreamNotFound(NotFound):

@@ -56,6 +56,14 @@ async def list_streams(
     return (await session.execute(statement)).scalars().all()[::-1]
 
 
+async def total_bytes(session: AsyncSession, owner: str) -> int:
+    """How long all streams of an owner are together; the merged one repeats others."""
+    statement = select(func.coalesce(func.sum(LogStream.length_bytes), 0)).where(
+        LogStream.owner == owner, LogStream.name != MERGED
+    )
+    return int((await session.execute(statement)).scalar_one())
+
+
 async def grow(session: AsyncSession, owner: str, attempt: int, name: str, *, count: int) -> int:
     """Lengthen a stream by ``count`` bytes.
 

@@ -19,7 +19,8 @@ from app.logs.view import LogView
 from app.storage.objects import ObjectStore
 from app.tables.log import LogStream
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+# One range; a number of more digits is no place in any file.
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 _KEEP_ALIVE_BATCHES = 15
 """An empty batch comes about once a second."""
 

@@ -37,6 +37,7 @@ async def append(
     offset: int | None = None,
     node_index: int | None = None,
     times: Sequence[Pair] = (),
+    most_bytes: int | None = None,
 ) -> int:
     """Append bytes to a stream; repeating a call with the same offset changes nothing.
 
@@ -49,6 +50,7 @@ async def append(
         offset: where in the stream they start; None: at its end.
         node_index: which of the run's nodes wrote them; None: the control plane.
         times: when they were written, with offsets within ``data``; absent: now.
+        most_bytes: how long all streams of the owner may be together; None: as long as they like.
 
     Returns:
         The stream's length in bytes.
@@ -56,8 +58,9 @@ async def append(
     Raises:
         OffsetGap: ``offset`` is beyond the end.
         StreamSealed: the stream was sealed.
+        LogFull: all streams together would be longer than that.
     """
-    place = Place(owner, attempt, name, is_merged(name), node_index)
+    place = Place(owner, attempt, name, is_merged(name), node_index, most_bytes)
     now = int(utc_now().timestamp() * 1000)
     if offset is not None and data:
         pairs = placed(times, start=offset, offset=offset, now_millis=now)
@@ -85,18 +88,19 @@ async def append_next(
     attempt: int,
     offset: int,
     times: Sequence[Pair],
+    most_bytes: int | None = None,
 ) -> bool:
     """Append what an open stream expects next, in one round trip; else `append` has to.
 
     Args:
         database: where the log is, and what tells who follows.
-        owner, name, data, attempt, offset, times: as of `append`.
+        owner, name, data, attempt, offset, times, most_bytes: as of `append`.
 
     Returns:
         Whether the bytes are safe; False: nothing was changed.
     """
     now = int(utc_now().timestamp() * 1000)
-    place = Place(owner, attempt, name, is_merged(name))
+    place = Place(owner, attempt, name, is_merged(name), most_bytes=most_bytes)
     pairs = placed(times, start=offset, offset=offset, now_millis=now)
     if not data or not await appending.append_directly(
         database.direct, place, data, pairs, start=offset

@@ -53,6 +53,16 @@ async def summaries(
     return rows
 
 
+async def known_names(session: AsyncSession, run_id: str, attempt: int) -> frozenset[str]:
+    """Names of the metrics that an attempt's script has logged."""
+    statement = select(MetricSummary.name).where(
+        MetricSummary.run_id == run_id,
+        MetricSummary.attempt == attempt,
+        MetricSummary.namespace == "",
+    )
+    return frozenset((await session.execute(statement)).scalars())
+
+
 async def were_logged(session: AsyncSession, *, run_id: str, within_seconds: float) -> bool:
     """Whether the latest value of a metric of the script's is of the last so many seconds."""
     since = func.clock_timestamp() - timedelta(seconds=within_seconds)

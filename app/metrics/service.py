@@ -23,7 +23,7 @@ from app.metrics.schemas import (
     MetricSummaryRead,
 )
 from app.metrics.values import point
-from app.metrics.writing import store_current, store_points
+from app.metrics.writing import MOST_NAMES, TooManyMetrics, store_current, store_points
 from app.runs import repository as runs
 from app.runs.errors import RunFinished, RunNotFound
 from app.runs.states import TERMINAL
@@ -62,6 +62,36 @@ async def store(
     )
 
 
+async def store_what_fits(
+    session: AsyncSession,
+    *,
+    run_id: str,
+    attempt: int,
+    source: str,
+    numbered: Sequence[tuple[int, MetricRecord]],
+) -> list[str]:
+    """Store what a script logged; of too many metrics, those that were there first.
+
+    Args:
+        session, run_id, attempt, source, numbered: as of `store`.
+
+    Returns:
+        The names that there was no room for; their values are not stored.
+    """
+    given: dict[str, Any] = {"run_id": run_id, "attempt": attempt, "source": source}
+    try:
+        await store(session, numbered=numbered, **given)
+    except TooManyMetrics:
+        names = list(dict.fromkeys(record.name for _, record in numbered))
+        known = await repository.known_names(session, run_id, attempt)
+        new = [name for name in names if name not in known]
+        refused = new[max(0, MOST_NAMES - len(known)) :]
+        kept = [item for item in numbered if item[1].name not in set(refused)]
+        await store(session, numbered=kept, **given)
+        return refused
+    return []
+
+
 async def store_from_client(
     database: Database, principal: Principal, *, workspace: str, run_id: str, batch: MetricBatch
 ) -> None:
@@ -70,6 +100,7 @@ async def store_from_client(
     Raises:
         RunFinished: the run is over.
         RunNotFound, NotFound: there is no such run or workspace for this caller.
+        TooManyMetrics: the run would have too many metrics.
     """
     is_open = await store_current(
         database.direct,

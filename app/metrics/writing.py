@@ -9,6 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.principal import Principal
 from app.kernel.direct import DirectPool, Statement
+from app.kernel.errors import Conflict
+
+MOST_NAMES = 10_000
+"""So many metrics may an attempt of a run have, each with any number of values."""
 
 Point = dict[str, Any]
 """One value as it is stored, by column: what `point` makes of a record."""
@@ -18,13 +22,24 @@ Point = dict[str, Any]
 _STORE = """
 WITH target AS (
     {target}
+), room AS (
+    SELECT kept.names + CAST(:given_names AS bigint) <= CAST(:most_names AS bigint) OR (
+        SELECT count(*) = 0 OR kept.names + count(*) <= CAST(:most_names AS bigint) FROM (
+            SELECT DISTINCT name FROM {given} WHERE NOT EXISTS (
+                SELECT FROM metric_summaries held WHERE held.run_id = target.id
+                    AND held.attempt = target.attempt AND held.namespace = :namespace
+                    AND held.name = given.name)) AS unknown
+    ) AS has_room
+    FROM target CROSS JOIN LATERAL (
+        SELECT count(*) AS names FROM metric_summaries held WHERE held.run_id = target.id
+            AND held.attempt = target.attempt AND held.namespace = :namespace) AS kept
 ), fresh AS (
     INSERT INTO metrics (run_id, attempt, source, seq, namespace, name, type, step, epoch,
         logged_at, value, data)
     SELECT target.id, target.attempt, :source, seq, :namespace, name, type, step, epoch,
         logged_at, value, data
     FROM {given}
-    CROSS JOIN target WHERE target.is_open
+    CROSS JOIN target CROSS JOIN room WHERE target.is_open AND room.has_room
     ON CONFLICT DO NOTHING
     RETURNING seq, name, type, step, logged_at, value, data
 ), newest AS (
@@ -65,7 +80,7 @@ WITH target AS (
                 ELSE excluded.last_step > kept.last_step END AS is_newer) AS it
         )
 )
-SELECT is_open FROM target
+SELECT is_open, has_room FROM target CROSS JOIN room
 """
 _JSON = """json_to_recordset(CAST(:points AS json)) AS given(seq bigint, name text, type text,
         step bigint, epoch bigint, logged_at timestamptz, value float8, data jsonb)"""
@@ -97,6 +112,19 @@ _TRACKED = """
 _OF_ATTEMPT = text(_STORE.replace("{target}", _ATTEMPT.strip()).replace("{given}", _JSON))
 
 
+class TooManyMetrics(Conflict):
+    """A run has as many metrics as it may."""
+
+    code = "too_many_metrics"
+    title = "Too many metrics"
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"A run has at most {MOST_NAMES} metrics: log under names that are there already; what"
+            " differs from value to value belongs into step."
+        )
+
+
 def _direct(target: str) -> Statement:
     closed = bindparam("closed", type_=ARRAY(String))
     store = _STORE.replace("{target}", target.strip()).replace("{given}", _COLUMNS)
@@ -116,7 +144,7 @@ async def store_points(
     namespace: str,
     points: Sequence[Point],
 ) -> None:
-    """Store values that are not there yet, and bring the summaries up to date.
+    """Store values that are not there yet, and bring the summaries up to date; all or none.
 
     Args:
         session: the transaction.
@@ -125,6 +153,9 @@ async def store_points(
         source: who sends; with its number the name of a value.
         namespace: empty for the script's own.
         points: at least one, in the order in which they were logged.
+
+    Raises:
+        TooManyMetrics: the attempt would have more metrics than `MOST_NAMES`.
     """
     given = {
         "run_id": run_id,
@@ -132,8 +163,11 @@ async def store_points(
         "source": source,
         "namespace": namespace,
         "points": to_json(points).decode(),
+        **_names(points),
     }
-    await session.execute(_OF_ATTEMPT, given)
+    row = (await session.execute(_OF_ATTEMPT, given)).one()
+    if not row.has_room:
+        raise TooManyMetrics
 
 
 async def store_current(
@@ -159,6 +193,9 @@ async def store_current(
 
     Returns:
         Whether the run took them; None when there is no such run for this caller.
+
+    Raises:
+        TooManyMetrics: it would have more metrics than `MOST_NAMES`.
     """
     row = await direct.row(
         _OF_CURRENT,
@@ -170,6 +207,8 @@ async def store_current(
         namespace="",
         **_columns(points),
     )
+    if row is not None and row["is_open"] and not row["has_room"]:
+        raise TooManyMetrics
     return None if row is None else row["is_open"]
 
 
@@ -197,6 +236,9 @@ async def store_tracked(
 
     Returns:
         Whether they are stored; if not, the caller may not write there, or nobody may.
+
+    Raises:
+        TooManyMetrics: the run would have more metrics than `MOST_NAMES`.
     """
     row = await direct.row(
         _OF_TRACKED,
@@ -210,13 +252,19 @@ async def store_tracked(
         namespace="",
         **_columns(points),
     )
+    if row is not None and row["is_open"] and not row["has_room"]:
+        raise TooManyMetrics
     return row is not None and row["is_open"]
 
 
-def _columns(points: Sequence[Point]) -> dict[str, list[Any]]:
+def _columns(points: Sequence[Point]) -> dict[str, Any]:
     plain = ("seq", "name", "type", "step", "epoch", "logged_at", "value")
-    found = {column: [point.get(column) for point in points] for column in plain}
+    found: dict[str, Any] = {column: [point.get(column) for point in points] for column in plain}
     found["data"] = [
         to_json(point["data"]).decode() if "data" in point else None for point in points
     ]
-    return found
+    return found | _names(points)
+
+
+def _names(points: Sequence[Point]) -> dict[str, Any]:
+    return {"given_names": len({point["name"] for point in points}), "most_names": MOST_NAMES}

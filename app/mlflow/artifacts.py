@@ -16,6 +16,7 @@ from app.mlflow import places, writes
 from app.mlflow.access import Caller, find_run
 from app.mlflow.errors import FileExists, InvalidParameter, NoSuchResource
 from app.mlflow.places import Place
+from app.runs.file_limit import check_room
 from app.runs.transitions import lock_run
 from app.storage.paths import check_path
 from app.storage.writer import StoredObject
@@ -124,6 +125,7 @@ async def put(session: AsyncSession, caller: Caller, place: Place, stored: Store
     path = files.path(place.path)
     row = await session.get(RunFile, (run.id, path))
     if row is None:
+        await check_room(session, run.id)
         row = RunFile(run_id=run.id, path=path, origin=ORIGIN, attempt=caller.attempt)
         session.add(row)
     elif row.origin != ORIGIN and row.sha256 != stored.sha256:

@@ -11,7 +11,10 @@ from app.kernel.direct import DirectPool, Statement
 from app.nodes.work import RUN_NODE_PREFIX, find_work
 from app.runs.errors import AttemptSuperseded
 from app.runs.states import TERMINAL
-from app.tables.run import Run, RunNode
+from app.runs.transitions import add_event, lock_run
+from app.tables.run import Run, RunEvent, RunNode
+
+_LOG_FULL = "log_full"
 
 
 class LogPlace(NamedTuple):
@@ -33,6 +36,15 @@ async def find_log_place(session: AsyncSession, principal: Principal) -> LogPlac
         return _checked(cast("Mapping[str, Any] | None", found.mappings().one_or_none()))
     work = await find_work(session, principal)
     return LogPlace(work.log_owner, work.attempt, None)
+
+
+async def note_full_log(session: AsyncSession, principal: Principal) -> None:
+    """Tell in an event, once a run, that no more of the run's log is kept."""
+    place = await find_log_place(session, principal)
+    run = await lock_run(session, place.owner)
+    known = select(RunEvent.seq).where(RunEvent.run_id == run.id, RunEvent.type == _LOG_FULL)
+    if (await session.execute(known.limit(1))).first() is None:
+        add_event(session, run, kind=_LOG_FULL, actor=principal.id)
 
 
 def is_of_run(principal: Principal) -> bool:

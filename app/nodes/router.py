@@ -16,8 +16,9 @@ from app.kernel.keyring import KeyringDep
 from app.kernel.media import BytesResponse
 from app.kernel.orm import MAX_INTEGER
 from app.logs import service as logs
+from app.logs.errors import LogFull
 from app.logs.times import parse_header
-from app.nodes.log_place import find_log_place, find_run_log_place, is_of_run
+from app.nodes.log_place import find_log_place, find_run_log_place, is_of_run, note_full_log
 from app.nodes.schemas import (
     Checkpoint,
     Heartbeat,
@@ -134,20 +135,27 @@ async def send_node_logs(
             attempt=place.attempt,
             offset=offset,
             times=times,
+            most_bytes=settings.max_run_log_bytes,
         ):
             return LogAccepted(length_bytes=offset + len(data))
-    async with database.session() as session:
-        place = await find_log_place(session, principal)
-        length = await logs.append(
-            session,
-            place.owner,
-            stream,
-            data,
-            attempt=place.attempt,
-            offset=offset,
-            node_index=place.node_index,
-            times=times,
-        )
+    try:
+        async with database.session() as session:
+            place = await find_log_place(session, principal)
+            length = await logs.append(
+                session,
+                place.owner,
+                stream,
+                data,
+                attempt=place.attempt,
+                offset=offset,
+                node_index=place.node_index,
+                times=times,
+                most_bytes=settings.max_run_log_bytes if is_of_run(principal) else None,
+            )
+    except LogFull:
+        async with database.session() as session:
+            await note_full_log(session, principal)
+        raise
     return LogAccepted(length_bytes=length)
 
 

@@ -14,6 +14,7 @@ from app.kernel.plain_text import mended
 from app.kernel.wake import wake
 from app.metrics import service as metrics
 from app.metrics.schemas import MetricRecord
+from app.metrics.writing import TooManyMetrics
 from app.nodes.host_values import HOST_NAMESPACE, host_values
 from app.nodes.run_reports import exit_result, noted_end, ready_place
 from app.nodes.schemas import (
@@ -28,6 +29,7 @@ from app.nodes.schemas import (
 )
 from app.runs import attempts, gang
 from app.runs.errors import AttemptSuperseded, PropertyImmutable, TooManyTags
+from app.runs.file_limit import check_room
 from app.runs.order import build_order
 from app.runs.run_secrets import values_for_node
 from app.runs.service import apply_properties, apply_tags
@@ -41,6 +43,7 @@ from app.tables.run import Run, RunNode
 
 _ENDED_NODE_STATES = frozenset({"Finished", "Failed", "Lost"})
 _OVER = _ENDED_NODE_STATES | {"Exited"}
+_MOST_NAMES_TOLD = 20
 
 
 class RunWork:
@@ -153,10 +156,15 @@ class RunWork:
                     session, run, kind="record_refused", actor=node.name, reason=reason,
                     data={"seq": seq, "kind": str(record.get("kind"))},
                 )  # fmt: skip
-        await metrics.store(
+        refused = await metrics.store_what_fits(
             session, run_id=run.id, attempt=node.attempt, source=f"n{node.node_index}",
             numbered=values,
         )  # fmt: skip
+        if refused:
+            add_event(
+                session, run, kind="record_refused", actor=node.name, reason=str(TooManyMetrics()),
+                data={"kind": "metric", "names": refused[:_MOST_NAMES_TOLD]},
+            )  # fmt: skip
         node.records_seq = max(expected, batch.first_seq + len(batch.records))
         return node.records_seq
 
@@ -186,6 +194,7 @@ class RunWork:
         """Note the manifest; publishing it is the reconciler's last step."""
         _, node = await self._lock(session)
         await self._check_files(session, outputs.files)
+        await check_room(session, self._run_id, more=len(outputs.files), but_node=self._node_name)
         node.outputs = [file.model_dump() for file in outputs.files]
         node.outputs_partial = outputs.partial
 

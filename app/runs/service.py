@@ -18,6 +18,7 @@ from app.runs.errors import (
     RunNotOver,
     TooManyTags,
 )
+from app.runs.file_limit import check_room
 from app.runs.schemas import (
     AttemptNodeRead,
     AttemptRead,
@@ -171,6 +172,7 @@ async def add_file(
     Raises:
         FileImmutable: the name has other content.
         RunFinished: the run is over.
+        TooManyFiles: it has as many as it may.
         AttemptSuperseded: the script's attempt was given up meanwhile.
     """
     run = await lock_run(session, run.id)
@@ -182,6 +184,7 @@ async def add_file(
         return found, False
     if run.status in TERMINAL:
         raise RunFinished(f"The run is {run.status}; no file can be added.")
+    await check_room(session, run.id)
     row = RunFile(
         run_id=run.id,
         path=path,

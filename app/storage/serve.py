@@ -11,7 +11,8 @@ from fastapi.responses import Response, StreamingResponse
 from app.kernel.errors import RangeNotSatisfiable
 from app.storage.objects import ObjectStore
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+# One range; a number of more digits is no place in any file.
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 
 
 async def object_response(

@@ -27,3 +27,5 @@ class Upload(Timestamped, Base):
     """So many bytes are safe on disk; what lies behind them is written again."""
     completed_at: Mapped[datetime | None]
     created_by: Mapped[str]
+    caller: Mapped[str] = mapped_column(server_default="", index=True)
+    """Id of the token that began it, or of the run; else, of the user. Limits count by it."""

@@ -1,6 +1,6 @@
 """What can be wrong with an upload in pieces."""
 
-from app.kernel.errors import BadRequest, Conflict, Invalid, NotFound
+from app.kernel.errors import BadRequest, Conflict, Invalid, NotFound, TooManyRequests
 
 
 class UploadNotFound(NotFound):
@@ -53,4 +53,11 @@ class TooManyUploads(Conflict):
     """The workspace has as many unfinished uploads, or bytes announced by them, as it may."""
 
     code = "too_many_uploads"
+    title = "Too many unfinished uploads"
+
+
+class TooManyUploadsOfCaller(TooManyRequests):
+    """One token, or one run, has as many unfinished uploads as it may."""
+
+    code = "too_many_uploads_of_caller"
     title = "Too many unfinished uploads"

@@ -6,7 +6,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.tables.upload import Upload
 from app.uploads import repository
-from app.uploads.errors import TooManyUploads
+from app.uploads.errors import TooManyUploads, TooManyUploadsOfCaller
+
+_RETRY_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +19,13 @@ class Limits:
         blob_bytes: the size of one file.
         uploads: how many of a workspace may be under way.
         uploads_bytes: their sizes together.
+        uploads_of_caller: how many of a token, or of a run, may be under way.
     """
 
     blob_bytes: int
     uploads: int
     uploads_bytes: int
+    uploads_of_caller: int
 
 
 async def check_others(
@@ -37,8 +41,15 @@ async def check_others(
 
     Raises:
         TooManyUploads: there are too many, or they announce too much.
+        TooManyUploadsOfCaller: there are too many of the caller's.
     """
     count, size_bytes = await repository.unfinished(session, upload.workspace_id)
+    own = await repository.unfinished_of(session, upload.caller)
+    if own >= limits.uploads_of_caller:
+        raise TooManyUploadsOfCaller(
+            f"{own} uploads of this token are unfinished; finish or DELETE some.",
+            retry_after_seconds=_RETRY_SECONDS,
+        )
     if count < limits.uploads and size_bytes + upload.size_bytes <= limits.uploads_bytes:
         return
     raise TooManyUploads(

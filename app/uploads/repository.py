@@ -41,6 +41,14 @@ async def unfinished(session: AsyncSession, workspace_id: str) -> tuple[int, int
     return count, int(size_bytes)
 
 
+async def unfinished_of(session: AsyncSession, caller: str) -> int:
+    """How many uploads of a token, or of a run, are under way."""
+    statement = select(func.count()).where(
+        Upload.caller == caller, Upload.completed_at.is_(None), Upload.caller != ""
+    )
+    return (await session.execute(statement)).scalar_one()
+
+
 async def advance(session: AsyncSession, upload_id: str, offset_bytes: int) -> None:
     """Write down how many bytes are safe."""
     statement = update(Upload).where(Upload.id == upload_id, Upload.completed_at.is_(None))

@@ -75,6 +75,7 @@ async def create(
     workspace_id: str,
     body: UploadCreate,
     created_by: str,
+    caller: str,
     limits: Limits,
 ) -> Upload:
     """Begin an upload; it is complete at once when the workspace has the bytes already.
@@ -82,6 +83,7 @@ async def create(
     Raises:
         BlobTooLarge: more bytes are announced than a blob may have.
         TooManyUploads: too many others of the workspace are under way.
+        TooManyUploadsOfCaller: too many others of the caller are.
         Invalid: the workspace has bytes of this hash, and they are not so many.
     """
     if body.size_bytes > limits.blob_bytes:
@@ -92,6 +94,7 @@ async def create(
         size_bytes=body.size_bytes,
         sha256=body.sha256,
         created_by=created_by,
+        caller=caller,
     )
     if body.size_bytes == 0 and body.sha256 is None:
         body = UploadCreate(size_bytes=0, sha256=EMPTY_SHA256)

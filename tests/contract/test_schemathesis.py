@@ -5,6 +5,7 @@ hand: ``SCHEMATHESIS_SECONDS=900 .venv/bin/python -m pytest tests/contract/test_
 """
 
 import asyncio
+import json
 import os
 import re
 import socket
@@ -20,6 +21,7 @@ import psycopg
 import pytest
 from pydantic import SecretStr
 
+from app.auth.limits import DEFAULTS
 from app.auth.service import create_token
 from app.embedded.postgres import PostgresServer
 from app.kernel.broker import BrokerHints
@@ -72,7 +74,7 @@ def served(
             "TRAINWRIGHT_DATABASE_URL": url,
             "TRAINWRIGHT_BROKER_URL": broker_url,
             # None: a request that is put off tells nothing.
-            "TRAINWRIGHT_RATE_LIMITS": '{"read":"","write":"","submit":"","score":"","script":""}',
+            "TRAINWRIGHT_RATE_LIMITS": json.dumps(dict.fromkeys(DEFAULTS, "")),
         },
         pass_fds=[listener.fileno()],
         stdout=subprocess.DEVNULL,

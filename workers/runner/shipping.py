@@ -16,6 +16,8 @@ from workers.runner.streams import Stream
 
 CHUNK_BYTES = 1 << 20
 MOST_MOMENTS = 200
+LOG_FULL = "log_full"
+"""What is answered when no more of the run's log is kept."""
 SMALLEST_CHUNK_BYTES = 64 << 10
 # An idle stream's next bytes go at once. Those of a busy one gather while others are on their way,
 # and then for a part of the time that these took, within these bounds.
@@ -169,7 +171,10 @@ class LogShipper(threading.Thread):
             # It has lost more than is still here; nothing can follow on what it has.
             shipment.is_refused = True
             return shipment.shipped_bytes
-        if refusal.status == 413 and shipment.chunk_bytes > SMALLEST_CHUNK_BYTES:
+        if refusal.code == LOG_FULL:
+            shipment.stream.end()
+            shipment.is_refused = True
+        elif refusal.status == 413 and shipment.chunk_bytes > SMALLEST_CHUNK_BYTES:
             shipment.chunk_bytes //= 2
         else:
             # Nothing that is sent again will be taken; the other streams go on.

@@ -109,6 +109,14 @@ class Stream:
             self._is_sealed = True
             return {"length_bytes": self.length_bytes, "sha256": self._digest.hexdigest()}
 
+    def end(self) -> None:
+        """Take no more bytes: nobody will have them."""
+        with self._lock:
+            self._is_sealed = True
+            self._budget.give_back(self.length_bytes + len(self._held) - self._delivered_bytes)
+            self._delivered_bytes = self.length_bytes
+            self._held.clear()
+
     def last_lines(self) -> list[str]:
         """Return the last lines as text, each as a terminal would show it in the end."""
         place = max(self.first_byte, self.length_bytes - TAIL_BYTES)
