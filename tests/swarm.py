@@ -56,7 +56,13 @@ class Swarm:
             manager,
             {name: EngineAddress(url) for name, url in self.engines.items()},
             on=lambda at: DockerProvider(at, owner=owner, runner=RUNNER, networks=networks),
+            registered=none_registered,
         )
+
+
+async def none_registered() -> dict[str, EngineAddress]:
+    """The settings name all engines."""
+    return {}
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import app.tables.registry  # noqa: F401  (foreign keys need every table to be known)
 from app.auth.signing import Signer
+from app.hosts import repository as hosts
 from app.kernel.broker import BrokerHints
 from app.kernel.config import Settings
 from app.kernel.db import Database
@@ -53,17 +54,18 @@ class WorkerHints:
 def make_context(settings: Settings, signals: Signals, hints: WorkerHints) -> WorkerContext:
     """The world of this worker process."""
     signer = Signer.load(settings.data_dir, settings.signing_key_file)
+    database = Database(settings, hints)
     return WorkerContext(
         settings=settings,
-        database=Database(settings, hints),
+        database=database,
         objects=make_object_store(settings),
         signals=signals,
         signer=signer,
-        provider=make_provider(settings, signer),
+        provider=make_provider(settings, signer, database),
     )
 
 
-def make_provider(settings: Settings, signer: Signer) -> Provider:
+def make_provider(settings: Settings, signer: Signer, database: Database) -> Provider:
     """Where this installation's nodes live."""
     if settings.provider == "process":
         return ProcessProvider(settings.data_dir / "nodes", runner=RUNNER)
@@ -86,7 +88,14 @@ def make_provider(settings: Settings, signer: Signer) -> Provider:
             networks=OverlayNetworks(local, owner, is_encrypted=is_encrypted) if engines else None,
         )
 
-    return SwarmProvider(local, engines, on=on) if engines else on(local)
+    async def registered() -> dict[str, EngineAddress]:
+        async with database.session() as session:
+            urls = await hosts.engine_urls(session)
+        return {name: EngineAddress(url, settings.docker_tls_folder) for name, url in urls.items()}
+
+    if not engines:
+        return on(local)
+    return SwarmProvider(local, engines, on=on, registered=registered)
 
 
 class WorkerProcess:

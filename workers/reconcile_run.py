@@ -82,8 +82,8 @@ class RunReconciler:
             attempt = await attempts.current(session, run)
         if not nodes or all(node.removed for node in nodes):
             return None
-        if attempt is not None and attempt.preempted_for is not None:
-            return await self._preempt(guard, run, nodes)
+        if attempt is not None and attempt.gives_way_because is not None:
+            return await self._give_way(guard, run, nodes)
         if await self._health.is_start_overdue(run, nodes):
             await self._health.give_up_start(guard, run)
             return 0.0
@@ -119,7 +119,7 @@ class RunReconciler:
             views,
             is_cancel_requested=run.status == Status.CANCEL_REQUESTED,
             ended_because=attempt.error if attempt else None,
-            preempted_for=attempt.preempted_for if attempt else None,
+            gives_way_because=attempt.gives_way_because if attempt else None,
         )
         if run.attempt < run.max_attempts and is_tried_again(
             end, retry_on=run.request.get("retry_on", [])
@@ -162,10 +162,10 @@ class RunReconciler:
             return _WATCH_SECONDS
         return await self._finish(guard, run, views)
 
-    async def _preempt(self, guard: Guard, run: Run, nodes: list[RunNode]) -> float | None:
+    async def _give_way(self, guard: Guard, run: Run, nodes: list[RunNode]) -> float | None:
         """Stop what runs, wait until its checkpoint is kept, and let the run queue again."""
         async with self._database.session() as session:
-            stopping_seconds = await attempts.seconds_since_preempted(session, run)
+            stopping_seconds = await attempts.seconds_since_told_to_give_way(session, run)
         views, _ = await self._health.look([node for node in nodes if not node.removed])
         is_over = all(v.state in _FINISHED or v.is_alive is False or v.host_trouble for v in views)
         if not is_over and stopping_seconds < _STOP_DEADLINE_SECONDS:

@@ -3,24 +3,45 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, delete, func, select
+from sqlalchemy import ColumnElement, case, delete, func, select, union
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.tables.cluster import ClusterNode
-from app.tables.host import SeenHost
+from app.tables.host import HostSettings, SeenHost
 
 
-async def list_all(session: AsyncSession) -> list[tuple[SeenHost, int, int]]:
-    """All that were seen, by name, each with its nodes and those that runs have."""
-    has_run: ColumnElement[int] = func.count(ClusterNode.run_id)
-    statement = (
-        select(SeenHost, func.count(ClusterNode.id), has_run)
-        .outerjoin(ClusterNode, ClusterNode.host == SeenHost.name)
-        .group_by(SeenHost.name)
-        .order_by(SeenHost.name)
+async def names(session: AsyncSession) -> list[str]:
+    """Of all that were seen or registered."""
+    statement = union(select(SeenHost.name), select(HostSettings.name))
+    return sorted((await session.execute(statement)).scalars())
+
+
+async def seen(session: AsyncSession) -> dict[str, SeenHost]:
+    """All that were seen, by name."""
+    rows = await session.execute(select(SeenHost).execution_options(populate_existing=True))
+    return {row.name: row for row in rows.scalars()}
+
+
+async def settings(session: AsyncSession) -> dict[str, HostSettings]:
+    """What administrators want, by name."""
+    rows = await session.execute(select(HostSettings).execution_options(populate_existing=True))
+    return {row.name: row for row in rows.scalars()}
+
+
+async def engine_urls(session: AsyncSession) -> dict[str, str]:
+    """Addresses of the engines that were registered through the API, by name."""
+    statement = select(HostSettings.name, HostSettings.engine_url).where(
+        HostSettings.engine_url.is_not(None)
     )
-    return [(host, count, running) for host, count, running in await session.execute(statement)]
+    return {name: url for name, url in await session.execute(statement) if url is not None}
+
+
+async def node_counts(session: AsyncSession) -> dict[str, tuple[int, int]]:
+    """Nodes of clusters on each host, and those that runs have."""
+    has_run: ColumnElement[int] = func.count(ClusterNode.run_id)
+    statement = select(ClusterNode.host, func.count(), has_run).group_by(ClusterNode.host)
+    return {host: (count, busy) for host, count, busy in await session.execute(statement)}
 
 
 async def states(session: AsyncSession) -> dict[str, str]:

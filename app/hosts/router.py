@@ -1,15 +1,24 @@
-"""Where nodes live."""
+"""Where nodes live: for administrators."""
 
-from fastapi import APIRouter
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+from fastapi import Path as PathParameter
 
 from app.auth.access import UserAccess
 from app.auth.needs import needs
-from app.hosts import repository
-from app.hosts.schemas import HostRead
+from app.hosts import service
+from app.hosts.schemas import HostDrain, HostPut, HostRead
 from app.kernel.db import SessionDep
+from app.kernel.etags import check_preconditions, resource_etag
+from app.kernel.names import NAME_PATTERN
 from app.kernel.pagination import Page
+from app.kernel.urls import absolute_url
 
-router = APIRouter(prefix="/v1/hosts", tags=["health"])
+router = APIRouter(prefix="/v1/hosts", tags=["hosts"])
+HostName = Annotated[str, PathParameter(pattern=NAME_PATTERN, description="As GET /v1/hosts says")]
+_NEVER = datetime.fromtimestamp(0, UTC)
 
 
 @router.get("")
@@ -17,24 +26,88 @@ router = APIRouter(prefix="/v1/hosts", tags=["health"])
 async def list_hosts(session: SessionDep, _: UserAccess) -> Page[HostRead]:
     """The machines that nodes may live on, as a worker last saw them.
 
-    Without a swarm there is one; with a swarm, they are the engines that the settings name.
+    Without a swarm there is one; with a swarm, they are the engines that the settings name and
+    those that were registered.
     """
-    items = [
-        HostRead(
-            name=host.name,
-            provider=host.provider,
-            state=host.state,
-            detail=host.detail,
-            address=host.address,
-            cores=host.cores,
-            memory_bytes=host.memory_bytes,
-            gpus=host.gpus,
-            labels=host.labels,
-            cluster_nodes=node_count,
-            running_nodes=running_count,
-            state_transition_time=host.state_at,
-            last_seen_at=host.seen_at,
-        )
-        for host, node_count, running_count in await repository.list_all(session)
-    ]
-    return Page(items=items)
+    return Page(items=await service.list_all(session))
+
+
+@router.get("/{host}")
+@needs("platform.read")
+async def get_host(
+    host: HostName, session: SessionDep, response: Response, _: UserAccess
+) -> HostRead:
+    """One host."""
+    return await _answer(session, host, response)
+
+
+@router.put("/{host}", responses={201: {"model": HostRead, "description": "Registered"}})
+@needs("platform.write")
+async def put_host(
+    host: HostName,
+    body: HostPut,
+    session: SessionDep,
+    request: Request,
+    response: Response,
+    _: UserAccess,
+) -> HostRead:
+    """Register an engine as a host (201), or set how much of a host is handed out.
+
+    A lower limit ends nothing: nodes that are there stay until their runs end.
+    """
+    check_preconditions(request, await _etag(session, host))
+    if await service.put(session, host, body):
+        response.status_code = 201
+        response.headers["Location"] = absolute_url(request, request.url.path)
+    return await _answer(session, host, response)
+
+
+@router.post("/{host}/drain")
+@needs("platform.write")
+async def drain_host(
+    host: HostName,
+    body: HostDrain,
+    session: SessionDep,
+    request: Request,
+    response: Response,
+    _: UserAccess,
+) -> HostRead:
+    """Empty a host: it takes no nodes, idle ones and low-priority runs leave.
+
+    Other runs go on to their end, or until the deadline, when they begin a new attempt elsewhere
+    from their checkpoints; that does not count towards their max_attempts. Again: the deadline and
+    the reason are replaced.
+    """
+    check_preconditions(request, await _etag(session, host))
+    await service.drain(session, host, body)
+    return await _answer(session, host, response)
+
+
+@router.post("/{host}/undrain")
+@needs("platform.write")
+async def undrain_host(
+    host: HostName, session: SessionDep, request: Request, response: Response, _: UserAccess
+) -> HostRead:
+    """Let a host take nodes again; nothing happens to one that is not being drained."""
+    check_preconditions(request, await _etag(session, host))
+    await service.undrain(session, host)
+    return await _answer(session, host, response)
+
+
+@router.delete("/{host}", status_code=204)
+@needs("platform.write")
+async def delete_host(host: HostName, session: SessionDep, request: Request, _: UserAccess) -> None:
+    """Forget a registered engine that is drained; 204 also when there is none."""
+    check_preconditions(request, await _etag(session, host))
+    await service.delete(session, host)
+
+
+async def _answer(session: SessionDep, name: str, response: Response) -> HostRead:
+    found = await service.get(session, name)
+    response.headers["ETag"] = await _etag(session, name)
+    return found
+
+
+async def _etag(session: SessionDep, name: str) -> str:
+    # Of what administrators write; what workers see changes the content alone.
+    return resource_etag(f"host/{name}", await service.changed_at(session, name) or _NEVER)

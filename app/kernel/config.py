@@ -113,7 +113,7 @@ class Settings(OidcSettings, BaseSettings):
     docker_network: str = "bridge"
     """The engine's network that replicas of deployments are in; the API has to reach it."""
     docker_gpus: int = 0
-    """How many GPUs the engine's machine has; engines do not tell."""
+    """How many GPUs the engine's machine has; 0: as many as the engine itself tells of."""
     node_url: str = ""
     """Address of the API as nodes reach it; empty: the public one."""
     host_check_seconds: float = 5.0

@@ -50,6 +50,7 @@ _TAGS = {
     "groups": "Users that get roles together",
     "roles": "What users and groups may do in a workspace",
     "audit": "Who changed what, and who was refused",
+    "hosts": "Machines that nodes live on: their capacity, and emptying them",
     "quotas": "What workspaces and users may have at a time",
     "costs": "Prices of nodes, what runs cost, and budgets",
     "workspaces": "Everything else lives in a workspace",

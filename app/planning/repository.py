@@ -7,6 +7,7 @@ from sqlalchemy import Float, Row, cast, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.tables.cluster import Cluster, ClusterNode
+from app.tables.host import HostSettings
 from app.tables.planning import Quota
 from app.tables.run import Attempt, Run
 
@@ -72,7 +73,7 @@ async def running(session: AsyncSession) -> Sequence[Row[Any]]:
         Run.priority,
         Run.experiment_id,
         Run.status,
-        Attempt.preempted_for,
+        Attempt.gives_way_because,
         Run.request["max_run_duration_seconds"].as_float().label("limit_seconds"),
         _seconds_since(Attempt.created_at).label("running_seconds"),
     )
@@ -82,6 +83,19 @@ async def running(session: AsyncSession) -> Sequence[Row[Any]]:
         .where(Run.cluster_id.is_not(None), has_nodes)
     )
     return (await session.execute(statement)).all()
+
+
+async def host_settings(session: AsyncSession) -> Sequence[Row[Any]]:
+    """What administrators want of hosts; of a drain the seconds until its deadline."""
+    columns = (
+        HostSettings.name,
+        HostSettings.cores,
+        HostSettings.memory_bytes,
+        HostSettings.gpus,
+        HostSettings.draining_since.is_not(None).label("is_draining"),
+        (-_seconds_since(HostSettings.drain_by)).label("seconds_left"),
+    )
+    return (await session.execute(select(*columns))).all()
 
 
 async def quotas(session: AsyncSession) -> Sequence[Quota]:

@@ -13,10 +13,19 @@ from app.clusters.vm_sizes import GIB, VmSize, vm_sizes
 from app.costs import prices
 from app.kernel.config import Settings
 from app.planning import repository
+from app.providers.base import Capacity, HostState
 from app.providers.base import Host as ProviderHost
-from app.providers.base import HostState
 from app.scheduling import types
-from app.scheduling.types import Gang, Limits, Node, Policy, Running, Size, Snapshot
+from app.scheduling.types import (
+    Gang,
+    Leaving,
+    Limits,
+    Node,
+    Policy,
+    Running,
+    Size,
+    Snapshot,
+)
 from app.tables.cluster import Cluster
 from app.tables.planning import Quota
 
@@ -34,12 +43,14 @@ class Loaded:
         clusters: rows by id.
         blockers: what waiting runs say now, by run.
         prices: of an hour of a node, by waiting run.
+        drains_end_in_seconds: of hosts that are being drained, when what runs there has to leave.
     """
 
     snapshot: Snapshot
     clusters: Mapping[str, Cluster]
     blockers: Mapping[str, list[dict[str, Any]]]
     prices: Mapping[str, Decimal]
+    drains_end_in_seconds: Sequence[float]
 
 
 async def load(session: AsyncSession, settings: Settings, hosts: Sequence[ProviderHost]) -> Loaded:
@@ -62,8 +73,9 @@ async def load(session: AsyncSession, settings: Settings, hosts: Sequence[Provid
     quotas = await repository.quotas(session)
     usage = await repository.usage(session) if queue else []
     of_sizes = await prices.current(session, settings) if queue else {}
+    wanted = {row.name: row for row in await repository.host_settings(session)}
     snapshot = Snapshot(
-        hosts=tuple(_host(settings, host) for host in hosts),
+        hosts=tuple(_host(settings, host, wanted.get(host.name)) for host in hosts),
         clusters=tuple(_cluster(settings, row) for row in clusters.values()),
         nodes=tuple(
             _node(row) for row in await repository.nodes(session) if row.cluster_id in clusters
@@ -78,16 +90,19 @@ async def load(session: AsyncSession, settings: Settings, hosts: Sequence[Provid
         ),
         **_usage(settings, usage, clusters),
     )
+    drains = [row.seconds_left for row in wanted.values() if row.is_draining]
     return Loaded(
         snapshot,
         clusters,
         blockers={row.id: row.blockers for row in queue},
         prices={row.id: of_sizes.get(clusters[row.cluster_id].vm_size, _FREE) for row in queue},
+        drains_end_in_seconds=[s for s in drains if s is not None and s > 0],
     )
 
 
-def _host(settings: Settings, host: ProviderHost) -> types.Host:
-    capacity = host.capacity
+def _host(settings: Settings, host: ProviderHost, wanted: Row[Any] | None) -> types.Host:
+    capacity = host.capacity if wanted is None else _within(host.capacity, wanted)
+    is_draining = wanted is not None and wanted.is_draining
     overcommit = settings.node_overcommit
     return types.Host(
         name=host.name,
@@ -95,8 +110,27 @@ def _host(settings: Settings, host: ProviderHost) -> types.Host:
         total=Size(capacity.cores * overcommit, capacity.memory_bytes, capacity.gpus),
         node_limit=Size(capacity.cores, int(capacity.memory_bytes / overcommit), capacity.gpus),
         gpu_ids=tuple(str(number) for number in range(capacity.gpus)),
-        takes_work=host.state == HostState.READY,
+        takes_work=host.state == HostState.READY and not is_draining,
+        leaving=_leaving(wanted) if wanted is not None and is_draining else Leaving.NOBODY,
     )
+
+
+def _within(capacity: Capacity, limits: Row[Any]) -> Capacity:
+    return Capacity(
+        *(
+            have if most is None else min(have, most)
+            for have, most in (
+                (capacity.cores, limits.cores),
+                (capacity.memory_bytes, limits.memory_bytes),
+                (capacity.gpus, limits.gpus),
+            )
+        )
+    )
+
+
+def _leaving(drain: Row[Any]) -> Leaving:
+    is_over = drain.seconds_left is not None and drain.seconds_left <= 0
+    return Leaving.EVERYBODY if is_over else Leaving.LOW_PRIORITY
 
 
 def _cluster(settings: Settings, row: Cluster) -> types.Cluster:
@@ -141,7 +175,7 @@ def _running(row: Row[Any], durations: Mapping[str, tuple[float, float]]) -> Run
         running_seconds=row.running_seconds,
         # Rather too early: then what is backfilled has ended when the head could really start.
         ends_in_seconds=max(0.0, (expected or 0.0) - row.running_seconds),
-        is_stopping=row.preempted_for is not None or row.status in _ENDING,
+        is_stopping=row.gives_way_because is not None or row.status in _ENDING,
     )
 
 

@@ -22,6 +22,7 @@ from app.tables.tracking import RunParam
 
 _MOVED_AT_ONCE = 1000
 _PREEMPTIBLE = frozenset({Status.QUEUED, Status.RUNNING, Status.NOT_RESPONDING})
+_GIVES_WAY = ("preempted", "evicted")
 _UPLOADS = ("upload", "mlflow")
 _CLEARS = {
     Reason.LARGER_THAN_CLUSTER: "max_nodes of the cluster is raised",
@@ -176,10 +177,10 @@ async def age_seconds(session: AsyncSession, run: Run) -> float:
     return float((await session.execute(statement)).scalar_one_or_none() or 0.0)
 
 
-async def seconds_since_preempted(session: AsyncSession, run: Run) -> float:
+async def seconds_since_told_to_give_way(session: AsyncSession, run: Run) -> float:
     """Seconds since the current attempt was told to give up its nodes, by database time."""
     age = func.extract("epoch", func.clock_timestamp() - func.max(RunEvent.created_at))
-    statement = select(age).where(RunEvent.run_id == run.id, RunEvent.type == "preempted")
+    statement = select(age).where(RunEvent.run_id == run.id, RunEvent.type.in_(_GIVES_WAY))
     return float((await session.execute(statement)).scalar_one_or_none() or 0.0)
 
 
@@ -252,23 +253,35 @@ def _why(item: Waiting, cluster_name: str) -> dict[str, Any]:
 
 
 async def preempt(session: AsyncSession, *, run_id: str, for_run_id: str) -> None:
-    """Have a run give up its nodes and wait for others; the attempt does not count.
+    """Have a run give up its nodes for another, and wait for others; the attempt does not count.
 
     Nothing happens when it is not running any more, or being stopped already.
     """
+    because = f"Its nodes were needed by run {for_run_id}, which has a higher priority."
+    await _give_way(session, run_id, kind="preempted", because=because, for_run_id=for_run_id)
+
+
+async def evict(session: AsyncSession, *, run_id: str, host: str) -> None:
+    """Have a run leave a host that is being drained, as `preempt` does."""
+    because = f"Its host {host} is being drained."
+    await _give_way(session, run_id, kind="evicted", because=because, host=host)
+
+
+async def _give_way(
+    session: AsyncSession, run_id: str, *, kind: str, because: str, **facts: str
+) -> None:
     free = select(Run.id).where(Run.id == run_id).with_for_update(key_share=True, skip_locked=True)
     if (await session.execute(free)).first() is None:
         return  # it changes just now, and may be about to give its nodes back: the next plan sees
     run = await lock_run(session, run_id)
     attempt = await current(session, run)
-    if run.status not in _PREEMPTIBLE or attempt is None or attempt.preempted_for is not None:
+    if run.status not in _PREEMPTIBLE or attempt is None or attempt.gives_way_because is not None:
         return
-    attempt.preempted_for = for_run_id
+    attempt.gives_way_because = because
     run.max_attempts += 1
-    reason = f"its nodes are needed by run {for_run_id}, which has a higher priority"
     add_event(
-        session, run, kind="preempted", actor="scheduler", reason=reason,
-        data={"attempt": run.attempt, "for_run_id": for_run_id},
+        session, run, kind=kind, actor="scheduler", reason=because,
+        data={"attempt": run.attempt, **facts},
     )  # fmt: skip
     await session.flush()
     await wake(session, Run, run.id)

@@ -116,7 +116,7 @@ def outcome(
     *,
     is_cancel_requested: bool,
     ended_because: dict[str, Any] | None = None,
-    preempted_for: str | None = None,
+    gives_way_because: str | None = None,
 ) -> Outcome:
     """How an attempt ended whose nodes have all finished.
 
@@ -127,13 +127,12 @@ def outcome(
         nodes: all nodes of the attempt, finished.
         is_cancel_requested: whether the run is being canceled.
         ended_because: the error for which the control plane had the attempt ended.
-        preempted_for: the run for which it had to give up its nodes.
+        gives_way_because: why it had to give up its nodes; None: it had not to.
     """
     if is_cancel_requested:
         return Outcome(Status.CANCELED)
-    if preempted_for and any(_was_stopped(node) for node in nodes):
-        message = f"Its nodes were needed by run {preempted_for}, which has a higher priority."
-        return Outcome(Status.FAILED, {"code": PREEMPTED, "message": message})
+    if gives_way_because and any(_was_stopped(node) for node in nodes):
+        return Outcome(Status.FAILED, {"code": PREEMPTED, "message": gives_way_because})
     if any(node.state == "Lost" for node in nodes):
         message = "A node of the run was lost."
         return Outcome(Status.FAILED, ended_because or {"code": NODE_LOST, "message": message})

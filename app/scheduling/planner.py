@@ -12,6 +12,7 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from app.scheduling.eviction import evictions
 from app.scheduling.ordering import in_turn
 from app.scheduling.pool import ClusterState, Pool
 from app.scheduling.preemption import victims
@@ -180,6 +181,9 @@ class _Cycle:
             placed=self._placed,
             waiting=tuple(self._waiting),
             preempted=self._preempted,
+            evicted=evictions(
+                self._snapshot, besides=[preempted.run_id for preempted in self._preempted]
+            ),
             new_nodes=new,
             remove_node_ids=tuple(node.id for node in removed),
             target_node_counts={

@@ -29,6 +29,14 @@ class Size(NamedTuple):
     gpus: int = 0
 
 
+class Leaving(StrEnum):
+    """Which runs have to leave a host."""
+
+    NOBODY = "nobody"
+    LOW_PRIORITY = "low_priority"
+    EVERYBODY = "everybody"
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """A machine, or an engine, that nodes are carved out of.
@@ -39,6 +47,7 @@ class Host:
         node_limit: the most that a single node gets there; larger ones are cut down to it.
         gpu_ids: its GPUs; each is handed out once.
         takes_work: False while it is away or being drained.
+        leaving: which of the runs that have nodes there are to go elsewhere.
     """
 
     name: str
@@ -46,6 +55,7 @@ class Host:
     node_limit: Size
     gpu_ids: tuple[str, ...] = ()
     takes_work: bool = True
+    leaving: Leaving = Leaving.NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +252,13 @@ class Preemption(NamedTuple):
     for_run_id: str
 
 
+class Eviction(NamedTuple):
+    """A run that has to leave a host that is being drained."""
+
+    run_id: str
+    host: str
+
+
 @dataclass(frozen=True)
 class Plan:
     """What should be done.
@@ -250,6 +267,7 @@ class Plan:
         placed: run id → the nodes it gets; in the order in which they were decided.
         waiting: every gang that is not placed, in the order of the queue.
         preempted: low-priority runs that have to go.
+        evicted: runs that have to leave their host.
         new_nodes: nodes that clusters get for their minimum.
         remove_node_ids: idle nodes that go: too old, on a host that takes no work, or in the way.
         target_node_counts: nodes that each cluster should have in the end, by cluster.
@@ -258,6 +276,7 @@ class Plan:
     placed: dict[str, Placement] = field(default_factory=dict)
     waiting: tuple[Waiting, ...] = ()
     preempted: tuple[Preemption, ...] = ()
+    evicted: tuple[Eviction, ...] = ()
     new_nodes: tuple[Place, ...] = ()
     remove_node_ids: tuple[str, ...] = ()
     target_node_counts: dict[str, int] = field(default_factory=dict)

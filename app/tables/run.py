@@ -108,8 +108,8 @@ class Attempt(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     ended_at: Mapped[datetime | None]
-    preempted_for: Mapped[str | None]
-    """The run that is to have its nodes; from then on it is being stopped."""
+    gives_way_because: Mapped[str | None]
+    """Why it has to give up its nodes, as a sentence; from then on it is being stopped."""
     outcome: Mapped[str] = mapped_column(server_default="")
     """Empty while it lasts; then Completed, Failed, Canceled, Lost or Preempted."""
     error: Mapped[dict[str, Any] | None]

@@ -5,9 +5,10 @@ from dataclasses import replace
 from math import inf
 
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.scheduling.planner import plan
-from app.scheduling.types import Reason, Snapshot
+from app.scheduling.types import Leaving, Reason, Snapshot
 from tests.scheduling.snapshots import after, later, snapshots
 
 _ROUNDING = 1e-6
@@ -172,3 +173,35 @@ def test_backfill_never_delays_whoever_waits_for_its_cluster(snapshot: Snapshot)
         needed = next(g.node_count for g in snapshot.queue if g.run_id == head.run_id)
         cluster = next(c for c in snapshot.clusters if c.id == head.cluster_id)
         assert len(busy) + needed <= cluster.max_nodes
+
+
+@given(snapshots(), st.lists(st.sampled_from(list(Leaving)), min_size=4, max_size=4))
+def test_those_who_have_to_leave_a_host_are_told_once(
+    snapshot: Snapshot, leaving: list[Leaving]
+) -> None:
+    hosts = tuple(
+        replace(host, takes_work=who is Leaving.NOBODY, leaving=who)
+        for host, who in zip(snapshot.hosts, leaving, strict=False)
+    )
+    snapshot = replace(snapshot, hosts=hosts)
+    decision = plan(snapshot)
+    low = {cluster.id for cluster in snapshot.clusters if cluster.is_low_priority}
+    who_leaves = {host.name: host.leaving for host in hosts}
+    stopping = {run.run_id for run in snapshot.running if run.is_stopping}
+    preempted = {item.run_id for item in decision.preempted}
+    expected = {
+        node.run_id
+        for node in snapshot.nodes
+        if node.run_id
+        and (
+            who_leaves[node.host] is Leaving.EVERYBODY
+            or (who_leaves[node.host] is Leaving.LOW_PRIORITY and node.cluster_id in low)
+        )
+    }
+    evicted = [item.run_id for item in decision.evicted]
+    assert len(set(evicted)) == len(evicted)
+    assert set(evicted) == expected - stopping - preempted
+    for item in decision.evicted:
+        assert who_leaves[item.host] is not Leaving.NOBODY
+    for placement in decision.placed.values():
+        assert all(who_leaves[place.host] is Leaving.NOBODY for place in placement.new)

@@ -1,16 +1,16 @@
 """What a swarm says of its members, and what that makes of the engines that the settings name."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from app.providers.base import Capacity, Host, HostState
+from app.providers.docker.gpus import count_generic
 
 NAME_LABEL = "trainwright.host"
 """Label of a member that gives it the name used in the settings."""
 _NANO = 10**9
 _DOWN = frozenset({"down", "disconnected"})
-_GPU_KINDS = ("gpu", "nvidia-gpu", "nvidia.com/gpu")
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,11 @@ class Answer:
     Attributes:
         member_id: who it is in its swarm; empty: in none.
         error: why nobody answered; empty: it did.
+        gpus: how many it finds in its machine.
     """
 
     member_id: str = ""
+    gpus: int = 0
     error: str = ""
 
 
@@ -63,21 +65,10 @@ def member(found: Mapping[str, Any]) -> Member:
         capacity=Capacity(
             cores=resources.get("NanoCPUs", 0) / _NANO,
             memory_bytes=int(resources.get("MemoryBytes", 0)),
-            gpus=_gpus(resources.get("GenericResources") or []),
+            gpus=count_generic(resources.get("GenericResources") or []),
         ),
         labels=dict(spec.get("Labels") or {}),
     )
-
-
-def _gpus(resources: Sequence[Mapping[str, Any]]) -> int:
-    count = 0
-    for resource in resources:
-        named, counted = resource.get("NamedResourceSpec"), resource.get("DiscreteResourceSpec")
-        if named and named.get("Kind", "").lower() in _GPU_KINDS:
-            count += 1
-        if counted and counted.get("Kind", "").lower() in _GPU_KINDS:
-            count += int(counted.get("Value", 0))
-    return count
 
 
 def find(name: str, members: Sequence[Member]) -> Member | None:
@@ -118,7 +109,7 @@ def judge(name: str, members: Sequence[Member], answer: Answer) -> Host:
     state, detail = _state(found, answer)
     return Host(
         name=name,
-        capacity=found.capacity,
+        capacity=replace(found.capacity, gpus=max(found.capacity.gpus, answer.gpus)),
         state=state,
         detail=detail,
         address=found.address,

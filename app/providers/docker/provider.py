@@ -22,6 +22,7 @@ from app.providers.base import (
     NotYetRemoved,
     ProviderError,
 )
+from app.providers.docker import gpus as engine_gpus
 from app.providers.docker.container import (
     NETWORK_LABEL,
     NODE_LABEL,
@@ -72,7 +73,7 @@ class DockerProvider:
             owner: this installation; written on everything that is made.
             runner: the runner's program.
             default_network: of nodes that are not in a network of their own.
-            gpus: how many the engine's machine has.
+            gpus: how many the engine's machine has; 0: as many as the engine says.
             credentials_file: of registries, for images that the engine lacks.
             networks: how nodes are joined; absent: within this engine.
         """
@@ -159,7 +160,9 @@ class DockerProvider:
         with engine(self._engine) as client:
             info = client.info()
         return Capacity(
-            cores=float(info["NCPU"]), memory_bytes=int(info["MemTotal"]), gpus=self._gpus
+            cores=float(info["NCPU"]),
+            memory_bytes=int(info["MemTotal"]),
+            gpus=self._gpus or engine_gpus.count(info),
         )
 
     def _ensure(self, spec: NodeSpec) -> None:

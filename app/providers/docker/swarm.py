@@ -21,6 +21,7 @@ from app.providers.base import (
     NodeSpec,
     ProviderError,
 )
+from app.providers.docker import gpus
 from app.providers.docker.engine import EngineAddress, EngineAway, engine
 from app.providers.docker.members import Answer, Member, is_down, judge, member
 from app.providers.docker.provider import DockerProvider
@@ -41,6 +42,7 @@ class SwarmProvider:
         engines: Mapping[str, EngineAddress],
         *,
         on: Callable[[EngineAddress], DockerProvider],
+        registered: Callable[[], Awaitable[Mapping[str, EngineAddress]]],
     ) -> None:
         """Make the provider.
 
@@ -48,8 +50,12 @@ class SwarmProvider:
             manager: of the swarm; the engine beside the worker.
             engines: those that nodes of runs live on, by name.
             on: makes the provider of one engine, with networks across all of them.
+            registered: further engines, as they are known now; asked again and again.
         """
         self._manager = manager
+        self._settled = dict(engines)
+        self._registered = registered
+        self._on_engine = on
         self._addresses = dict(engines)
         self._local = on(manager)
         self._engines = {name: on(address) for name, address in engines.items()}
@@ -61,7 +67,7 @@ class SwarmProvider:
         return await self._local.capacity()
 
     async def hosts(self) -> list[Host]:
-        """The engines of the settings, as the swarm and they themselves say."""
+        """All engines, as the swarm and they themselves say."""
         async with self._looking:
             seen_at, hosts = self._seen
             if not hosts or time.monotonic() - seen_at > _FRESH_SECONDS:
@@ -130,10 +136,23 @@ class SwarmProvider:
         await self._of_all(lambda there: there.remove_volume(name))
 
     async def _look(self) -> list[Host]:
+        await self._know()
         members = await asyncio.to_thread(self._members)
         names = sorted(self._addresses)
         answers = await asyncio.gather(*(asyncio.to_thread(self._ask, name) for name in names))
         return [judge(name, members, said) for name, said in zip(names, answers, strict=True)]
+
+    async def _know(self) -> None:
+        """Know the engines that are registered now; the settings win."""
+        addresses = {**await self._registered(), **self._settled}
+        if addresses == self._addresses:
+            return
+        before, providers = self._addresses, self._engines
+        self._engines = {
+            name: providers[name] if before.get(name) == address else self._on_engine(address)
+            for name, address in addresses.items()
+        }
+        self._addresses = addresses
 
     def _members(self) -> list[Member]:
         """The members of the swarm.
@@ -153,7 +172,8 @@ class SwarmProvider:
         try:
             address = replace(self._addresses[name], answer_seconds=_LOOK_SECONDS)
             with engine(address) as client:
-                return Answer(member_id=client.info()["Swarm"].get("NodeID", ""))
+                info = client.info()
+                return Answer(info["Swarm"].get("NodeID", ""), gpus=gpus.count(info))
         except ProviderError as error:
             return Answer(error=str(error))
 
@@ -164,7 +184,9 @@ class SwarmProvider:
             yield self._local
             return
         if name not in self._engines:
-            raise HostLost(f"There is no engine {name!r} in the settings any more.")
+            await self._know()  # another worker may have met it first
+        if name not in self._engines:
+            raise HostLost(f"Engine {name!r} is neither in the settings nor registered any more.")
         if down := self._known_to_be_down(name):
             raise HostLost(f"Engine {name} is down: {down}")
         try:

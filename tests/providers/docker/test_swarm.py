@@ -12,7 +12,7 @@ from app.providers.docker.provider import DockerProvider
 from app.providers.docker.swarm import SwarmProvider
 from tests.docker_engine import BASE_IMAGE
 from tests.engines import Engine
-from tests.swarm import Swarm
+from tests.swarm import Swarm, none_registered
 from tests.waiting import until
 from workers.process import RUNNER
 
@@ -160,6 +160,7 @@ async def test_an_engine_that_is_no_manager_is_refused(swarm: Swarm) -> None:
         worker,
         {"beta": worker},
         on=lambda at: DockerProvider(at, owner=_OWNER, runner=RUNNER, networks=networks),
+        registered=none_registered,
     )
     with pytest.raises(ProviderError, match="no manager of a swarm"):
         await provider.hosts()
