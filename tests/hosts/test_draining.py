@@ -69,6 +69,20 @@ async def stop(world: World, name: str) -> None:
     await world.say(name, "finished")
 
 
+async def moved(world: World, run_id: str, name: str) -> str:
+    """Wait until a run is told to leave beta, let it end, and wait for its next node's name."""
+
+    async def is_told() -> bool:
+        items = (await world.api.client.get(f"runs/{run_id}/events")).json()["items"]
+        return [e["data"]["host"] for e in items if e["type"] == "evicted"] == ["beta"]
+
+    await until(is_told)
+    await stop(world, name)
+    again = f"tw-{run_id}-a2-n0"
+    await world.until(run_id, lambda _: again in world.fake.specs)
+    return again
+
+
 async def test_a_drained_host_is_emptied_and_what_runs_there_ends_there(world: World) -> None:
     run_id, name = await on_beta(world)
 
@@ -96,16 +110,7 @@ async def test_at_the_deadline_what_is_left_begins_again_elsewhere(world: World)
     run_id, name = await on_beta(world, max_attempts=1)
 
     await post(world, "beta/drain", deadline_seconds=1)
-    again = f"tw-{run_id}-a2-n0"
-    events = f"runs/{run_id}/events"
-
-    async def is_told() -> bool:
-        items = (await world.api.client.get(events)).json()["items"]
-        return [e["data"]["host"] for e in items if e["type"] == "evicted"] == ["beta"]
-
-    await until(is_told)
-    await stop(world, name)
-    await world.until(run_id, lambda _: again in world.fake.specs)
+    again = await moved(world, run_id, name)
 
     assert world.fake.specs[again].host == "alpha"
     first = (await world.api.client.get(f"runs/{run_id}/attempts")).json()["items"][0]
@@ -122,14 +127,8 @@ async def test_low_priority_work_leaves_without_a_deadline(world: World) -> None
     assert changed.status_code == 200
 
     await post(world, "beta/drain")
-    again = f"tw-{run_id}-a2-n0"
 
-    async def has_moved() -> bool:
-        if name in world.fake.specs:
-            await stop(world, name)
-        return again in world.fake.specs
-
-    await until(has_moved)
+    again = await moved(world, run_id, name)
     assert world.fake.specs[again].host == "alpha"
 
 
