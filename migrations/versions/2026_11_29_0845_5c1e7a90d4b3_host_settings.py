@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision: str = "5c1e7a90d4b3"
-down_revision: str | None = "3c91d7a5e204"
+down_revision: str | None = "c3a8e15d7b42"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
