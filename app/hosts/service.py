@@ -188,4 +188,4 @@ def _read(
 
 def _now(later: timedelta = timedelta()) -> datetime:
     # A SQL expression: the database's time, not this host's.
-    return func.clock_timestamp() + later  # type: ignore[no-any-return]
+    return func.clock_timestamp() + later  # type: ignore[return-value]

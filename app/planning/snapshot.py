@@ -117,15 +117,14 @@ def _host(settings: Settings, host: ProviderHost, wanted: Row[Any] | None) -> ty
 
 def _within(capacity: Capacity, limits: Row[Any]) -> Capacity:
     return Capacity(
-        *(
-            have if most is None else min(have, most)
-            for have, most in (
-                (capacity.cores, limits.cores),
-                (capacity.memory_bytes, limits.memory_bytes),
-                (capacity.gpus, limits.gpus),
-            )
-        )
+        cores=_least(capacity.cores, limits.cores),
+        memory_bytes=int(_least(capacity.memory_bytes, limits.memory_bytes)),
+        gpus=int(_least(capacity.gpus, limits.gpus)),
     )
+
+
+def _least(have: float, most: float | None) -> float:
+    return have if most is None else min(have, most)
 
 
 def _leaving(drain: Row[Any]) -> Leaving:
