@@ -42,6 +42,7 @@ from app.runs import processes_router as run_processes
 from app.runs import router as runs
 from app.secrets import router as secrets
 from app.snapshots import router as snapshots
+from app.sweeps import router as sweeps
 from app.uploads import router as uploads
 from app.workspaces import router as workspaces
 
@@ -69,6 +70,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     run_processes.router,
     run_events.router,
     run_logs.router,
+    sweeps.router,
     metrics.router,
     metrics.compare_router,
     pictures.router,

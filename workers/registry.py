@@ -8,6 +8,7 @@ from workers.reconcile_input_volume import InputVolumeReconciler
 from workers.reconcile_model import ModelReconciler
 from workers.reconcile_planning import PlanningReconciler
 from workers.reconcile_run import RunReconciler
+from workers.reconcile_sweep import SweepReconciler
 from workers.reconciler import Reconciler
 
 
@@ -21,4 +22,5 @@ def make_reconcilers(context: WorkerContext) -> list[Reconciler]:
         RunReconciler(context),
         ModelReconciler(context),
         DeploymentReconciler(context),
+        SweepReconciler(context.database, context.settings),
     ]

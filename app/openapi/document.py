@@ -57,6 +57,7 @@ _TAGS = {
     "experiments": "Runs are grouped by experiment",
     "clusters": "Nodes that runs are placed on, and their sizes",
     "runs": "Submitted jobs with their events, logs and files",
+    "sweeps": "Searches for good hyperparameters",
     "metrics": "What scripts log about themselves",
     "pictures": "Curves, use of nodes and phases, drawn",
     "environments": "Frameworks and packages that runs need",

@@ -61,8 +61,16 @@ async def read_attempts(session: AsyncSession, run_id: str) -> list[AttemptRead]
     ]
 
 
-async def cancel(session: AsyncSession, run: Run, *, actor: str) -> Run:
+async def cancel(
+    session: AsyncSession, run: Run, *, actor: str, reason: str = "asked for by a client"
+) -> Run:
     """Ask for the end of a run; doing it again changes nothing.
+
+    Args:
+        session: the transaction to write in.
+        run: the run.
+        actor: who asks.
+        reason: why, for a person.
 
     Raises:
         RunFinished: it has completed or failed, or its script is over.
@@ -74,11 +82,11 @@ async def cancel(session: AsyncSession, run: Run, *, actor: str) -> Run:
         raise RunFinished(f"The run is {run.status}; there is nothing left to cancel.")
     if run.kind == TRACKED:
         # Nothing here executes it: there is nobody to ask.
-        transition(session, run, Status.CANCELED, actor=actor, reason="asked for by a client")
+        transition(session, run, Status.CANCELED, actor=actor, reason=reason)
         await session.flush()
         await session.refresh(run)
         return run
-    transition(session, run, Status.CANCEL_REQUESTED, actor=actor, reason="asked for by a client")
+    transition(session, run, Status.CANCEL_REQUESTED, actor=actor, reason=reason)
     await session.flush()
     await wake(session, Run, run.id)
     await session.refresh(run)

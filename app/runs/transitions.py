@@ -5,12 +5,15 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.kernel.hints import Hint, add_hint
 from app.kernel.wake import signal
 from app.runs.errors import RunNotFound, TransitionRefused
 from app.runs.states import TERMINAL, TRACKED, TRACKED_TRANSITIONS, TRANSITIONS, Status
 from app.tables.run import Run, RunEvent
 
 RUN_TOPIC = "run"
+SWEEP_PROPERTY = "sweep_id"
+"""A property of runs that are trials: their sweep."""
 
 
 async def lock_run(session: AsyncSession, run_id: str) -> Run:
@@ -91,6 +94,9 @@ def transition(
         run.ended_at = func.clock_timestamp()
     if to not in (Status.PREPARING, Status.QUEUED):
         run.blockers = []
+    if to in TERMINAL and SWEEP_PROPERTY in run.properties:
+        # A hint alone: the sweep looks by itself, and locks its row before those of its runs.
+        add_hint(session, Hint("reconcile", "sweeps", run.properties[SWEEP_PROPERTY]))
     add_event(
         session,
         run,

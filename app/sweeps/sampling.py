@@ -8,8 +8,8 @@ This and `app.sweeps.gaussian` take seconds and 80 MB to load; only who needs th
 
 import random
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import (
@@ -22,43 +22,25 @@ from optuna.samplers import BaseSampler, TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
-from app.sweeps.gaussian import GaussianProcessSampler
-from app.sweeps.policies import Goal
-from app.sweeps.space import (
+from app.sweeps.constraints import Constraint, satisfies
+from app.sweeps.distributions import (
     Choice,
-    Constraint,
     Distribution,
     RandInt,
     Space,
     Value,
     Values,
     coordinate_of,
-    drawn,
-    is_active,
-    ordered,
-    satisfies,
     value_at,
 )
+from app.sweeps.gaussian import GaussianProcessSampler
+from app.sweeps.past import Past
+from app.sweeps.policies import Goal
+from app.sweeps.space import drawn, is_active, ordered
 
 _TRIES = 50
 _STARTUP_TRIALS = 10
 optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-
-class Past(NamedTuple):
-    """A trial that a sampler learns from.
-
-    Attributes:
-        values: its parameters.
-        state: running, completed, or ended early; those that failed teach nothing.
-        value: the best of the primary metric; None: it has logged none.
-        intervals: how many values it has logged.
-    """
-
-    values: Mapping[str, Value]
-    state: Literal["running", "completed", "ended"]
-    value: float | None
-    intervals: int
 
 
 def proposed(

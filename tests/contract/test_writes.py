@@ -33,6 +33,8 @@ NOT_VALIDATED = {
     "verify_dataset_version",
     "score_deployment",
     "cancel_run",
+    "cancel_sweep",
+    "replay_sweep",
     "add_group_member",
 }
 """Writes of JSON, or of nothing, that take no validate_only."""

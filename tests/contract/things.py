@@ -11,6 +11,7 @@ from sqlalchemy import select
 from app.kernel.ids import new_id
 from app.tables.dataset import Dataset
 from app.tables.deployment import Deployment
+from app.tables.sweep import Trial
 from app.tables.workspace import Workspace
 from tests.live_api import LiveApi
 from tests.made_runs import make_request
@@ -70,6 +71,15 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
     (await api.client.put(f"runs/{run['id']}/files/a.txt", content=BYTES)).raise_for_status()
     version = await upload(api, "digits", MODEL)
     await _insert(api, version["id"])
+    search = {
+        "trial": submitted,
+        "search_space": {"lr": {"type": "uniform", "min": 0, "max": 1}},
+        "algorithm": {"type": "random"},
+        "objective": {"primary_metric": "loss", "goal": "minimize"},
+        "limits": {"max_trials": 1},
+    }
+    sweep = await made("POST", "sweeps", search)
+    await _insert_trial(api, sweep["id"], run["id"])
     files = [{"path": "a.txt", "sha256": SHA256, "size_bytes": len(BYTES)}]
     return Things(
         values={
@@ -90,6 +100,7 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
             "datastore": "folder",
             "upload_id": upload_row["id"],
             "snapshot_id": submitted["snapshot_id"],
+            "sweep_id": sweep["id"],
             "dataset": "data",
             "model": "digits",
             "version": "1",
@@ -129,6 +140,8 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
                 "first_seq": 0,
                 "values": [{"name": "loss", "value": 1.0}],
             },
+            "create_sweep": search,
+            "register_best_model": {"model_name": "digits", "path": "a.txt"},
             "put_environment": {"description": "changed"},
             "create_upload": {"size_bytes": 8},
             "put_secret": {"value": "y"},
@@ -142,6 +155,20 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
             "regenerate_deployment_key": {"key": "primary"},
         },
     )
+
+
+async def _insert_trial(api: LiveApi, sweep_id: str, run_id: str) -> None:
+    async with api.database.session() as session:
+        session.add(
+            Trial(
+                sweep_id=sweep_id,
+                number=0,
+                run_id=run_id,
+                parameters={"lr": 0.5},
+                outcome="Completed",
+                value=0.1,
+            )
+        )
 
 
 async def _insert(api: LiveApi, model_version_id: str) -> None:

@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 import pytest
 
+from app.sweeps.distributions import Values
 from app.sweeps.importance import importances
-from app.sweeps.sampling import Past, proposed
-from app.sweeps.space import Values, drawn
+from app.sweeps.past import Past
+from app.sweeps.sampling import proposed
+from app.sweeps.space import drawn
 from tests.sweeps.test_policies import policy
 from tests.sweeps.test_space import CONDITIONAL, constraints, dist
 

@@ -10,19 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from app.sweeps.space import (
-    Constraint,
-    Distribution,
-    NothingLeft,
-    check_constraints,
-    combination,
-    combinations,
-    coordinate_of,
-    drawn,
-    ordered,
-    satisfies,
-    value_at,
-)
+from app.sweeps.constraints import Constraint, check_constraints, satisfies
+from app.sweeps.distributions import Distribution, coordinate_of, value_at
+from app.sweeps.space import NothingLeft, combination, combinations, drawn, ordered
 
 _DISTRIBUTION: TypeAdapter[Any] = TypeAdapter(Distribution)
 _CONSTRAINTS: TypeAdapter[Any] = TypeAdapter(list[Constraint])

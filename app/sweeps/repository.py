@@ -1,0 +1,245 @@
+"""Queries about sweeps and trials."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Row, Select, func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.kernel.pagination import PageQuery, fetch_page
+from app.sweeps.errors import SweepNotFound
+from app.tables.experiment import Experiment
+from app.tables.metric import Metric, MetricSummary
+from app.tables.run import Run
+from app.tables.sweep import Sweep, Trial
+
+
+class Counts(NamedTuple):
+    """Trials of a sweep by how they stand."""
+
+    total: int = 0
+    running: int = 0
+    completed: int = 0
+    failed: int = 0
+    canceled: int = 0
+    ended_early: int = 0
+
+
+async def get(session: AsyncSession, workspace_id: str, sweep_id: str) -> Sweep:
+    """The sweep of this id in the workspace.
+
+    Raises:
+        SweepNotFound: there is none.
+    """
+    statement = select(Sweep).where(Sweep.workspace_id == workspace_id, Sweep.id == sweep_id)
+    statement = statement.execution_options(populate_existing=True)
+    sweep = (await session.execute(statement)).scalar_one_or_none()
+    if sweep is None:
+        raise SweepNotFound(sweep_id)
+    return sweep
+
+
+async def lock(session: AsyncSession, sweep_id: str) -> Sweep:
+    """The sweep, locked until the transaction ends."""
+    statement = (
+        select(Sweep)
+        .where(Sweep.id == sweep_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
+    )
+    return (await session.execute(statement)).scalar_one()
+
+
+async def list_page(
+    session: AsyncSession, workspace_id: str, page: PageQuery, *, experiment_name: str | None
+) -> tuple[list[Sweep], str]:
+    """Sweeps of a workspace, the newest first."""
+    statement = select(Sweep).where(Sweep.workspace_id == workspace_id)
+    if experiment_name is not None:
+        experiment = select(Experiment.id).where(
+            Experiment.workspace_id == workspace_id, Experiment.name == experiment_name
+        )
+        statement = statement.where(Sweep.experiment_id.in_(experiment))
+    return await fetch_page(
+        session,
+        statement,
+        keys=[Sweep.id],
+        page=page,
+        key_of=lambda row: [row.id],
+        descending=True,
+    )
+
+
+async def experiment_names(session: AsyncSession, sweeps: Sequence[Sweep]) -> dict[str, str]:
+    """Names of the experiments of these sweeps, by the experiment's id."""
+    ids = {sweep.experiment_id for sweep in sweeps}
+    statement = select(Experiment.id, Experiment.name).where(Experiment.id.in_(ids))
+    return {row.id: row.name for row in await session.execute(statement)}
+
+
+async def counts(session: AsyncSession, sweep_ids: Sequence[str]) -> dict[str, Counts]:
+    """How many trials these sweeps have."""
+    outcome = Trial.outcome
+    statement = (
+        select(
+            Trial.sweep_id,
+            func.count().label("total"),
+            func.count().filter(outcome == "").label("running"),
+            func.count().filter(outcome == "Completed").label("completed"),
+            func.count().filter(outcome == "Failed").label("failed"),
+            func.count().filter(outcome == "Canceled").label("canceled"),
+            func.count().filter(Trial.termination.is_not(None)).label("ended_early"),
+        )
+        .where(Trial.sweep_id.in_(sweep_ids))
+        .group_by(Trial.sweep_id)
+    )
+    return {row[0]: Counts(*row[1:]) for row in await session.execute(statement)}
+
+
+async def best_trial(
+    session: AsyncSession, sweep_id: str, *, maximize: bool, outcomes: Sequence[str] | None = None
+) -> Trial | None:
+    """The trial with the best value; of equals the first.
+
+    Args:
+        session: the transaction to read in.
+        sweep_id: the sweep.
+        maximize: whether high values are good.
+        outcomes: only trials that came to one of these; None: any, running ones too.
+    """
+    statement = select(Trial).where(Trial.sweep_id == sweep_id, Trial.value.is_not(None))
+    if outcomes is not None:
+        statement = statement.where(Trial.outcome.in_(outcomes))
+    order = Trial.value.desc() if maximize else Trial.value.asc()
+    statement = statement.order_by(order, Trial.number).limit(1)
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+_SHOWN = (
+    Trial.number,
+    Trial.run_id,
+    Trial.parameters,
+    Trial.outcome,
+    Trial.value,
+    Trial.intervals,
+    Trial.termination,
+    Trial.created_at,
+    Trial.ended_at,
+    Run.status.label("run_status"),
+)
+
+
+def _with_runs(sweep_id: str) -> Select[Any]:
+    return select(*_SHOWN).outerjoin(Run, Run.id == Trial.run_id).where(Trial.sweep_id == sweep_id)
+
+
+async def list_trials(
+    session: AsyncSession, sweep_id: str, page: PageQuery, *, by_value: bool, descending: bool
+) -> tuple[list[Row[Any]], str]:
+    """Trials by number, or those that have a value by it."""
+    statement = _with_runs(sweep_id)
+    if by_value:
+        statement = statement.where(Trial.value.is_not(None))
+    return await fetch_page(
+        session,
+        statement,
+        keys=[Trial.value, Trial.number] if by_value else [Trial.number],
+        page=page,
+        key_of=lambda row: [row.value, row.number] if by_value else [row.number],
+        descending=descending,
+        scalars=False,
+    )
+
+
+async def shown_trial(session: AsyncSession, sweep_id: str, number: int) -> Row[Any]:
+    """One trial with the state of its run."""
+    statement = _with_runs(sweep_id).where(Trial.number == number)
+    row: Row[Any] = (await session.execute(statement)).one()
+    return row
+
+
+async def all_trials(session: AsyncSession, sweep_ids: Sequence[str]) -> Sequence[Trial]:
+    """Trials of these sweeps by number, without the values that they reported."""
+    statement = (
+        select(Trial)
+        .where(Trial.sweep_id.in_(sweep_ids))
+        .order_by(Trial.sweep_id, Trial.number)
+        .execution_options(populate_existing=True)
+    )
+    return (await session.execute(statement)).scalars().all()
+
+
+class Progress(NamedTuple):
+    """How far the run of a trial is."""
+
+    number: int
+    run_id: str | None
+    status: str
+    attempt: int
+    is_deleted: bool
+    ended_at: Any
+    intervals: int
+    lowest: float | None
+    highest: float | None
+
+
+async def progress(session: AsyncSession, sweep_id: str, metric: str) -> list[Progress]:
+    """How far the runs of the trials are that have come to nothing yet."""
+    statement = (
+        select(
+            Trial.number,
+            Trial.run_id,
+            func.coalesce(Run.status, ""),
+            func.coalesce(Run.attempt, 0),
+            Run.deleted_at.is_not(None),
+            Run.ended_at,
+            func.coalesce(MetricSummary.__table__.c["count"], 0),
+            MetricSummary.min,
+            MetricSummary.max,
+        )
+        .outerjoin(Run, Run.id == Trial.run_id)
+        .outerjoin(
+            MetricSummary,
+            (MetricSummary.run_id == Run.id)
+            & (MetricSummary.attempt == Run.attempt)
+            & (MetricSummary.namespace == "")
+            & (MetricSummary.name == metric),
+        )
+        .where(Trial.sweep_id == sweep_id, Trial.outcome == "")
+        .order_by(Trial.number)
+    )
+    return [Progress(*row) for row in await session.execute(statement)]
+
+
+async def attempts(session: AsyncSession, sweep_id: str) -> list[tuple[str, int]]:
+    """The runs of a sweep, each with its latest attempt."""
+    statement = select(Run.id, Run.attempt).join(Trial, Trial.run_id == Run.id)
+    found = await session.execute(statement.where(Trial.sweep_id == sweep_id))
+    return [(run_id, attempt) for run_id, attempt in found]
+
+
+async def reported(session: AsyncSession, sweep_id: str) -> dict[int, list[float | None]]:
+    """What the trials that are over had logged, by number."""
+    statement = select(Trial.number, Trial.reported).where(
+        Trial.sweep_id == sweep_id, Trial.outcome != ""
+    )
+    return {number: values or [] for number, values in await session.execute(statement)}
+
+
+async def logged(
+    session: AsyncSession, runs: Sequence[tuple[str, int]], metric: str
+) -> dict[str, list[tuple[float | None, Any]]]:
+    """Values of a metric with their times, of these attempts, in the order of logging."""
+    found: dict[str, list[tuple[float | None, Any]]] = {run_id: [] for run_id, _ in runs}
+    if not runs:
+        return found
+    attempts = dict(runs)
+    statement = (
+        select(Metric.run_id, Metric.attempt, Metric.value, Metric.logged_at)
+        .where(Metric.run_id.in_(attempts), Metric.namespace == "", Metric.name == metric)
+        .order_by(Metric.run_id, Metric.logged_at, Metric.source, Metric.seq)
+    )
+    for run_id, attempt, value, logged_at in await session.execute(statement):
+        if attempts[run_id] == attempt:
+            found[run_id].append((value, logged_at))
+    return found

@@ -1,0 +1,259 @@
+"""Sweeps: making, showing, canceling, replaying."""
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.experiments import repository as experiments
+from app.kernel.config import Settings
+from app.kernel.errors import DomainError, FieldError, Invalid, invalid_field
+from app.kernel.hints import discard_hints
+from app.kernel.ids import new_id
+from app.kernel.wake import wake
+from app.runs import submission
+from app.sweeps import repository
+from app.sweeps.checking import check
+from app.sweeps.errors import NothingToCompare, ReplayRefused, SweepFinished
+from app.sweeps.policies import Policy
+from app.sweeps.replay import History, Replay, TooMuchToReplay, replayed
+from app.sweeps.repository import Counts
+from app.sweeps.schemas import (
+    GridSampling,
+    SweepCreate,
+    SweepError,
+    SweepRead,
+    TrialRead,
+)
+from app.sweeps.space import combinations, drawn
+from app.sweeps.template import filled
+from app.tables.sweep import Sweep, Trial
+from app.tables.workspace import Workspace
+
+RUNNING, CANCEL_REQUESTED = "Running", "CancelRequested"
+OVER = frozenset({"Completed", "Failed", "Canceled"})
+
+
+def spec_of(sweep: Sweep) -> SweepCreate:
+    """The request of a sweep."""
+    return SweepCreate.model_validate(sweep.spec)
+
+
+async def create(
+    session: AsyncSession,
+    settings: Settings,
+    *,
+    workspace: Workspace,
+    body: SweepCreate,
+    actor: str,
+) -> Sweep:
+    """Check a request and write the sweep.
+
+    Raises:
+        Invalid: something in it cannot be; the field and what to do are named.
+    """
+    check(body)
+    await _check_warm_start(session, workspace, body)
+    await _try_first(session, settings, workspace=workspace, body=body, actor=actor)
+    experiment, _ = await experiments.get_or_create(
+        session, workspace.id, body.trial.experiment_name
+    )
+    sweep = Sweep(
+        id=new_id("sweep"),
+        workspace_id=workspace.id,
+        experiment_id=experiment.id,
+        created_by=actor,
+        display_name=body.display_name,
+        description=body.description,
+        tags=dict(body.tags),
+        spec=body.model_dump(mode="json", exclude_unset=True),
+        seed=secrets.randbelow(2**31) if body.seed is None else body.seed,
+        status=RUNNING,
+    )
+    session.add(sweep)
+    await session.flush()
+    await wake(session, Sweep, sweep.id)
+    await session.refresh(sweep)
+    return sweep
+
+
+async def _try_first(
+    session: AsyncSession,
+    settings: Settings,
+    *,
+    workspace: Workspace,
+    body: SweepCreate,
+    actor: str,
+) -> None:
+    """Submit a run with some values and take it back, so that what is wrong is said now."""
+    if isinstance(body.algorithm, GridSampling):
+        values = next(combinations(body.search_space, body.constraints))
+    else:
+        values = drawn(body.search_space, body.constraints, seed=0, number=0)
+    run = filled(body.trial, values, space=body.search_space)
+    trying = await session.begin_nested()
+    try:
+        await submission.submit(session, settings, workspace=workspace, body=run, actor=actor)
+    except Invalid as error:
+        raise _within_trial(error) from error
+    finally:
+        await trying.rollback()
+        discard_hints(session)
+
+
+def _within_trial(error: Invalid) -> Invalid:
+    errors = [
+        FieldError(f"/trial{one.pointer}", one.code, one.message)
+        for one in error.errors
+        if one.pointer.startswith("/")
+    ]
+    return Invalid(error.detail, errors=errors, extensions=error.extensions)
+
+
+async def _check_warm_start(session: AsyncSession, workspace: Workspace, body: SweepCreate) -> None:
+    for index, sweep_id in enumerate(body.warm_start_from):
+        pointer = f"/warm_start_from/{index}"
+        try:
+            earlier = await repository.get(session, workspace.id, sweep_id)
+        except DomainError as error:
+            raise invalid_field(pointer, "unknown_sweep", error.detail) from error
+        if spec_of(earlier).objective != body.objective:
+            message = f"Sweep {sweep_id!r} has another objective; its values say nothing here."
+            raise invalid_field(pointer, "other_objective", message)
+
+
+async def read(session: AsyncSession, sweep: Sweep) -> SweepRead:
+    """A sweep as the API shows it."""
+    (found,) = await read_all(session, [sweep])
+    return found
+
+
+async def read_all(session: AsyncSession, sweeps: Sequence[Sweep]) -> list[SweepRead]:
+    """Sweeps as the API shows them."""
+    names = await repository.experiment_names(session, sweeps)
+    counts = await repository.counts(session, [sweep.id for sweep in sweeps])
+    return [
+        _read(
+            sweep,
+            names[sweep.experiment_id],
+            counts.get(sweep.id, Counts()),
+            await best(session, sweep),
+        )
+        for sweep in sweeps
+    ]
+
+
+async def best(
+    session: AsyncSession, sweep: Sweep, *, outcomes: Sequence[str] | None = None
+) -> Trial | None:
+    """The best trial so far; None: none has logged the metric."""
+    maximize = sweep.spec["objective"]["goal"] == "maximize"
+    return await repository.best_trial(session, sweep.id, maximize=maximize, outcomes=outcomes)
+
+
+def _read(sweep: Sweep, experiment: str, counts: Counts, best: Trial | None) -> SweepRead:
+    spec = spec_of(sweep)
+    return SweepRead(
+        id=sweep.id,
+        status=sweep.status,
+        end_reason=sweep.end_reason,
+        error=None if sweep.error is None else SweepError.model_validate(sweep.error),
+        display_name=sweep.display_name,
+        description=sweep.description,
+        tags=sweep.tags,
+        experiment_name=experiment,
+        trial=sweep.spec["trial"],
+        search_space=spec.search_space,
+        constraints=spec.constraints,
+        algorithm=spec.algorithm,
+        objective=spec.objective,
+        early_termination=spec.early_termination,
+        limits=spec.limits,
+        warm_start_from=spec.warm_start_from,
+        seed=sweep.seed,
+        trials_count=counts.total,
+        running_count=counts.running,
+        completed_count=counts.completed,
+        failed_count=counts.failed,
+        canceled_count=counts.canceled,
+        ended_early_count=counts.ended_early,
+        best_trial=None if best is None else best.number,
+        best_run_id=None if best is None else best.run_id,
+        best_value=None if best is None else best.value,
+        created_by=sweep.created_by,
+        created_at=sweep.created_at,
+        updated_at=sweep.updated_at,
+        ended_at=sweep.ended_at,
+    )
+
+
+def read_trial(row: Row[Any]) -> TrialRead:
+    """A trial as the API shows it."""
+    return TrialRead(
+        number=row.number,
+        run_id=row.run_id,
+        status=row.outcome or row.run_status or "Canceled",
+        parameters=row.parameters,
+        value=row.value,
+        intervals=row.intervals,
+        termination=row.termination,
+        created_at=row.created_at,
+        ended_at=row.ended_at,
+    )
+
+
+async def cancel(session: AsyncSession, sweep: Sweep) -> Sweep:
+    """Ask for the end of a sweep and of its runs; doing it again changes nothing.
+
+    Raises:
+        SweepFinished: it has completed or failed.
+    """
+    sweep = await repository.lock(session, sweep.id)
+    if sweep.status in (CANCEL_REQUESTED, "Canceled"):
+        return sweep
+    if sweep.status in OVER:
+        raise SweepFinished(f"The sweep is {sweep.status}; there is nothing left to cancel.")
+    sweep.status = CANCEL_REQUESTED
+    sweep.end_reason = "canceled"
+    await session.flush()
+    await wake(session, Sweep, sweep.id)
+    await session.refresh(sweep)
+    return sweep
+
+
+async def histories(session: AsyncSession, sweep: Sweep) -> list[History]:
+    """What the trials logged, and when.
+
+    Raises:
+        NothingToCompare: none has logged the metric.
+    """
+    metric = sweep.spec["objective"]["primary_metric"]
+    trials = await repository.all_trials(session, [sweep.id])
+    attempts = await repository.attempts(session, sweep.id)
+    logged = await repository.logged(session, attempts, metric)
+    found = []
+    for trial in trials:
+        values = logged.get(trial.run_id or "", [])
+        if values:
+            times = [at.timestamp() for _, at in values]
+            ended = times[-1] if trial.ended_at is None else trial.ended_at.timestamp()
+            found.append(
+                History(trial.number, [value for value, _ in values], times, max(ended, times[-1]))
+            )
+    if not found:
+        raise NothingToCompare(f"No trial has logged {metric!r} yet.")
+    return found
+
+
+def replay(sweep: Sweep, policy: Policy, found: Sequence[History]) -> Replay:
+    """What a policy would have done.
+
+    Raises:
+        ReplayRefused: it would take too long to find out.
+    """
+    try:
+        return replayed(policy, sweep.spec["objective"]["goal"], found)
+    except TooMuchToReplay as error:
+        raise ReplayRefused(f"That is too much to compare; {error}.") from error

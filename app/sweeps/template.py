@@ -1,0 +1,92 @@
+"""The run of a trial: a run request with the values put in; pure."""
+
+import re
+import shlex
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from app.runs.schemas import RunCreate
+from app.sweeps.distributions import Value
+
+_PLACE = re.compile(r"\$\{\{\s*search_space\.([A-Za-z0-9_.-]+)\s*\}\}")
+_PARTS = ("command", "arguments", "script_params", "environment_variables")
+
+
+def named(trial: RunCreate) -> set[str]:
+    """The parameters that a request names somewhere."""
+    document = trial.model_dump(mode="json", exclude_unset=True, include=set(_PARTS))
+    found: set[str] = set()
+
+    def look(text: str) -> str:
+        found.update(_PLACE.findall(text))
+        return text
+
+    _walk(document, look)
+    return found
+
+
+def filled(trial: RunCreate, values: Mapping[str, Value], *, space: Mapping[str, Any]) -> RunCreate:
+    """A run request with these values.
+
+    A parameter that is named nowhere is passed as ``--NAME VALUE``, or as ``NAME VALUE`` when its
+    name begins with a dash. What names a parameter that is absent from ``values`` gets an empty
+    text, or is left out where it is the value of a script's parameter.
+
+    Args:
+        trial: the template.
+        values: by parameter.
+        space: all parameters that there may be.
+    """
+    document = trial.model_dump(mode="json", exclude_unset=True)
+    is_shell_line = isinstance(document.get("command"), str)
+    document["script_params"] = {
+        name: value
+        for name, value in document.get("script_params", {}).items()
+        if not _is_absent(value, values)
+    }
+
+    def put(text: str) -> str:
+        return _put(text, values, quoted=False)
+
+    def put_quoted(text: str) -> str:
+        return _put(text, values, quoted=True)
+
+    for part in _PARTS:
+        if part in document:
+            is_quoted = part == "command" and is_shell_line
+            document[part] = _walk(document[part], put_quoted if is_quoted else put)
+    mentioned = named(trial)
+    for name in space:
+        if name in values and name not in mentioned:
+            key = name if name.startswith("-") else f"--{name}"
+            document["script_params"][key] = shown(values[name])
+    return RunCreate.model_validate(document)
+
+
+def shown(value: Value) -> str:
+    """A value as scripts get it."""
+    return value if isinstance(value, str) else repr(value)
+
+
+def _walk(found: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(found, str):
+        return change(found)
+    if isinstance(found, list):
+        return [_walk(one, change) for one in found]
+    if isinstance(found, dict):
+        return {key: _walk(one, change) for key, one in found.items()}
+    return found
+
+
+def _put(text: str, values: Mapping[str, Value], *, quoted: bool) -> str:
+    def value_of(place: re.Match[str]) -> str:
+        if place[1] not in values:
+            return ""
+        plain = shown(values[place[1]])
+        return shlex.quote(plain) if quoted else plain
+
+    return _PLACE.sub(value_of, text)
+
+
+def _is_absent(value: Any, values: Mapping[str, Value]) -> bool:
+    return isinstance(value, str) and any(name not in values for name in _PLACE.findall(value))
