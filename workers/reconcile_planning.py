@@ -8,6 +8,8 @@ from typing import cast
 from sqlalchemy import Table, delete, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.costs import accounts
+from app.costs.budget import MAX_COST_SPENT, covers
 from app.kernel.ids import new_id
 from app.planning import repository, snapshot
 from app.planning.snapshot import Loaded
@@ -20,6 +22,7 @@ from app.tables.cluster import Cluster, ClusterNode
 from app.tables.planning import Planning
 from workers.context import WorkerContext
 from workers.reconciler import Guard
+from workers.stop_spending import pause_until_spent, stop_what_is_spent
 
 _BUSY_CHECK_SECONDS = 10.0
 _PROVIDER_CHECK_SECONDS = 2.0
@@ -39,7 +42,10 @@ class PlanningReconciler:
         self._context = context
 
     async def reconcile(self, guard: Guard) -> float | None:
-        """Plan and apply; says when the next idle node may have to go."""
+        """Plan and apply; says when something will have to be done without anybody's asking."""
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            await stop_what_is_spent(session)
         try:
             hosts = await self._context.provider.hosts()
         except ProviderError as error:
@@ -55,11 +61,15 @@ class PlanningReconciler:
         took_seconds = monotonic() - started
         async with self._context.database.session() as session:
             await guard.check(session)
+            for run_id in loaded.spent_runs:
+                await attempts.stop_spending(session, run_id=run_id, code=MAX_COST_SPENT)
             await self._apply(session, loaded, decision, hosts)
             row = await session.get_one(Planning, guard.lease.row_id)
             row.planned_at = func.clock_timestamp()
             row.took_seconds = took_seconds
-        return _next_check(loaded, decision)
+            spending = await pause_until_spent(session)
+        pauses = [pause for pause in (_next_check(loaded, decision), spending) if pause is not None]
+        return min(pauses, default=None)
 
     async def _wait_for_provider(self, guard: Guard, words: str) -> float:
         """Let clusters and the runs that wait for them say why nothing goes on."""
@@ -85,7 +95,16 @@ class PlanningReconciler:
         indexes = _FreeIndexes(loaded, decision)
         for place in decision.new_nodes:
             session.add(_node(place, indexes))
+        left = (await accounts.load(session)).available()
+        costs = {gang.run_id: (gang.cluster_id, gang.cost) for gang in loaded.snapshot.queue}
         for run_id, placement in decision.placed.items():
+            cluster_id, cost = costs[run_id]
+            workspace_id = loaded.clusters[cluster_id].workspace_id
+            if workspace_id in left:
+                # The plan was made of what the budget was before this transaction.
+                if not covers(left[workspace_id], cost):
+                    continue
+                left[workspace_id] -= cost
             new = [_node(place, indexes) for place in placement.new]
             session.add_all(new)
             await session.flush()
@@ -95,6 +114,7 @@ class PlanningReconciler:
                 run_id=run_id,
                 cluster_node_ids=node_ids,
                 price_per_node_hour=loaded.prices[run_id],
+                reserved=cost,
             )
         for preempted in decision.preempted:
             await attempts.preempt(

@@ -40,10 +40,12 @@ _NAMES: dict[By, Any] = {
 }
 
 
-def _seconds(since: datetime | None = None, until: datetime | None = None) -> ColumnElement[Any]:
+def _seconds(
+    since: datetime | None = None, until: datetime | None = None, charge: Any = Charge
+) -> ColumnElement[Any]:
     """Seconds for which the nodes were held, or those of them between two moments."""
-    ended: ColumnElement[Any] = func.coalesce(Charge.ended_at, func.clock_timestamp())
-    began: ColumnElement[Any] = Charge.began_at.expression
+    ended: ColumnElement[Any] = func.coalesce(charge.ended_at, func.clock_timestamp())
+    began: ColumnElement[Any] = charge.began_at
     if since is not None:
         began = func.greatest(began, since)
     if until is not None:
@@ -51,9 +53,18 @@ def _seconds(since: datetime | None = None, until: datetime | None = None) -> Co
     return func.greatest(cast(func.extract("epoch", ended - began), Numeric), 0)
 
 
-def amount(since: datetime | None = None, until: datetime | None = None) -> ColumnElement[Any]:
-    """What a charge amounts to by now: price x nodes x hours held."""
-    return Charge.price_per_node_hour * Charge.node_count * _seconds(since, until) / _HOUR_SECONDS
+def amount(
+    since: datetime | None = None, until: datetime | None = None, charge: Any = Charge
+) -> ColumnElement[Any]:
+    """What a charge amounts to by now: price x nodes x hours held.
+
+    Args:
+        since, until: only what was held between them counts.
+        charge: `Charge`, or another name of it.
+    """
+    per_second = charge.price_per_node_hour * charge.node_count / _HOUR_SECONDS
+    found: ColumnElement[Any] = per_second * _seconds(since, until, charge)
+    return found
 
 
 # While it goes on, to the hundredth: else every look at the run would read differently.
@@ -61,9 +72,7 @@ _DIGITS = case((func.bool_or(Charge.ended_at.is_(None)), _CENT_DIGITS), else_=_A
 _COST: ColumnElement[float] = func.coalesce(
     cast(func.round(func.sum(amount()), _DIGITS), Float), 0.0
 )
-COST_OF_RUN = (
-    select(_COST).where(Charge.run_id == Run.id).correlate(Run).scalar_subquery().label("cost")
-)
+COST_OF_RUN = select(_COST).where(Charge.run_id == Run.id).correlate(Run).scalar_subquery()
 """What a run costs by now, within a statement about runs."""
 
 
@@ -72,13 +81,16 @@ async def cost_of(session: AsyncSession, run_id: str) -> float:
     return (await session.execute(select(_COST).where(Charge.run_id == run_id))).scalar_one()
 
 
-async def begin(session: AsyncSession, *, run_id: str, price_per_node_hour: Decimal) -> None:
+async def begin(
+    session: AsyncSession, *, run_id: str, price_per_node_hour: Decimal, reserved: float
+) -> None:
     """The current attempt of a run has got its nodes.
 
     Args:
         session: the transaction that gives them.
         run_id: the run, flushed.
         price_per_node_hour: which is the attempt's price until its end.
+        reserved: so much of the workspace's budget is kept for it.
     """
     chosen = (
         select(
@@ -91,6 +103,7 @@ async def begin(session: AsyncSession, *, run_id: str, price_per_node_hour: Deci
             Cluster.vm_size,
             Run.node_count,
             literal(price_per_node_hour, MONEY),
+            literal(Decimal(str(reserved)), MONEY),
         )
         .join(Experiment, Experiment.id == Run.experiment_id)
         .join(Cluster, Cluster.id == Run.cluster_id)
@@ -106,6 +119,7 @@ async def begin(session: AsyncSession, *, run_id: str, price_per_node_hour: Deci
         "vm_size",
         "node_count",
         "price_per_node_hour",
+        "reserved",
     ]
     await session.execute(insert(Charge).from_select(columns, chosen))
 

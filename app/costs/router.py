@@ -1,9 +1,9 @@
-"""Routes of prices and costs."""
+"""Routes of prices, costs and budgets."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request, Response
 from sqlalchemy import ColumnElement
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -13,23 +13,26 @@ from app.auth.needs import needs
 from app.auth.writes import WriteRoute
 from app.clusters.errors import VmSizeNotFound
 from app.clusters.vm_sizes import vm_sizes
-from app.costs import charges, prices
+from app.costs import charges, prices, service
 from app.costs.charges import By
 from app.costs.periods import bounds
-from app.costs.schemas import CostRead, CostReport, PricePut, PriceRead
+from app.costs.schemas import BudgetPut, BudgetRead, CostRead, CostReport, PricePut, PriceRead
 from app.kernel.clock import utc_now
 from app.kernel.config import Settings, SettingsDep
 from app.kernel.db import SessionDep
 from app.kernel.errors import invalid_field
+from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page
 from app.kernel.validate_only import VALIDATES
-from app.tables.cost import Charge
+from app.tables.cost import Budget, Charge
 from app.workspaces.access import WorkspaceDep
 
 router = APIRouter(prefix="/v1/costs", tags=["costs"])
 prices_router = APIRouter(prefix="/v1/vm-sizes/{vm_size}", tags=["costs"], route_class=WriteRoute)
-workspace_router = APIRouter(prefix="/v1/workspaces/{workspace}", tags=["costs"])
+workspace_router = APIRouter(
+    prefix="/v1/workspaces/{workspace}", tags=["costs"], route_class=WriteRoute
+)
 
 
 class Between(NamedTuple):
@@ -133,6 +136,63 @@ async def list_workspace_costs(
 ) -> CostReport:
     """What the runs of a workspace cost; deleted ones count."""
     return await _report(session, settings, between, by, Charge.workspace_id == workspace.id)
+
+
+@workspace_router.get("/budget")
+@needs("workspace.read")
+async def get_budget(
+    workspace: WorkspaceDep,
+    session: SessionDep,
+    settings: SettingsDep,
+    response: Response,
+    _: UserAccess,
+) -> BudgetRead:
+    """What the workspace may spend, has spent and keeps for what runs."""
+    row = await service.get(session, workspace.id)
+    response.headers["ETag"] = _etag(row)
+    return await service.read(session, settings, row)
+
+
+@workspace_router.put(
+    "/budget",
+    responses={201: {"model": BudgetRead, "description": "It had none"}},
+    dependencies=[VALIDATES],
+)
+@needs("platform.write")
+async def put_budget(
+    workspace: WorkspaceDep,
+    body: BudgetPut,
+    session: SessionDep,
+    settings: SettingsDep,
+    request: Request,
+    response: Response,
+    _: UserAccess,
+) -> BudgetRead:
+    """Set what the workspace may spend: for administrators; less than is spent stops its runs."""
+    await service.lock(session)
+    found = await service.find(session, workspace.id)
+    check_preconditions(request, _etag(found) if found else None)
+    response.status_code = 200 if found else 201
+    row = await service.put(session, found, workspace.id, body)
+    response.headers["ETag"] = _etag(row)
+    return await service.read(session, settings, row)
+
+
+@workspace_router.delete("/budget", status_code=204, dependencies=[VALIDATES])
+@needs("platform.write")
+async def delete_budget(
+    workspace: WorkspaceDep, session: SessionDep, request: Request, _: UserAccess
+) -> None:
+    """Let the workspace spend what it likes; 204 also when it has no budget."""
+    await service.lock(session)
+    row = await service.find(session, workspace.id)
+    if row is not None:
+        check_preconditions(request, _etag(row))
+        await session.delete(row)
+
+
+def _etag(row: Budget) -> str:
+    return resource_etag(f"{row.workspace_id}/budget", row.updated_at)
 
 
 async def _report(

@@ -4,6 +4,8 @@ from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from app.costs.periods import Period
+
 
 class PricePut(BaseModel):
     """What an hour of a node costs from now on."""
@@ -43,3 +45,29 @@ class CostReport(BaseModel):
     until: datetime | None = Field(description="null: until now")
     cost: float = Field(description="Of all items")
     items: list[CostRead] = Field(description="The dearest first")
+
+
+class BudgetPut(BaseModel):
+    """The most that a workspace may spend."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    amount: float = Field(ge=0, le=1_000_000_000, description="In the installation's currency")
+    period: Period = Field(
+        default="month", description="Of the calendar, in UTC; total: in all its life"
+    )
+
+
+class BudgetRead(BudgetPut):
+    """A budget, and how it stands."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    currency: str
+    period_started_at: datetime | None = Field(description="null: it counts all time")
+    period_ends_at: datetime | None
+    spent: float = Field(description="In this period, to the hundredth, as the next two are")
+    reserved: float = Field(description="Kept for attempts that have nodes")
+    available: float = Field(description="What neither was spent nor is kept")
+    created_at: datetime
+    updated_at: datetime

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Float, Row, cast, exists, func, select
+from sqlalchemy import Float, Row, case, cast, exists, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.costs.charges import COST_OF_RUN
 from app.tables.cluster import Cluster, ClusterNode
 from app.tables.host import HostSettings
 from app.tables.planning import Quota
@@ -56,6 +57,9 @@ async def queue(session: AsyncSession) -> Sequence[Row[Any]]:
         Run.blockers,
         Run.request["max_run_duration_seconds"].as_float().label("limit_seconds"),
         _seconds_since(func.coalesce(Run.queued_at, Run.created_at)).label("queued_seconds"),
+        Run.request["max_cost"].as_float().label("max_cost"),
+        # Only attempts cost something.
+        case((Run.attempt > 0, COST_OF_RUN), else_=0.0).label("cost"),
     )
     statement = select(*columns).where(
         Run.status == "Queued", Run.cluster_id.is_not(None), ~has_nodes

@@ -10,7 +10,8 @@ from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clusters.vm_sizes import GIB, VmSize, vm_sizes
-from app.costs import prices
+from app.costs import accounts, prices
+from app.costs.budget import reservation
 from app.kernel.config import Settings
 from app.planning import repository
 from app.providers.base import Capacity, HostState
@@ -44,6 +45,7 @@ class Loaded:
         blockers: what waiting runs say now, by run.
         prices: of an hour of a node, by waiting run.
         drains_end_in_seconds: of hosts that are being drained, when what runs there has to leave.
+        spent_runs: waiting runs that may not cost more than they have.
     """
 
     snapshot: Snapshot
@@ -51,6 +53,7 @@ class Loaded:
     blockers: Mapping[str, list[dict[str, Any]]]
     prices: Mapping[str, Decimal]
     drains_end_in_seconds: Sequence[float]
+    spent_runs: Sequence[str]
 
 
 async def load(session: AsyncSession, settings: Settings, hosts: Sequence[ProviderHost]) -> Loaded:
@@ -66,7 +69,8 @@ async def load(session: AsyncSession, settings: Settings, hosts: Sequence[Provid
         for row in await repository.clusters(session)
         if row.provisioning_state != "Deleting"
     }
-    queue = [row for row in await repository.queue(session) if row.cluster_id in clusters]
+    waiting = [row for row in await repository.queue(session) if row.cluster_id in clusters]
+    queue = [row for row in waiting if row.max_cost is None or row.cost < row.max_cost]
     running = [row for row in await repository.running(session) if row.cluster_id in clusters]
     experiments = sorted({row.experiment_id for row in [*queue, *running]}) if queue else []
     durations = await repository.durations(session, experiments)
@@ -74,6 +78,8 @@ async def load(session: AsyncSession, settings: Settings, hosts: Sequence[Provid
     usage = await repository.usage(session) if queue else []
     of_sizes = await prices.current(session, settings) if queue else {}
     wanted = {row.name: row for row in await repository.host_settings(session)}
+    of_runs = {row.id: of_sizes.get(clusters[row.cluster_id].vm_size, _FREE) for row in queue}
+    budgets = (await accounts.load(session)).available() if queue else {}
     snapshot = Snapshot(
         hosts=tuple(_host(settings, host, wanted.get(host.name)) for host in hosts),
         clusters=tuple(_cluster(settings, row) for row in clusters.values()),
@@ -81,9 +87,10 @@ async def load(session: AsyncSession, settings: Settings, hosts: Sequence[Provid
             _node(row) for row in await repository.nodes(session) if row.cluster_id in clusters
         ),
         running=tuple(_running(row, durations) for row in running),
-        queue=tuple(_gang(row) for row in queue),
+        queue=tuple(_gang(row, float(of_runs[row.id])) for row in queue),
         workspace_limits={q.owner_id: _limits(q) for q in quotas if q.kind == "workspace"},
         user_limits={q.owner_id: _limits(q) for q in quotas if q.kind == "user"},
+        workspace_budgets=budgets,
         policy=Policy(
             ageing_seconds=settings.priority_ageing_seconds,
             shares={quota.owner_id: quota.share for quota in quotas if quota.kind == "workspace"},
@@ -95,8 +102,11 @@ async def load(session: AsyncSession, settings: Settings, hosts: Sequence[Provid
         snapshot,
         clusters,
         blockers={row.id: row.blockers for row in queue},
-        prices={row.id: of_sizes.get(clusters[row.cluster_id].vm_size, _FREE) for row in queue},
         drains_end_in_seconds=[s for s in drains if s is not None and s > 0],
+        prices=of_runs,
+        spent_runs=[
+            row.id for row in waiting if row.max_cost is not None and row.cost >= row.max_cost
+        ],
     )
 
 
@@ -178,7 +188,7 @@ def _running(row: Row[Any], durations: Mapping[str, tuple[float, float]]) -> Run
     )
 
 
-def _gang(row: Row[Any]) -> Gang:
+def _gang(row: Row[Any], price_per_node_hour: float) -> Gang:
     return Gang(
         run_id=row.id,
         cluster_id=row.cluster_id,
@@ -187,6 +197,12 @@ def _gang(row: Row[Any]) -> Gang:
         queued_seconds=max(0.0, row.queued_seconds),
         priority=row.priority,
         at_most_seconds=row.limit_seconds or inf,
+        cost=reservation(
+            price_per_node_hour=price_per_node_hour,
+            node_count=row.node_count,
+            limit_seconds=row.limit_seconds or inf,
+            left=inf if row.max_cost is None else row.max_cost - row.cost,
+        ),
     )
 
 

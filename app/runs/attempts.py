@@ -9,12 +9,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app.costs import charges
+from app.costs.budget import BUDGET_SPENT, MAX_COST_SPENT
 from app.kernel.clock import utc_now
 from app.kernel.wake import wake
 from app.planning.service import wake_planner
 from app.runs.children import end_children
 from app.runs.states import BlockerCode, Status
-from app.runs.transitions import add_event, lock_run
+from app.runs.transitions import add_event, lock_run, transition
 from app.scheduling.types import Reason, Waiting
 from app.tables.cluster import ClusterNode
 from app.tables.run import Attempt, Run, RunEvent, RunFile, RunNode
@@ -29,9 +30,15 @@ _CLEARS = {
     Reason.LARGER_THAN_HOSTS: "hosts are added that have room for all of its nodes",
     Reason.CLUSTER_DISABLED: "the cluster is enabled again",
     Reason.QUOTA: "runs that count on the quota end, or it is raised",
+    Reason.BUDGET: "the budget is raised, its period ends, or runs end that keep a part of it",
     Reason.PREEMPTING: "the low-priority runs have stopped",
     Reason.NO_CAPACITY_NOW: "a running run ends, or capacity is added",
     Reason.BEHIND_RUN: "the run ahead has got its nodes",
+}
+
+_SPENT = {
+    BUDGET_SPENT: "The budget of the workspace is spent; the run was stopped.",
+    MAX_COST_SPENT: "The run has cost its max_cost and was stopped.",
 }
 
 
@@ -51,6 +58,7 @@ async def begin(
     run_id: str,
     cluster_node_ids: Sequence[str],
     price_per_node_hour: Decimal,
+    reserved: float,
 ) -> None:
     """Give a queued run its nodes: the rows of the new attempt, before anything is started.
 
@@ -96,7 +104,9 @@ async def begin(
         data={"attempt": run.attempt, "nodes": len(cluster_node_ids)},
     )
     await session.flush()
-    await charges.begin(session, run_id=run.id, price_per_node_hour=price_per_node_hour)
+    await charges.begin(
+        session, run_id=run.id, price_per_node_hour=price_per_node_hour, reserved=reserved
+    )
     await wake(session, Run, run.id)
 
 
@@ -242,6 +252,7 @@ def _why(item: Waiting, cluster_name: str) -> dict[str, Any]:
         Reason.BEHIND_RUN: f"run {item.object}",
         Reason.PREEMPTING: f"run {item.object}" if item.object else "low-priority runs",
         Reason.QUOTA: f"quota {item.object}",
+        Reason.BUDGET: "budget of the workspace",
         Reason.LARGER_THAN_HOSTS: "hosts",
     }.get(item.reason)
     if item.reason is Reason.NO_CAPACITY_NOW and not item.object:
@@ -270,9 +281,8 @@ async def evict(session: AsyncSession, *, run_id: str, host: str) -> None:
 async def _give_way(
     session: AsyncSession, run_id: str, *, kind: str, because: str, **facts: str
 ) -> None:
-    free = select(Run.id).where(Run.id == run_id).with_for_update(key_share=True, skip_locked=True)
-    if (await session.execute(free)).first() is None:
-        return  # it changes just now, and may be about to give its nodes back: the next plan sees
+    if await _is_changing(session, run_id):
+        return  # it may be about to give its nodes back: the next plan sees
     run = await lock_run(session, run_id)
     attempt = await current(session, run)
     if run.status not in _PREEMPTIBLE or attempt is None or attempt.gives_way_because is not None:
@@ -285,6 +295,34 @@ async def _give_way(
     )  # fmt: skip
     await session.flush()
     await wake(session, Run, run.id)
+
+
+async def stop_spending(session: AsyncSession, *, run_id: str, code: str) -> None:
+    """Have a run end because money is spent: its processes are told, and have their grace.
+
+    Nothing happens when it changes just now, or is ending already.
+
+    Args:
+        session: the transaction, which holds the planner's row.
+        run_id: the run.
+        code: why, from `app.costs.budget`; the run's error has it.
+    """
+    if await _is_changing(session, run_id):
+        return
+    run = await lock_run(session, run_id)
+    if run.status not in _PREEMPTIBLE:
+        return
+    message = _SPENT[code]
+    run.error = {"code": code, "message": message}
+    transition(session, run, Status.CANCEL_REQUESTED, actor="scheduler", reason=message)
+    await session.flush()
+    await wake(session, Run, run.id)
+
+
+async def _is_changing(session: AsyncSession, run_id: str) -> bool:
+    # Whoever changes it may wait for the planner's row: waiting for them would be for ever.
+    free = select(Run.id).where(Run.id == run_id).with_for_update(key_share=True, skip_locked=True)
+    return (await session.execute(free)).first() is None
 
 
 def note_provider(session: AsyncSession, run: Run, provider: str, error: str | None) -> None:

@@ -57,7 +57,7 @@ _PLAIN = (
     Run.sealed_at.label("logs_sealed_at"),
     Experiment.name.label("experiment_name"),
     Cluster.name.label("cluster_name"),
-    COST_OF_RUN,
+    COST_OF_RUN.label("cost"),
 )
 _AS_THEY_ARE = tuple(str(column.key) for column in _PLAIN)
 _ORDER = tuple(RunRead.model_fields)

@@ -72,12 +72,13 @@ async def publish_and_end(
         run.outputs_partial = bool(merged) and (
             end.status != Status.COMPLETED or any(node.outputs_partial for node in nodes)
         )
-        run.error = end.error
+        # What it had before is why the control plane asked for its end.
+        stopped_because, run.error = run.error, end.error
         run.sealed_at = func.clock_timestamp()
         status = end.status
         if run.status == Status.CANCEL_REQUESTED:
             # A cancel that came while the run was being finalized wins: it was accepted.
-            status, run.error = Status.CANCELED, None
+            status, run.error = Status.CANCELED, stopped_because
         if run.attempt:
             await attempts.end(session, run, outcome=str(status), error=run.error)
         reason = (run.error or {}).get("message", "")

@@ -95,6 +95,13 @@ class RunCreate(BaseModel):
         default=None, description="Size of /dev/shm on each node, as 2g; absent: 2g"
     )
     max_run_duration_seconds: int | None = Field(default=None, ge=1, le=30 * 24 * 3600)
+    max_cost: float | None = Field(
+        default=None,
+        gt=0,
+        le=1_000_000_000,
+        description="The run is stopped when its nodes have cost so much, in the installation's "
+        "currency; absent: it may cost what its workspace may",
+    )
     max_attempts: int = Field(
         default=3, ge=1, le=10, description="Attempts when nodes are lost, or as retry_on says"
     )

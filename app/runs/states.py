@@ -65,6 +65,7 @@ class BlockerCode(StrEnum):
     LARGER_THAN_HOSTS = "larger_than_hosts"
     CLUSTER_DISABLED = "cluster_disabled"
     QUOTA = "quota"
+    BUDGET = "budget"
     PREEMPTING = "preempting"
     NO_CAPACITY_NOW = "no_capacity_now"
     BEHIND_RUN = "behind_run"

@@ -29,7 +29,7 @@ def in_turn(snapshot: Snapshot) -> Iterator[Gang]:
     # All in one pass: there may be many groups of few gangs.
     groups: dict[tuple[int, str, str], list[Gang]] = {}
     for gang in snapshot.queue:
-        _, cluster_id, user_id, _, queued_seconds, priority, _ = gang
+        _, cluster_id, user_id, _, queued_seconds, priority, _, _ = gang
         level = priority + int(queued_seconds / ageing_seconds)
         key = (level, workspaces[cluster_id], user_id)
         mine = groups.get(key)
@@ -75,7 +75,7 @@ def _level_in_turn(queues: _Queues, used: _Used) -> Iterator[Gang]:
         spent, workspace_id, turns = workspaces[0]
         users_spent, user_id, mine = turns[0]
         gang = mine.pop()
-        _, cluster_id, _, node_count, _, _, seconds = gang
+        _, cluster_id, _, node_count, _, _, seconds, _ = gang
         if seconds == inf:
             seconds = _UNLIMITED_COUNTS_AS_SECONDS
         cost = node_count * used.cores[cluster_id] * seconds

@@ -83,6 +83,8 @@ class _Cycle:
             self._wait(gang, Reason.LARGER_THAN_HOSTS)
         elif quota := self._quotas.exceeded(gang, state.cluster):
             self._wait(gang, Reason.QUOTA, quota)
+        elif self._quotas.is_too_dear(gang, state.cluster):
+            self._wait(gang, Reason.BUDGET)
         else:
             self._place_or_wait(gang, state)
 

@@ -1,4 +1,4 @@
-"""What workspaces and users have at a time, against what they may have."""
+"""What workspaces and users have at a time and may spend, against what they may have."""
 
 from collections.abc import Mapping
 
@@ -6,6 +6,7 @@ from app.scheduling.types import Cluster, Gang, Limits, Size, Snapshot
 
 _Taken = list[float]  # runs, nodes, cores, GPUs: in the order of `Limits`
 _NOTHING = [0.0, 0.0, 0.0, 0.0]
+_COINS = 1e-6  # of a budget: less than this is lost in rounding
 _NAMES = ("runs", "nodes", "cores", "gpus")
 
 
@@ -18,6 +19,7 @@ class Quotas:
             snapshot.user_limits,
         ]
         self._taken: list[dict[str, _Taken]] = [{}, {}]
+        self._budgets = dict(snapshot.workspace_budgets)
         if not any(self._limits):
             return
         clusters = {cluster.id: cluster for cluster in snapshot.clusters}
@@ -49,8 +51,15 @@ class Quotas:
                     return f"{kind}.{name}"
         return ""
 
+    def is_too_dear(self, gang: Gang, cluster: Cluster) -> bool:
+        """Whether its workspace's budget has less left than is to be kept for it."""
+        left = self._budgets.get(cluster.workspace_id)
+        return left is not None and gang.cost > 0 and gang.cost > left + _COINS
+
     def add(self, gang: Gang, cluster: Cluster) -> None:
         """It has been placed."""
+        if cluster.workspace_id in self._budgets:
+            self._budgets[cluster.workspace_id] -= gang.cost
         self._add(cluster, gang.user_id, _of(cluster.node_size, runs=1, nodes=gang.node_count))
 
     def _add(self, cluster: Cluster, user_id: str, more: tuple[float, ...]) -> None:

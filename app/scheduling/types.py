@@ -16,6 +16,7 @@ class Reason(StrEnum):
     LARGER_THAN_HOSTS = "larger_than_hosts"
     CLUSTER_DISABLED = "cluster_disabled"
     QUOTA = "quota"
+    BUDGET = "budget"
     PREEMPTING = "preempting"
     NO_CAPACITY_NOW = "no_capacity_now"
     BEHIND_RUN = "behind_run"
@@ -121,6 +122,7 @@ class Gang(NamedTuple):
         queued_seconds: how long it has waited; of two that waited as long, the lower id is first.
         priority: higher goes first; waiting raises it (see ``Policy.ageing_seconds``).
         at_most_seconds: after so long it is ended at the latest; infinite without a limit.
+        cost: so much of its workspace's budget is kept for it when it gets its nodes.
     """
 
     run_id: str
@@ -130,6 +132,7 @@ class Gang(NamedTuple):
     queued_seconds: float
     priority: int = 50
     at_most_seconds: float = float("inf")
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +195,7 @@ class Snapshot:
         queue: gangs that wait.
         workspace_limits: quotas of workspaces by id.
         user_limits: quotas of users by id.
+        workspace_budgets: what workspaces with a budget may still spend, by id.
         workspace_usage: what workspaces used lately (decayed core-seconds), by id.
         user_usage: the same of users.
         policy: how to order the queue.
@@ -204,6 +208,7 @@ class Snapshot:
     queue: tuple[Gang, ...] = ()
     workspace_limits: Mapping[str, Limits] = field(default_factory=dict)
     user_limits: Mapping[str, Limits] = field(default_factory=dict)
+    workspace_budgets: Mapping[str, float] = field(default_factory=dict)
     workspace_usage: Mapping[str, float] = field(default_factory=dict)
     user_usage: Mapping[str, float] = field(default_factory=dict)
     policy: Policy = Policy()

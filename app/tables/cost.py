@@ -2,11 +2,12 @@
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Literal
 
-from sqlalchemy import ForeignKey, Index, Numeric, func
+from sqlalchemy import ForeignKey, Index, Numeric, String, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.kernel.orm import Base
+from app.kernel.orm import Base, Timestamped
 
 MONEY = Numeric(18, 6)
 
@@ -31,7 +32,11 @@ class Charge(Base):
     """
 
     __tablename__ = "charges"
-    __table_args__ = (Index("ix_charges_workspace_id_ended_at", "workspace_id", "ended_at"),)
+    __table_args__ = (
+        Index("ix_charges_workspace_id_ended_at", "workspace_id", "ended_at"),
+        # Those that go on: few of many.
+        Index("ix_charges_open", "run_id", postgresql_where=text("ended_at IS NULL")),
+    )
 
     run_id: Mapped[str] = mapped_column(primary_key=True)
     attempt: Mapped[int] = mapped_column(primary_key=True)
@@ -42,6 +47,21 @@ class Charge(Base):
     vm_size: Mapped[str]
     node_count: Mapped[int]
     price_per_node_hour: Mapped[Decimal] = mapped_column(MONEY)
+    reserved: Mapped[Decimal] = mapped_column(MONEY, server_default="0")
+    """So much of the workspace's budget was kept for it when it got its nodes."""
     began_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     ended_at: Mapped[datetime | None]
     """When the cluster got the nodes back; None: the attempt has them."""
+
+
+class Budget(Timestamped, Base):
+    """The most that a workspace may spend in a period."""
+
+    __tablename__ = "budgets"
+
+    workspace_id: Mapped[str] = mapped_column(
+        ForeignKey("workspaces.id", ondelete="CASCADE"), primary_key=True
+    )
+    amount: Mapped[Decimal] = mapped_column(MONEY)
+    period: Mapped[Literal["day", "week", "month", "total"]] = mapped_column(String)
+    """A day, a week, a month of the calendar in UTC, or all time."""

@@ -63,7 +63,13 @@ def begin_attempt(served: Served, space: Space, job: str) -> str:
             run = await session.get_one(Run, job)
             run.status = "Queued"
             await session.flush()
-            await begin(session, run_id=job, cluster_node_ids=[], price_per_node_hour=Decimal(0))
+            await begin(
+                session,
+                run_id=job,
+                cluster_node_ids=[],
+                price_per_node_hour=Decimal(0),
+                reserved=0.0,
+            )
             attempts.append(await session.get_one(Run, job))
 
     in_server(served, work())

@@ -70,6 +70,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
             queued_seconds=draw(st.sampled_from((0.0, 30.0, 700.0, 7200.0))),
             priority=draw(st.sampled_from((10, 50, 90))),
             at_most_seconds=draw(st.sampled_from((60.0, 600.0, inf))),
+            cost=draw(st.sampled_from((0.0, 1.0, 5.0))),
         )
         for i in range(draw(st.integers(0, 8)))
     )
@@ -85,6 +86,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         queue=queue,
         workspace_limits=draw(st.dictionaries(st.sampled_from(owners), limits)),
         user_limits=draw(st.dictionaries(st.sampled_from("uv"), limits)),
+        workspace_budgets=draw(st.dictionaries(st.sampled_from(owners), st.floats(-1, 12))),
         workspace_usage=draw(st.dictionaries(st.sampled_from(owners), st.floats(0, 1e6))),
         user_usage=draw(st.dictionaries(st.sampled_from("uv"), st.floats(0, 1e6))),
     )

@@ -106,6 +106,21 @@ def test_quotas_hold(snapshot: Snapshot) -> None:
 
 
 @given(snapshots())
+def test_no_more_of_a_budget_is_kept_than_is_left(snapshot: Snapshot) -> None:
+    decision = plan(snapshot)
+    owners = {cluster.id: cluster.workspace_id for cluster in snapshot.clusters}
+    for workspace_id, left in snapshot.workspace_budgets.items():
+        mine = [g for g in snapshot.queue if owners[g.cluster_id] == workspace_id]
+        kept = sum(gang.cost for gang in mine if gang.run_id in decision.placed)
+        assert kept <= max(0.0, left) + 1e-3
+    blocked = {w.run_id for w in decision.waiting if w.reason is Reason.BUDGET}
+    for gang in snapshot.queue:
+        if gang.run_id in blocked:
+            assert gang.cost > 0
+            assert owners[gang.cluster_id] in snapshot.workspace_budgets
+
+
+@given(snapshots())
 def test_only_strictly_lower_work_is_preempted_and_only_for_room(snapshot: Snapshot) -> None:
     decision = plan(snapshot)
     homes = {cluster.id: cluster for cluster in snapshot.clusters}
@@ -156,7 +171,9 @@ def test_backfill_never_delays_whoever_waits_for_room(snapshot: Snapshot) -> Non
     rooms = [w for w in decision.waiting if w.starts_in_seconds < inf and not w.object]
     for head in rooms:
         # Everything runs as long as it may, and low-priority work is left alone.
-        untouched = replace(after(snapshot, replace(decision, preempted=())), user_limits={})
+        untouched = replace(
+            after(snapshot, replace(decision, preempted=())), user_limits={}, workspace_budgets={}
+        )
         then = later(untouched, head.starts_in_seconds)
         queue = tuple(gang for gang in then.queue if gang.run_id == head.run_id)
         assert head.run_id in plan(replace(then, queue=queue, workspace_limits={})).placed
