@@ -178,7 +178,7 @@ async def put_budget(
     return await service.read(session, settings, row)
 
 
-@workspace_router.delete("/budget", status_code=204, dependencies=[VALIDATES])
+@workspace_router.delete("/budget", status_code=204)
 @needs("platform.write")
 async def delete_budget(
     workspace: WorkspaceDep, session: SessionDep, request: Request, _: UserAccess
