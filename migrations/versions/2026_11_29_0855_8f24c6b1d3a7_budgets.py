@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision: str = "8f24c6b1d3a7"
-down_revision: str | None = "c3a8e15d7b42"
+down_revision: str | None = "3c8f1e6b9d27"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
