@@ -17,6 +17,7 @@ from app.auth.needs import authorize
 from app.auth.oidc import Provider
 from app.auth.signing import Signer
 from app.deployments.scoring import scoring_router
+from app.kernel.addresses import check_address
 from app.kernel.answers import JsonAnswers
 from app.kernel.broker import BrokerHints
 from app.kernel.config import Settings, get_settings
@@ -27,7 +28,7 @@ from app.kernel.http import BodyLimit, HostAndOrigin, RequestIds
 from app.kernel.json import NewlineJSONResponse
 from app.kernel.keyring import Keyring
 from app.kernel.logging import configure_logging
-from app.kernel.plain_text import refuse_unkeepable_addresses, refuse_unkeepable_bodies
+from app.kernel.plain_text import refuse_unkeepable_bodies
 from app.kernel.problems import install_problem_handlers
 from app.kernel.proxies import ForwardedHeaders
 from app.kernel.request_head import HeadLimit
@@ -100,7 +101,7 @@ def _routes() -> list[BaseRoute]:
     root = APIRouter(
         default_response_class=NewlineJSONResponse,
         generate_unique_id_function=lambda route: route.name,
-        dependencies=[Depends(authorize), Depends(refuse_unkeepable_addresses)],
+        dependencies=[Depends(authorize), Depends(check_address)],
     )
     for router in ROUTERS:
         # What scripts log is mended where it is stored: refusing a batch would lose the rest.

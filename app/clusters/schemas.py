@@ -6,6 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.kernel.names import Tags
+from app.kernel.tags import TagChanges
 
 
 class ScaleSettings(BaseModel):
@@ -43,7 +44,10 @@ class ClusterPut(BaseModel):
 
 
 class ClusterUpdate(BaseModel):
-    """Changes to a cluster; absent fields stay as they are."""
+    """A merge patch: absent fields stay as they are; null resets one, or removes a tag.
+
+    What a cluster cannot be without is not reset: its null changes nothing.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -53,7 +57,7 @@ class ClusterUpdate(BaseModel):
     node_placement: Literal["spread", "pack"] | None = None
     is_enabled: bool | None = None
     description: str | None = Field(default=None, max_length=5000)
-    tags: Tags | None = None
+    tags: TagChanges | None = None
 
 
 class NodeStateCounts(BaseModel):

@@ -18,6 +18,7 @@ from app.clusters.vm_sizes import VmSize, vm_sizes
 from app.kernel.config import Settings
 from app.kernel.errors import invalid_field
 from app.kernel.ids import new_id
+from app.kernel.tags import merged_tags
 from app.planning.service import wake_planner
 from app.tables.cluster import Cluster
 
@@ -77,10 +78,14 @@ async def update(session: AsyncSession, row: Cluster, body: ClusterUpdate) -> No
     """
     await wake_planner(session)
     _refuse_deleting(row)
-    for field in body.model_fields_set:
+    for field in body.model_fields_set - {"description", "tags"}:
         value = getattr(body, field)
         if value is not None:
             setattr(row, field, value)
+    if "description" in body.model_fields_set:
+        row.description = body.description or ""
+    if "tags" in body.model_fields_set:
+        row.tags = merged_tags(row.tags, body.tags)
     if row.min_nodes > row.max_nodes:
         message = "min_nodes must not be larger than max_nodes."
         raise invalid_field("/min_nodes", "min_over_max", message)

@@ -21,6 +21,7 @@ from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import TitlePath
 from app.kernel.pagination import Page, PageDep
 from app.kernel.prefer import PreferWaitDep
+from app.kernel.tags import merged_tags
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.workspaces.access import WorkspaceDep
@@ -134,8 +135,10 @@ async def update_dataset(
     """Change description and tags; what the body leaves out stays."""
     row = await repository.get(session, workspace.id, dataset)
     check_preconditions(request, resource_etag(row.id, row.updated_at))
-    for field in body.model_fields_set:
-        setattr(row, field, getattr(body, field))
+    if "description" in body.model_fields_set:
+        row.description = body.description or ""
+    if "tags" in body.model_fields_set:
+        row.tags = merged_tags(row.tags, body.tags)
     await session.flush()
     await session.refresh(row)
     latest = await repository.latest_versions(session, [row.id])

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from app.datasets.layout import Layout
 from app.kernel.names import Tags, ThingName, TitleName
+from app.kernel.tags import TagChanges
 
 MAX_FILES = 10_000
 Glob = Annotated[
@@ -68,12 +69,12 @@ class DatasetRegister(BaseModel):
 
 
 class DatasetUpdate(BaseModel):
-    """What can be changed; absent fields stay as they are."""
+    """A merge patch: absent fields stay as they are; null resets one, or removes a tag."""
 
     model_config = ConfigDict(extra="forbid")
 
-    description: str = Field(default="", max_length=5000)
-    tags: Tags = {}
+    description: str | None = Field(default=None, max_length=5000)
+    tags: TagChanges | None = None
 
 
 class DatasetRead(BaseModel):

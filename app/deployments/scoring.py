@@ -37,7 +37,12 @@ _WAIT_SECONDS = 30.0
 _LOOK_AGAIN_SECONDS = 0.1
 _RETRY_AFTER_SECONDS = 1
 _COMING_STATES = frozenset({State.HEALTHY, State.UNHEALTHY})
-_KEPT_OF_REQUEST = ("Content-Type", "Inference-Header-Content-Length")
+_KEPT_OF_REQUEST = (
+    "Content-Type",
+    "Inference-Header-Content-Length",
+    "Traceparent",
+    "Tracestate",
+)
 _KEPT_OF_ANSWER = ("Retry-After", "Inference-Header-Content-Length")
 
 

@@ -5,6 +5,7 @@ Not Starlette's ``BaseHTTPMiddleware``: it hides disconnects from streams.
 
 import re
 import secrets
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import structlog
@@ -17,10 +18,18 @@ from app.kernel.problems import send_problem
 # No answer is a page: should a browser take one for it, nothing in it runs or loads.
 _NO_PAGE = "sandbox; default-src 'none'; frame-ancestors 'none'"
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+_TRACEPARENT = re.compile(
+    r"^(?!ff)[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}"
+    r"-(?P<flags>[0-9a-f]{2})(-.*)?$"
+)
 
 
 class RequestIds:
-    """Gives every request an id: in the log, in problems, in the ``X-Request-Id`` header."""
+    """Gives every request an id: in the log, in problems, in the ``X-Request-Id`` header.
+
+    A request that belongs to a trace (W3C Trace Context) is one span of it: the log has the trace,
+    the answer's ``traceparent`` names the span, and so does that of requests made for this one.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -29,20 +38,31 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
+        given_headers = Headers(scope=scope)
+        given = given_headers.get("x-request-id", "")
         request_id = given if _REQUEST_ID.match(given) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
+        known = {"request_id": request_id}
+        span = _span(given_headers.get("traceparent"))
+        if span is not None:
+            known["trace_id"] = span.trace_id
+            scope["headers"] = [
+                (name, span.traceparent.encode() if name == b"traceparent" else value)
+                for name, value in scope["headers"]
+            ]
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-Id"] = request_id
+                if span is not None:
+                    headers["traceparent"] = span.traceparent
                 headers.setdefault("X-Content-Type-Options", "nosniff")
                 headers.setdefault("Content-Security-Policy", _NO_PAGE)
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with structlog.contextvars.bound_contextvars(**known):
             await self._app(scope, receive, send_with_id)
 
 
@@ -111,6 +131,20 @@ class BodyLimit:
             return message
 
         await self._app(scope, receive_counted, send)
+
+
+class _Span(NamedTuple):
+    trace_id: str
+    traceparent: str
+
+
+def _span(parent: str | None) -> _Span | None:
+    """A span of the trace that a ``traceparent`` names; None: it names none."""
+    found = _TRACEPARENT.match(parent) if parent else None
+    if found is None:
+        return None
+    own = f"00-{found['trace']}-{secrets.token_hex(8)}-{found['flags']}"
+    return _Span(found["trace"], own)
 
 
 def _without_port(host: str) -> str:

@@ -26,7 +26,7 @@ def mended(text: str) -> str:
     return _UNKEEPABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-async def refuse_unkeepable_addresses(request: Request) -> None:
+def refuse_unkeepable_address(request: Request) -> None:
     """Refuse such text in path and query, naming the place.
 
     Raises:

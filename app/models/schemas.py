@@ -15,12 +15,9 @@ from pydantic_core import PydanticCustomError
 
 from app.blobs.schemas import Sha256
 from app.kernel.names import Tags
+from app.kernel.tags import TagChanges
 
 MAX_FILES = 50_000
-TagUpdates = dict[
-    Annotated[str, StringConstraints(min_length=1, max_length=100)],
-    Annotated[str, StringConstraints(max_length=1000)] | None,
-]
 VersionText = Annotated[str, StringConstraints(max_length=50, pattern=r"^[A-Za-z0-9.+_-]*$")]
 
 
@@ -93,7 +90,7 @@ class ModelVersionUpdate(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     description: str | None = Field(default=None, max_length=5000)
-    tags: TagUpdates = {}
+    tags: TagChanges = {}
     properties: Tags = {}
 
 

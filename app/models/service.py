@@ -9,6 +9,7 @@ from app.blobs import repository as blobs
 from app.kernel.clock import utc_now
 from app.kernel.errors import FieldError, Invalid, invalid_field
 from app.kernel.ids import new_id
+from app.kernel.tags import merged_tags
 from app.kernel.wake import wake
 from app.models import repository
 from app.models.errors import ModelInUse, PropertyImmutable
@@ -154,8 +155,7 @@ async def update(
             )
     if body.description is not None:
         row.description = body.description
-    merged: dict[str, str | None] = {**row.tags, **body.tags}
-    row.tags = {key: value for key, value in merged.items() if value is not None}
+    row.tags = merged_tags(row.tags, body.tags)
     row.properties = {**row.properties, **body.properties}
     row.updated_at = utc_now()
     await session.flush()

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from app.environments.spec import EnvironmentSpec
 from app.kernel.names import NAME_PATTERN, Tags, ThingName, TitleName
+from app.kernel.tags import TagChanges
 from app.runs import shared_memory
 from app.runtimes.distribution import Distribution
 
@@ -141,8 +142,7 @@ class RunUpdate(BaseModel):
 
     display_name: str | None = Field(default=None, max_length=256)
     description: str | None = Field(default=None, max_length=5000)
-    tags: dict[Annotated[str, StringConstraints(min_length=1, max_length=100)],
-               Annotated[str, StringConstraints(max_length=1000)] | None] = {}  # fmt: skip
+    tags: TagChanges = {}
     properties: Tags = {}
 
 

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.blobs import repository as blobs
 from app.costs import charges
+from app.kernel.tags import merged_tags
 from app.kernel.wake import wake
 from app.logs import repository as logs
 from app.runs import attempts, repository
@@ -134,8 +135,7 @@ def apply_tags(run: Run, tags: dict[str, str | None]) -> None:
     Raises:
         TooManyTags: there would be too many.
     """
-    merged = {**run.tags, **tags}
-    kept = {key: value for key, value in merged.items() if tags.get(key, value) is not None}
+    kept = merged_tags(run.tags, tags)
     _check_count("tags", kept, run.tags)
     run.tags = kept
 

@@ -17,12 +17,19 @@ from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.ids import new_id
 from app.kernel.names import WORKSPACE_PATTERN
 from app.kernel.pagination import Page, PageDep
+from app.kernel.tags import merged_tags
 from app.kernel.urls import absolute_url, base_url
 from app.kernel.validate_only import VALIDATES
 from app.tables.workspace import Workspace
 from app.workspaces import repository
 from app.workspaces.access import WorkspaceDep
-from app.workspaces.schemas import ClientConfig, WorkspaceCreate, WorkspaceRead, WorkspaceUpdate
+from app.workspaces.schemas import (
+    ClientConfig,
+    WorkspaceCreate,
+    WorkspacePatch,
+    WorkspaceRead,
+    WorkspaceUpdate,
+)
 
 router = APIRouter(prefix="/v1/workspaces", tags=["workspaces"], route_class=WriteRoute)
 NameInPath = Annotated[str, Path(pattern=WORKSPACE_PATTERN)]
@@ -123,7 +130,7 @@ async def get_workspace_config(row: WorkspaceDep, request: Request) -> ClientCon
 @needs("workspace.write")
 async def update_workspace(
     row: WorkspaceDep,
-    body: WorkspaceUpdate,
+    body: WorkspacePatch,
     session: SessionDep,
     request: Request,
     response: Response,
@@ -132,8 +139,12 @@ async def update_workspace(
     """Change what the body names and leave the rest."""
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     _set_quota(row, body, principal)
-    for field in body.model_fields_set - {"max_active_runs"}:
-        setattr(row, field, getattr(body, field))
+    if "description" in body.model_fields_set:
+        row.description = body.description or ""
+    if "tags" in body.model_fields_set:
+        row.tags = merged_tags(row.tags, body.tags)
+    if "log_retention_days" in body.model_fields_set:
+        row.log_retention_days = body.log_retention_days
     await session.flush()
     await session.refresh(row)
     return _answer(row, request, response)
@@ -157,7 +168,9 @@ async def delete_workspace(
     await session.delete(row)
 
 
-def _set_quota(row: Workspace, body: WorkspaceUpdate, principal: Principal) -> None:
+def _set_quota(
+    row: Workspace, body: WorkspaceUpdate | WorkspacePatch, principal: Principal
+) -> None:
     """Set what the body names of quotas; who has one may not raise it.
 
     Raises:

@@ -5,10 +5,11 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.kernel.names import Tags, WorkspaceName
+from app.kernel.tags import TagChanges
 
 
 class WorkspaceUpdate(BaseModel):
-    """What can be changed; absent fields stay as they are."""
+    """A workspace as it should be."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,6 +34,19 @@ class WorkspaceCreate(WorkspaceUpdate):
     """A new workspace."""
 
     name: WorkspaceName
+
+
+class WorkspacePatch(BaseModel):
+    """A merge patch: absent fields stay as they are; null resets one, or removes a tag."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    description: str | None = Field(default=None, max_length=5000)
+    tags: TagChanges | None = None
+    log_retention_days: int | None = Field(default=None, ge=1, le=36_500)
+    max_active_runs: int | None = Field(
+        default=None, ge=1, le=1_000_000, description="Only administrators may change it"
+    )
 
 
 class WorkspaceRead(BaseModel):
