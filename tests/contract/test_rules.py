@@ -1,5 +1,6 @@
 """Rules of the contract, held against every operation that the document names."""
 
+import json
 from collections.abc import AsyncIterator
 from datetime import date
 from pathlib import Path
@@ -12,6 +13,7 @@ from fastapi import FastAPI
 from app.kernel.answers import JsonAnswers
 from app.kernel.deprecation import deprecated, install_deprecations
 from app.openapi.document import operations
+from tests.contract.things import make_things
 from tests.live_api import LiveApi, live_api
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +24,9 @@ SWITCHED_OFF = "/v1/auth/"
 
 @pytest.fixture
 async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
-    async with live_api(tmp_path, postgres_url, broker_url, trusted_proxies="*") as api:
+    async with live_api(
+        tmp_path, postgres_url, broker_url, trusted_proxies="*", datastore_folders=[tmp_path]
+    ) as api:
         yield api
 
 
@@ -126,16 +130,61 @@ async def test_a_deprecated_operation_says_so_everywhere() -> None:
     assert app.openapi()["paths"]["/old"]["get"]["deprecated"] is True
 
 
-@pytest.mark.parametrize("path", ["http://api/v1/workspaces", "experiments"])
-async def test_a_repeated_creation_gets_the_first_answer(api: LiveApi, path: str) -> None:
-    body = {"name": f"{api.workspace}y"}
-    key = {"Idempotency-Key": f"{api.workspace}-{len(path)}"}
-    first = await api.client.post(path, json=body, headers=key)
-    again = await api.client.post(path, json=body, headers=key)
-    assert first.status_code == again.status_code == 201, first.text
-    assert again.json() == first.json()
-    assert again.headers["location"] == first.headers["location"]
-    assert again.headers["idempotency-replayed"] == "true"
-    other = await api.client.post(path, json={"name": "another"}, headers=key)
-    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
-    assert (await api.client.post(path, json=body)).status_code == 409
+async def test_parameters_that_are_not_there_are_named(api: LiveApi) -> None:
+    tried = 0
+    for path, method, _ in operations(api.app.openapi()):
+        if path.startswith(SWITCHED_OFF) or method == "head":
+            continue
+        tried += 1
+        address = filled(path, api) + "?pretty&no_such_thing=1"
+        answer = await api.client.request(method, address)
+        assert answer.status_code == 422, (method, path, answer.text)
+        assert "query/no_such_thing" in {field["pointer"] for field in answer.json()["errors"]}
+        assert "no_such_thing" in answer.json()["detail"]
+    assert tried > 130
+    foreign = await api.client.get("mlflow/api/2.0/mlflow/experiments/get-by-name?x=1")
+    assert "no such parameter" not in foreign.text
+
+
+async def test_a_trace_goes_on(api: LiveApi) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    parent = f"00-{trace}-00f067aa0ba902b7-01"
+    answer = await api.client.get("http://api/v1/me", headers={"traceparent": parent})
+    version, same, span, flags = answer.headers["traceparent"].split("-")
+    assert (version, same, flags) == ("00", trace, "01")
+    assert span != "00f067aa0ba902b7"
+    assert len(span) == 16
+    wrong = ("", "x", f"ff-{trace}-00f067aa0ba902b7-01", parent.upper(), "00-" + "0" * 32 + "-1-1")
+    for bad in wrong:
+        answer = await api.client.get("http://api/v1/me", headers={"traceparent": bad})
+        assert (answer.status_code, answer.headers.get("traceparent")) == (200, None), bad
+
+
+async def test_a_merge_patch_sets_and_removes_single_tags(api: LiveApi, tmp_path: Path) -> None:
+    things = await make_things(api, tmp_path)
+    patched = {
+        path
+        for path, method, operation in operations(api.app.openapi())
+        if method == "patch" and "tags" in _fields(api, operation)
+    }
+    assert len(patched) >= 5
+    merge = {"Content-Type": "application/merge-patch+json"}
+    for path in patched:
+        for patch, tags in (
+            ({"tags": {"a": "1", "b": "2"}}, {"a": "1", "b": "2"}),
+            ({"tags": {"a": None, "c": "3"}}, {"b": "2", "c": "3"}),
+            ({"description": "said"}, {"b": "2", "c": "3"}),
+        ):
+            answer = await api.client.patch(
+                things.address(path), content=json.dumps(patch), headers=merge
+            )
+            assert answer.status_code == 200, (path, answer.text)
+            assert answer.json()["tags"] == tags, path
+        assert answer.json()["description"] == "said"
+
+
+def _fields(api: LiveApi, operation: dict[str, Any]) -> dict[str, Any]:
+    schema = operation["requestBody"]["content"].get("application/merge-patch+json", {})
+    name = schema.get("schema", {}).get("$ref", "").rpartition("/")[2]
+    found: dict[str, Any] = api.app.openapi()["components"]["schemas"].get(name, {})
+    return dict(found.get("properties", {}))
