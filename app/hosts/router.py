@@ -8,6 +8,7 @@ from fastapi import Path as PathParameter
 
 from app.auth.access import UserAccess
 from app.auth.needs import needs
+from app.auth.writes import WriteRoute
 from app.hosts import service
 from app.hosts.schemas import HostDrain, HostPut, HostRead
 from app.kernel.db import SessionDep
@@ -15,8 +16,9 @@ from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import NAME_PATTERN
 from app.kernel.pagination import Page
 from app.kernel.urls import absolute_url
+from app.kernel.validate_only import VALIDATES
 
-router = APIRouter(prefix="/v1/hosts", tags=["hosts"])
+router = APIRouter(prefix="/v1/hosts", tags=["hosts"], route_class=WriteRoute)
 HostName = Annotated[str, PathParameter(pattern=NAME_PATTERN, description="As GET /v1/hosts says")]
 _NEVER = datetime.fromtimestamp(0, UTC)
 
@@ -41,7 +43,11 @@ async def get_host(
     return await _answer(session, host, response)
 
 
-@router.put("/{host}", responses={201: {"model": HostRead, "description": "Registered"}})
+@router.put(
+    "/{host}",
+    responses={201: {"model": HostRead, "description": "Registered"}},
+    dependencies=[VALIDATES],
+)
 @needs("platform.write")
 async def put_host(
     host: HostName,

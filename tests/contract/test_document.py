@@ -16,6 +16,30 @@ from tools.openapi.breaking import breaking_changes
 from tools.openapi.document import CURRENT, RELEASED, current, render
 from tools.toolbox import ProgramMissing, node_programs
 
+NOT_REPEATABLE = {
+    "exchange_sign_in",  # nobody is signed in yet; the code is good once
+}
+NOT_VALIDATED = {
+    # Their answers are secrets that would be good for nothing.
+    "create_token",
+    "regenerate_deployment_key",
+    "exchange_sign_in",
+    # They work in transactions of their own.
+    "log_run_metrics",
+    "create_snapshot",
+    "register_dataset",
+    # They look, compute or end, and take nothing that could be wrong.
+    "find_missing_blobs",
+    "verify_dataset_version",
+    "replay_sweep",
+    "cancel_sweep",
+    "drain_host",
+    "undrain_host",
+    "score_deployment",
+    "cancel_run",
+    "add_group_member",
+}
+"""Writes of JSON, or of nothing, that take no validate_only; see tests/contract/test_writes.py."""
 RULES = Path(__file__).parents[2] / "tools/openapi"
 
 
@@ -102,6 +126,34 @@ def _sent(document: dict[str, Any]) -> set[str]:
                 waiting.append(document["components"]["schemas"][name])
             waiting += node.values()
     return found
+
+
+_JSON = {"application/json"}
+
+
+def _takes(operation: dict[str, Any], name: str) -> bool:
+    return any(parameter.get("name") == name for parameter in operation.get("parameters", []))
+
+
+def test_what_creates_takes_a_key(document: dict[str, Any]) -> None:
+    creating = [
+        operation
+        for _, method, operation in operations(document)
+        if method == "post" and "201" in operation["responses"]
+    ]
+    without = {op["operationId"] for op in creating if not _takes(op, "Idempotency-Key")}
+    assert without == NOT_REPEATABLE, "declare REPEATABLE (app/auth/idempotency.py) on the route"
+
+
+def test_what_writes_documents_can_be_validated_only(document: dict[str, Any]) -> None:
+    writing = [
+        operation
+        for _, method, operation in operations(document)
+        if method in ("post", "put", "patch")
+        and "application/json" in operation.get("requestBody", {}).get("content", _JSON)
+    ]
+    without = {op["operationId"] for op in writing if not _takes(op, "validate_only")}
+    assert without == NOT_VALIDATED, "declare VALIDATES (app/kernel/validate_only.py) on the route"
 
 
 Change = Callable[[dict[str, Any]], object]
