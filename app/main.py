@@ -15,6 +15,7 @@ from app.auth.limits import CallerLimits
 from app.auth.middleware import Authentication
 from app.auth.needs import authorize
 from app.auth.oidc import Provider
+from app.auth.shortcuts import Shortcuts
 from app.auth.signing import Signer
 from app.deployments.scoring import scoring_router
 from app.kernel.addresses import check_address
@@ -24,15 +25,13 @@ from app.kernel.config import Settings, get_settings
 from app.kernel.db import Database
 from app.kernel.deprecation import install_deprecations
 from app.kernel.heads import HeadAsGet
-from app.kernel.http import BodyLimit, HostAndOrigin, RequestIds
+from app.kernel.http import Envelope, Gate
 from app.kernel.json import NewlineJSONResponse
 from app.kernel.keyring import Keyring
 from app.kernel.logging import configure_logging
 from app.kernel.plain_text import refuse_unkeepable_bodies
 from app.kernel.problems import install_problem_handlers
 from app.kernel.proxies import ForwardedHeaders
-from app.kernel.request_head import HeadLimit
-from app.kernel.request_metrics import RequestMetrics
 from app.kernel.routes import RouteTable
 from app.kernel.signals import Signals
 from app.mlflow.problems import MlflowProblems
@@ -75,22 +74,21 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     install_deprecations(app)
     install_openapi(app)
     app.state.routes = RouteTable(app)
+    app.add_middleware(Shortcuts, routes=app)
     app.add_middleware(CallerLimits, settings=settings)
     app.add_middleware(Authentication)
     app.add_middleware(Audit)
     app.add_middleware(
-        BodyLimit,
+        Gate,
+        allowed_hosts=settings.answered_hosts,
         max_bytes=settings.max_body_bytes,
         max_upload_bytes=settings.max_upload_bytes,
         upload_paths=UPLOAD_PATHS,
     )
-    app.add_middleware(HostAndOrigin, allowed_hosts=settings.answered_hosts)
-    app.add_middleware(HeadLimit)
     app.add_middleware(JsonAnswers)
     app.add_middleware(MlflowProblems)
     app.add_middleware(HeadAsGet, routes=app.state.routes)
-    app.add_middleware(RequestIds)
-    app.add_middleware(RequestMetrics)
+    app.add_middleware(Envelope)
     app.add_middleware(ForwardedHeaders, trusted=settings.trusted_proxies)
     return app
 

@@ -13,7 +13,6 @@ from collections import Counter
 from limits import RateLimitItem, parse
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.auth.middleware import SIGN_IN_PATHS
@@ -148,5 +147,9 @@ def _stays_open(scope: Scope) -> bool:
     query: bytes = scope["query_string"]
     if b"follow=" in query or b"wait=" in query:
         return True
-    headers = Headers(scope=scope)
-    return "text/event-stream" in headers.get("accept", "") or "wait" in headers.get("prefer", "")
+    for name, value in scope["headers"]:
+        if (name == b"accept" and b"text/event-stream" in value) or (
+            name == b"prefer" and b"wait" in value
+        ):
+            return True
+    return False

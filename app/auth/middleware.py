@@ -3,7 +3,6 @@
 import base64
 import re
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.auth.bearer import Bearers, is_of_provider
@@ -49,7 +48,7 @@ class Authentication:
         if prefix is not None:
             credential = path.removeprefix(prefix).partition("/")[0]
         else:
-            credential = _credential(Headers(scope=scope).get("authorization", ""))
+            credential = _credential(_header(scope))
         state = scope["app"].state
         database: Database = state.database
         signer: Signer = state.signer
@@ -59,6 +58,14 @@ class Authentication:
         if bearers is not None and is_of_provider(credential):
             return await bearers.authenticate(credential, workspace=workspace)
         return await authenticate(database, signer, credential, workspace=workspace)
+
+
+def _header(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            text: str = value.decode("latin-1")
+            return text
+    return ""
 
 
 def _credential(header: str) -> str:

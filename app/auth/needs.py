@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from fastapi import Request
+from starlette.types import Scope
 
 from app.auth.audit import Note
 from app.auth.permissions import ACCOUNT_PERMISSIONS, WORKSPACE_PERMISSIONS, Permission
@@ -89,20 +90,27 @@ async def authorize(request: Request) -> None:
         Forbidden: the caller may not do this.
         NotFound: the caller may not know of the workspace, or of the run.
     """
-    need = need_of(request.scope.get("endpoint"))
+    authorize_scope(request.scope)
+
+
+def authorize_scope(scope: Scope) -> None:
+    """Let the caller of the endpoint in ``scope`` in, or not; raises as `authorize` does."""
+    endpoint: Any = scope.get("endpoint")
+    need = need_of(endpoint)
     if need is None:
         raise Forbidden("This route declares no permission, so nobody may use it.")
-    note: Note = request.scope["audit"]
-    note.operation = request.scope["endpoint"].__name__
+    path: dict[str, Any] = scope["path_params"]
+    note: Note = scope["audit"]
+    note.operation = endpoint.__name__
     note.permission = need.permission
-    note.target = request.path_params
+    note.target = path
     if need.permission != "anybody":
         try:
-            check(need, request.scope["principal"], request.path_params)
+            check(need, scope["principal"], path)
         except NotFound:
             note.denied = True
             raise
-    note.changes = need.audited and need.permission != "node" and request.method not in _READING
+    note.changes = need.audited and need.permission != "node" and scope["method"] not in _READING
 
 
 def check(need: Need, principal: Principal, path: dict[str, Any]) -> None:

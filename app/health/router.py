@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from app.auth.access import UserAccess
 from app.auth.needs import needs
+from app.auth.shortcuts import Answer, Asked, shortcut
 from app.health import repository
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.request_metrics import REGISTRY
@@ -22,7 +23,13 @@ class Health(BaseModel):
     version: str
 
 
+async def _health(asked: Asked) -> Answer:
+    health = Health(status="ok", version=asked.scope["app"].version)
+    return Answer(health.model_dump_json().encode() + b"\n")
+
+
 @router.get("/healthz")
+@shortcut(_health)
 @needs("anybody")
 async def get_health(request: Request) -> Health:
     """The process is alive."""

@@ -15,6 +15,7 @@ from app.kernel.etags import is_listed, with_content
 
 _LATER = frozenset({202, 429, 503})
 _READS = frozenset({"GET", "HEAD"})
+_OF_BODY = frozenset({b"content-length", b"content-type"})
 
 
 class JsonAnswers:
@@ -36,11 +37,13 @@ class JsonAnswers:
         async def send_completed(message: Message) -> None:
             nonlocal held
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(deprecation_headers(scope))
-                if message["status"] in _LATER:
-                    headers.setdefault("Retry-After", "1")
-                if _is_json(headers):
+                further = deprecation_headers(scope)
+                if further or message["status"] in _LATER:
+                    headers = MutableHeaders(scope=message)
+                    headers.update(further)
+                    if message["status"] in _LATER:
+                        headers.setdefault("Retry-After", "1")
+                if _is_json(message["headers"]):
                     held = message
                     return
             elif held is not None:
@@ -53,26 +56,31 @@ class JsonAnswers:
         await self._app(scope, receive, send_completed)
 
 
-def _is_json(headers: MutableHeaders) -> bool:
-    kind = headers.get("content-type", "").split(";")[0]
-    return "content-length" in headers and (kind == "application/json" or kind.endswith("+json"))
+def _is_json(headers: list[tuple[bytes, bytes]]) -> bool:
+    has_length = is_json = False
+    for name, value in headers:
+        if name == b"content-length":
+            has_length = True
+        elif name == b"content-type":
+            kind = value.partition(b";")[0]
+            is_json = kind == b"application/json" or kind.endswith(b"+json")
+    return has_length and is_json
 
 
 def _complete(scope: Scope, start: Message, message: Message) -> Message:
-    headers = MutableHeaders(scope=start)
     body: bytes = message.get("body", b"")
     if b"pretty" in scope["query_string"] and _wants_pretty(scope):
         body = json.dumps(json.loads(body), ensure_ascii=False, indent=2).encode() + b"\n"
-        headers["Content-Length"] = str(len(body))
-    etag = headers.get("etag")
+        MutableHeaders(scope=start)["Content-Length"] = str(len(body))
+    etag = next((value.decode() for name, value in start["headers"] if name == b"etag"), None)
     is_read = scope["method"] in _READS and start["status"] == 200
     if is_read or etag is not None:
         etag = with_content(etag, hashlib.sha256(body).hexdigest())
-        headers["ETag"] = etag
+        kept = [field for field in start["headers"] if field[0] != b"etag"]
+        start["headers"] = [*kept, (b"etag", etag.encode())]
         if is_read and is_listed(etag, Headers(scope=scope).get("if-none-match", "")):
             start["status"] = 304
-            del headers["Content-Length"]
-            del headers["Content-Type"]
+            start["headers"] = [field for field in start["headers"] if field[0] not in _OF_BODY]
             body = b""
     return {**message, "body": body}
 

@@ -1,34 +1,43 @@
-"""Pure ASGI middlewares: request ids, Host and Origin checks, body limits.
+"""Pure ASGI middlewares: what every answer carries, and what is refused before it gets anywhere.
 
-Not Starlette's ``BaseHTTPMiddleware``: it hides disconnects from streams.
+Not Starlette's ``BaseHTTPMiddleware``: it hides disconnects from streams. Every layer, and every
+look through the header fields, costs each request; so what can be done in one, is done in one.
 """
 
 import re
 import secrets
+import time
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.kernel.errors import BadRequest, Forbidden, TooLarge
+from app.kernel.errors import BadRequest, DomainError, Forbidden, TooLarge
 from app.kernel.problems import send_problem
+from app.kernel.request_head import Head, head_refusal, read_head
+from app.kernel.request_metrics import count_request
 
-# No answer is a page: should a browser take one for it, nothing in it runs or loads.
-_NO_PAGE = "sandbox; default-src 'none'; frame-ancestors 'none'"
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 _TRACEPARENT = re.compile(
     r"^(?!ff)[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}"
     r"-(?P<flags>[0-9a-f]{2})(-.*)?$"
 )
+# No answer is a page: should a browser take one for it, nothing in it runs or loads.
+_ALWAYS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"sandbox; default-src 'none'; frame-ancestors 'none'"),
+    (b"cache-control", b"no-store"),
+)
+_OURS = (b"x-request-id", b"traceparent")
 
 
-class RequestIds:
-    """Gives every request an id: in the log, in problems, in the ``X-Request-Id`` header.
+class Envelope:
+    """Gives every request an id, measures it, and gives its answer the headers that all have.
 
-    A request that belongs to a trace (W3C Trace Context) is one span of it: the log has the trace,
-    the answer's ``traceparent`` names the span, and so does that of requests made for this one.
+    The id is in the log, in problems and in the ``X-Request-Id`` header. A request that belongs to
+    a trace (W3C Trace Context) is one span of it: the log has the trace, the answer's
+    ``traceparent`` names the span, and so does that of requests made for this one.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -38,69 +47,76 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given_headers = Headers(scope=scope)
-        given = given_headers.get("x-request-id", "")
-        request_id = given if _REQUEST_ID.match(given) else secrets.token_hex(8)
+        started = time.perf_counter()
+        request_id, span = _named(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         known = {"request_id": request_id}
-        span = _span(given_headers.get("traceparent"))
+        always = ((b"x-request-id", request_id.encode()), *_ALWAYS)
         if span is not None:
             known["trace_id"] = span.trace_id
+            named = (b"traceparent", span.traceparent.encode())
+            always = (named, *always)
             scope["headers"] = [
-                (name, span.traceparent.encode() if name == b"traceparent" else value)
-                for name, value in scope["headers"]
+                named if field[0] == named[0] else field for field in scope["headers"]
             ]
 
-        async def send_with_id(message: Message) -> None:
+        async def send_completed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-Id"] = request_id
-                if span is not None:
-                    headers["traceparent"] = span.traceparent
-                headers.setdefault("X-Content-Type-Options", "nosniff")
-                headers.setdefault("Content-Security-Policy", _NO_PAGE)
-                headers.setdefault("Cache-Control", "no-store")
+                count_request(scope, message["status"], time.perf_counter() - started)
+                given = [field for field in message["headers"] if field[0] not in _OURS]
+                names = {name for name, _ in given}
+                given += [field for field in always if field[0] not in names]
+                message = {**message, "headers": given}
             await send(message)
 
         with structlog.contextvars.bound_contextvars(**known):
-            await self._app(scope, receive, send_with_id)
+            await self._app(scope, receive, send_completed)
 
 
-class HostAndOrigin:
-    """Refuses foreign ``Host`` headers (DNS rebinding) and foreign ``Origin``s (CSRF)."""
-
-    def __init__(self, app: ASGIApp, allowed_hosts: list[str]) -> None:
-        self._app = app
-        self._allowed = {host.lower() for host in allowed_hosts}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        host = _without_port(headers.get("host", ""))
-        if "*" not in self._allowed and host not in self._allowed:
-            error = BadRequest(
-                f"The host name {host!r} is not one of this server's; an operator may add it to "
-                "TRAINWRIGHT_ALLOWED_HOSTS."
-            )
-            await send_problem(error, scope, receive, send)
-            return
-        origin = headers.get("origin")
-        if origin is not None and _without_port(urlsplit(origin).netloc) != host:
-            refusal = Forbidden("Requests from pages of other origins are refused.")
-            await send_problem(refusal, scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+class _Span(NamedTuple):
+    trace_id: str
+    traceparent: str
 
 
-class BodyLimit:
-    """Bounds request bodies; uploads (paths that match) have the larger limit."""
+def _named(scope: Scope) -> tuple[str, _Span | None]:
+    request_id = traceparent = ""
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and not request_id:
+            request_id = value.decode("latin-1")
+        elif name == b"traceparent" and not traceparent:
+            traceparent = value.decode("latin-1")
+    if not _REQUEST_ID.match(request_id):
+        request_id = secrets.token_hex(8)
+    return request_id, _span(traceparent)
+
+
+def _span(parent: str | None) -> _Span | None:
+    """A span of the trace that a ``traceparent`` names; None: it names none."""
+    found = _TRACEPARENT.match(parent) if parent else None
+    if found is None:
+        return None
+    own = f"00-{found['trace']}-{secrets.token_hex(8)}-{found['flags']}"
+    return _Span(found["trace"], own)
+
+
+class Gate:
+    """Refuses what no route is to see: long heads, foreign hosts and origins, large bodies.
+
+    Foreign ``Host`` headers are DNS rebinding, foreign ``Origin``s are CSRF. Uploads (paths that
+    match) have the larger limit.
+    """
 
     def __init__(
-        self, app: ASGIApp, *, max_bytes: int, max_upload_bytes: int, upload_paths: str
+        self,
+        app: ASGIApp,
+        *,
+        allowed_hosts: list[str],
+        max_bytes: int,
+        max_upload_bytes: int,
+        upload_paths: str,
     ) -> None:
         self._app = app
+        self._allowed = {host.lower() for host in allowed_hosts}
         self._max_bytes = max_bytes
         self._max_upload_bytes = max_upload_bytes
         self._upload_paths = re.compile(upload_paths)
@@ -109,16 +125,42 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        is_upload = self._upload_paths.search(scope["path"]) is not None
-        limit = self._max_upload_bytes if is_upload else self._max_bytes
-        declared = Headers(scope=scope).get("content-length", "0")
+        head = read_head(scope)
+        refusal = head_refusal(scope, head) or self._foreign(head) or self._too_large(scope, head)
+        if refusal is not None:
+            await send_problem(refusal, scope, receive, send)
+        elif head.content_length is None:
+            await self._app(scope, self._counted(receive, self._limit(scope)), send)
+        else:
+            # The server itself ends a body where its declared length ends.
+            await self._app(scope, receive, send)
+
+    def _foreign(self, head: Head) -> DomainError | None:
+        host = _without_port(head.host)
+        if "*" not in self._allowed and host not in self._allowed:
+            return BadRequest(
+                f"The host name {host!r} is not one of this server's; an operator may add it to "
+                "TRAINWRIGHT_ALLOWED_HOSTS."
+            )
+        if head.origin is not None and _without_port(urlsplit(head.origin).netloc) != host:
+            return Forbidden("Requests from pages of other origins are refused.")
+        return None
+
+    def _too_large(self, scope: Scope, head: Head) -> DomainError | None:
+        declared = head.content_length
+        if declared is None:
+            return None
         if not declared.isdigit():
-            await send_problem(BadRequest("Content-Length is not a number."), scope, receive, send)
-            return
-        if int(declared) > limit:
-            error = TooLarge(f"The body has {declared} bytes; at most {limit} are taken here.")
-            await send_problem(error, scope, receive, send)
-            return
+            return BadRequest("Content-Length is not a number.")
+        if int(declared) > self._max_bytes and int(declared) > (limit := self._limit(scope)):
+            return TooLarge(f"The body has {declared} bytes; at most {limit} are taken here.")
+        return None
+
+    def _limit(self, scope: Scope) -> int:
+        is_upload = self._upload_paths.search(scope["path"]) is not None
+        return self._max_upload_bytes if is_upload else self._max_bytes
+
+    def _counted(self, receive: Receive, limit: int) -> Receive:
         received = 0
 
         async def receive_counted() -> Message:
@@ -130,21 +172,7 @@ class BodyLimit:
                     raise TooLarge(f"The body is over {limit} bytes; at most so many are taken.")
             return message
 
-        await self._app(scope, receive_counted, send)
-
-
-class _Span(NamedTuple):
-    trace_id: str
-    traceparent: str
-
-
-def _span(parent: str | None) -> _Span | None:
-    """A span of the trace that a ``traceparent`` names; None: it names none."""
-    found = _TRACEPARENT.match(parent) if parent else None
-    if found is None:
-        return None
-    own = f"00-{found['trace']}-{secrets.token_hex(8)}-{found['flags']}"
-    return _Span(found["trace"], own)
+        return receive_counted
 
 
 def _without_port(host: str) -> str:

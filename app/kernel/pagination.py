@@ -16,6 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.kernel.direct import DirectPool
 from app.kernel.errors import BadRequest, FieldError
 
+DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 _MOST_TEXTS = 1000
 _texts: dict[Any, str] = {}
@@ -35,7 +36,7 @@ class PageQuery(BaseModel):
 async def _page_query(
     page_size: Annotated[
         int, Query(ge=1, description=f"At most so many; over {MAX_PAGE_SIZE} is cut down")
-    ] = 100,
+    ] = DEFAULT_PAGE_SIZE,
     page_token: Annotated[str, Query(description="next_page_token of the page before")] = "",
 ) -> PageQuery:
     return PageQuery(page_size=min(page_size, MAX_PAGE_SIZE), page_token=page_token)
@@ -86,7 +87,7 @@ async def fetch_page(
     statement, binding = _paged(statement, keys, page, descending=descending)
     result = await session.execute(statement)
     rows = list(result.scalars() if scalars else result)
-    return _cut(rows, page, key_of, binding)
+    return cut_page(rows, page, key_of, binding)
 
 
 async def fetch_page_directly(
@@ -100,7 +101,7 @@ async def fetch_page_directly(
 ) -> tuple[list[Any], str]:
     """The same on a connection for hot paths; rows are records by column name."""
     statement, binding = _paged(statement, keys, page, descending=descending)
-    return _cut(await direct.select(statement), page, key_of, binding)
+    return cut_page(await direct.select(statement), page, key_of, binding)
 
 
 def _paged(
@@ -110,8 +111,8 @@ def _paged(
     *,
     descending: bool,
 ) -> tuple[Select[Any], str]:
-    binding = _binding(statement)
-    after = _decode(page.page_token, binding) if page.page_token else None
+    binding = binding_of(statement)
+    after = keys_after(page, binding)
     if after is not None:
         left = tuple_(*keys)
         statement = statement.where(left < tuple_(*after) if descending else left > tuple_(*after))
@@ -119,17 +120,18 @@ def _paged(
     return statement.order_by(*order).limit(page.page_size + 1), binding
 
 
-def _cut(
+def cut_page(
     rows: list[R], page: PageQuery, key_of: Callable[[R], Sequence[Any]], binding: str
 ) -> tuple[list[R], str]:
+    """The rows of a page, of which there may be one too many, and the token of the next."""
     if len(rows) <= page.page_size:
         return rows, ""
     rows = rows[: page.page_size]
     return rows, _encode(list(key_of(rows[-1])), binding)
 
 
-def _binding(statement: Select[Any]) -> str:
-    # A token belongs to the filters it was made under: the text of the statement, and its values.
+def binding_of(statement: Select[Any]) -> str:
+    """What tokens of a listing are bound to: the text of its statement, and its values."""
     found = statement._generate_cache_key()
     assert found is not None
     text = _texts.get(found.key)
@@ -147,7 +149,15 @@ def _encode(values: list[Any], binding: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _decode(token: str, binding: str) -> list[Any]:
+def keys_after(page: PageQuery, binding: str) -> list[Any] | None:
+    """The keys that a page comes after; None: it is the first one.
+
+    Raises:
+        BadRequest: the token is not one of this listing.
+    """
+    if not page.page_token:
+        return None
+    token = page.page_token
     try:
         padded = token + "=" * (-len(token) % 4)
         decoded = json.loads(base64.urlsafe_b64decode(padded.encode()))

@@ -48,8 +48,7 @@ async def refuse_unkeepable_bodies(request: Request) -> None:
     if not isinstance(route, APIRoute) or route.body_field is None or not _is_json(request):
         return
     body = await request.body()
-    if b"\\u" not in body and not _may_be_deep(body):
-        # Raw control characters are no JSON; so there is nothing to be found.
+    if not may_be_unkeepable(body):
         return
     for pointer, depth, text in _texts(await request.json()):
         if depth > _DEEPEST:
@@ -59,11 +58,18 @@ async def refuse_unkeepable_bodies(request: Request) -> None:
         _check(pointer, text)
 
 
+def may_be_unkeepable(body: bytes) -> bool:
+    """Whether `refuse_unkeepable_bodies` would have to look at a JSON text more closely."""
+    # Raw control characters are no JSON, so only escapes can spell them.
+    return b"\\u" in body or _may_be_deep(body)
+
+
 def _may_be_deep(body: bytes) -> bool:
     """Whether a JSON text may be nested over the limit, found out without reading it in Python."""
     if body.count(b"[") + body.count(b"{") <= _DEEPEST:
         return False
-    brackets = _TEXT.sub(b"", body).translate(None, _NO_BRACKETS)
+    outside = _TEXT.sub(b"", body) if b"\\" in body else b"".join(body.split(b'"')[::2])
+    brackets = outside.translate(None, _NO_BRACKETS)
     for _ in range(_DEEPEST):
         # Each pass takes the innermost level away.
         brackets = _PAIR.sub(b"", brackets)

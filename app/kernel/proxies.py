@@ -22,9 +22,13 @@ class ForwardedHeaders:
             app: what is behind.
             trusted: addresses and networks with commas; ``*``: all.
         """
+        self._app = app
         self._uvicorn = ProxyHeadersMiddleware(app, trusted_hosts=trusted)  # type: ignore[arg-type]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not any(name.startswith(b"x-forwarded-") for name, _ in scope.get("headers", ())):
+            await self._app(scope, receive, send)
+            return
         if scope["type"] == "http":
             prefix = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
             sender = scope["client"][0] if scope.get("client") else None

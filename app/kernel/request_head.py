@@ -1,9 +1,10 @@
-"""Limits of what comes before a body: the address and the header fields."""
+"""What comes before a body: the address and the header fields, and their limits."""
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from typing import NamedTuple
+
+from starlette.types import Scope
 
 from app.kernel.errors import AddressTooLong, BadRequest, DomainError, HeadersTooLarge
-from app.kernel.problems import send_problem
 
 MOST_ADDRESS_BYTES = 16 * 1024
 MOST_HEADERS = 100
@@ -13,33 +14,54 @@ MOST_HEADER_BYTES = 32 * 1024
 _ONLY_ONCE = frozenset({b"host", b"content-length", b"authorization", b"content-type"})
 
 
-class HeadLimit:
-    """Refuses long addresses, many or long header fields, and two of which there may be one."""
+class Head(NamedTuple):
+    """What there is to know of the header fields, from one look through them.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    Attributes:
+        fields_bytes: of all names and values together.
+        is_doubled: whether a field of which there may be one came more than once.
+        host: empty: there is none.
+    """
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (refusal := _refusal(scope)) is not None:
-            await send_problem(refusal, scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+    fields_bytes: int
+    is_doubled: bool
+    host: str
+    origin: str | None
+    content_length: str | None
 
 
-def _refusal(scope: Scope) -> DomainError | None:
+def read_head(scope: Scope) -> Head:
+    """Look through the header fields of a request."""
+    fields_bytes = 0
+    single: list[bytes] = []
+    host, origin, content_length = b"", None, None
+    for name, value in scope["headers"]:
+        fields_bytes += len(name) + len(value)
+        if name in _ONLY_ONCE:
+            single.append(name)
+            if name == b"host":
+                host = value
+            elif name == b"content-length":
+                content_length = value.decode("latin-1")
+        elif name == b"origin" and origin is None:
+            origin = value.decode("latin-1")
+    is_doubled = len(single) != len(set(single))
+    return Head(fields_bytes, is_doubled, host.decode("latin-1"), origin, content_length)
+
+
+def head_refusal(scope: Scope, head: Head) -> DomainError | None:
+    """Why a head is refused: a long address, many or long fields, or two where one may be."""
     address_bytes = len(scope.get("raw_path") or b"") + len(scope["query_string"])
     if address_bytes > MOST_ADDRESS_BYTES:
         return AddressTooLong(
             f"The address has {address_bytes} bytes; at most {MOST_ADDRESS_BYTES} are taken."
         )
-    headers: list[tuple[bytes, bytes]] = scope["headers"]
-    header_bytes = sum(len(name) + len(value) for name, value in headers)
-    if len(headers) > MOST_HEADERS or header_bytes > MOST_HEADER_BYTES:
+    count = len(scope["headers"])
+    if count > MOST_HEADERS or head.fields_bytes > MOST_HEADER_BYTES:
         return HeadersTooLarge(
-            f"There are {len(headers)} header fields of {header_bytes} bytes; at most "
+            f"There are {count} header fields of {head.fields_bytes} bytes; at most "
             f"{MOST_HEADERS} of together {MOST_HEADER_BYTES} bytes are taken."
         )
-    names = [name for name, _ in headers if name in _ONLY_ONCE]
-    if len(names) != len(set(names)):
+    if head.is_doubled:
         return BadRequest("A header field of which there may be one came more than once.")
     return None

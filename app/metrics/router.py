@@ -13,6 +13,7 @@ from starlette.background import BackgroundTask
 from app.auth.access import UserAccess, UserOrRunAccess
 from app.auth.idempotency import REPEATABLE_DETACHED
 from app.auth.needs import needs
+from app.auth.shortcuts import Answer, Asked, shortcut
 from app.auth.writes import WriteRoute
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
@@ -144,7 +145,20 @@ async def export_run_metrics(
     return FileResponse(path, media_type=_PARQUET, filename=filename, background=remove)
 
 
+async def _log_metrics(asked: Asked) -> Answer:
+    batch = asked.parse(MetricBatch)
+    await service.store_from_client(
+        asked.database,
+        asked.principal,
+        workspace=asked.path["workspace"],
+        run_id=asked.path["run_id"],
+        batch=batch,
+    )
+    return Answer(b'{"next_seq":%d}\n' % (batch.first_seq + len(batch.values)), status=201)
+
+
 @router.post("", status_code=201, dependencies=[REPEATABLE_DETACHED])
+@shortcut(_log_metrics)
 @needs("runs.write", run=True, audited=False)
 async def log_run_metrics(
     workspace: Annotated[str, PathParameter(pattern=WORKSPACE_PATTERN)],

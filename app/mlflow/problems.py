@@ -40,7 +40,9 @@ class MlflowProblems:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _PATHS.match(scope["path"]):
+        path: str = scope.get("path", "")
+        # Most are told by the word alone.
+        if scope["type"] != "http" or "/mlflow" not in path or not _PATHS.match(path):
             await self._app(scope, receive, send)
             return
         held: list[Message] = []

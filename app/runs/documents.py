@@ -3,17 +3,24 @@
 What a run has as JSON in the database goes into the answer as it is, without a look at it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import orjson
 from orjson import Fragment
-from sqlalchemy import Select, Text, bindparam, func, literal, select
+from sqlalchemy import Integer, Select, Text, bindparam, func, literal, null, select
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from app.costs.charges import COST_OF_RUN
 from app.kernel.direct import DirectPool, Statement
-from app.kernel.pagination import PageQuery, fetch_page_directly
+from app.kernel.pagination import (
+    PageQuery,
+    binding_of,
+    cut_page,
+    fetch_page_directly,
+    keys_after,
+)
 from app.runs.errors import RunNotFound
 from app.runs.ordering import Condition, Order, ordered
 from app.runs.repository import filtered
@@ -32,47 +39,25 @@ _PARAMS = (
     .correlate(Run)
     .scalar_subquery()
 )
-_PLAIN = (
-    Run.id,
-    Run.kind,
-    Run.status,
-    Run.display_name,
-    Run.description,
-    Run.attempt,
-    Run.max_attempts,
-    Run.node_count,
-    Run.priority,
-    Run.snapshot_id,
-    Run.image_reference,
-    Run.outputs_partial,
-    Run.creator_run_id,
-    Run.created_by,
-    Run.created_at,
-    Run.updated_at,
-    Run.queued_at,
-    Run.started_at,
-    Run.ended_at,
-    Run.deleted_at,
-    Run.image_id.label("image_hash"),
-    Run.sealed_at.label("logs_sealed_at"),
-    Experiment.name.label("experiment_name"),
-    Cluster.name.label("cluster_name"),
-    COST_OF_RUN.label("cost"),
-)
-_AS_THEY_ARE = tuple(str(column.key) for column in _PLAIN)
-_ORDER = tuple(RunRead.model_fields)
+_BY_FIELD: dict[str, Any] = {
+    "cost": COST_OF_RUN,
+    "image_hash": Run.image_id,
+    "logs_sealed_at": Run.sealed_at,
+    "experiment_name": Experiment.name,
+    "cluster_name": Cluster.name,
+    "params": _PARAMS,
+    "queue_position": null(),  # stands in the blockers
+    "input_datasets": Run.request["inputs"],
+    "request": Run.request.op("-", return_type=JSONB)(literal("argv", Text)),
+}
 _JSON = ("tags", "properties", "warnings", "request")
+# In the order of the answer, so that it is made by replacing what is not shown as it is.
+_FIELDS: Iterable[Any] = (
+    _BY_FIELD[name] if name in _BY_FIELD else getattr(Run, name) for name in RunRead.model_fields
+)
 _COLUMNS = (
-    *_PLAIN,
+    *(column.label(name) for name, column in zip(RunRead.model_fields, _FIELDS, strict=True)),
     Run.event_seq,
-    Run.tags,
-    Run.properties,
-    Run.warnings,
-    Run.blockers,
-    Run.error,
-    Run.request["inputs"].label("inputs"),
-    Run.request.op("-", return_type=JSONB)(literal("argv", Text)).label("request"),
-    _PARAMS.label("params"),
 )
 
 
@@ -89,6 +74,16 @@ _ONE = Statement(
         Run.workspace_id == bindparam("workspace_id"), Run.id == bindparam("run_id")
     )
 )
+
+
+_NEWEST_FIRST = (
+    _of_workspace()
+    .where(Run.workspace_id == bindparam("workspace_id"), Run.deleted_at.is_(None))
+    .order_by(Run.id.desc())
+    .limit(bindparam("limit", type_=Integer))
+)
+_NEWEST = Statement(_NEWEST_FIRST)
+_NEWEST_AFTER = Statement(_NEWEST_FIRST.where(Run.id < bindparam("after")))
 
 
 async def find(direct: DirectPool, workspace_id: str, run_id: str) -> Row:
@@ -145,6 +140,37 @@ async def find_page(
     )
 
 
+async def find_newest(
+    direct: DirectPool, workspace_id: str, page: PageQuery
+) -> tuple[list[Row], str]:
+    """All runs of a workspace, newest first; and the token of the next page, as `find_page` has it.
+
+    Raises:
+        BadRequest: the token is not one of this listing.
+    """
+    binding = _binding_of_all(workspace_id)
+    after = keys_after(page, binding)
+    given: dict[str, Any] = {"workspace_id": workspace_id, "limit": page.page_size + 1}
+    if after is None:
+        rows = await direct.rows(_NEWEST, **given)
+    else:
+        rows = await direct.rows(_NEWEST_AFTER, after=after[0], **given)
+    return cut_page(rows, page, lambda row: [row["id"]], binding)
+
+
+@lru_cache(maxsize=1000)
+def _binding_of_all(workspace_id: str) -> str:
+    everything = filtered(
+        _of_workspace(),
+        workspace_id,
+        experiment_name=None,
+        statuses=(),
+        cluster_name=None,
+        tags={},
+    )
+    return binding_of(everything)
+
+
 def document(row: Row) -> bytes:
     """A run as JSON, which is that of `RunRead`."""
     return orjson.dumps(_shown(row), option=_OPTIONS)
@@ -157,17 +183,31 @@ def page_document(rows: Sequence[Row], following: str) -> bytes:
 
 
 def _shown(row: Row) -> dict[str, Any]:
-    shown = {name: row[name] for name in _AS_THEY_ARE}
-    shown |= {name: Fragment(row[name]) for name in _JSON}
-    shown["params"] = Fragment(row["params"] or "{}")
-    blockers: list[dict[str, Any]] = orjson.loads(row["blockers"])
+    shown = dict(row)
+    del shown["event_seq"]
+    for name in _JSON:
+        shown[name] = Fragment(shown[name])
+    shown["params"] = Fragment(shown["params"] or "{}")
+    if shown["blockers"] == "[]":
+        shown["blockers"] = []
+    else:
+        shown["blockers"], shown["queue_position"] = _blockers(shown["blockers"])
+    if shown["error"] is not None:
+        shown["error"] = RunError.model_validate_json(shown["error"]).model_dump()
+    inputs = shown["input_datasets"]
+    shown["input_datasets"] = [] if inputs == "{}" else _inputs(inputs)
+    return shown
+
+
+def _blockers(text: str) -> tuple[list[dict[str, Any]], int | None]:
+    blockers: list[dict[str, Any]] = orjson.loads(text)
     positions = [blocker["position"] for blocker in blockers if "position" in blocker]
-    shown["blockers"] = [Blocker.model_validate(found).model_dump() for found in blockers]
-    shown["queue_position"] = positions[0] if positions else None
-    error = row["error"]
-    shown["error"] = error and RunError.model_validate_json(error).model_dump()
-    shown["input_datasets"] = [
+    shown = [Blocker.model_validate(found).model_dump() for found in blockers]
+    return shown, positions[0] if positions else None
+
+
+def _inputs(text: str) -> list[dict[str, Any]]:
+    return [
         {"name": name, **{key: given[key] for key in ("dataset", "version", "mode")}}
-        for name, given in orjson.loads(row["inputs"]).items()
+        for name, given in orjson.loads(text).items()
     ]
-    return {name: shown[name] for name in _ORDER}

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from app.auth.access import UserAccess, UserOrRunAccess
 from app.auth.idempotency import REPEATABLE
 from app.auth.needs import Need, check, needs
+from app.auth.shortcuts import Answer, Asked, shortcut
 from app.auth.writes import WriteRoute
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
@@ -21,7 +22,7 @@ from app.runs.ordering import MAX_CONDITIONS, parse_condition, parse_order
 from app.runs.schemas import AttemptRead, RunCreate, RunRead, RunUpdate
 from app.runs.states import Status
 from app.tables.run import Run
-from app.workspaces.access import WorkspaceDep, WorkspaceIdDep
+from app.workspaces.access import WorkspaceDep, WorkspaceIdDep, entered_workspace
 
 router = APIRouter(prefix="/v1/workspaces/{workspace}/runs", tags=["runs"], route_class=WriteRoute)
 
@@ -50,7 +51,15 @@ async def create_run(
     return answer
 
 
+async def _list_runs(asked: Asked) -> Answer:
+    page = asked.page()
+    workspace_id = entered_workspace(asked)
+    rows, following = await documents.find_newest(asked.database.direct, workspace_id, page)
+    return Answer(documents.page_document(rows, following))
+
+
 @router.get("", response_model=Page[RunRead])
+@shortcut(_list_runs)
 @needs("runs.read")
 async def list_runs(
     workspace_id: WorkspaceIdDep,
@@ -93,7 +102,15 @@ async def list_runs(
     return Response(documents.page_document(rows, following), media_type="application/json")
 
 
+async def _get_run(asked: Asked) -> Answer:
+    workspace_id = entered_workspace(asked)
+    row = await documents.find(asked.database.direct, workspace_id, asked.path["run_id"])
+    etag = _etag_of(row["id"], row["event_seq"], row["updated_at"])
+    return Answer(documents.document(row), headers=((b"etag", etag.encode()),))
+
+
 @router.get("/{run_id}", response_model=RunRead)
+@shortcut(_get_run)
 @needs("runs.read", run=True)
 async def get_run(
     workspace_id: WorkspaceIdDep, run_id: RunId, database: DatabaseDep, _: UserOrRunAccess

@@ -7,6 +7,7 @@ from sqlalchemy import bindparam, select
 
 from app.auth.access import AnyAccess
 from app.auth.principal import Principal
+from app.auth.shortcuts import Asked, NotPlain
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.direct import Statement
 from app.kernel.errors import Forbidden, NotFound
@@ -65,3 +66,16 @@ async def _workspace_id(
 
 WorkspaceIdDep = Annotated[str, Depends(_workspace_id)]
 """Its id alone, for hot paths: that of a user's request is known, so it costs no round trip."""
+
+
+def entered_workspace(asked: Asked) -> str:
+    """The id of the workspace in the address of a user's plain request.
+
+    Raises:
+        NotPlain: it is no user's, or there is no such workspace.
+    """
+    principal = asked.principal
+    entered = principal.entered
+    if principal.kind != "user" or entered is None or not entered.id:
+        raise NotPlain
+    return entered.id
