@@ -87,6 +87,24 @@ def test_thousands_of_records_from_several_processes(bench: Bench) -> None:
     assert len(bench.api.record_bodies) < 600
 
 
+def test_delivered_records_take_up_no_room(bench: Bench) -> None:
+    size, count = 100_000, 150
+    bench.script(
+        APPEND + f"line = json.dumps({{'kind': 'metric', 'name': 'm', 'value': 'x' * {size}}})\n"
+        f"for _ in range({count}): append(line.encode() + b'\\n')\n"
+        "path = pathlib.Path(os.environ['TRAINWRIGHT_RECORDS'])\n"
+        "while os.stat(path).st_blocks * 512 > 8 << 20: time.sleep(0.01)\n"
+        f"assert os.stat(path).st_size > {size * count}\n"
+        "append(record(7))\n"
+    )
+
+    assert bench.run() == 0
+
+    assert len(bench.api.records) == count + 1
+    assert values(bench)[-1] == 7
+    assert {len(str(value)) for value in values(bench)[:-1]} == {size}
+
+
 def test_records_are_kept_while_the_api_is_away(bench: Bench) -> None:
     bench.script(APPEND + "for i in range(50):\n    append(record(i))\n    time.sleep(0.02)\n")
     bench.start()

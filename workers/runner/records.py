@@ -8,6 +8,7 @@ import threading
 from typing import Any, NamedTuple
 
 from workers.runner.api import Channel, Endpoint, persist
+from workers.runner.disk import free_bytes
 from workers.runner.errors import Fenced, GaveUp, Refused, Stopped
 from workers.runner.notes import Notes
 
@@ -16,6 +17,7 @@ READ_BYTES = 1 << 20
 MOST_RECORDS = 500
 MOST_BATCH_BYTES = 1 << 19
 ACKED_SUFFIX = ".acked"
+FREED_AT_ONCE_BYTES = 4 << 20
 
 
 class _Line(NamedTuple):
@@ -27,7 +29,9 @@ class RecordShipper(threading.Thread):
     """Sends each whole line once it is there; a line without its newline waits for it.
 
     How many bytes the control plane has acknowledged is written to `<path>.acked`, where a
-    script that flushes can see it.
+    script that flushes can see it. These bytes are given back to the disk where they stand:
+    scripts go on appending to the same file, whose offsets stay, and it takes up no more room
+    than what is not delivered.
 
     Args:
         path: the file that scripts append to; made here.
@@ -40,6 +44,7 @@ class RecordShipper(threading.Thread):
         self._notes = notes
         self._closing = threading.Event()
         self._offset = 0
+        self._freed_bytes = 0
         self._next_seq = 0
         self.error: GaveUp | None = None
         for name in (path, path + ACKED_SUFFIX):
@@ -91,6 +96,7 @@ class RecordShipper(threading.Thread):
                     batch, batch_start = [], end
             self._send(channel, batch)
             self._acknowledge(end)
+            self._free_acknowledged()
 
     def _read_lines(self, *, is_last: bool) -> bytes:
         """Return whole lines from the offset on; at the very end also one without newline."""
@@ -139,6 +145,11 @@ class RecordShipper(threading.Thread):
         self._offset = max(self._offset, offset)
         with open(self._path + ACKED_SUFFIX, "r+b", buffering=0) as file:
             file.write(b"%20d" % self._offset)
+
+    def _free_acknowledged(self) -> None:
+        if self._offset - self._freed_bytes >= FREED_AT_ONCE_BYTES:
+            free_bytes(self._path, start=self._freed_bytes, end=self._offset)
+            self._freed_bytes = self._offset
 
 
 def _clean(value: Any) -> Any:
