@@ -51,6 +51,7 @@ class Preparation:
             return await self._follow_resolution(guard, run, image)
         await self._build_logs.copy(guard, run, image)
         if image.state == "Failed":
+            await self._note_failed_image(guard, run, image)
             return await self._fail(guard, run, self._image_error(image))
         if image.state == "Deleted":
             try:
@@ -119,6 +120,15 @@ class Preparation:
                 )
                 set_blockers(session, run, [found])
         return _BUILD_LOOK_SECONDS
+
+    async def _note_failed_image(self, guard: Guard, run: Run, image: Image) -> None:
+        async with self._database.session() as session:
+            await guard.check(session)
+            run = await lock_run(session, run.id)
+            if run.status == Status.PREPARING:
+                clears = "a new run has an environment that can be built"
+                found = blocker(BlockerCode.IMAGE_FAILED, f"image {image.id}", clears)
+                set_blockers(session, run, [found])
 
     async def _ask_for_image(self, guard: Guard, run: Run) -> None:
         """Have the image built again: it was collected between submission and now."""

@@ -1,7 +1,7 @@
 """Plans: who gets which nodes, which clusters grow and shrink, who has to wait and why."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import cast
 
@@ -16,6 +16,7 @@ from app.planning.snapshot import Loaded
 from app.providers.base import Host, HostState, ProviderError
 from app.runs import attempts
 from app.runs.transitions import lock_run
+from app.scheduling.forecast import Lasts, forecast
 from app.scheduling.planner import plan
 from app.scheduling.types import Place, Plan
 from app.tables.cluster import Cluster, ClusterNode
@@ -59,11 +60,12 @@ class PlanningReconciler:
         # Thousands of gangs take a second: heartbeats of leases go on meanwhile.
         decision = await asyncio.to_thread(plan, loaded.snapshot)
         took_seconds = monotonic() - started
+        starts = await asyncio.to_thread(forecast, loaded.snapshot, decision.waiting, loaded.lasts)
         async with self._context.database.session() as session:
             await guard.check(session)
             for run_id in loaded.spent_runs:
                 await attempts.stop_spending(session, run_id=run_id, code=MAX_COST_SPENT)
-            await self._apply(session, loaded, decision, hosts)
+            await self._apply(session, loaded, decision, hosts, starts)
             row = await session.get_one(Planning, guard.lease.row_id)
             row.planned_at = func.clock_timestamp()
             row.took_seconds = took_seconds
@@ -84,7 +86,12 @@ class PlanningReconciler:
         return _PROVIDER_CHECK_SECONDS
 
     async def _apply(
-        self, session: AsyncSession, loaded: Loaded, decision: Plan, hosts: Sequence[Host]
+        self,
+        session: AsyncSession,
+        loaded: Loaded,
+        decision: Plan,
+        hosts: Sequence[Host],
+        starts: Mapping[str, Lasts],
     ) -> None:
         if decision.remove_node_ids:
             await session.execute(
@@ -124,7 +131,11 @@ class PlanningReconciler:
             await attempts.evict(session, run_id=evicted.run_id, host=evicted.host)
         names = {cluster_id: row.name for cluster_id, row in loaded.clusters.items()}
         await attempts.explain_waiting(
-            session, decision.waiting, cluster_names=names, before=loaded.blockers
+            session,
+            decision.waiting,
+            cluster_names=names,
+            before=loaded.blockers,
+            starts=starts,
         )
         await _show(session, decision, hosts)
 

@@ -12,11 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.clusters.vm_sizes import GIB, VmSize, vm_sizes
 from app.costs import accounts, prices
 from app.costs.budget import reservation
+from app.hosts import repository as hosts_seen
 from app.kernel.config import Settings
 from app.planning import repository
 from app.providers.base import Capacity, HostState
 from app.providers.base import Host as ProviderHost
 from app.scheduling import types
+from app.scheduling.forecast import Lasts
 from app.scheduling.types import (
     Gang,
     Leaving,
@@ -28,10 +30,12 @@ from app.scheduling.types import (
     Snapshot,
 )
 from app.tables.cluster import Cluster
+from app.tables.host import SeenHost
 from app.tables.planning import Quota
 
 _UNKNOWN_SIZE = VmSize(name="", cores=1, memory_gb=1)
 _FREE = Decimal(0)
+_STOPPING_SECONDS = 60.0
 _ENDING = frozenset({"CancelRequested", "Finalizing"})
 
 
@@ -46,6 +50,7 @@ class Loaded:
         prices: of an hour of a node, by waiting run.
         drains_end_in_seconds: of hosts that are being drained, when what runs there has to leave.
         spent_runs: waiting runs that may not cost more than they have.
+        lasts: how long running runs still go on, and how long waiting ones will take.
     """
 
     snapshot: Snapshot
@@ -54,6 +59,7 @@ class Loaded:
     prices: Mapping[str, Decimal]
     drains_end_in_seconds: Sequence[float]
     spent_runs: Sequence[str]
+    lasts: Mapping[str, Lasts]
 
 
 async def load(session: AsyncSession, settings: Settings, hosts: Sequence[ProviderHost]) -> Loaded:
@@ -82,7 +88,7 @@ async def load(session: AsyncSession, settings: Settings, hosts: Sequence[Provid
     budgets = (await accounts.load(session)).available() if queue else {}
     snapshot = Snapshot(
         hosts=tuple(_host(settings, host, wanted.get(host.name)) for host in hosts),
-        clusters=tuple(_cluster(settings, row) for row in clusters.values()),
+        clusters=tuple(cluster_of(settings, row) for row in clusters.values()),
         nodes=tuple(
             _node(row) for row in await repository.nodes(session) if row.cluster_id in clusters
         ),
@@ -107,6 +113,26 @@ async def load(session: AsyncSession, settings: Settings, hosts: Sequence[Provid
         spent_runs=[
             row.id for row in waiting if row.max_cost is not None and row.cost >= row.max_cost
         ],
+        lasts={row.id: _goes_on(row, durations) for row in running}
+        | {row.id: _takes(row, durations) for row in queue},
+    )
+
+
+async def seen_hosts(session: AsyncSession, settings: Settings) -> list[types.Host]:
+    """All hosts as workers last saw them; none before a worker has looked."""
+    wanted = {row.name: row for row in await repository.host_settings(session)}
+    return [
+        _host(settings, provider_host(row), wanted.get(row.name))
+        for row in (await hosts_seen.seen(session)).values()
+    ]
+
+
+def provider_host(row: SeenHost) -> ProviderHost:
+    """A host as a worker last saw it, for those who cannot ask the provider."""
+    return ProviderHost(
+        name=row.name,
+        capacity=Capacity(row.cores, row.memory_bytes, row.gpus),
+        state=HostState.READY if row.state == HostState.READY else HostState.UNKNOWN,
     )
 
 
@@ -142,7 +168,8 @@ def _leaving(drain: Row[Any]) -> Leaving:
     return Leaving.EVERYBODY if is_over else Leaving.LOW_PRIORITY
 
 
-def _cluster(settings: Settings, row: Cluster) -> types.Cluster:
+def cluster_of(settings: Settings, row: Cluster) -> types.Cluster:
+    """A cluster as the planner sees it."""
     sizes = vm_sizes(settings.vm_sizes_file)
     # A size that its operator has taken away stops its clusters, not everybody else's.
     is_known = row.vm_size in sizes
@@ -186,6 +213,22 @@ def _running(row: Row[Any], durations: Mapping[str, tuple[float, float]]) -> Run
         ends_in_seconds=max(0.0, (expected or 0.0) - row.running_seconds),
         is_stopping=row.gives_way_because is not None or row.status in _ENDING,
     )
+
+
+def _takes(row: Row[Any], durations: Mapping[str, tuple[float, float]]) -> Lasts:
+    limit = row.limit_seconds or inf
+    shortest, longest = durations.get(row.experiment_id, (0.0, limit))
+    return Lasts(min(shortest, limit), min(longest, limit))
+
+
+def _goes_on(row: Row[Any], durations: Mapping[str, tuple[float, float]]) -> Lasts:
+    if row.gives_way_because is not None or row.status in _ENDING:
+        return Lasts(0.0, _STOPPING_SECONDS)
+    taken, limit = row.running_seconds, row.limit_seconds or inf
+    takes = _takes(row, durations)
+    # One that goes on for longer than most may go on to its limit.
+    longest = takes.longest if takes.longest > taken else limit
+    return Lasts(max(0.0, takes.shortest - taken), max(0.0, longest - taken))
 
 
 def _gang(row: Row[Any], price_per_node_hour: float) -> Gang:

@@ -1,7 +1,9 @@
 """Attempts: giving a run its nodes, and taking them back."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from decimal import Decimal
+from math import inf
 from typing import Any
 
 from sqlalchemy import bindparam, delete, func, select, update
@@ -16,12 +18,15 @@ from app.planning.service import wake_planner
 from app.runs.children import end_children
 from app.runs.states import BlockerCode, Status
 from app.runs.transitions import add_event, lock_run, transition
+from app.scheduling.forecast import Lasts
 from app.scheduling.types import Reason, Waiting
 from app.tables.cluster import ClusterNode
 from app.tables.run import Attempt, Run, RunEvent, RunFile, RunNode
 from app.tables.tracking import RunParam
 
 _MOVED_AT_ONCE = 1000
+_NEAR_SECONDS = 60.0
+_NEAR_PART = 0.2
 _PREEMPTIBLE = frozenset({Status.QUEUED, Status.RUNNING, Status.NOT_RESPONDING})
 _GIVES_WAY = ("preempted", "evicted")
 _UPLOADS = ("upload", "mlflow")
@@ -211,21 +216,25 @@ async def explain_waiting(
     *,
     cluster_names: Mapping[str, str],
     before: Mapping[str, list[dict[str, Any]]],
+    starts: Mapping[str, Lasts],
 ) -> None:
-    """Write on waiting runs why they wait, where that has changed.
+    """Write on waiting runs why they wait and when they may start, where that has changed.
 
     Args:
         session: the transaction.
         waiting: from the plan.
         cluster_names: names of clusters by id.
         before: what the runs said when the plan was made.
+        starts: in how many seconds they are thought to start, where that is known.
     """
     moved: list[dict[str, Any]] = []
     for item in waiting:
-        found = _why(item, cluster_names[item.cluster_id])
+        found = why(item, cluster_names[item.cluster_id])
+        found |= _between(starts.get(item.run_id))
         now = before.get(item.run_id, [])
         if len(now) == 1 and _same(now[0], found):
-            if now[0].get("position") != found["position"]:
+            has_moved = now[0].get("position") != found["position"]
+            if has_moved or not _is_as_good(now[0], found):
                 kept = found | {"since": now[0]["since"]}
                 moved.append({"b_id": item.run_id, "b_blockers": [kept]})
             continue
@@ -247,7 +256,36 @@ def _same(now: dict[str, Any], found: dict[str, Any]) -> bool:
     return all(now.get(key) == found[key] for key in ("code", "object"))
 
 
-def _why(item: Waiting, cluster_name: str) -> dict[str, Any]:
+def _between(start: Lasts | None) -> dict[str, str | None]:
+    if start is None:
+        return {}
+    return {"starts_after": _moment(start.shortest), "starts_before": _moment(start.longest)}
+
+
+def _moment(seconds: float) -> str | None:
+    return None if seconds == inf else (utc_now() + timedelta(seconds=seconds)).isoformat()
+
+
+def _is_as_good(now: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    """Whether what a run says of its start is near enough to what is known now.
+
+    It moves all the time, and is only worth writing where somebody would notice.
+    """
+    for key in ("starts_after", "starts_before"):
+        before, after = now.get(key), found.get(key)
+        if (before is None) != (after is None):
+            return False
+        if before is not None and after is not None:
+            then, so_far = datetime.fromisoformat(after), datetime.fromisoformat(before)
+            away_seconds = max(0.0, (then - utc_now()).total_seconds())
+            off_seconds = abs((then - so_far).total_seconds())
+            if off_seconds > max(_NEAR_SECONDS, _NEAR_PART * away_seconds):
+                return False
+    return True
+
+
+def why(item: Waiting, cluster_name: str) -> dict[str, Any]:
+    """What keeps a gang waiting, as its run says it."""
     thing = {
         Reason.BEHIND_RUN: f"run {item.object}",
         Reason.PREEMPTING: f"run {item.object}" if item.object else "low-priority runs",

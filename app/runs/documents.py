@@ -24,7 +24,7 @@ from app.kernel.pagination import (
 from app.runs.errors import RunNotFound
 from app.runs.ordering import Condition, Order, ordered
 from app.runs.repository import filtered
-from app.runs.schemas import Blocker, RunError, RunRead
+from app.runs.schemas import Blocker, RunError, RunRead, estimate_of
 from app.tables.cluster import Cluster
 from app.tables.experiment import Experiment
 from app.tables.run import Run
@@ -46,7 +46,8 @@ _BY_FIELD: dict[str, Any] = {
     "experiment_name": Experiment.name,
     "cluster_name": Cluster.name,
     "params": _PARAMS,
-    "queue_position": null(),  # stands in the blockers
+    "queue_position": null(),  # this and the next stand in the blockers
+    "estimate": null(),
     "input_datasets": Run.request["inputs"],
     "request": Run.request.op("-", return_type=JSONB)(literal("argv", Text)),
 }
@@ -191,7 +192,7 @@ def _shown(row: Row) -> dict[str, Any]:
     if shown["blockers"] == "[]":
         shown["blockers"] = []
     else:
-        shown["blockers"], shown["queue_position"] = _blockers(shown["blockers"])
+        shown |= _of_blockers(orjson.loads(shown["blockers"]))
     if shown["error"] is not None:
         shown["error"] = RunError.model_validate_json(shown["error"]).model_dump()
     inputs = shown["input_datasets"]
@@ -199,11 +200,14 @@ def _shown(row: Row) -> dict[str, Any]:
     return shown
 
 
-def _blockers(text: str) -> tuple[list[dict[str, Any]], int | None]:
-    blockers: list[dict[str, Any]] = orjson.loads(text)
+def _of_blockers(blockers: list[dict[str, Any]]) -> dict[str, Any]:
     positions = [blocker["position"] for blocker in blockers if "position" in blocker]
-    shown = [Blocker.model_validate(found).model_dump() for found in blockers]
-    return shown, positions[0] if positions else None
+    estimate = estimate_of(blockers)
+    return {
+        "blockers": [Blocker.model_validate(found).model_dump() for found in blockers],
+        "queue_position": positions[0] if positions else None,
+        "estimate": None if estimate is None else estimate.model_dump(),
+    }
 
 
 def _inputs(text: str) -> list[dict[str, Any]]:

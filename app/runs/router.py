@@ -15,12 +15,13 @@ from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
-from app.kernel.validate_only import VALIDATES
-from app.runs import documents, service, submission
+from app.kernel.validate_only import VALIDATES, ValidateOnlyDep
+from app.runs import documents, estimates, service, submission
 from app.runs.access import RunDep, RunId
 from app.runs.ordering import MAX_CONDITIONS, parse_condition, parse_order
 from app.runs.schemas import AttemptRead, RunCreate, RunRead, RunUpdate
 from app.runs.states import Status
+from app.tables.cluster import Cluster
 from app.tables.run import Run
 from app.workspaces.access import WorkspaceDep, WorkspaceIdDep, entered_workspace
 
@@ -37,14 +38,22 @@ async def create_run(
     request: Request,
     response: Response,
     principal: UserAccess,
+    validate_only: ValidateOnlyDep,
 ) -> RunRead:
-    """Submit a run; the answer comes at once and the run goes on by itself."""
+    """Submit a run; the answer comes at once and the run goes on by itself.
+
+    With `validate_only` nothing is submitted, and the answer's `estimate` says what the run would
+    cost, how long it would take, and when it would start.
+    """
     if body.secrets:
         check(Need("secrets.read"), principal, request.path_params)
     run = await submission.submit(
         session, settings, workspace=workspace, body=body, actor=principal.name
     )
     answer = await service.read(session, run)
+    if validate_only:
+        cluster = await session.get_one(Cluster, run.cluster_id)
+        answer.estimate = await estimates.of_new(session, settings, run, cluster)
     location = absolute_url(request, f"/v1/workspaces/{workspace.name}/runs/{run.id}")
     response.headers["Location"] = location
     response.headers["ETag"] = _etag(run)

@@ -1,5 +1,6 @@
 """Runs as the API takes and shows them."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -157,6 +158,35 @@ class Blocker(BaseModel):
     clears_when: str
 
 
+class RunEstimate(BaseModel):
+    """What is expected of a run; of one that waits, when it starts; null: nobody knows."""
+
+    starts_after: datetime | None = None
+    starts_before: datetime | None = None
+    takes_at_least_seconds: float | None = Field(
+        default=None, description="This and the following only with validate_only"
+    )
+    takes_at_most_seconds: float | None = None
+    costs_at_least: float | None = None
+    costs_at_most: float | None = None
+    currency: str | None = None
+    learned_from_runs: int | None = Field(
+        default=None, description="Completed runs; without any, limits are all that is known"
+    )
+    learned_from: str | None = Field(default=None, description="What those have in common with it")
+    blocker: Blocker | None = Field(default=None, description="What would keep it waiting now")
+
+
+def estimate_of(blockers: Sequence[Mapping[str, Any]]) -> RunEstimate | None:
+    """When a waiting run is thought to start, as its blockers have it; None: they do not."""
+    for found in blockers:
+        if "starts_after" in found:
+            return RunEstimate(
+                starts_after=found["starts_after"], starts_before=found["starts_before"]
+            )
+    return None
+
+
 class SilentProcess(BaseModel):
     """A process of which nothing was heard."""
 
@@ -235,6 +265,9 @@ class RunRead(BaseModel):
     params: dict[str, str] = Field(description="As a tracking client such as MLflow logged them")
     blockers: list[Blocker]
     queue_position: int | None = Field(description="1 is next; only while it waits for nodes")
+    estimate: RunEstimate | None = Field(
+        description="While it waits for nodes, and with validate_only"
+    )
     warnings: list[dict[str, Any]]
     error: RunError | None
     attempt: int

@@ -28,6 +28,7 @@ from app.runs.schemas import (
     RunError,
     RunRead,
     RunUpdate,
+    estimate_of,
 )
 from app.runs.states import TERMINAL, TRACKED, Status
 from app.runs.transitions import add_event, lock_run, transition
@@ -258,6 +259,7 @@ def _read(
         params=params,
         blockers=blockers,
         queue_position=positions[0] if positions else None,
+        estimate=estimate_of(run.blockers),
         warnings=run.warnings,
         error=RunError.model_validate(run.error) if run.error else None,
         attempt=run.attempt,

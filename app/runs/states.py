@@ -60,6 +60,7 @@ class BlockerCode(StrEnum):
     """Why a run is not running yet."""
 
     IMAGE_BUILDING = "image_building"
+    IMAGE_FAILED = "image_failed"
     DATA_UNREACHABLE = "data_unreachable"
     LARGER_THAN_CLUSTER = "larger_than_cluster"
     LARGER_THAN_HOSTS = "larger_than_hosts"

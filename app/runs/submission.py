@@ -14,6 +14,7 @@ from app.kernel.errors import invalid_field
 from app.kernel.ids import new_id
 from app.kernel.wake import wake
 from app.runs import repository
+from app.runs.placeable import check_placeable
 from app.runs.quota import check_room
 from app.runs.run_secrets import check_secrets
 from app.runs.schemas import DatasetArgument, DatasetInput, RunCreate
@@ -55,6 +56,7 @@ async def submit(
     _check_distribution(body)
     await check_room(session, settings, workspace)
     cluster = await _cluster(session, workspace, body)
+    await check_placeable(session, settings, cluster=cluster, body=body, actor=actor)
     snapshot = await _snapshot(session, workspace, body)
     inputs, argv = await _inputs_and_argv(session, workspace, body)
     spec = await _environment(session, workspace, body)

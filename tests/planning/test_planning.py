@@ -50,8 +50,9 @@ async def test_a_quota_holds_a_run_back_until_it_is_lifted(
 ) -> None:
     async with fake_world(tmp_path, postgres_url, broker_url, gpus=0) as world:
         address = f"http://api/v1/quotas/workspace/{world.api.workspace}"
-        made = await world.api.client.put(address, json={"nodes": 1})
+        made = await world.api.client.put(address, json={"nodes": 2})
         assert made.status_code == 201, made.text
+        await started(world, await world.submit())
         large = await world.submit(node_count=2)
         run = await world.until(large, lambda run: codes(run) == ["quota"])
         assert run["blockers"][0]["object"] == "quota workspace.nodes"

@@ -25,10 +25,13 @@ def blocker(found: dict[str, Any]) -> str:
 
 def estimated(run: Run) -> str:
     """When a waiting run is thought to start, where the server says so."""
-    estimate = run.get("estimate") or run.get("start_estimate")
-    if isinstance(estimate, dict):
-        return ", ".join(f"{name} {value}" for name, value in estimate.items() if value is not None)
-    return "" if estimate is None else f"estimated start {estimate}"
+    estimate = run.get("estimate") or {}
+    after, before = estimate.get("starts_after"), estimate.get("starts_before")
+    if after is None and before is None:
+        return ""
+    if before is None:
+        return f"estimated to start after {after}"
+    return f"estimated to start between {after} and {before}"
 
 
 def outcome(run: Run) -> str:

@@ -1,0 +1,147 @@
+"""When those who wait may start: an interval, from how long runs take.
+
+Both ends come from the same rule: nobody overtakes, and whoever has nodes gives them back after so
+long. The early end lets everything take its shortest time and looks at the run's own cluster
+alone; the late end lets everything take its longest time and everybody who is earlier anywhere go
+first. Backfill and preemption may be better, and what is submitted later with a higher priority
+worse, than either.
+"""
+
+import heapq
+from collections.abc import Mapping, Sequence
+from math import inf
+from typing import NamedTuple
+
+from app.scheduling.rooms import Rooms
+from app.scheduling.types import Reason, Snapshot, Waiting
+
+MOST = 1000
+"""So many of those who wait are looked at, the first ones."""
+_ROUNDING = 1e-9
+_NEVER_BY_ITSELF = frozenset(
+    {Reason.CLUSTER_DISABLED, Reason.LARGER_THAN_CLUSTER, Reason.LARGER_THAN_HOSTS}
+)
+_NOT_IN_THE_WAY = frozenset({Reason.QUOTA, Reason.BUDGET})
+
+
+class Lasts(NamedTuple):
+    """How long something takes, or goes on: two bounds in seconds, infinite when unknown."""
+
+    shortest: float = 0.0
+    longest: float = inf
+
+
+class _Ending(NamedTuple):
+    seconds: float
+    cluster_id: str
+    node_count: int
+    share: float
+
+
+def forecast(
+    snapshot: Snapshot, waiting: Sequence[Waiting], lasts: Mapping[str, Lasts]
+) -> dict[str, Lasts]:
+    """In how many seconds waiting gangs start: from, and to; infinite when nobody knows.
+
+    Those that nothing but a change by somebody will let start are absent.
+
+    Args:
+        snapshot: what was planned.
+        waiting: who was not placed, in the order of the queue; the first `MOST` are looked at.
+        lasts: how long running runs still go on, and how long waiting ones will take.
+    """
+    gangs = {gang.run_id: gang for gang in snapshot.queue}
+    world = _World(snapshot, lasts)
+    looked_at = [item for item in waiting[:MOST] if item.reason not in _NEVER_BY_ITSELF]
+    early: dict[str, _Clock] = {}
+    late = _Clock(world, world.endings(late=True))
+    first_endings = world.endings(late=False)
+    found = {}
+    for item in looked_at:
+        own = early.get(item.cluster_id)
+        if own is None:
+            own = early[item.cluster_id] = _Clock(world, first_endings)
+        count = gangs[item.run_id].node_count
+        takes = lasts.get(item.run_id, Lasts())
+        if item.reason in _NOT_IN_THE_WAY:
+            # Nobody waits behind it, and when its quota has room nobody knows.
+            found[item.run_id] = Lasts(own.now, inf)
+            continue
+        shortest = own.start(item.cluster_id, count, takes.shortest)
+        longest = late.start(item.cluster_id, count, takes.longest)
+        found[item.run_id] = Lasts(shortest, longest)
+    return found
+
+
+class _World:
+    """What does not change while time goes by."""
+
+    def __init__(self, snapshot: Snapshot, lasts: Mapping[str, Lasts]) -> None:
+        self._snapshot = snapshot
+        self._lasts = lasts
+        self.max_nodes = {cluster.id: cluster.max_nodes for cluster in snapshot.clusters}
+        empty = Rooms(snapshot.hosts, {host.name: host.total for host in snapshot.hosts})
+        # The part of all hosts together that a node of a cluster takes.
+        self.share = {
+            cluster.id: 1 / max(1, empty.count(cluster.node_size)) for cluster in snapshot.clusters
+        }
+
+    def endings(self, *, late: bool) -> list[_Ending]:
+        """Who gives back how many nodes, and when, the first ones first."""
+        counts: dict[tuple[str, str], int] = {}
+        for node in self._snapshot.nodes:
+            if node.run_id:
+                key = (node.run_id, node.cluster_id)
+                counts[key] = counts.get(key, 0) + 1
+        found = []
+        for (run_id, cluster_id), count in counts.items():
+            goes_on = self._lasts.get(run_id, Lasts())
+            seconds = goes_on.longest if late else goes_on.shortest
+            found.append(_Ending(seconds, cluster_id, count, count * self.share[cluster_id]))
+        return sorted(found)
+
+
+class _Clock:
+    """Time going by for those of a queue, one after the other."""
+
+    def __init__(self, world: _World, endings: Sequence[_Ending]) -> None:
+        self._world = world
+        self._endings = endings
+        self._following = 0
+        self._placed: list[_Ending] = []
+        self._used = sum(ending.share for ending in endings)
+        self._busy: dict[str, int] = {}
+        for ending in endings:
+            self._busy[ending.cluster_id] = self._busy.get(ending.cluster_id, 0) + ending.node_count
+        self.now = 0.0
+
+    def start(self, cluster_id: str, count: int, takes: float) -> float:
+        """When so many nodes of a cluster are free, which the gang then has for so long."""
+        share = count * self._world.share[cluster_id]
+        while not self._fits(cluster_id, count, share):
+            if self.now == inf:
+                return inf
+            self._advance()
+        self._busy[cluster_id] = self._busy.get(cluster_id, 0) + count
+        self._used += share
+        heapq.heappush(self._placed, _Ending(self.now + takes, cluster_id, count, share))
+        return self.now
+
+    def _fits(self, cluster_id: str, count: int, share: float) -> bool:
+        busy = self._busy.get(cluster_id, 0)
+        is_within = busy + count <= self._world.max_nodes[cluster_id]
+        return is_within and (self._used + share <= 1 + _ROUNDING or self._used < _ROUNDING)
+
+    def _advance(self) -> None:
+        left = self._following < len(self._endings)
+        if left and (not self._placed or self._endings[self._following] <= self._placed[0]):
+            ending = self._endings[self._following]
+            self._following += 1
+        elif self._placed:
+            ending = heapq.heappop(self._placed)
+        else:
+            self.now = inf
+            return
+        self.now = max(self.now, ending.seconds)
+        self._busy[ending.cluster_id] -= ending.node_count
+        self._used -= ending.share
