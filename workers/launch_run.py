@@ -13,6 +13,7 @@ from app.providers.base import (
     ImageMissing,
     NodeRefused,
     NodeSpec,
+    ProviderError,
     VolumeMissing,
 )
 from app.runs import attempts
@@ -24,6 +25,7 @@ from app.tables.cluster import ClusterNode
 from app.tables.image import Image
 from app.tables.run import Run, RunNode
 from workers.context import WorkerContext
+from workers.failed_starts import FailedStarts
 from workers.images_of_nodes import ImagesOfNodes
 from workers.mount_inputs import InputMounts, Mounts
 from workers.reconciler import Guard
@@ -43,12 +45,13 @@ class Launch:
         self._images = ImagesOfNodes(context)
         self._health = health
         self._inputs = InputMounts(context)
+        self._failed = FailedStarts(context)
 
     async def launch(self, guard: Guard, run: Run, nodes: list[RunNode]) -> float:
         """Start those that are not; says when to look again.
 
         A node that can never be started as asked for ends the attempt; so does one whose host is
-        lost.
+        lost. One that cannot be started now is tried again, and at last elsewhere.
 
         Raises:
             ProviderError: the provider is away.
@@ -66,7 +69,17 @@ class Launch:
         done = await asyncio.gather(
             *(self._start(run, node, mounts) for node in waiting), return_exceptions=True
         )
-        ended = list(zip(waiting, done, strict=True))
+        pause = await self._settle(guard, run, list(zip(waiting, done, strict=True)))
+        if pause is not None:
+            return pause
+        await self._note_launched(guard, run, mounts)
+        await self._failed.forget(waiting)
+        return _WATCH_SECONDS
+
+    async def _settle(
+        self, guard: Guard, run: Run, ended: list[tuple[RunNode, BaseException | None]]
+    ) -> float | None:
+        """See to the starts that failed; None when none did."""
         for node, error in ended:
             if isinstance(error, ImageMissing):
                 return await self._images.replace(guard, run, error)
@@ -76,15 +89,15 @@ class Launch:
             if isinstance(error, NodeRefused):
                 await self._note_refusal(guard, run, node.name, str(error))
                 return 0.0
+            if error is not None and not isinstance(error, ProviderError):
+                raise error
         if gone := [(node, error) for node, error in ended if isinstance(error, HostLost)]:
             indices = [node.node_index for node, _ in gone]
             await self._health.lose(guard, run, indices, f"cannot be started: {gone[0][1]}")
             return 0.0
-        for error in done:
-            if error is not None:
-                raise error
-        await self._note_launched(guard, run, mounts)
-        return _WATCH_SECONDS
+        if failed := [(node, error) for node, error in ended if isinstance(error, ProviderError)]:
+            return await self._failed.note(guard, run, failed)
+        return None
 
     async def _has_lost_host(self, guard: Guard, run: Run, nodes: list[RunNode]) -> bool:
         """Whether what is waited for would come in vain: a host went down meanwhile."""

@@ -128,7 +128,8 @@ class PlanningReconciler:
                 session, run_id=preempted.run_id, for_run_id=preempted.for_run_id
             )
         for evicted in decision.evicted:
-            await attempts.evict(session, run_id=evicted.run_id, host=evicted.host)
+            because = f"Its host {evicted.host} is being drained."
+            await attempts.evict(session, run_id=evicted.run_id, host=evicted.host, because=because)
         names = {cluster_id: row.name for cluster_id, row in loaded.clusters.items()}
         await attempts.explain_waiting(
             session,
@@ -198,9 +199,9 @@ async def _show(session: AsyncSession, decision: Plan, hosts: Sequence[Host]) ->
 
 
 def _next_check(loaded: Loaded, decision: Plan) -> float | None:
-    drains = loaded.drains_end_in_seconds
+    of_hosts = loaded.hosts_change_in_seconds
     if decision.waiting:
-        return min(_BUSY_CHECK_SECONDS, *drains) if drains else _BUSY_CHECK_SECONDS
+        return min([_BUSY_CHECK_SECONDS, *of_hosts])
     going = {node_id for item in decision.placed.values() for node_id in item.node_ids}
     going |= set(decision.remove_node_ids)
     pauses = [
@@ -209,5 +210,5 @@ def _next_check(loaded: Loaded, decision: Plan) -> float | None:
         if not node.run_id and node.id not in going
     ]
     # Those of a minimum are old and stay: they give no reason to look again.
-    later = [pause for pause in [*pauses, *drains] if pause > 0.0]
+    later = [pause for pause in [*pauses, *of_hosts] if pause > 0.0]
     return max(_SHORTEST_PAUSE_SECONDS, min(later)) if later else None

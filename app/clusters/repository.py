@@ -1,14 +1,15 @@
 """Queries about clusters and nodes."""
 
-from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Select, case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clusters.errors import ClusterNotFound
 from app.kernel.pagination import PageQuery, fetch_page
 from app.tables.cluster import Cluster, ClusterNode
-from app.tables.run import Run
+from app.tables.host import HostSettings, SeenHost
+from app.tables.run import Attempt, Run, RunNode
 
 UNFINISHED = (
     "NotStarted",
@@ -54,23 +55,54 @@ async def list_page(
     )
 
 
-async def nodes(session: AsyncSession, cluster_id: str) -> Sequence[ClusterNode]:
-    """Nodes of a cluster by index."""
+_STATE: ColumnElement[str] = case(
+    (ClusterNode.unusable_because.is_not(None), "unusable"),
+    (SeenHost.state.in_(("down", "unreachable", "unknown")), "unusable"),
+    (HostSettings.draining_since.is_not(None), "leaving"),
+    (Cluster.provisioning_state == "Deleting", "leaving"),
+    (Attempt.gives_way_because.is_not(None), "preempted"),
+    (RunNode.state.in_(("Assigned", "Launched", "Ready")), "preparing"),
+    (ClusterNode.run_id.is_not(None), "running"),
+    else_="idle",
+)
+"""State of a node: made of the rows that know, so that it is never behind them."""
+
+
+def _with_state(*columns: Any) -> Select[Any]:
+    return (
+        select(*columns)
+        .select_from(ClusterNode)
+        .join(Cluster, Cluster.id == ClusterNode.cluster_id)
+        .outerjoin(SeenHost, SeenHost.name == ClusterNode.host)
+        .outerjoin(HostSettings, HostSettings.name == ClusterNode.host)
+        .outerjoin(Run, Run.id == ClusterNode.run_id)
+        .outerjoin(Attempt, (Attempt.run_id == Run.id) & (Attempt.number == Run.attempt))
+        .outerjoin(
+            RunNode,
+            (RunNode.run_id == Run.id)
+            & (RunNode.attempt == Run.attempt)
+            & (RunNode.cluster_node_id == ClusterNode.id),
+        )
+    )
+
+
+async def nodes(session: AsyncSession, cluster_id: str) -> list[tuple[ClusterNode, str]]:
+    """Nodes of a cluster by index, with their states."""
     statement = (
-        select(ClusterNode)
+        _with_state(ClusterNode, _STATE)
         .where(ClusterNode.cluster_id == cluster_id)
         .order_by(ClusterNode.index)
         .execution_options(populate_existing=True)
     )
-    return (await session.execute(statement)).scalars().all()
+    return [(node, state) for node, state in await session.execute(statement)]
 
 
 async def node_state_counts(session: AsyncSession, cluster_id: str) -> dict[str, int]:
     """How many nodes are in which state."""
     statement = (
-        select(ClusterNode.state, func.count())
+        _with_state(_STATE, func.count())
         .where(ClusterNode.cluster_id == cluster_id)
-        .group_by(ClusterNode.state)
+        .group_by(_STATE)
     )
     counts = await session.execute(statement)
     return {state: count for state, count in counts}  # noqa: C416  (a row is no tuple to mypy)

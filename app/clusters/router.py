@@ -156,7 +156,7 @@ async def list_cluster_nodes(
     """The nodes that exist now."""
     row = await repository.get(session, workspace.id, cluster)
     nodes = await repository.nodes(session, row.id)
-    return Page(items=[ClusterNodeRead.model_validate(node) for node in nodes])
+    return Page(items=[service.read_node(node, state) for node, state in nodes])
 
 
 async def _answer(session: SessionDep, row: Cluster, response: Response) -> ClusterRead:

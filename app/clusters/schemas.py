@@ -92,6 +92,7 @@ class ClusterRead(BaseModel):
     target_node_count: int
     node_state_counts: NodeStateCounts
     scale_settings: ScaleSettings
+    failed_starts: int = Field(description="Starts of nodes that failed since one last succeeded")
     errors: list[dict[str, Any]]
     created_at: datetime
     updated_at: datetime
@@ -104,8 +105,13 @@ class ClusterNodeRead(BaseModel):
 
     id: str
     index: int
-    state: str
+    state: str = Field(
+        description="idle, preparing (its run is being started), running, leaving (its host is "
+        "being drained, or its cluster deleted), preempted, or unusable"
+    )
     run_id: str | None
+    failed_starts: int = Field(description="In a row, of what was to run here")
+    unusable_because: str | None
     host: str = Field(description="One of GET /v1/hosts")
     cores: float
     memory_bytes: int

@@ -1,6 +1,7 @@
 """Clusters: writing what is wanted, showing what is."""
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -8,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.clusters import repository
 from app.clusters.errors import ClusterBusy, ClusterDeleting
 from app.clusters.schemas import (
+    ClusterNodeRead,
     ClusterPut,
     ClusterRead,
     ClusterUpdate,
@@ -20,7 +22,7 @@ from app.kernel.errors import invalid_field
 from app.kernel.ids import new_id
 from app.kernel.tags import merged_tags
 from app.planning.service import wake_planner
-from app.tables.cluster import Cluster
+from app.tables.cluster import Cluster, ClusterNode
 
 
 def find_size(settings: Settings, name: str) -> VmSize:
@@ -65,6 +67,7 @@ async def put(
         message = f"The cluster has vm_size {row.vm_size}; delete it to have another size."
         raise invalid_field("/vm_size", "vm_size_immutable", message)
     _write(row, body)
+    await _note_size(session, row)
     await session.flush()
     return row, False
 
@@ -89,6 +92,7 @@ async def update(session: AsyncSession, row: Cluster, body: ClusterUpdate) -> No
     if row.min_nodes > row.max_nodes:
         message = "min_nodes must not be larger than max_nodes."
         raise invalid_field("/min_nodes", "min_over_max", message)
+    await _note_size(session, row)
     await session.flush()
 
 
@@ -130,10 +134,45 @@ async def read(session: AsyncSession, row: Cluster) -> ClusterRead:
             max_nodes=row.max_nodes,
             idle_seconds_before_scaledown=row.idle_seconds_before_scaledown,
         ),
-        errors=row.errors,
+        failed_starts=row.failed_starts,
+        errors=_errors(row),
         created_at=row.created_at,
         updated_at=row.updated_at,
     )
+
+
+def read_node(row: ClusterNode, state: str) -> ClusterNodeRead:
+    """A node as the API shows it."""
+    return ClusterNodeRead(
+        id=row.id,
+        index=row.index,
+        state=state,
+        run_id=row.run_id,
+        failed_starts=row.failed_starts,
+        unusable_because=row.unusable_because,
+        host=row.host,
+        cores=row.cores,
+        memory_bytes=row.memory_bytes,
+        gpus=row.gpus,
+        created_at=row.created_at,
+        idle_since=row.idle_since,
+    )
+
+
+def _errors(row: Cluster) -> list[dict[str, Any]]:
+    if row.start_error is None:
+        return row.errors
+    return [*row.errors, {"code": "node_start_failed", **row.start_error}]
+
+
+async def _note_size(session: AsyncSession, row: Cluster) -> None:
+    # The planner says so as well, a moment later.
+    counts = await repository.node_state_counts(session, row.id)
+    if row.min_nodes <= sum(counts.values()) <= row.max_nodes:
+        return
+    if row.allocation_state != "Resizing":
+        row.allocation_state = "Resizing"
+        row.allocation_state_at = _now()
 
 
 def _write(row: Cluster, body: ClusterPut) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.costs.charges import COST_OF_RUN
 from app.tables.cluster import Cluster, ClusterNode
-from app.tables.host import HostSettings
+from app.tables.host import HostFailure, HostSettings
 from app.tables.planning import Quota
 from app.tables.run import Attempt, Run
 
@@ -39,6 +39,7 @@ async def nodes(session: AsyncSession) -> Sequence[Row[Any]]:
         ClusterNode.gpus,
         ClusterNode.gpu_ids,
         ClusterNode.run_id,
+        ClusterNode.unusable_because.is_(None).label("is_usable"),
         func.coalesce(_seconds_since(ClusterNode.idle_since), 0.0).label("idle_seconds"),
     )
     return (await session.execute(select(*columns).order_by(ClusterNode.id))).all()
@@ -100,6 +101,13 @@ async def host_settings(session: AsyncSession) -> Sequence[Row[Any]]:
         (-_seconds_since(HostSettings.drain_by)).label("seconds_left"),
     )
     return (await session.execute(select(*columns))).all()
+
+
+async def failing_hosts(session: AsyncSession) -> dict[str, float]:
+    """Hosts that are left alone because nodes could not be started there, and for how long yet."""
+    left = -_seconds_since(HostFailure.retry_at)
+    statement = select(HostFailure.name, left).where(left > 0)
+    return {name: float(seconds) for name, seconds in await session.execute(statement)}
 
 
 async def quotas(session: AsyncSession) -> Sequence[Quota]:

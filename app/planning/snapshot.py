@@ -48,7 +48,8 @@ class Loaded:
         clusters: rows by id.
         blockers: what waiting runs say now, by run.
         prices: of an hour of a node, by waiting run.
-        drains_end_in_seconds: of hosts that are being drained, when what runs there has to leave.
+        hosts_change_in_seconds: when what runs on hosts that are being drained has to leave, and
+            when those that are left alone are tried again.
         spent_runs: waiting runs that may not cost more than they have.
         lasts: how long running runs still go on, and how long waiting ones will take.
     """
@@ -57,7 +58,7 @@ class Loaded:
     clusters: Mapping[str, Cluster]
     blockers: Mapping[str, list[dict[str, Any]]]
     prices: Mapping[str, Decimal]
-    drains_end_in_seconds: Sequence[float]
+    hosts_change_in_seconds: Sequence[float]
     spent_runs: Sequence[str]
     lasts: Mapping[str, Lasts]
 
@@ -86,8 +87,15 @@ async def load(session: AsyncSession, settings: Settings, hosts: Sequence[Provid
     wanted = {row.name: row for row in await repository.host_settings(session)}
     of_runs = {row.id: of_sizes.get(clusters[row.cluster_id].vm_size, _FREE) for row in queue}
     budgets = (await accounts.load(session)).available() if queue else {}
+    failing = await repository.failing_hosts(session)
+    ready = {host.name for host in hosts if host.state == HostState.READY}
+    if not ready - set(failing) - {row.name for row in wanted.values() if row.is_draining}:
+        failing = {}  # where there is no other, it is tried all the same
     snapshot = Snapshot(
-        hosts=tuple(_host(settings, host, wanted.get(host.name)) for host in hosts),
+        hosts=tuple(
+            _host(settings, host, wanted.get(host.name), is_failing=host.name in failing)
+            for host in hosts
+        ),
         clusters=tuple(cluster_of(settings, row) for row in clusters.values()),
         nodes=tuple(
             _node(row) for row in await repository.nodes(session) if row.cluster_id in clusters
@@ -108,10 +116,13 @@ async def load(session: AsyncSession, settings: Settings, hosts: Sequence[Provid
         snapshot,
         clusters,
         blockers={row.id: row.blockers for row in queue},
-        drains_end_in_seconds=[s for s in drains if s is not None and s > 0],
         prices=of_runs,
         spent_runs=[
             row.id for row in waiting if row.max_cost is not None and row.cost >= row.max_cost
+        ],
+        hosts_change_in_seconds=[
+            *failing.values(),
+            *(seconds for seconds in drains if seconds is not None and seconds > 0),
         ],
         lasts={row.id: _goes_on(row, durations) for row in running}
         | {row.id: _takes(row, durations) for row in queue},
@@ -122,7 +133,7 @@ async def seen_hosts(session: AsyncSession, settings: Settings) -> list[types.Ho
     """All hosts as workers last saw them; none before a worker has looked."""
     wanted = {row.name: row for row in await repository.host_settings(session)}
     return [
-        _host(settings, provider_host(row), wanted.get(row.name))
+        _host(settings, provider_host(row), wanted.get(row.name), is_failing=False)
         for row in (await hosts_seen.seen(session)).values()
     ]
 
@@ -136,7 +147,9 @@ def provider_host(row: SeenHost) -> ProviderHost:
     )
 
 
-def _host(settings: Settings, host: ProviderHost, wanted: Row[Any] | None) -> types.Host:
+def _host(
+    settings: Settings, host: ProviderHost, wanted: Row[Any] | None, *, is_failing: bool
+) -> types.Host:
     capacity = host.capacity if wanted is None else _within(host.capacity, wanted)
     is_draining = wanted is not None and wanted.is_draining
     overcommit = settings.node_overcommit
@@ -146,7 +159,7 @@ def _host(settings: Settings, host: ProviderHost, wanted: Row[Any] | None) -> ty
         total=Size(capacity.cores * overcommit, capacity.memory_bytes, capacity.gpus),
         node_limit=Size(capacity.cores, int(capacity.memory_bytes / overcommit), capacity.gpus),
         gpu_ids=tuple(str(number) for number in range(capacity.gpus)),
-        takes_work=host.state == HostState.READY and not is_draining,
+        takes_work=host.state == HostState.READY and not is_draining and not is_failing,
         leaving=_leaving(wanted) if wanted is not None and is_draining else Leaving.NOBODY,
     )
 
@@ -197,6 +210,7 @@ def _node(row: Row[Any]) -> Node:
         gpu_ids=tuple(row.gpu_ids),
         run_id=row.run_id or "",
         idle_seconds=row.idle_seconds,
+        is_usable=row.is_usable,
     )
 
 

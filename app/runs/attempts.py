@@ -98,7 +98,7 @@ async def begin(
     await session.execute(
         update(ClusterNode)
         .where(ClusterNode.id.in_(cluster_node_ids))
-        .values(state="running", run_id=run.id, idle_since=None)
+        .values(run_id=run.id, idle_since=None)
     )
     run.blockers = [blocker(BlockerCode.NODE_STARTING, f"attempt {run.attempt}", "it has started")]
     add_event(
@@ -159,7 +159,7 @@ async def release_nodes(session: AsyncSession, run: Run) -> None:
     statement = (
         update(ClusterNode)
         .where(ClusterNode.run_id == run.id)
-        .values(state="idle", run_id=None, idle_since=func.clock_timestamp())
+        .values(run_id=None, idle_since=func.clock_timestamp())
         .returning(ClusterNode.id)
     )
     released = (await session.execute(statement)).all()
@@ -310,9 +310,15 @@ async def preempt(session: AsyncSession, *, run_id: str, for_run_id: str) -> Non
     await _give_way(session, run_id, kind="preempted", because=because, for_run_id=for_run_id)
 
 
-async def evict(session: AsyncSession, *, run_id: str, host: str) -> None:
-    """Have a run leave a host that is being drained, as `preempt` does."""
-    because = f"Its host {host} is being drained."
+async def evict(session: AsyncSession, *, run_id: str, host: str, because: str) -> None:
+    """Have a run leave a host, as `preempt` does.
+
+    Args:
+        session: the transaction.
+        run_id: the run.
+        host: that it has to leave.
+        because: why, as a sentence.
+    """
     await _give_way(session, run_id, kind="evicted", because=because, host=host)
 
 

@@ -12,7 +12,8 @@ class ClusterState:
 
     def __init__(self, cluster: Cluster, nodes: list[Node], *, leaving_count: int) -> None:
         self.cluster = cluster
-        # Busy nodes on hosts that take no work: they go with their run, whatever the minimum.
+        # Busy nodes that are of no more use, or on hosts that take no work: they go with their
+        # run, whatever the minimum.
         self._leaving_count = leaving_count
         self.node_count = len(nodes)
         idle = sorted((node for node in nodes if not node.run_id), key=lambda node: node.index)
@@ -59,13 +60,14 @@ class Pool:
     def __init__(self, snapshot: Snapshot) -> None:
         working = [host for host in snapshot.hosts if host.takes_work]
         names = {host.name for host in working}
-        self.doomed = [n for n in snapshot.nodes if not n.run_id and n.host not in names]
+        going = [n for n in snapshot.nodes if n.host not in names or not n.is_usable]
+        self.doomed = [node for node in going if not node.run_id]
         gone = {node.id for node in self.doomed}
         nodes = [node for node in snapshot.nodes if node.id not in gone]
         by_cluster: dict[str, list[Node]] = {cluster.id: [] for cluster in snapshot.clusters}
         for node in nodes:
             by_cluster[node.cluster_id].append(node)
-        leaving = Counter(node.cluster_id for node in nodes if node.host not in names)
+        leaving = Counter(node.cluster_id for node in going if node.run_id)
         self.clusters = {
             cluster.id: ClusterState(
                 cluster, by_cluster[cluster.id], leaving_count=leaving[cluster.id]

@@ -221,7 +221,7 @@ def endings(pool: Pool, running: Sequence[Running], nodes: Sequence[Node]) -> li
     found = []
     for run in known:
         mine = of_run.get(run.run_id, [])
-        stay = [node for node in mine if node.host in pool.rooms.free]
+        stay = [node for node in mine if node.is_usable and node.host in pool.rooms.free]
         found.append(Ending(run, stay, going_count=len(mine) - len(stay)))
     return sorted(found, key=lambda end: (end.ends_in_seconds, end.run.run_id))
 

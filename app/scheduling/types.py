@@ -99,6 +99,7 @@ class Node:
         gpu_ids: the host's GPUs that are its own.
         run_id: the run that has it; empty when it is idle.
         idle_seconds: how long it has been idle.
+        is_usable: False when nothing can be started on it: it goes as soon as it is idle.
     """
 
     id: str
@@ -109,6 +110,7 @@ class Node:
     gpu_ids: tuple[str, ...] = ()
     run_id: str = ""
     idle_seconds: float = 0.0
+    is_usable: bool = True
 
 
 class Gang(NamedTuple):

@@ -35,6 +35,10 @@ class Cluster(Timestamped, Base):
     allocation_state_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     target_node_count: Mapped[int] = mapped_column(server_default="0")
     errors: Mapped[list[dict[str, Any]]] = mapped_column(server_default="[]")
+    failed_starts: Mapped[int] = mapped_column(server_default="0")
+    """How often nodes could not be started since one last could."""
+    start_error: Mapped[dict[str, Any] | None]
+    """The last of those failures: message, host and moment."""
 
 
 class ClusterNode(Timestamped, Base):
@@ -48,8 +52,6 @@ class ClusterNode(Timestamped, Base):
         ForeignKey("clusters.id", ondelete="CASCADE"), index=True
     )
     index: Mapped[int]
-    state: Mapped[str] = mapped_column(server_default="idle")
-    """preparing, idle, running, leaving, unusable or preempted."""
     run_id: Mapped[str | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"))
     host: Mapped[str] = mapped_column(server_default="local")
     """The machine that it is a part of."""
@@ -58,4 +60,8 @@ class ClusterNode(Timestamped, Base):
     gpus: Mapped[int] = mapped_column(server_default="0")
     gpu_ids: Mapped[list[str]] = mapped_column(server_default="[]")
     """Which of the host's GPUs are this node's; no other node has them."""
+    failed_starts: Mapped[int] = mapped_column(server_default="0")
+    """How often what was to run here could not be started since something last could."""
+    unusable_because: Mapped[str | None]
+    """It gets no run any more, and goes."""
     idle_since: Mapped[datetime | None] = mapped_column(server_default=func.clock_timestamp())

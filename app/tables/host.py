@@ -44,3 +44,15 @@ class HostSettings(Timestamped, Base):
     drain_reason: Mapped[str] = mapped_column(server_default="")
     drain_by: Mapped[datetime | None]
     """Runs that are there then are moved; None: they may go on to their end."""
+
+
+class HostFailure(Base):
+    """A host on which nodes could not be started: it is left alone for a while."""
+
+    __tablename__ = "host_failures"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    count: Mapped[int]
+    """So often it was left alone since a node last started there."""
+    error: Mapped[str]
+    retry_at: Mapped[datetime]

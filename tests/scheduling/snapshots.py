@@ -147,6 +147,7 @@ def _running(
                     place.gpu_ids,
                     "" if is_idle else item.run_id,
                     draw(st.sampled_from((0.0, 60.0, 500.0))) if is_idle else 0.0,
+                    is_usable=draw(st.integers(0, 9)) > 0,
                 )
             )
         if not is_idle:

@@ -27,6 +27,8 @@ def test_a_node_is_given_once_to_its_own_cluster_and_only_when_idle(snapshot: Sn
     decision = plan(snapshot)
     homes = {gang.run_id: gang.cluster_id for gang in snapshot.queue}
     idle = {node.id: node.cluster_id for node in snapshot.nodes if not node.run_id}
+    unusable = {node.id for node in snapshot.nodes if not node.run_id and not node.is_usable}
+    assert unusable <= set(decision.remove_node_ids)
     taken = [(run, node) for run, item in decision.placed.items() for node in item.node_ids]
     assert len({node for _, node in taken}) == len(taken)
     for run_id, node_id in taken:
@@ -60,7 +62,9 @@ def test_clusters_stay_within_their_bounds(snapshot: Snapshot) -> None:
     lost = Counter(n.cluster_id for n in snapshot.nodes if n.id in removed)
     working = {host.name for host in snapshot.hosts if host.takes_work}
     doomed = Counter(
-        n.cluster_id for n in snapshot.nodes if n.id in removed and n.host not in working
+        n.cluster_id
+        for n in snapshot.nodes
+        if n.id in removed and (n.host not in working or not n.is_usable)
     )
     for cluster in snapshot.clusters:
         count = counts[cluster.id]
