@@ -10,10 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.principal import Principal
 from app.blobs import repository as blobs
-from app.deployments import repository
-from app.deployments.decide import LIVE_STATES, Plan, ReplicaView, State, View, decide
+from app.deployments import loads, repository
+from app.deployments.decide import DRAINING, LIVE_STATES, Plan, ReplicaView, State, View, decide
 from app.deployments.order import replica_name
 from app.deployments.program import publish_program
+from app.deployments.scale import SCALE_CHECK_SECONDS, scale
+from app.deployments.schemas import Autoscale
 from app.environments import service as environments
 from app.environments.states import ImageState
 from app.kernel.clock import utc_now
@@ -74,6 +76,8 @@ class DeploymentReconciler:
                 row = await self._follow_resolution(session, guard, image)
                 image = await session.get_one(Image, row.image_id)
             replicas = await repository.replicas_to_judge(session, row)
+            if row.autoscale is not None and image.state == ImageState.READY:
+                row = await self._scale(session, guard)
         plan = await self._plan(row, image, replicas)
         if plan.is_gone:
             await self._forget(guard)
@@ -111,6 +115,24 @@ class DeploymentReconciler:
             await guard.check(session)
             await environments.replace_lost(session, image.id, missing.reference)
 
+    async def _scale(self, session: AsyncSession, guard: Guard) -> Deployment:
+        """Let the number of replicas follow the load that the routers noted."""
+        await guard.check(session)
+        row = await repository.lock(session, guard.lease.row_id)
+        if row.autoscale is None or row.deleting or row.state == State.FAILED:
+            return row
+        now = utc_now()
+        scaled = scale(
+            Autoscale.model_validate(row.autoscale),
+            count=row.replica_count,
+            concurrency=await loads.concurrency(session, row.id),
+            quiet_seconds=(now - row.busy_at).total_seconds(),
+        )
+        if scaled.is_busy:
+            row.busy_at = now
+        row.replica_count = scaled.count
+        return row
+
     async def _plan(self, row: Deployment, image: Image, replicas: Sequence[Replica]) -> Plan:
         present = [replica for replica in replicas if not replica.removed]
         alive = {
@@ -125,8 +147,13 @@ class DeploymentReconciler:
             image_error=image.error,
             fits=self._fits(row, await self._context.provider.capacity()),
             replicas=[_view(replica, alive.get(replica.name, False)) for replica in replicas],
+            is_elastic=row.autoscale is not None,
         )
-        return decide(view, [replica.name for replica in present])
+        plan = decide(view, [replica.name for replica in present])
+        if row.autoscale is not None and row.replica_count and plan.check_in_seconds is not None:
+            pause = min(plan.check_in_seconds, SCALE_CHECK_SECONDS)
+            plan = replace(plan, check_in_seconds=pause)
+        return plan
 
     def _fits(self, row: Deployment, capacity: Capacity) -> bool:
         wanted = row.resource_configuration
@@ -145,6 +172,12 @@ class DeploymentReconciler:
             if row.generation != generation:
                 return None
             _show(row, plan)
+            draining = {"ended_at": utc_now().timestamp()}
+            await session.execute(
+                update(Replica)
+                .where(Replica.name.in_(plan.drain), Replica.state == "Serving")
+                .values(state=DRAINING, result=draining)
+            )
             for launch in plan.launch:
                 name = replica_name(
                     row.id, generation=generation, index=launch.index, start=launch.start

@@ -14,6 +14,8 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 LINGER_SECONDS = 30.0
 """So long an ended replica's runner may take to deliver the last lines of its log."""
+DRAIN_SECONDS = 3.0
+"""So long a replica that gets no new requests may take to answer those that it has."""
 CHECK_SECONDS = 10.0
 WAIT_SECONDS = 1.0
 CAPACITY_CHECK_SECONDS = 30.0
@@ -30,6 +32,8 @@ class State(StrEnum):
 
 
 LIVE_STATES = frozenset({"Assigned", "Launched", "Serving"})
+DRAINING = "Draining"
+"""It gets no new requests and goes away; whatever becomes of it is no failure."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class ReplicaView:
         state: as in its row, or Lost when the provider does not see what should be there.
         is_alive: whether its runner lives.
         served_seconds: how long it served until its end, or has served; None: never.
-        ended_seconds_ago: since it ended; None: it has not.
+        ended_seconds_ago: since it ended, or began to drain; None: it has not.
         result: what the runner reported at the end.
     """
 
@@ -71,6 +75,7 @@ class View:
     Attributes:
         generation: counts the changes that need new replicas.
         replica_count: how many are wanted.
+        is_elastic: whether their number follows the load: then it stays healthy while more come.
         is_deleting: whether it goes away.
         state: as it is now.
         image_state: of its environment.
@@ -87,6 +92,7 @@ class View:
     image_error: dict[str, Any] | None
     fits: bool
     replicas: Sequence[ReplicaView]
+    is_elastic: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,7 @@ class Plan:
         state: that the deployment has now.
         error: why it is not healthy, if it is final or a replica ended.
         launch: replicas to be made.
+        drain: names of replicas that get no more requests, and are removed later.
         remove: names of replicas to be taken away.
         is_gone: whether nothing is left of a deployment that is being deleted.
         check_in_seconds: when to look again.
@@ -113,6 +120,7 @@ class Plan:
     state: State
     error: dict[str, Any] | None = None
     launch: tuple[Launch, ...] = ()
+    drain: tuple[str, ...] = ()
     remove: tuple[str, ...] = ()
     is_gone: bool = False
     check_in_seconds: float | None = CHECK_SECONDS
@@ -189,24 +197,37 @@ def _running(
 ) -> Plan:
     launch = tuple(place.launch for place in places if place.launch is not None)
     pause = min((place.wait_seconds for place in places), default=CHECK_SECONDS)
+    if any(replica.state == DRAINING and replica.name in left for replica in view.replicas):
+        pause = min(pause, WAIT_SECONDS)
     if all(place.is_serving for place in places):
-        surplus = tuple(name for name in left if name in _surplus(view) or name in ended)
-        return Plan(State.HEALTHY, remove=surplus, check_in_seconds=CHECK_SECONDS)
+        surplus = _surplus(view)
+        drain = tuple(r.name for r in surplus if r.state == "Serving" and r.name in left)
+        over = {r.name for r in surplus if r.state not in ("Serving", DRAINING)}
+        return Plan(
+            State.HEALTHY,
+            drain=drain,
+            remove=tuple(name for name in left if name in over or name in ended),
+            check_in_seconds=min(pause, WAIT_SECONDS) if drain else pause,
+        )
     broken = next((place for place in places if place.error is not None), None)
-    was_up = broken is not None and any(place.has_served for place in places)
-    state = State.UNHEALTHY if was_up else State.TRANSITIONING
+    has_served = any(place.has_served for place in places)
+    if view.is_elastic and broken is None and has_served:
+        return Plan(State.HEALTHY, launch=launch, remove=ended, check_in_seconds=pause)
+    state = State.UNHEALTHY if broken is not None and has_served else State.TRANSITIONING
     error = broken.error if broken else None
     return Plan(state, error=error, launch=launch, remove=ended, check_in_seconds=pause)
 
 
 def _place(view: View, index: int) -> _Place:
-    starts = sorted(
+    made = sorted(
         (r for r in view.replicas if r.generation == view.generation and r.index == index),
         key=lambda replica: replica.start,
     )
+    has_served = any(replica.served_seconds is not None for replica in made)
+    starts = [replica for replica in made if replica.state != DRAINING]
     if not starts:
-        return _Place(launch=Launch(index, 1), wait_seconds=WAIT_SECONDS)
-    has_served = any(replica.served_seconds is not None for replica in starts)
+        start = made[-1].start + 1 if made else 1
+        return _Place(has_served=has_served, launch=Launch(index, start), wait_seconds=WAIT_SECONDS)
     latest = starts[-1]
     failed = _failures(starts)
     error = _ending(failed[-1]) if failed else None
@@ -224,7 +245,7 @@ def _place(view: View, index: int) -> _Place:
     return _Place(
         has_served=has_served,
         error=_ending(latest),
-        launch=Launch(index, latest.start + 1),
+        launch=Launch(index, made[-1].start + 1),
         wait_seconds=WAIT_SECONDS,
     )
 
@@ -241,22 +262,26 @@ def _failures(starts: Sequence[ReplicaView]) -> list[ReplicaView]:
 
 
 def _ended(view: View, left: tuple[str, ...]) -> tuple[str, ...]:
-    """Ended replicas whose runner is gone, or has had its time."""
+    """Ended and drained replicas whose runner is gone, or has had its time."""
     over = {
         replica.name
         for replica in view.replicas
         if not replica.is_live
-        and (not replica.is_alive or (replica.ended_seconds_ago or 0.0) > LINGER_SECONDS)
+        and (
+            not replica.is_alive
+            or (replica.ended_seconds_ago or 0.0)
+            > (DRAIN_SECONDS if replica.state == DRAINING else LINGER_SECONDS)
+        )
     }
     return tuple(name for name in left if name in over)
 
 
-def _surplus(view: View) -> set[str]:
-    return {
-        replica.name
+def _surplus(view: View) -> list[ReplicaView]:
+    return [
+        replica
         for replica in view.replicas
         if replica.generation != view.generation or replica.index >= view.replica_count
-    }
+    ]
 
 
 def _of_generation(view: View, left: tuple[str, ...]) -> tuple[str, ...]:

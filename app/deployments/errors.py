@@ -76,3 +76,17 @@ class QueueFull(TooManyRequests):
             " (limits.max_waiting).",
             retry_after_seconds=retry_after_seconds,
         )
+
+
+class NothingBefore(Conflict):
+    """There is nothing to go back to."""
+
+    code = "nothing_before"
+    title = "There is nothing to go back to"
+
+
+class TakesTraffic(Conflict):
+    """Another deployment sends requests to it."""
+
+    code = "takes_traffic"
+    title = "Another deployment sends requests to it"

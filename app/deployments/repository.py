@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deployments.errors import DeploymentNotFound
@@ -31,10 +31,12 @@ class Target:
 
     Attributes:
         deployment: its row.
+        model_version: number of the version that it wants to serve.
         replicas: those of the newest generation first.
     """
 
     deployment: Deployment
+    model_version: int
     replicas: tuple[Answering, ...]
 
 
@@ -125,6 +127,28 @@ async def replicas_to_judge(session: AsyncSession, row: Deployment) -> Sequence[
     return (await session.execute(statement)).scalars().all()
 
 
+async def senders_to(session: AsyncSession, workspace_id: str, name: str) -> Sequence[str]:
+    """Deployments that send requests, or copies of them, to the one of this name."""
+    statement = (
+        select(Deployment.name)
+        .where(
+            Deployment.workspace_id == workspace_id,
+            Deployment.deleting.is_(False),
+            or_(
+                Deployment.traffic["shares"].has_key(name),
+                Deployment.traffic["shadow"].has_key(name),
+            ),
+        )
+        .order_by(Deployment.name)
+    )
+    return (await session.scalars(statement)).all()
+
+
+async def find_target_of(session: AsyncSession, workspace_id: str, name: str) -> Target | None:
+    """The same in a workspace whose id is known."""
+    return await _target(session, Workspace.id == workspace_id, Deployment.name == name)
+
+
 async def find_target(session: AsyncSession, workspace: str, name: str) -> Target | None:
     """What a prediction needs, in one query.
 
@@ -150,8 +174,16 @@ async def _target(session: AsyncSession, *which: ColumnElement[bool]) -> Target 
         Replica.address.is_not(None),
     )
     statement = (
-        select(Deployment, Replica.name, Replica.address, Replica.port, Replica.created_at)
+        select(
+            Deployment,
+            ModelVersion.version,
+            Replica.name,
+            Replica.address,
+            Replica.port,
+            Replica.created_at,
+        )
         .join(Workspace, Workspace.id == Deployment.workspace_id)
+        .join(ModelVersion, ModelVersion.id == Deployment.model_version_id)
         .outerjoin(Replica, can_answer)
         .where(*which)
         .order_by(Replica.generation.desc(), Replica.index)
@@ -161,9 +193,10 @@ async def _target(session: AsyncSession, *which: ColumnElement[bool]) -> Target 
         return None
     return Target(
         rows[0][0],
+        rows[0][1],
         tuple(
             Answering(name, address, port, created_at)
-            for _, name, address, port, created_at in rows
+            for _, _, name, address, port, created_at in rows
             if name and address and port
         ),
     )

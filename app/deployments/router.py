@@ -18,6 +18,7 @@ from app.deployments.schemas import (
     DeploymentPut,
     DeploymentRead,
     KeyRegenerate,
+    Traffic,
 )
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
@@ -124,6 +125,41 @@ async def delete_deployment(
     return Response(status_code=202, headers={"Retry-After": "1"})
 
 
+@router.post("/{deployment}/rollback")
+@needs("deployments.write")
+async def roll_back_deployment(
+    workspace: WorkspaceDep,
+    row: DeploymentDep,
+    session: SessionDep,
+    settings: SettingsDep,
+    request: Request,
+    response: Response,
+) -> DeploymentRead:
+    """Go back to the model version, resources and limits that were healthy before the last change.
+
+    A rollback is a change like any other: it can be rolled back itself.
+    """
+    found = await service.rollback(session, settings, workspace=workspace, row=row)
+    return await _answer(session, found, request, response)
+
+
+@router.get("/{deployment}/traffic")
+@needs("deployments.read")
+async def get_deployment_traffic(row: DeploymentDep) -> Traffic:
+    """Where the deployment's requests go."""
+    return Traffic.model_validate(row.traffic)
+
+
+@router.put("/{deployment}/traffic")
+@needs("deployments.write")
+async def put_deployment_traffic(row: DeploymentDep, body: Traffic, session: SessionDep) -> Traffic:
+    """Let other deployments answer a part of the requests, or get copies of them.
+
+    All of it to another one is the switch of a blue/green deployment, and ``{}`` takes it back.
+    """
+    return Traffic.model_validate((await service.set_traffic(session, row, body)).traffic)
+
+
 @router.get("/{deployment}/keys")
 @needs("deployments.keys")
 async def get_deployment_keys(row: DeploymentDep, request: Request) -> DeploymentKeys:
@@ -184,6 +220,6 @@ def _etag(row: Deployment) -> str:
     # The reconciler touches updated_at too; the ETag is about what users write.
     written = (
         f"{row.model_version_id}/{row.replica_count}/{sorted(row.resource_configuration.items())}"
-        f"/{sorted(row.limits.items())}/{row.description}/{sorted(row.tags.items())}"
+        f"/{sorted(row.limits.items())}/{row.autoscale}/{row.description}/{sorted(row.tags.items())}"
     )
     return resource_etag(f"{row.id}/{written}", row.created_at)

@@ -1,10 +1,10 @@
 """Deployments as the API takes and shows them."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from fastapi import Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.kernel.names import Tags, ThingName
 from app.models.schemas import ResourceConfiguration, SignatureRead
@@ -41,6 +41,48 @@ class DeploymentLimits(BaseModel):
     )
 
 
+class Autoscale(BaseModel):
+    """How the number of replicas follows the load."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    min_replicas: int = Field(
+        default=1, ge=0, le=MAX_REPLICAS, description="0: none while nobody asks"
+    )
+    max_replicas: int = Field(ge=1, le=MAX_REPLICAS)
+    target_concurrency: float = Field(
+        default=4.0, gt=0, le=1000, description="Requests under way at a time, for each replica"
+    )
+    idle_seconds: float = Field(
+        default=300.0, ge=1, le=86_400, description="Fewer replicas only when so long fewer do"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min_replicas > self.max_replicas:
+            raise ValueError("min_replicas is over max_replicas")
+        return self
+
+
+class Traffic(BaseModel):
+    """Where a deployment's requests go: percent of them, by the name of another deployment."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    shares: dict[ThingName, Annotated[float, Field(gt=0, le=100)]] = Field(
+        default={}, max_length=8, description="These answer instead of this deployment"
+    )
+    shadow: dict[ThingName, Annotated[float, Field(gt=0, le=100)]] = Field(
+        default={}, max_length=8, description="These get a copy; their answers are dropped"
+    )
+
+    @model_validator(mode="after")
+    def _at_most_all(self) -> Self:
+        if sum(self.shares.values()) > 100:
+            raise ValueError("shares are over 100 percent together")
+        return self
+
+
 class DeploymentPut(BaseModel):
     """A model version behind a scoring address."""
 
@@ -50,7 +92,10 @@ class DeploymentPut(BaseModel):
     model_version: int | Literal["latest"] = Field(
         default="latest", description="A number, or latest: fixed when the call is made"
     )
-    replicas: int = Field(default=1, ge=1, le=MAX_REPLICAS)
+    replicas: int = Field(
+        default=1, ge=1, le=MAX_REPLICAS, description="Without autoscale, which says how many else"
+    )
+    autoscale: Autoscale | None = None
     resource_configuration: ResourceConfiguration | None = Field(
         default=None, description="Absent: that of the model version"
     )
@@ -68,7 +113,9 @@ class ReplicaRead(BaseModel):
     generation: int
     index: int
     start: int = Field(description="Counts the starts of this index in its generation")
-    state: str = Field(description="Assigned, Launched, Serving, Exited or Lost; more may come")
+    state: str = Field(
+        description="Assigned, Launched, Serving, Draining, Exited or Lost; more may come"
+    )
     serving_at: datetime | None
 
 
@@ -85,6 +132,8 @@ class DeploymentRead(BaseModel):
     ready_replicas: int
     resource_configuration: ResourceConfiguration
     limits: DeploymentLimits
+    autoscale: Autoscale | None
+    traffic: Traffic
     generation: int
     state: str = Field(
         description="Transitioning, Healthy, Unhealthy, Unschedulable or Failed; more may come"

@@ -7,25 +7,30 @@ none is left the deployment is looked up again, for as long as one may be on its
 import asyncio
 import itertools
 import json
+import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 from fastapi import Request
 from fastapi.responses import Response
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.signing import Signer
 from app.deployments import repository
 from app.deployments.decide import State
 from app.deployments.errors import BodyTooLarge, NotReady, QueueFull
 from app.deployments.keys import replica_token
+from app.deployments.loads import LoadKeeper
+from app.deployments.measures import Measure, measured
 from app.deployments.repository import Answering, Target
-from app.deployments.schemas import DeploymentLimits
+from app.deployments.schemas import DeploymentLimits, Traffic
 from app.kernel.db import Database
+from app.kernel.errors import DomainError
 from app.kernel.json import json_bytes
 from app.kernel.problems import PROBLEM_JSON
 
@@ -36,6 +41,8 @@ _WAIT_SECONDS = 30.0
 """So long a request waits for a replica that is on its way."""
 _LOOK_AGAIN_SECONDS = 0.1
 _RETRY_AFTER_SECONDS = 1
+_MAX_SHADOWS = 64
+"""So many copies are under way at a time in a process; more are not made."""
 _COMING_STATES = frozenset({State.HEALTHY, State.UNHEALTHY})
 _KEPT_OF_REQUEST = (
     "Content-Type",
@@ -70,7 +77,13 @@ async def scoring_router(database: Database, signer: Signer) -> AsyncIterator["S
         limits=httpx2.Limits(max_connections=512, max_keepalive_connections=128),
         trust_env=False,
     ) as client:
-        yield ScoringRouter(client, database, signer)
+        router = ScoringRouter(client, database, signer)
+        keeping = asyncio.create_task(router.keep())
+        try:
+            yield router
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, *router.shadows, return_exceptions=True)
 
 
 class ScoringRouter:
@@ -80,8 +93,66 @@ class ScoringRouter:
         self._client = client
         self._database = database
         self._signer = signer
+        self._loads = LoadKeeper(database)
+        self._shadows: set[asyncio.Task[None]] = set()
         self._turn = itertools.count()
         self._waiting: Counter[str] = Counter()
+
+    @property
+    def shadows(self) -> set[asyncio.Task[None]]:
+        """Copies of requests that are under way."""
+        return self._shadows
+
+    async def keep(self) -> None:
+        """Note the loads until cancelled."""
+        await self._loads.note_forever()
+
+    async def answer(self, target: Target, call: Call) -> tuple[str, httpx2.Response]:
+        """The answer of the deployment that the traffic rules choose, and who gave it.
+
+        Copies go where the rules say; their answers are dropped.
+
+        Args:
+            target: the deployment that was asked.
+            call: what to ask.
+
+        Raises:
+            BodyTooLarge: the deployment takes no such body.
+            QueueFull: too many wait for a replica already.
+            NotReady: no replica could be reached, and none is on its way.
+        """
+        rules = Traffic.model_validate(target.deployment.traffic)
+        chosen = await self._chosen(target, rules)
+        for name, percent in rules.shadow.items():
+            if 100 * random.random() < percent and len(self._shadows) < _MAX_SHADOWS:  # noqa: S311
+                copy = asyncio.create_task(self._shadow(target, name, call))
+                self._shadows.add(copy)
+                copy.add_done_callback(self._shadows.discard)
+        with measured(chosen, is_shadow=False) as measure:
+            answer = await self.forward(chosen, call)
+            note(measure, answer)
+        return f"{chosen.deployment.name}/{measure.version}", answer
+
+    async def _chosen(self, target: Target, rules: Traffic) -> Target:
+        point = 100 * random.random()  # noqa: S311
+        for name, percent in rules.shares.items():
+            point -= percent
+            if point < 0:
+                return await self._find(target, name) or target
+        return target
+
+    async def _find(self, target: Target, name: str) -> Target | None:
+        async with self._database.session() as session:
+            workspace_id = target.deployment.workspace_id
+            return await repository.find_target_of(session, workspace_id, name)
+
+    async def _shadow(self, target: Target, name: str, call: Call) -> None:
+        with suppress(DomainError, SQLAlchemyError):
+            other = await self._find(target, name)
+            if other is None:
+                return
+            with measured(other, is_shadow=True) as measure:
+                note(measure, await self.forward(other, call))
 
     async def forward(self, target: Target, call: Call) -> httpx2.Response:
         """The answer of a replica, whatever it says.
@@ -95,6 +166,10 @@ class ScoringRouter:
             QueueFull: too many wait for a replica already, or every replica's queue is full.
             NotReady: no replica could be reached, and none is on its way.
         """
+        with self._loads.counts(target.deployment.id):
+            return await self._forward(target, call)
+
+    async def _forward(self, target: Target, call: Call) -> httpx2.Response:
         row = target.deployment
         limits = DeploymentLimits.model_validate(row.limits)
         if limits.max_body_bytes is not None and len(call.body) > limits.max_body_bytes:
@@ -103,6 +178,8 @@ class ScoringRouter:
         answer = await self._ask_each(target, call, limits, tried)
         if answer is not None:
             return answer
+        if not row.replica_count:
+            await self._loads.note()  # somebody asks: the first replica is to be started now
         ends_at = time.monotonic() + _WAIT_SECONDS
         with self._waits(row.id, limits.max_waiting):
             while _is_coming(target) and time.monotonic() < ends_at:
@@ -179,6 +256,12 @@ class ScoringRouter:
         return replicas[first:] + replicas[:first]
 
 
+def note(measure: Measure, answer: httpx2.Response) -> None:
+    """Note what the measure of a prediction is to know of its answer."""
+    measure.status = answer.status_code
+    measure.version = answer.headers.get("Model-Version", measure.version)
+
+
 def passed_on(answer: httpx2.Response, request: Request) -> Response:
     """A replica's answer as the caller gets it; problems are completed."""
     kept = {key: answer.headers[key] for key in _KEPT_OF_ANSWER if key in answer.headers}
@@ -200,7 +283,8 @@ def passed_on(answer: httpx2.Response, request: Request) -> Response:
 
 
 def _is_coming(target: Target) -> bool:
-    return not target.deployment.deleting and target.deployment.state in _COMING_STATES
+    row = target.deployment
+    return not row.deleting and row.state in _COMING_STATES
 
 
 def _why(target: Target) -> str:

@@ -94,7 +94,10 @@ async def get_deployment_swagger(
 async def _forward(target: Target, request: Request, path: str) -> Response:
     scoring: ScoringRouter = request.app.state.scoring
     call = Call(request.method, path, await request.body(), request.headers)
-    return passed_on(await scoring.forward(target, call), request)
+    answered_by, answer = await scoring.answer(target, call)
+    response = passed_on(answer, request)
+    response.headers["Served-By"] = answered_by
+    return response
 
 
 async def _document(target: TargetDep, request: Request, database: DatabaseDep) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Making, changing, showing and deleting deployments."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from fastapi import Request
 from sqlalchemy import func
@@ -9,9 +10,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.deployments import repository
 from app.deployments.decide import State
 from app.deployments.environment import serving_specs
-from app.deployments.errors import DeploymentDeleting, ModelNotServable
+from app.deployments.errors import (
+    DeploymentDeleting,
+    ModelNotServable,
+    NothingBefore,
+    TakesTraffic,
+)
 from app.deployments.keys import KeyName
-from app.deployments.schemas import DeploymentLimits, DeploymentPut, DeploymentRead, ReplicaRead
+from app.deployments.schemas import (
+    Autoscale,
+    DeploymentLimits,
+    DeploymentPut,
+    DeploymentRead,
+    ReplicaRead,
+    Traffic,
+)
 from app.environments import service as environments
 from app.environments.errors import FrameworkUnavailable, PythonUnavailable
 from app.kernel.clock import utc_now
@@ -71,14 +84,18 @@ async def put(
         )
         session.add(row)
     elif _needs_new_processes(row, version, image, body, wanted):
+        if row.state == State.HEALTHY:
+            row.previous = _wish(row)
         row.generation += 1
+        row.busy_at = func.clock_timestamp()
         row.state = State.TRANSITIONING
         row.state_at = func.clock_timestamp()
         row.error = None
     row.model_version_id = version.id
     if not is_image_of(row, image):
         row.image_id = image.id
-    row.replica_count = body.replicas
+    row.replica_count = _replica_count(row, body, is_fresh=row.state == State.TRANSITIONING)
+    row.autoscale = body.autoscale.model_dump() if body.autoscale else None
     row.resource_configuration = wanted.model_dump()
     row.limits = body.limits.model_dump()
     row.description = body.description
@@ -91,8 +108,68 @@ async def put(
     return row, is_new
 
 
+async def rollback(
+    session: AsyncSession, settings: Settings, *, workspace: Workspace, row: Deployment
+) -> Deployment:
+    """Go back to what was healthy before the last change; what was replaced goes on till then.
+
+    Raises:
+        NothingBefore: there is none, or its model version is gone.
+        DeploymentDeleting: it is going away.
+    """
+    before = row.previous
+    names = await repository.model_names(session, [before["model_version_id"]] if before else [])
+    if before is None or before["model_version_id"] not in names:
+        raise NothingBefore(
+            f"Deployment {row.name!r} has not been healthy with anything else that is still there."
+        )
+    model, version = names[before["model_version_id"]]
+    body = DeploymentPut(
+        model_name=model,
+        model_version=version,
+        replicas=max(1, row.replica_count),
+        autoscale=None if row.autoscale is None else Autoscale.model_validate(row.autoscale),
+        resource_configuration=ResourceConfiguration.model_validate(
+            before["resource_configuration"]
+        ),
+        limits=DeploymentLimits.model_validate(before["limits"]),
+        description=row.description,
+        tags=row.tags,
+    )
+    row, _ = await put(session, settings, workspace=workspace, name=row.name, body=body)
+    return row
+
+
+async def set_traffic(session: AsyncSession, row: Deployment, traffic: Traffic) -> Deployment:
+    """Say where the deployment's requests go; holds from the next request on.
+
+    Raises:
+        Invalid: a deployment that is named is not there, or is this one.
+    """
+    for field in ("shares", "shadow"):
+        for name in getattr(traffic, field):
+            other = await repository.find(session, row.workspace_id, name)
+            if other is None or other.deleting or other.id == row.id:
+                message = f"There is no other deployment {name!r} in this workspace."
+                raise invalid_field(f"/{field}/{name}", "unknown_deployment", message)
+    row = await repository.lock(session, row.id)
+    row.traffic = traffic.model_dump()
+    await session.flush()
+    await session.refresh(row)
+    return row
+
+
 async def delete(session: AsyncSession, row: Deployment) -> None:
-    """Have the deployment taken down; its reconciler does it."""
+    """Have the deployment taken down; its reconciler does it.
+
+    Raises:
+        TakesTraffic: another deployment sends requests to it.
+    """
+    senders = await repository.senders_to(session, row.workspace_id, row.name)
+    if senders:
+        raise TakesTraffic(
+            f"Deployment {row.name!r} gets traffic of {', '.join(senders)}; change theirs first."
+        )
     row = await repository.lock(session, row.id)
     row.deleting = True
     await session.flush()
@@ -146,6 +223,8 @@ def _read(
         ready_replicas=len(serving),
         resource_configuration=ResourceConfiguration.model_validate(row.resource_configuration),
         limits=DeploymentLimits.model_validate(row.limits),
+        autoscale=None if row.autoscale is None else Autoscale.model_validate(row.autoscale),
+        traffic=Traffic.model_validate(row.traffic),
         generation=row.generation,
         state=row.state,
         state_at=row.state_at,
@@ -227,3 +306,20 @@ def _needs_new_processes(
         or DeploymentLimits.model_validate(row.limits) != body.limits
         or row.state == State.FAILED
     )
+
+
+def _replica_count(row: Deployment, body: DeploymentPut, *, is_fresh: bool) -> int:
+    """How many replicas to begin with; one at least proves that the model can be served."""
+    rule = body.autoscale
+    if rule is None:
+        return body.replicas
+    least = max(rule.min_replicas, 1 if is_fresh else 0)
+    return min(max(row.replica_count or 0, least), rule.max_replicas)
+
+
+def _wish(row: Deployment) -> dict[str, Any]:
+    return {
+        "model_version_id": row.model_version_id,
+        "resource_configuration": row.resource_configuration,
+        "limits": row.limits,
+    }

@@ -6,6 +6,7 @@ from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.signing import Signer
+from app.deployments.decide import DRAINING
 from app.deployments.order import build_order, log_attempt
 from app.kernel.clock import utc_now
 from app.kernel.config import Settings
@@ -25,7 +26,7 @@ from app.nodes.schemas import (
 from app.runs.errors import AttemptSuperseded
 from app.tables.deployment import Deployment, Replica
 
-_ENDED = frozenset({"Exited", "Lost"})
+_ENDED = frozenset({"Exited", "Lost", DRAINING})
 
 
 class ReplicaWork:

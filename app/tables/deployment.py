@@ -38,6 +38,28 @@ class Deployment(Reconciled, Timestamped, Base):
     """The keys are derived from these numbers and the signing key of these times; they are stored
     nowhere."""
     state_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    autoscale: Mapped[dict[str, Any] | None]
+    """What lets `replica_count` follow the load; None: it is fixed."""
+    busy_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+    """When so many replicas were last needed."""
+    traffic: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    """``shares`` and ``shadow``: percent of the requests by the name of another deployment."""
+    previous: Mapped[dict[str, Any] | None]
+    """The wish that was healthy before this one: where a rollback goes."""
+
+
+class DeploymentLoad(Base):
+    """How much one router, a process of the API, has under way for a deployment."""
+
+    __tablename__ = "deployment_loads"
+
+    deployment_id: Mapped[str] = mapped_column(
+        ForeignKey("deployments.id", ondelete="CASCADE"), primary_key=True
+    )
+    router_id: Mapped[str] = mapped_column(primary_key=True)
+    concurrency: Mapped[float]
+    """Requests under way at a time, on average since the note before; those that wait too."""
+    noted_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
 class Replica(Base):
@@ -55,7 +77,7 @@ class Replica(Base):
     start: Mapped[int] = mapped_column(server_default="1")
     """Counts the starts of this index within its generation."""
     state: Mapped[str] = mapped_column(server_default="Assigned")
-    """Assigned, Launched, Serving, Exited or Lost."""
+    """Assigned, Launched, Serving, Draining, Exited or Lost."""
     removed: Mapped[bool] = mapped_column(server_default="false")
     address: Mapped[str | None]
     """Where the API reaches the node, as its provider says; known once it was started."""

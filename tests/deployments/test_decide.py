@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.deployments.decide import (
+    DRAIN_SECONDS,
     LINGER_SECONDS,
     MAX_FAILURES,
     STEADY_SECONDS,
@@ -194,7 +195,12 @@ def test_the_old_generation_serves_until_the_new_one_is_healthy() -> None:
     there = view(old, new, generation=2)
 
     assert decide(coming, names(coming)).remove == ()
-    assert decide(there, names(there)).remove == (old.name,)
+    assert decide(there, names(there)).drain == (old.name,)
+    drained = replace(old, state="Draining", ended_seconds_ago=0.0)
+    draining = view(drained, new, generation=2)
+    assert decide(draining, names(draining)).remove == ()
+    over = view(replace(drained, ended_seconds_ago=DRAIN_SECONDS + 1), new, generation=2)
+    assert decide(over, names(over)).remove == (old.name,)
 
 
 def test_the_old_generation_serves_on_when_the_new_one_fails() -> None:
@@ -213,7 +219,7 @@ def test_fewer_replicas_means_the_last_go() -> None:
 
     plan = decide(situation, names(situation))
 
-    assert (plan.state, plan.remove) == (State.HEALTHY, ("g1-r1-1", "g1-r2-1"))
+    assert (plan.state, plan.drain) == (State.HEALTHY, ("g1-r1-1", "g1-r2-1"))
 
 
 def test_what_does_not_fit_the_host_is_unschedulable_and_looked_at_again() -> None:
@@ -296,3 +302,29 @@ def test_a_replica_that_ran_out_of_memory_says_so() -> None:
     assert plan.error is not None
     assert plan.error["code"] == "out_of_memory"
     assert "resource_configuration" in plan.error["message"]
+
+
+def test_a_place_that_was_drained_starts_anew_without_a_failure() -> None:
+    drained = replica(state="Draining", is_alive=False, ended_seconds_ago=100.0)
+    situation = view(drained, state=State.HEALTHY, is_elastic=True)
+
+    plan = decide(situation, [])
+
+    assert (plan.state, plan.launch, plan.error) == (State.HEALTHY, (Launch(0, 2),), None)
+
+
+def test_an_elastic_deployment_stays_healthy_while_more_replicas_come() -> None:
+    situation = view(replica(0), replica_count=3, state=State.HEALTHY, is_elastic=True)
+
+    plan = decide(situation, names(situation))
+
+    assert (plan.state, plan.launch) == (State.HEALTHY, (Launch(1, 1), Launch(2, 1)))
+    assert decide(replace(situation, is_elastic=False), []).state == State.TRANSITIONING
+
+
+def test_no_replicas_are_healthy_when_none_are_wanted() -> None:
+    situation = view(replica(0), replica_count=0, state=State.HEALTHY, is_elastic=True)
+
+    plan = decide(situation, names(situation))
+
+    assert (plan.state, plan.launch, plan.drain) == (State.HEALTHY, (), ("g1-r0-1",))

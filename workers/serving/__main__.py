@@ -48,7 +48,11 @@ def main(arguments: List[str]) -> int:
     )
     listener = _listen(options.host)
     config = uvicorn.Config(
-        create_app(replica), log_level="warning", access_log=False, timeout_graceful_shutdown=5
+        create_app(replica),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=5,
+        headers=[("Model-Version", options.model_version)],
     )
     server = uvicorn.Server(config)
     failures: List[str] = []
