@@ -48,7 +48,8 @@ class World:
             version = ModelVersion(
                 id=f"{name}-1", model_id=name, version=1, framework="TensorFlow",
                 kind="saved_model", size_bytes=1,
-                files=[{"path": "saved_model.pb", "sha256": "0" * 64, "size_bytes": 1}], created_by="test",
+                files=[{"path": "saved_model.pb", "sha256": "0" * 64, "size_bytes": 1}],
+                created_by="test",
             )  # fmt: skip
             session.add(version)
             await session.flush()
