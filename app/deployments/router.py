@@ -150,7 +150,7 @@ async def get_deployment_traffic(row: DeploymentDep) -> Traffic:
     return Traffic.model_validate(row.traffic)
 
 
-@router.put("/{deployment}/traffic")
+@router.put("/{deployment}/traffic", dependencies=[VALIDATES])
 @needs("deployments.write")
 async def put_deployment_traffic(row: DeploymentDep, body: Traffic, session: SessionDep) -> Traffic:
     """Let other deployments answer a part of the requests, or get copies of them.

@@ -32,6 +32,7 @@ NOT_VALIDATED = {
     "find_missing_blobs",
     "verify_dataset_version",
     "replay_sweep",
+    "roll_back_deployment",
     "cancel_sweep",
     "drain_host",
     "undrain_host",

@@ -152,6 +152,7 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
             "create_model_version": {"files": files},
             "update_model_version": {"description": "changed"},
             "put_deployment": {"model_name": "digits", "description": "changed"},
+            "put_deployment_traffic": {"shares": {}},
             "regenerate_deployment_key": {"key": "primary"},
         },
     )
