@@ -9,6 +9,12 @@ class DatastoreNotFound(NotFound):
     code = "datastore_not_found"
 
 
+class DatastoreFileNotFound(NotFound):
+    """The datastore has no such file."""
+
+    code = "datastore_file_not_found"
+
+
 class DatastoreRefused(Invalid):
     """The place may not be used, or its credentials cannot be."""
 

@@ -3,15 +3,18 @@
 from pathlib import Path as FilePath
 from tempfile import NamedTemporaryFile
 from typing import Annotated
+from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from app.auth.access import UserAccess
 from app.auth.needs import needs
 from app.auth.writes import WriteRoute
 from app.datastores import repository, service
+from app.datastores.errors import DatastoreFileNotFound, DatastoreRefused
 from app.datastores.schemas import (
     DatastoreFile,
     DatastoreFileList,
@@ -22,6 +25,7 @@ from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.keyring import KeyringDep
+from app.kernel.media import BytesResponse
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
@@ -138,6 +142,35 @@ async def list_datastore_files(
         )
     files = [DatastoreFile(path=path, size_bytes=size_bytes) for path, size_bytes in found]
     return DatastoreFileList(items=files, is_complete=is_complete)
+
+
+@router.get("/{datastore}/files/{path:path}", response_class=BytesResponse)
+@needs("datastores.read")
+async def download_datastore_file(
+    workspace: DetachedWorkspaceDep,
+    datastore: NamePath,
+    path: str,
+    database: DatabaseDep,
+    settings: SettingsDep,
+    keyring: KeyringDep,
+    _: UserAccess,
+) -> Response:
+    """The bytes of a file as it is there now; a dataset keeps them."""
+    check_path(path)
+    async with database.session() as session:
+        row = await repository.get(session, workspace.id, datastore)
+        store = await service.opened(session, settings, keyring, row)
+    if store.address(path):
+        raise DatastoreRefused("Files of a web server are fetched from there.")
+    try:
+        found = await anyio.to_thread.run_sync(store.open, path)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise DatastoreFileNotFound(f"There is no file {path!r}.") from error
+    except PermissionError as error:
+        raise DatastoreRefused("The credentials are not good for reading.") from error
+    name = quote(path.rpartition("/")[2], safe="")
+    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
+    return StreamingResponse(found.chunks, headers=headers, media_type=BytesResponse.media_type)
 
 
 @router.put("/{datastore}/files/{path:path}", status_code=204, openapi_extra=_BYTES)

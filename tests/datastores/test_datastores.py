@@ -100,6 +100,11 @@ async def test_what_is_uploaded_is_listed_registered_pinned_and_watched(
     assert {file["path"]: file["size_bytes"] for file in listed["items"]} == {
         "train/one.csv": 8, "train/deep/zwei ü%.csv": 1, "train/read.me": 0,
     }  # fmt: skip
+    read = await api.client.get("datastores/store/files/train/deep/zwei ü%.csv")
+    assert (read.status_code, read.content) == (200, b"2")
+    assert "attachment" in read.headers["content-disposition"]
+    absent = await api.client.get("datastores/store/files/train/none.csv")
+    assert (absent.status_code, absent.json()["code"]) == (404, "datastore_file_not_found")
     registered = await register(api, paths=["train/**/*.csv"])
     assert registered.status_code == 201, registered.text
     files = (await api.client.get("datasets/set/versions/1/files")).json()["items"]
@@ -198,6 +203,9 @@ async def test_links_and_paths_lead_out_of_no_folder(api: LiveApi, tmp_path: Pat
     for paths in (["link/key"], ["file"], ["link"], ["../secret/key"], ["**/key"]):
         answer = await register(api, datastore="f", paths=paths)
         assert answer.status_code == 422, (paths, answer.text)
+    for path in ("link/key", "file", "link", "%2e%2e/secret/key"):
+        answer = await api.client.get(f"datastores/f/files/{path}")
+        assert answer.status_code in (404, 422), (path, answer.text)
     for path in ("link/new", "%2e%2e/new", "a/../../new"):
         answer = await api.client.put(f"datastores/f/files/{path}", content=b"x")
         assert answer.status_code in (404, 409, 422), (path, answer.text)

@@ -1,5 +1,6 @@
 """A real stack, started as a user starts it, for tests that walk through all of it."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +18,11 @@ from tests.swarm import Swarm
 def live_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A ``trainwright up`` child on a fresh data folder and a free port, with its first token."""
     folder = tmp_path_factory.mktemp("live").resolve() / "data"
-    stack = Stack(folder, settings={"TRAINWRIGHT_FETCH_ALLOW": '["127.0.0.1"]'})
+    settings = {
+        "TRAINWRIGHT_FETCH_ALLOW": '["127.0.0.1"]',
+        "TRAINWRIGHT_DATASTORE_FOLDERS": json.dumps([str(folder.with_name("shared"))]),
+    }
+    stack = Stack(folder, settings=settings)
     stack.start()
     yield stack
     assert stack.stop() == [], "the stack left processes behind"

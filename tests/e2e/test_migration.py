@@ -25,6 +25,11 @@ def run_notebook(name: str, stack: Stack, digits_address: str, folder: Path) -> 
         base_url=stack.address, headers={"Authorization": f"Bearer {stack.token}"}
     ) as client:
         client.put(f"/v1/workspaces/{workspace}").raise_for_status()
+        store = stack.data_dir.with_name("shared") / workspace
+        store.mkdir(parents=True)
+        place = {"place": {"kind": "folder", "path": str(store)}, "is_default": True}
+        path = f"/v1/workspaces/{workspace}/datastores/workspaceblobstore"
+        client.put(path, json=place).raise_for_status()
         config = client.get(f"/v1/workspaces/{workspace}/config").raise_for_status()
     (folder / "config.json").write_bytes(config.content)
     (folder / "notebook.py").write_text(with_our_imports((NOTEBOOKS / name).read_text()))

@@ -4,6 +4,7 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from trainwright.azureml.core.run import Run
 from trainwright.azureml.core.runconfig import RunConfiguration, target_name
 from trainwright.azureml.core.webservice import AciWebservice, AksWebservice, LocalWebservice
 from trainwright.azureml.data import OutputFileDatasetConfig
+from trainwright.azureml.data.data_reference import DataReference
 from trainwright.azureml.exceptions import (
     AzureMLException,
     AzureOnlyWarning,
@@ -38,20 +40,28 @@ from trainwright.azureml.train.hyperdrive import (
 )
 
 ANY: Any = object()
+STORE: Any = SimpleNamespace(name="store")
 URL = "https://example.org/a.csv"
 
 
 @pytest.mark.parametrize(
     ("call", "advice"),
     [
-        (lambda: Datastore(ANY, "x"), "web addresses"),
-        (lambda: Datastore.get(ANY, "x"), "web addresses"),
+        (lambda: Datastore.register_azure_file_share(ANY), "buckets"),
+        (lambda: Datastore.register_azure_sql_database(ANY), "buckets"),
+        (
+            lambda: Datastore.register_azure_blob_container(
+                ANY, "x", "c", "a", create_if_not_exists=True
+            ),
+            "where the account is",
+        ),
+        (lambda: DataReference(STORE, overwrite=True), "folder of its own"),
+        (lambda: DataReference(STORE).as_upload(), "./outputs"),
         (lambda: Dataset.Tabular.from_delimited_files(URL), "from_files"),
         (lambda: Dataset.Tabular.from_parquet_files(URL), "from_files"),
         (lambda: Dataset.File.from_files("./local.csv"), "http.server"),
-        (lambda: Dataset.File.from_files([("store", "path")]), "web addresses"),  # type: ignore[list-item]
         (lambda: Dataset.File.from_files(URL, partition_format="{x}"), "Columns"),
-        (lambda: Dataset.File.upload_directory(".", "x"), "http.server"),
+        (lambda: Dataset.File.upload_directory(".", ANY, pattern="*"), "only these"),
         (lambda: Dataset.File.from_files(URL).take(3), "in the script"),
         (lambda: Dataset.File.from_files(URL).as_named_input("x").as_hdfs(), "as_mount"),
         (OutputFileDatasetConfig, "./outputs"),

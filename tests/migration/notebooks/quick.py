@@ -3,7 +3,15 @@
 import os
 
 import azureml.core
-from azureml.core import Dataset, Environment, Experiment, Run, ScriptRunConfig, Workspace
+from azureml.core import (
+    Dataset,
+    Datastore,
+    Environment,
+    Experiment,
+    Run,
+    ScriptRunConfig,
+    Workspace,
+)
 from azureml.core.compute import AmlCompute, ComputeTarget
 from azureml.core.compute_target import ComputeTargetException
 from azureml.core.conda_dependencies import CondaDependencies
@@ -130,6 +138,31 @@ assert second.get_metrics(name="accuracy") == {"accuracy": [0.5, 0.7, 0.9]}
 assert next(exp.get_runs()).id == second.id
 assert {one.id for one in exp.get_runs(tags={"made by": "notebook"})} >= {run.id}
 assert Run.get(ws, run.id).experiment.name == "hello"
+
+# Data of one's own, by way of a datastore.
+os.makedirs("mine/deep", exist_ok=True)
+for name in ("one.gz", "deep/two.gz", "three.txt"):
+    with open(os.path.join("mine", name), "w") as file:
+        file.write(name)
+ds = ws.get_default_datastore()
+print(ds.name, ds.datastore_type, sorted(ws.datastores), sep="\t")
+ds.upload(src_dir="./mine", target_path="mine", overwrite=True, show_progress=True)
+ds.upload_files(["./mine/one.gz"], target_path="mine", show_progress=False)
+assert Datastore.get(ws, ds.name).download("back", prefix="mine", show_progress=False) == 3
+assert open("back/mine/deep/two.gz").read() == "deep/two.gz"
+stored = Dataset.File.from_files(path=(ds, "mine/**/*.gz"))
+stored = stored.register(workspace=ws, name="mine", create_new_version=True)
+assert sorted(stored.to_path()) == ["/deep/two.gz", "/one.gz"], stored.to_path()
+third = exp.submit(
+    Estimator(
+        source_directory=script_folder,
+        script_params={"--data-folder": ds.path("mine").as_mount()},
+        compute_target=compute_target,
+        entry_script="train.py",
+    )
+)
+third.wait_for_completion()
+assert third.get_metrics(name="files") == {"files": 2}, third.get_metrics()
 
 # A run of the notebook itself.
 interactive = exp.start_logging(snapshot_directory=None)

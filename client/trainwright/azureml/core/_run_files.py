@@ -10,7 +10,7 @@ from trainwright.azureml.core._run_base import RunBase
 from trainwright.azureml.exceptions import ServiceException, UserErrorException, raised_as
 from trainwright.downloads import download_file, safe_target
 
-_NO_DATASTORES = "This package does not reach datastores; files go to the run."
+_NO_DATASTORES = "Files go to the run, not to a datastore."
 
 
 class RunFiles(RunBase):

@@ -10,7 +10,7 @@ from trainwright.azureml._unsupported import leave_aside, refuse
 from trainwright.azureml.core.authentication import AbstractAuthentication
 from trainwright.azureml.core.compute import AmlCompute, ComputeTarget
 from trainwright.azureml.core.dataset import Dataset
-from trainwright.azureml.core.datastore import Datastore
+from trainwright.azureml.core.datastore import Datastore, all_datastores
 from trainwright.azureml.core.environment import Environment
 from trainwright.azureml.core.experiment import Experiment
 from trainwright.azureml.core.model import Model
@@ -251,12 +251,25 @@ class Workspace:
         return {one.name: one for one in Webservice.list(self)}
 
     def get_default_datastore(self) -> Datastore:
-        """Refuse, and say what to do instead.
+        """Return the datastore that is meant where none is named.
 
         Raises:
-            NotSupported: always.
+            UserErrorException: there is none; says how to make one.
         """
         return Datastore.get_default(self)
+
+    def set_default_datastore(self, name: str) -> None:
+        """Make a datastore the one that is meant where none is named.
+
+        Raises:
+            UserErrorException: there is none of that name.
+        """
+        Datastore(self, name).set_as_default()
+
+    @property
+    def datastores(self) -> dict[str, Datastore]:
+        """Datastores by name."""
+        return all_datastores(self)
 
     def get_default_keyvault(self) -> NoReturn:
         """Refuse, and say what to do instead.

@@ -27,6 +27,8 @@ class AbstractDataset:
 
     Args:
         urls: addresses of its files, while it is not registered.
+        datastore: where its files are, instead of web addresses.
+        paths: files, folders and patterns in it.
         workspace: where it is registered.
         read: the version, as the API shows it.
     """
@@ -35,10 +37,14 @@ class AbstractDataset:
         self,
         *,
         urls: Sequence[str] = (),
+        datastore: str | None = None,
+        paths: Sequence[str] = (),
         workspace: "Workspace | None" = None,
         read: dict[str, Any] | None = None,
     ) -> None:
         self._urls = list(urls)
+        self._datastore = datastore
+        self._paths = list(paths)
         self._workspace = workspace
         self._read = read or {}
 
@@ -117,10 +123,10 @@ class AbstractDataset:
             "name": name,
             "description": description or "",
             "tags": tags or {},
-            "urls": self._urls,
+            **self._sources(),
         }
         with raised_as(DatasetError):
-            if not create_new_version:
+            if not create_new_version and self._urls:
                 self._refuse_other_content(workspace, name)
             answer = connection.request(
                 "POST",
@@ -182,10 +188,17 @@ class AbstractDataset:
         """The registered dataset; one that is not is registered under a name made of its files."""
         if self._read:
             return self
-        digest = hashlib.sha256(json.dumps(self._urls).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(self._sources()).encode()).hexdigest()
         return self.register(workspace, f"unnamed-{digest[:12]}")
 
+    def _sources(self) -> dict[str, Any]:
+        if self._datastore is None:
+            return {"urls": self._urls}
+        return {"datastore": self._datastore, "paths": self._paths}
+
     def __repr__(self) -> str:
+        if not self._read and self._datastore is not None:
+            return f"{type(self).__name__}({self._datastore!r}, {self._paths!r}, not registered)"
         if not self._read:
             return f"{type(self).__name__}({len(self._urls)} addresses, not registered)"
         return f"{type(self).__name__}(name={self.name!r}, version={self.version})"

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from trainwright.azureml._unsupported import leave_aside, refuse
+from trainwright.azureml.core.datastore import Datastore
+from trainwright.azureml.data.data_reference import DataReference
 from trainwright.azureml.data.file_dataset import FileDataset
 from trainwright.azureml.exceptions import NotSupported, UserErrorException
 
@@ -19,21 +21,22 @@ class FileDatasetFactory:
 
     @staticmethod
     def from_files(
-        path: str | Sequence[str],
+        path: Any,
         validate: bool = True,
         partition_format: str | None = None,
         is_file: bool = False,
     ) -> FileDataset:
-        """Make a dataset of files by their web addresses; they are fetched when it is registered.
+        """Make a dataset of files by where they are; they are fetched when it is registered.
 
         Args:
-            path: an http or https address, or several.
+            path: an http or https address, or several; or (datastore, path), or several of one
+                datastore, where a path may be a folder or have `*`, `**` and `?`.
             validate: addresses are always looked at when the dataset is registered.
             partition_format: has no counterpart.
             is_file: every address is that of a file here.
 
         Raises:
-            UserErrorException: something is no web address.
+            UserErrorException: something is neither.
         """
         where = "Dataset.File.from_files"
         refuse(where, "Columns of paths are not made.", partition_format=partition_format)
@@ -41,13 +44,11 @@ class FileDatasetFactory:
             where, "Files are always looked at when they are registered.",
             validate=not validate and "False",
         )  # fmt: skip
-        paths = [path] if isinstance(path, str) else list(path)
+        given = [path] if isinstance(path, str | tuple | DataReference) else list(path)
+        paths = [one for one in given if isinstance(one, str)]
+        if len(paths) < len(given):
+            return _of_datastore(where, given)
         for one in paths:
-            if not isinstance(one, str):
-                raise NotSupported(
-                    f"{where}: {one!r} is a path in a datastore, which is not reached here. Give "
-                    "web addresses; any web server that you have will do."
-                )
             if not one.lower().startswith(_SCHEMES):
                 raise NotSupported(
                     f"{where}: {one!r} is no web address. Files of this machine are not uploaded "
@@ -65,16 +66,37 @@ class FileDatasetFactory:
         pattern: str | None = None,
         overwrite: bool = False,
         show_progress: bool = True,
-    ) -> NoReturn:
-        """Refuse, and say what to do instead.
+    ) -> FileDataset:
+        """Upload a folder into a datastore, and make a dataset of what is there then.
 
-        Raises:
-            NotSupported: always.
+        Args:
+            src_dir: the folder on this machine.
+            target: (datastore, path).
+            pattern: has no counterpart.
+            overwrite: replace files that are there.
+            show_progress: print each file's name.
         """
-        raise NotSupported(
-            "Dataset.File.upload_directory: datastores are not reached here. Serve the folder "
-            "(`python -m http.server`) and register its addresses with from_files."
-        )
+        where = "Dataset.File.upload_directory"
+        refuse(where, "Upload a folder that has only these.", pattern=pattern)
+        datastore, folder = _place(where, target)
+        datastore.upload(src_dir, folder or None, overwrite, show_progress)
+        return FileDataset(datastore=datastore.name, paths=[folder or "**"])
+
+
+def _of_datastore(where: str, paths: Sequence[Any]) -> FileDataset:
+    places = [_place(where, one) for one in paths]
+    names = {datastore.name for datastore, _ in places}
+    if len(names) != 1:
+        raise NotSupported(f"{where}: a dataset has the files of one datastore, not of {names}.")
+    return FileDataset(datastore=names.pop(), paths=[folder or "**" for _, folder in places])
+
+
+def _place(where: str, given: Any) -> tuple[Datastore, str]:
+    if isinstance(given, DataReference):
+        return given.datastore, given.path_on_datastore
+    if isinstance(given, tuple) and len(given) == 2 and isinstance(given[0], Datastore):
+        return given[0], str(given[1]).strip("/")
+    raise UserErrorException(f"{where}: {given!r} is no (datastore, path).")
 
 
 class TabularDatasetFactory:

@@ -99,7 +99,7 @@ class Estimator:
         )  # fmt: skip
         refuse(where, "Give the script the earlier outputs as a dataset.", resume_from=resume_from)
         leave_aside(
-            where, "This package does not reach datastores.",
+            where, "The source goes to the workspace, not to a datastore.",
             source_directory_data_store=source_directory_data_store,
         )  # fmt: skip
         leave_aside(
