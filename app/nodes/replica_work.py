@@ -13,7 +13,6 @@ from app.kernel.config import Settings
 from app.kernel.errors import invalid_field
 from app.kernel.keyring import Keyring
 from app.kernel.wake import wake
-from app.models.schemas import SignatureRead
 from app.nodes.schemas import (
     Checkpoint,
     Heartbeat,
@@ -72,13 +71,14 @@ class ReplicaWork:
         """Move the replica; an event that comes again changes nothing."""
         replica = await self._lock(session)
         replica.heartbeat_at = func.clock_timestamp()
-        details = event.model_extra or {}
         if event.event == "serving" and replica.state not in _ENDED | {"Serving"}:
-            await self._serving(session, replica, details)
+            await self._serving(session, replica, event)
         elif event.event == "exited":
-            await self._ended(session, replica, {"processes": details.get("processes", [])})
+            await self._ended(
+                session, replica, {"processes": [each.model_dump() for each in event.processes]}
+            )
         elif event.event == "failed":
-            failed = {key: str(details.get(key)) for key in ("code", "message")}
+            failed = {"code": event.code, "message": event.message}
             await self._ended(session, replica, {"failed": failed})
         return NodeCommand(command="start" if event.event == "ready" else "continue")
 
@@ -95,19 +95,15 @@ class ReplicaWork:
     async def on_outputs(self, session: AsyncSession, outputs: Outputs) -> None:
         """Take and drop the manifest: a replica has no outputs."""
 
-    async def _serving(
-        self, session: AsyncSession, replica: Replica, details: dict[str, Any]
-    ) -> None:
-        port = details.get("port")
-        if not isinstance(port, int) or not 0 < port < 65536:
+    async def _serving(self, session: AsyncSession, replica: Replica, event: NodeEvent) -> None:
+        if event.port is None:
             raise invalid_field("/port", "port_invalid", "A port is a number up to 65535.")
         replica.state = "Serving"
-        replica.port = port
+        replica.port = event.port
         replica.serving_at = func.clock_timestamp()
-        signature = (details.get("body") or {}).get("signature")
-        if signature is not None:
+        if event.body is not None and event.body.signature is not None:
             deployment = await session.get_one(Deployment, replica.deployment_id)
-            deployment.signature = SignatureRead.model_validate(signature).model_dump()
+            deployment.signature = event.body.signature.model_dump()
         await wake(session, Deployment, replica.deployment_id)
 
     async def _ended(self, session: AsyncSession, replica: Replica, result: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from app.metrics import service as metrics
 from app.metrics.schemas import MetricRecord
 from app.metrics.writing import TooManyMetrics
 from app.nodes.host_values import HOST_NAMESPACE, host_values
-from app.nodes.run_reports import exit_result, noted_end, ready_place
+from app.nodes.run_reports import exit_result, noted_end
 from app.nodes.schemas import (
     Checkpoint,
     Heartbeat,
@@ -98,25 +98,24 @@ class RunWork:
         """Move the node, and the run with it; an event that comes again changes nothing."""
         run, node = await self._lock(session)
         node.heartbeat_at = func.clock_timestamp()
-        details = event.model_extra or {}
         if event.event == "ready" and node.state in ("Assigned", "Launched"):
             node.state = "Ready"
-            node.address, node.ports = ready_place(details)
+            node.address = None if event.address is None else str(event.address)
+            node.ports = event.ports
             add_event(session, run, kind="node_ready", actor=node.name)
         elif event.event == "started" and node.state in ("Assigned", "Launched", "Ready"):
             node.state = "Running"
             if run.status in (Status.QUEUED, Status.NOT_RESPONDING):
                 transition(session, run, Status.RUNNING, actor=node.name)
         elif event.event == "process_ended" and node.state not in _OVER:
-            node.result = noted_end(node.result, details)
+            node.result = noted_end(node.result, event)
         elif event.event == "exited" and node.state not in _OVER:
             node.state = "Exited"
-            node.result = exit_result(run, node, details)
+            node.result = exit_result(run, node, event)
             await self._finalize(session, run, node)
         elif event.event == "failed" and node.state not in _ENDED_NODE_STATES:
             node.state = "Failed"
-            code, message = str(details.get("code")), str(details.get("message"))
-            node.result = {"failed": {"code": code, "message": message}}
+            node.result = {"failed": {"code": event.code, "message": event.message}}
             await wake(session, Run, run.id)
         elif event.event == "finished" and node.state not in _ENDED_NODE_STATES:
             node.state = "Finished"

@@ -2,11 +2,17 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, Field, IPvAnyAddress, StringConstraints
 
+from app.kernel.plain_text import mended
 from app.metrics.schemas import YEAR_9999
+from app.models.schemas import SignatureRead
 
 MOST_HOST_VALUES = 200
+Text = Annotated[str, AfterValidator(mended)]
+Port = Annotated[int, Field(gt=0, lt=65536)]
+Count = Annotated[int, Field(ge=-(2**31), lt=2**31)]
+Moment = Annotated[float, Field(ge=0, le=YEAR_9999)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -29,11 +35,52 @@ class Heartbeat(BaseModel):
     quiet: Quiet | None = None
 
 
-class NodeEvent(BaseModel):
-    """Something happened on the node."""
+class Ending(BaseModel):
+    """How a process ended; times are seconds since 1970."""
 
-    model_config = ConfigDict(extra="allow")
+    exit_code: Count | None = None
+    signal: Annotated[int, Field(ge=0, le=64)] | None = None
+    stopped: bool = False
+    ended_at: Moment | None = None
 
+
+class ProcessReport(Ending):
+    """A process that has ended, with its last lines."""
+
+    stream: Text = ""
+    started_at: Moment | None = None
+    oom: bool = False
+    last_lines: list[Text] = Field(default=[], max_length=1000)
+
+
+class ServingBody(BaseModel):
+    """What the serving program says of its model."""
+
+    signature: SignatureRead | None = None
+
+
+class NodeEvent(Ending):
+    """Something happened on the node.
+
+    Attributes:
+        event: what.
+        address, ports: with ``ready``, where other nodes reach it.
+        place: with ``process_ended``, which of the node's processes.
+        processes, helpers, reason: with ``exited``.
+        code, message: with ``failed``.
+        port, body: with ``serving``.
+    """
+
+    address: IPvAnyAddress | None = None
+    ports: list[Port] = Field(default=[], max_length=10_000)
+    place: Text | Count | None = None
+    processes: list[ProcessReport] = Field(default=[], max_length=10_000)
+    helpers: list[ProcessReport] = Field(default=[], max_length=10_000)
+    reason: Text | None = None
+    code: Text = ""
+    message: Text = ""
+    port: Port | None = None
+    body: ServingBody | None = None
     event: Literal["ready", "started", "serving", "process_ended", "exited", "finished",
                    "failed"]  # fmt: skip
 
