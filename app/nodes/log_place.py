@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.principal import Principal
 from app.kernel.direct import DirectPool, Statement
-from app.nodes.work import RUN_NODE_PREFIX, find_work
+from app.nodes.work import find_work, is_of_run
 from app.runs.errors import AttemptSuperseded
 from app.runs.states import TERMINAL
 from app.runs.transitions import add_event, lock_run
@@ -45,11 +45,6 @@ async def note_full_log(session: AsyncSession, principal: Principal) -> None:
     known = select(RunEvent.seq).where(RunEvent.run_id == run.id, RunEvent.type == _LOG_FULL)
     if (await session.execute(known.limit(1))).first() is None:
         add_event(session, run, kind=_LOG_FULL, actor=principal.id)
-
-
-def is_of_run(principal: Principal) -> bool:
-    """Whether the node works for a run."""
-    return principal.id.startswith(RUN_NODE_PREFIX)
 
 
 _PLACE = (

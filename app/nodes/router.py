@@ -18,7 +18,8 @@ from app.kernel.orm import MAX_INTEGER
 from app.logs import service as logs
 from app.logs.errors import LogFull
 from app.logs.times import parse_header
-from app.nodes.log_place import find_log_place, find_run_log_place, is_of_run, note_full_log
+from app.nodes import heartbeats
+from app.nodes.log_place import find_log_place, find_run_log_place, note_full_log
 from app.nodes.schemas import (
     Checkpoint,
     Heartbeat,
@@ -32,7 +33,7 @@ from app.nodes.schemas import (
     RecordBatch,
     RecordsAccepted,
 )
-from app.nodes.work import WorkDep
+from app.nodes.work import WorkDep, is_of_run
 from app.storage.access import ObjectsDep
 from app.storage.serve import object_response
 
@@ -62,9 +63,11 @@ async def get_node_secrets(
 
 @router.post("/heartbeat")
 @needs("node")
-async def send_node_heartbeat(work: WorkDep, body: Heartbeat, session: SessionDep) -> NodeCommand:
-    """The node is alive."""
-    return await work.on_heartbeat(session, body)
+async def send_node_heartbeat(
+    principal: NodeAccess, body: Heartbeat, database: DatabaseDep, request: Request
+) -> NodeCommand:
+    """The node is alive; the answer may wait until it has something to do."""
+    return await heartbeats.take(database, request.app.state.signals, principal, body)
 
 
 @router.post("/events")

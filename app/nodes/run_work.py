@@ -11,7 +11,7 @@ from app.kernel.config import Settings
 from app.kernel.errors import invalid_field
 from app.kernel.keyring import Keyring
 from app.kernel.plain_text import mended
-from app.kernel.wake import wake
+from app.kernel.wake import signal, wake
 from app.metrics import service as metrics
 from app.metrics.schemas import MetricRecord
 from app.metrics.writing import TooManyMetrics
@@ -35,7 +35,7 @@ from app.runs.run_secrets import values_for_node
 from app.runs.service import apply_properties, apply_tags
 from app.runs.silence import SILENT
 from app.runs.states import TERMINAL, Status
-from app.runs.transitions import add_event, lock_run, transition
+from app.runs.transitions import RUN_TOPIC, add_event, lock_run, transition
 from app.storage.errors import PathRejected
 from app.storage.paths import check_path
 from app.tables.blob import Blob
@@ -98,6 +98,8 @@ class RunWork:
         """Move the node, and the run with it; an event that comes again changes nothing."""
         run, node = await self._lock(session)
         node.heartbeat_at = func.clock_timestamp()
+        # The other nodes may have to start, or to stop.
+        signal(session, RUN_TOPIC, run.id)
         if event.event == "ready" and node.state in ("Assigned", "Launched"):
             node.state = "Ready"
             node.address = None if event.address is None else str(event.address)

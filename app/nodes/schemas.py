@@ -29,10 +29,17 @@ class Quiet(BaseModel):
 
 
 class Heartbeat(BaseModel):
-    """The node is alive."""
+    """The node is alive.
+
+    Attributes:
+        phase: what it does.
+        quiet: for how long nothing has been heard of its scripts.
+        wait_seconds: how long the answer may wait for something that the node has to do.
+    """
 
     phase: str = "running"
     quiet: Quiet | None = None
+    wait_seconds: float = Field(default=0.0, ge=0, le=60)
 
 
 class Ending(BaseModel):

@@ -12,7 +12,12 @@ from app.nodes.base import NodeWork
 from app.nodes.replica_work import ReplicaWork
 from app.nodes.run_work import RunWork
 
-RUN_NODE_PREFIX = "tw-run_"
+_RUN_NODE_PREFIX = "tw-run_"
+
+
+def is_of_run(principal: Principal) -> bool:
+    """Whether the node works for a run."""
+    return principal.id.startswith(_RUN_NODE_PREFIX)
 
 
 async def find_work(session: AsyncSession, principal: Principal) -> NodeWork:
@@ -21,7 +26,7 @@ async def find_work(session: AsyncSession, principal: Principal) -> NodeWork:
     Raises:
         AttemptSuperseded: its work is over.
     """
-    if principal.id.startswith(RUN_NODE_PREFIX):
+    if is_of_run(principal):
         return await RunWork.find(session, principal.id)
     return await ReplicaWork.find(session, principal.id)
 

@@ -52,6 +52,11 @@ def node_name(run_id: str, attempt: int, node_index: int) -> str:
     return f"tw-{run_id}-a{attempt}-n{node_index}"
 
 
+def run_of(node: str) -> str:
+    """The id of the run that a node of this name works for."""
+    return node.removeprefix("tw-").rsplit("-", 2)[0]
+
+
 def network_name(run_id: str, attempt: int) -> str:
     """The private network of an attempt's nodes, where nodes have one."""
     return f"tw-{run_id}-a{attempt}"

@@ -26,7 +26,6 @@ CHECKPOINTS = "checkpoints"
 _GRACE_SECONDS = 10.0
 _LOG_END_BYTES = 1024
 """Room for the line that says that a stream ends early."""
-_GANG_HEARTBEAT_SECONDS = 1.0
 _DELIVER_SECONDS = 24 * 3600.0
 
 
@@ -55,7 +54,7 @@ async def build_order(
         "run_id": run.id,
         "attempt": node.attempt,
         "node_index": node.node_index,
-        "heartbeat_seconds": _heartbeat_seconds(settings, run),
+        "heartbeat_seconds": settings.heartbeat_seconds,
         "grace_seconds": _GRACE_SECONDS,
         "max_duration_seconds": request.get("max_run_duration_seconds"),
         "deliver_seconds": _DELIVER_SECONDS,
@@ -192,8 +191,3 @@ def _processes(run: Run, node: RunNode) -> list[dict[str, Any]]:
         {"stream": task.stream, "argv": run.request["argv"], "environment": environment}
         for task, environment in zip(tasks, environments, strict=True)
     ]
-
-
-def _heartbeat_seconds(settings: Settings, run: Run) -> float:
-    """Nodes of a gang learn by their heartbeats that the others have failed or are done."""
-    return min(settings.heartbeat_seconds, _GANG_HEARTBEAT_SECONDS if gang.is_gang(run) else 60.0)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import functools
 import queue
 import threading
+import time
 from typing import Any
 
 from workers.runner.api import Endpoint, persist
 from workers.runner.control import STOPPED, Control
 from workers.runner.errors import Away, Fenced, GaveUp, Refused, Stopped
 from workers.runner.quiet import Quiet
+
+ANSWER_SECONDS = 10.0
 
 
 class Ticket:
@@ -81,17 +84,26 @@ class Heartbeat(threading.Thread):
         self._closing = threading.Event()
 
     def run(self) -> None:
-        """Beat until closed or fenced; a beat that is not answered is made up by the next."""
+        """Beat until closed or fenced; a beat that is not answered is made up by the next.
+
+        An answer may wait until there is something to do: so a stop is known at once.
+        """
         channel = self._endpoint.channel()
         control: Control = self._endpoint.control
-        while not self._closing.wait(self._interval_seconds):
+        timeout_seconds = ANSWER_SECONDS + self._interval_seconds
+        pause_seconds = self._interval_seconds
+        while not self._closing.wait(pause_seconds):
+            began = time.monotonic()
             try:
-                answer = channel.post_json("/heartbeat", self._beat(), timeout_seconds=10)
+                answer = channel.post_json(
+                    "/heartbeat", self._beat(), timeout_seconds=timeout_seconds
+                )
             except (Away, Refused):
-                continue
+                answer = {}
             except Fenced:
                 return
             obey_stop(answer, control)
+            pause_seconds = max(0.0, self._interval_seconds - (time.monotonic() - began))
 
     def close(self) -> None:
         """Beat no more."""
@@ -99,7 +111,13 @@ class Heartbeat(threading.Thread):
 
     def _beat(self) -> dict[str, Any]:
         quiet = self.quiet
-        return {"phase": self.phase, "quiet": None if quiet is None else quiet.as_json()}
+        if quiet is None:
+            return {"phase": self.phase, "quiet": None}
+        return {
+            "phase": self.phase,
+            "quiet": quiet.as_json(),
+            "wait_seconds": self._interval_seconds,
+        }
 
 
 def obey_stop(answer: dict[str, Any], control: Control) -> None:
