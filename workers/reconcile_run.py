@@ -21,6 +21,8 @@ from workers.run_health import RunHealth
 
 ACTOR = "worker"
 _WATCH_SECONDS = 2.0
+_STEADY_SECONDS = 5.0
+"""Between two looks at a run that runs: what happens on its nodes wakes it, but for their loss."""
 _RETRY_SECONDS = 1.0
 _STOP_DEADLINE_SECONDS = 60.0
 _FINISHED = frozenset({"Finished", "Failed", "Lost"})
@@ -107,7 +109,9 @@ class RunReconciler:
                 if row.status not in TERMINAL:
                     words = None if error is None else str(error)
                     attempts.note_provider(session, row, self._provider.name, words)
-        return _WATCH_SECONDS if error is None else _RETRY_SECONDS
+        if error is not None:
+            return _RETRY_SECONDS
+        return _STEADY_SECONDS if run.status == Status.RUNNING else _WATCH_SECONDS
 
     async def _finish(self, guard: Guard, run: Run, views: list[NodeView]) -> float | None:
         """All nodes of the attempt have ended: publish and seal, or try again."""

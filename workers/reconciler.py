@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import structlog
-from sqlalchemy import Executable, Table
+from sqlalchemy import Table
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel import leases
 from app.kernel.db import Database
+from app.kernel.direct import Statement
+from app.kernel.errors import Unavailable
 from app.kernel.leases import Lease
 
 _FIRST_PAUSE_SECONDS = 1.0
@@ -102,30 +104,26 @@ class Engine:
     async def poll_forever(self) -> None:
         """Find the due rows that nobody announced."""
         tables = [reconciler.table for reconciler in self._reconcilers.values()]
-        statement = leases.due_statement(tables, limit=_BATCH)
+        statement = Statement(leases.due_statement(tables, limit=_BATCH))
         while True:
             try:
                 for name, row_id in await self._due(statement):
                     self._start(self._reconcilers[name], row_id)
                 if self._alive_file is not None:
                     self._alive_file.touch()
-            except SQLAlchemyError as error:
-                _log.warning("poll_failed", error=str(error).splitlines()[0])
+            except Unavailable as error:
+                _log.warning("poll_failed", error=str(error))
             await asyncio.sleep(self._poll_seconds)
 
-    async def _due(self, statement: Executable) -> Sequence[Any]:
-        look = asyncio.ensure_future(self._look(statement))
+    async def _due(self, statement: Statement) -> Sequence[Any]:
+        look = asyncio.ensure_future(self._database.direct.rows(statement))
         try:
             return await asyncio.shield(look)
         except asyncio.CancelledError:
             # A connection whose statement is broken off is lost to the pool.
-            with suppress(SQLAlchemyError):
+            with suppress(Unavailable):
                 await look
             raise
-
-    async def _look(self, statement: Executable) -> Sequence[Any]:
-        async with self._database.single() as connection:
-            return (await connection.execute(statement)).all()
 
     async def close(self) -> None:
         """End the work in hand; its leases run out and others go on from what the rows say."""

@@ -38,29 +38,30 @@ class RunHealth:
 
     async def look(self, nodes: list[RunNode]) -> tuple[list[NodeView], ProviderError | None]:
         """What is known of nodes, and why it is not more."""
-        views: list[NodeView] = []
+        alive: dict[str, bool] = {}
+        host_troubles: dict[str, str] = {}
         trouble: ProviderError | None = None
         for node in nodes:
-            is_alive: bool | None = None
-            host_trouble = ""
             if node.state not in _FINISHED:
                 try:
-                    is_alive = await self._provider.is_alive(node.name, host=node.host)
+                    alive[node.name] = await self._provider.is_alive(node.name, host=node.host)
                 except HostLost as error:
-                    host_trouble = str(error)
+                    host_troubles[node.name] = str(error)
                 except ProviderError as error:
                     trouble = error
-            async with self._database.session() as session:
-                age = await finalizing.heartbeat_age_seconds(session, node.name)
-            view = NodeView(
+        async with self._database.session() as session:
+            ages = await finalizing.heartbeat_ages_seconds(session, [node.name for node in nodes])
+        views = [
+            NodeView(
                 index=node.node_index,
                 state=node.state,
-                is_alive=is_alive,
-                heartbeat_age_seconds=age,
+                is_alive=alive.get(node.name),
+                heartbeat_age_seconds=ages.get(node.name),
                 result=node.result,
-                host_trouble=host_trouble,
+                host_trouble=host_troubles.get(node.name, ""),
             )
-            views.append(view)
+            for node in nodes
+        ]
         return views, trouble
 
     async def is_start_overdue(self, run: Run, nodes: list[RunNode]) -> bool:

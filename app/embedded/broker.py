@@ -32,7 +32,9 @@ class BrokerServer:
                 str(_binary()),
                 *("--port", "0", "--unixsocket", str(self.socket_path), "--unixsocketperm", "700"),
                 *("--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction"),
-                *("--daemonize", "no", "--dir", str(self.socket_path.parent)),
+                # It has nothing to tidy up, and need not look for it ten times a second.
+                *("--hz", "1", "--daemonize", "no"),
+                *("--dir", str(self.socket_path.parent)),
             ),
             cwd=Path("/"),
             is_ready=self.is_ready,

@@ -32,6 +32,8 @@ _FIRST_SETTINGS = {
     "max_wal_size": "512MB",
     "io_method": "sync",
     "jit": "off",
+    "bgwriter_delay": "2s",
+    "wal_writer_delay": "2s",
     "timezone": "UTC",
     "log_timezone": "UTC",
 }

@@ -158,7 +158,7 @@ class Settings(OidcSettings, BaseSettings):
     """How often a worker looks for logs that their workspaces keep no longer."""
     log_spool_max_bytes: int = 4 * 1024**3
     """So much of its log may wait on a node's disk while it cannot be delivered."""
-    host_metrics_seconds: float = 5.0
+    host_metrics_seconds: float = 10.0
     """How often nodes measure what they use, at first; 0: never."""
     heartbeat_seconds: float = 5.0
     heartbeat_timeout_seconds: float = 30.0

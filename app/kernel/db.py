@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import Depends, Request
 from pydantic_core import from_json
 from sqlalchemy.ext.asyncio import (
-    AsyncConnection,
     AsyncSession,
     async_sessionmaker,
     create_async_engine,
@@ -34,7 +33,6 @@ class Database:
             connect_args={"connect_timeout": 5},
         )
         self.direct = DirectPool(settings)
-        self._single = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self._hints = hints
 
@@ -53,12 +51,6 @@ class Database:
                 raise
             hints = collected_hints(session)
         self._hints.send(hints)
-
-    @asynccontextmanager
-    async def single(self) -> AsyncIterator[AsyncConnection]:
-        """A connection on which each statement is a transaction of its own: one round trip."""
-        async with self._single.connect() as connection:
-            yield connection
 
     def send(self, hint: Hint) -> None:
         """Send a hint about what was written without a session, once it is safe."""

@@ -94,13 +94,14 @@ def _pass_through_finalizing(session: AsyncSession, run: Run, status: Status) ->
         transition(session, run, Status.FINALIZING, actor=_ACTOR)
 
 
-async def heartbeat_age_seconds(session: AsyncSession, node_name: str) -> float | None:
-    """Seconds since the node was last heard of, by database time; None before its start."""
+async def heartbeat_ages_seconds(
+    session: AsyncSession, node_names: Sequence[str]
+) -> dict[str, float]:
+    """Seconds since each node was last heard of, by database time; without those not begun."""
     heard_at = func.coalesce(RunNode.heartbeat_at, RunNode.launched_at)
     age = func.extract("epoch", func.clock_timestamp() - heard_at)
-    statement = select(age).where(RunNode.name == node_name)
-    found = (await session.execute(statement)).scalar_one_or_none()
-    return None if found is None else float(found)
+    statement = select(RunNode.name, age).where(RunNode.name.in_(node_names), heard_at.is_not(None))
+    return {name: float(seconds) for name, seconds in await session.execute(statement)}
 
 
 async def seconds_in_state(session: AsyncSession, run_id: str) -> float:

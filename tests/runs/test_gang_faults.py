@@ -130,3 +130,22 @@ async def test_what_is_logged_through_the_api_is_heard_as_well(world: World) -> 
     await world.say(name, "finished")
     run = await world.until(run_id, lambda run: run["status"] == "Failed")
     assert (run["error"]["code"], run["error"]["rank"]) == ("silent", 0)
+
+
+async def test_a_heartbeat_that_waits_is_answered_when_a_peer_fails(world: World) -> None:
+    _, names = await launched(world)
+    for event in ("ready", "started"):
+        for name in names:
+            assert await world.say(name, event) == 200
+    waiting = asyncio.create_task(
+        told(world, names[0], "heartbeat", phase="running", wait_seconds=60)
+    )
+
+    beat = await told(world, names[1], "heartbeat", phase="running", wait_seconds=0.05)
+    assert beat["command"] == "continue"  # nothing has happened by then
+    assert not waiting.done()
+    report = {"place": 0, "exit_code": 3, "signal": None, "stopped": False}
+    await told(world, names[2], "events", event="process_ended", **report)
+
+    stop = await asyncio.wait_for(waiting, timeout=20)
+    assert (stop["command"], stop["reason"]) == ("stop", "peer_failed")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+from workers.runner.changes import Changes
 from workers.runner.names import readable_name
 from workers.runner.notes import Notes
 from workers.runner.shipping import LogShipper
@@ -61,7 +62,7 @@ class _Tail:
 
 
 class Follower(threading.Thread):
-    """Looks at the followed folders a few times a second and appends what is new.
+    """Looks at the followed folders when they change and appends what is new.
 
     Args:
         work_dir: the scripts' working folder.
@@ -78,26 +79,33 @@ class Follower(threading.Thread):
         self._shipper = shipper
         self._notes = notes
         self._closing = threading.Event()
+        self._changes = Changes(often_seconds=SCAN_SECONDS)
         self._tails: dict[str, _Tail] = {}
 
     def run(self) -> None:
         """Follow until closed."""
         while not self._closing.wait(SCAN_SECONDS):
-            self._scan()
+            is_waiting = self._scan()
+            if not is_waiting:
+                self._changes.wait()
 
     def close(self) -> None:
         """Stop, after reading to the end of every file; nobody may be writing any more."""
         self._closing.set()
+        self._changes.wake()
         if self.is_alive():
             self.join()
         while self._scan() and not self._shipper.is_over:
             time.sleep(ROOM_POLL_SECONDS)
+        self._changes.close()
 
     def _scan(self) -> bool:
         """Look at every file once; return whether one waits for room."""
         is_waiting = False
         for folder in self._folders:
-            for path in _regular_files(os.path.join(self._work_dir, folder)):
+            for path in _regular_files(
+                os.path.join(self._work_dir, folder), on_folder=self._changes.watch
+            ):
                 is_waiting |= self._follow(path)
         return is_waiting
 
@@ -118,7 +126,9 @@ class Follower(threading.Thread):
             return False
 
 
-def _regular_files(folder: str) -> Iterator[str]:
+def _regular_files(folder: str, *, on_folder: Callable[[str], object]) -> Iterator[str]:
+    # First: what is made in it from now on is told of.
+    on_folder(folder)
     try:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
@@ -127,7 +137,7 @@ def _regular_files(folder: str) -> Iterator[str]:
     for entry in found:
         try:
             if entry.is_dir(follow_symlinks=False):
-                yield from _regular_files(entry.path)
+                yield from _regular_files(entry.path, on_folder=on_folder)
             elif entry.is_file(follow_symlinks=False):
                 yield entry.path
         except OSError:

@@ -8,6 +8,7 @@ import fcntl
 import os
 import select
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -19,7 +20,6 @@ from workers.runner.memory import has_own_group, oom_kills
 from workers.runner.streams import TAIL_LINES
 
 PIPE_BYTES = 1 << 20
-POLL_MILLISECONDS = 200
 # Unbuffered Python writes a line and its end apart; they travel better together.
 LINE_END_MILLISECONDS = 2
 DRAIN_SECONDS = 5.0
@@ -69,7 +69,7 @@ class NodeProcess:
         self._popen: subprocess.Popen[bytes] | None = None
         self._reader: threading.Thread | None = None
         self._has_ended = threading.Event()
-        self._is_drained = threading.Event()
+        self._waker: socket.socket | None = None
         self._was_killed = False
         self._was_told_to_end = False
         self._oom_kills_before = oom_kills()
@@ -161,7 +161,8 @@ class NodeProcess:
             return
         finally:
             os.close(writing)
-        self._reader = threading.Thread(target=self._drain, args=(reading,), daemon=True)
+        self._waker, woken = socket.socketpair()
+        self._reader = threading.Thread(target=self._drain, args=(reading, woken), daemon=True)
         self._reader.start()
         threading.Thread(target=self._await_end, args=(self._popen,), daemon=True).start()
 
@@ -181,9 +182,11 @@ class NodeProcess:
 
     def finish_reading(self) -> None:
         """Read what is left of the output; call when nobody should be writing any more."""
-        self._is_drained.set()
-        if self._reader is not None:
+        if self._waker is not None and self._reader is not None:
+            with contextlib.suppress(OSError):
+                self._waker.send(b"x")
             self._reader.join(DRAIN_SECONDS)
+            self._waker.close()
 
     def ending(self) -> dict[str, Any]:
         """Return how it ended, for the event `process_ended`; times are epoch seconds."""
@@ -229,23 +232,22 @@ class NodeProcess:
         if self._on_end is not None:
             self._on_end()
 
-    def _drain(self, descriptor: int) -> None:
-        poller = select.poll()
-        poller.register(descriptor, select.POLLIN)
+    def _drain(self, descriptor: int, woken: socket.socket) -> None:
+        output, anything = select.poll(), select.poll()
+        output.register(descriptor, select.POLLIN)
+        anything.register(descriptor, select.POLLIN)
+        anything.register(woken, select.POLLIN)
         try:
-            while True:
-                if not poller.poll(POLL_MILLISECONDS):
-                    if self._is_drained.is_set():
-                        return
-                    continue
+            while descriptor in dict(anything.poll()):
                 chunk = os.read(descriptor, PIPE_BYTES)
                 if not chunk:
                     return
-                if not chunk.endswith(b"\n") and poller.poll(LINE_END_MILLISECONDS):
+                if not chunk.endswith(b"\n") and output.poll(LINE_END_MILLISECONDS):
                     chunk += os.read(descriptor, PIPE_BYTES)
                 self._stream.append(chunk)
         finally:
             os.close(descriptor)
+            woken.close()
 
     def _signal_group(self, number: signal.Signals) -> None:
         # Once the leader is reaped its id may be another's; leftovers are found otherwise.

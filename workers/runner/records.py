@@ -8,11 +8,12 @@ import threading
 from typing import Any, NamedTuple
 
 from workers.runner.api import Channel, Endpoint, persist
+from workers.runner.changes import Changes
 from workers.runner.disk import free_bytes
 from workers.runner.errors import Fenced, GaveUp, Refused, Stopped
 from workers.runner.notes import Notes
 
-POLL_SECONDS = 0.1
+GATHER_SECONDS = 0.1
 READ_BYTES = 1 << 20
 MOST_RECORDS = 500
 MOST_BATCH_BYTES = 1 << 19
@@ -43,6 +44,7 @@ class RecordShipper(threading.Thread):
         self._path = path
         self._notes = notes
         self._closing = threading.Event()
+        self._changes = Changes(often_seconds=GATHER_SECONDS)
         self._offset = 0
         self._freed_bytes = 0
         self._next_seq = 0
@@ -50,6 +52,7 @@ class RecordShipper(threading.Thread):
         for name in (path, path + ACKED_SUFFIX):
             with open(name, "ab"):
                 pass
+        self._changes.watch(path)
 
     def run(self) -> None:
         """Ship until closed."""
@@ -57,14 +60,18 @@ class RecordShipper(threading.Thread):
         try:
             is_last = False
             while not is_last:
-                is_last = self._closing.wait(POLL_SECONDS)
+                is_last = self._closing.is_set()
                 self._ship_new(channel, is_last=is_last)
+                # What comes close together travels together.
+                if not is_last and not self._closing.wait(GATHER_SECONDS):
+                    self._changes.wait()
         except GaveUp as error:
             self.error = error
         except (Fenced, Stopped):
             return
         finally:
             channel.close()
+            self._changes.close()
 
     def close(self) -> None:
         """Ship what is left and return; no script may be writing any more.
@@ -73,6 +80,7 @@ class RecordShipper(threading.Thread):
             GaveUp: the time to deliver is over.
         """
         self._closing.set()
+        self._changes.wake()
         self.join()
         if self.error is not None:
             raise self.error
