@@ -65,4 +65,4 @@ def test_the_notebook_that_trains_and_deploys_with_tensorflow(
 ) -> None:
     output = run_notebook("tensorflow_digits.py", live_stack, digits_address, tmp_path)
     assert "rank 1 of 2" in output
-    assert "Sweeps are not there yet" in output
+    assert "best hyperparameters" in output

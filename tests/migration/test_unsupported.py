@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -41,6 +42,12 @@ from trainwright.azureml.train.hyperdrive import (
 
 ANY: Any = object()
 STORE: Any = SimpleNamespace(name="store")
+
+
+def hyperdrive_run() -> HyperDriveRun:
+    return HyperDriveRun(MagicMock(), "sweep_x")
+
+
 URL = "https://example.org/a.csv"
 
 
@@ -82,13 +89,14 @@ URL = "https://example.org/a.csv"
         (lambda: TensorFlow(".", entry_script="a.py", resume_from=ANY), "dataset"),
         (lambda: PyTorch("."), "Estimator"),
         (lambda: Chainer("."), "Estimator"),
-        (lambda: HyperDriveRun(ANY, "x"), "loop over"),
         (
             lambda: HyperDriveConfig(
-                ANY, "acc", PrimaryMetricGoal.MAXIMIZE, max_total_runs=2
-            ).to_submission(ANY),
-            "loop over",
+                ANY, "acc", PrimaryMetricGoal.MAXIMIZE, max_total_runs=2, pipeline=ANY
+            ).start(ANY, {}),
+            "estimator or run_config",
         ),
+        (lambda: hyperdrive_run().fail(), "fails by itself"),
+        (lambda: hyperdrive_run().get_diagnostics(), "get_details"),
     ],
 )
 def test_what_cannot_be_is_refused_with_advice(call: Callable[[], object], advice: str) -> None:

@@ -2,7 +2,7 @@
 
 import builtins
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, runtime_checkable
 
 from trainwright.azureml._unsupported import leave_aside, refuse
 from trainwright.azureml.core._submission import Submission
@@ -25,6 +25,15 @@ class Submittable(Protocol):
 
     def to_submission(self, workspace: "Workspace") -> Submission:
         """The run that it asks for."""
+        ...
+
+
+@runtime_checkable
+class Startable(Protocol):
+    """What submits itself, such as a sweep."""
+
+    def start(self, experiment: "Experiment", tags: Mapping[str, str]) -> Any:
+        """Submit it."""
         ...
 
 
@@ -54,19 +63,24 @@ class Experiment:
             self._read()
 
     def submit(
-        self, config: Submittable, tags: Mapping[str, str] | None = None, **kwargs: Any
-    ) -> ScriptRun:
-        """Submit a run; the answer comes at once.
+        self, config: Submittable | Startable, tags: Mapping[str, str] | None = None, **kwargs: Any
+    ) -> Any:
+        """Submit a run, or a sweep; the answer comes at once.
 
         Args:
-            config: an estimator or a ScriptRunConfig.
+            config: an estimator, a ScriptRunConfig or a HyperDriveConfig.
             tags: tags to put on it.
+
+        Returns:
+            A ScriptRun; of a HyperDriveConfig a HyperDriveRun.
 
         Raises:
             ExperimentExecutionException: the server refuses it; the message says why.
             NotSupported: it asks for something that there is not.
         """
         refuse("Experiment.submit", "Say it in the configuration.", **kwargs)
+        if isinstance(config, Startable):
+            return config.start(self, texts(tags))
         if not hasattr(config, "to_submission"):
             raise UserErrorException(
                 f"{type(config).__name__} cannot be submitted; use ScriptRunConfig or an estimator."
