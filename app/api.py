@@ -42,6 +42,7 @@ from app.runs import processes_router as run_processes
 from app.runs import router as runs
 from app.secrets import router as secrets
 from app.snapshots import router as snapshots
+from app.sweeps import plots_router as sweep_plots
 from app.sweeps import router as sweeps
 from app.uploads import router as uploads
 from app.workspaces import router as workspaces
@@ -71,6 +72,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     run_events.router,
     run_logs.router,
     sweeps.router,
+    sweep_plots.router,
     metrics.router,
     metrics.compare_router,
     pictures.router,

@@ -17,11 +17,13 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
 
+from app.pictures.search_drawing import draw_bars, draw_parallel
 from app.pictures.spec import Panel, Picture, Timeline
 
 _DPI = 100
 _PANEL_PX = 280
 _ROW_PX = 34
+_PARALLEL_PX = 420
 # Okabe and Ito's colours can be told apart by most who see colours otherwise; then further ones.
 _COLOURS = [
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C564B",
@@ -71,9 +73,7 @@ def draw(picture: Picture) -> Figure:
     rows = math.ceil(len(panels) / columns)
     labels = _shared_labels(panels)
     below_px = 30 + 20 * math.ceil(len(labels) / _legend_columns(picture, labels)) if labels else 12
-    body_px = rows * _PANEL_PX + below_px
-    if timeline is not None:
-        body_px = 90 + _ROW_PX * len(timeline["rows"])
+    body_px = _single_px(picture) or rows * _PANEL_PX + below_px
     height_px = picture["height_px"] or body_px + 60
     figure = Figure(
         figsize=(picture["width_px"] / _DPI, height_px / _DPI),
@@ -83,6 +83,10 @@ def draw(picture: Picture) -> Figure:
     figure.suptitle(picture["title"], x=0.012, ha="left", fontsize=12, fontweight="bold")
     if timeline is not None:
         _draw_timeline(figure.subplots(), timeline)
+    elif "parallel" in picture:
+        draw_parallel(figure.subplots(), picture["parallel"])
+    elif "bars" in picture:
+        draw_bars(figure.subplots(), picture["bars"])
     elif panels:
         axes = figure.subplots(rows, columns, squeeze=False).flatten()
         for ax, panel in zip(axes, panels, strict=False):
@@ -94,6 +98,15 @@ def draw(picture: Picture) -> Figure:
     if picture["footer"]:
         figure.supxlabel(picture["footer"], x=0.012, ha="left", fontsize=8, color="#777777")
     return figure
+
+
+def _single_px(picture: Picture) -> int:
+    """How high what has one pair of axes is; 0: it is made of panels."""
+    if picture["timeline"] is not None:
+        return 90 + _ROW_PX * len(picture["timeline"]["rows"])
+    if "bars" in picture:
+        return 90 + _ROW_PX * len(picture["bars"]["labels"])
+    return _PARALLEL_PX if "parallel" in picture else 0
 
 
 def _draw_panel(ax: Axes, panel: Panel, *, has_legend: bool) -> None:

@@ -1,9 +1,8 @@
 """Routes of pictures."""
 
-import hashlib
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Response
 
 from app.auth.access import UserAccess
 from app.auth.needs import needs
@@ -12,13 +11,12 @@ from app.costs.router import BetweenDep
 from app.kernel.clock import utc_now
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep
-from app.kernel.json import json_bytes
 from app.metrics import service as metrics
 from app.metrics.repository import Wanted
 from app.metrics.router import Attempt, WantedDep
 from app.pictures import curves, service, spending, timeline, usage
-from app.pictures.render import Renderer
-from app.pictures.spec import MEDIA_TYPES, Format, Panel, Picture, Timeline
+from app.pictures.frame import PICTURE, FrameDep, drawn
+from app.pictures.spec import Format
 from app.pictures.texts import duration
 from app.runs.access import DetachedRunDep
 from app.workspaces.detached import DetachedWorkspaceDep
@@ -28,49 +26,20 @@ _RUN = "/runs/{run_id}"
 _MOST_RUNS = 20
 
 
-class _Frame(NamedTuple):
-    """How large, and who draws."""
-
-    request: Request
-    renderer: Renderer
-    width: int
-    height: int | None
-
-
-async def _frame(
-    request: Request,
-    width: Annotated[int, Query(ge=300, le=2400, description="In pixels")] = 900,
-    height: Annotated[
-        int | None, Query(ge=150, le=4000, description="In pixels; absent: as it needs")
-    ] = None,
-) -> _Frame:
-    return _Frame(request, request.app.state.renderer, width, height)
-
-
-_FrameDep = Annotated[_Frame, Depends(_frame)]
 _Along = Annotated[
     curves.Along,
     Query(description="What stands along x; auto: steps where all values have one, else time"),
 ]
 _Log = Annotated[curves.Log, Query(description="Which axes are logarithmic")]
-_PICTURE: dict[int | str, dict[str, Any]] = {
-    200: {
-        "content": {
-            media_type: {"schema": {"type": "string", "format": "binary"}}
-            for media_type in MEDIA_TYPES.values()
-        }
-    },
-    304: {"description": "The picture is the one that the client has"},
-}
 
 
-@router.get(f"{_RUN}/metrics.{{kind}}", response_class=Response, responses=_PICTURE)
+@router.get(f"{_RUN}/metrics.{{kind}}", response_class=Response, responses=PICTURE)
 @needs("runs.read", run=True)
 async def draw_run_metrics(
     run: DetachedRunDep,
     kind: Format,
     database: DatabaseDep,
-    frame: _FrameDep,
+    frame: FrameDep,
     wanted: WantedDep,
     attempt: Attempt = None,
     x: _Along = "auto",
@@ -80,16 +49,16 @@ async def draw_run_metrics(
     async with database.session() as session:
         found = await service.curves_of(session, run, wanted, attempt=attempt or run.attempt)
     panels, left_out = curves.of_run(found, along=x, log=log)
-    return await _drawn(frame, kind, title=service.title_of(run), footer=left_out, panels=panels)
+    return await drawn(frame, kind, title=service.title_of(run), footer=left_out, panels=panels)
 
 
-@router.get("/metrics/compare.{kind}", response_class=Response, responses=_PICTURE)
+@router.get("/metrics/compare.{kind}", response_class=Response, responses=PICTURE)
 @needs("runs.read")
 async def draw_compared_metrics(
     workspace: DetachedWorkspaceDep,
     kind: Format,
     database: DatabaseDep,
-    frame: _FrameDep,
+    frame: FrameDep,
     wanted: WantedDep,
     _: UserAccess,
     run: Annotated[
@@ -104,16 +73,16 @@ async def draw_compared_metrics(
         found = await service.curves_of_runs(session, workspace.id, run, wanted)
     panels, left_out = curves.of_runs(found, along=x, log=log)
     title = f"{len(found)} runs" if len(found) > 1 else found[0].name
-    return await _drawn(frame, kind, title=title, footer=left_out, panels=panels)
+    return await drawn(frame, kind, title=title, footer=left_out, panels=panels)
 
 
-@router.get(f"{_RUN}/host.{{kind}}", response_class=Response, responses=_PICTURE)
+@router.get(f"{_RUN}/host.{{kind}}", response_class=Response, responses=PICTURE)
 @needs("runs.read", run=True)
 async def draw_run_usage(
     run: DetachedRunDep,
     kind: Format,
     database: DatabaseDep,
-    frame: _FrameDep,
+    frame: FrameDep,
     attempt: Attempt = None,
 ) -> Response:
     """What the nodes of a run used, over time."""
@@ -127,13 +96,13 @@ async def draw_run_usage(
         )
     panels, left_out = usage.of_nodes(measured.items, run.started_at)
     title = f"What the nodes of {service.title_of(run)} used"
-    return await _drawn(frame, kind, title=title, footer=left_out, panels=panels)
+    return await drawn(frame, kind, title=title, footer=left_out, panels=panels)
 
 
-@router.get(f"{_RUN}/timeline.{{kind}}", response_class=Response, responses=_PICTURE)
+@router.get(f"{_RUN}/timeline.{{kind}}", response_class=Response, responses=PICTURE)
 @needs("runs.read", run=True)
 async def draw_run_timeline(
-    run: DetachedRunDep, kind: Format, database: DatabaseDep, frame: _FrameDep
+    run: DetachedRunDep, kind: Format, database: DatabaseDep, frame: FrameDep
 ) -> Response:
     """When a run was in which state."""
     async with database.session() as session:
@@ -142,17 +111,17 @@ async def draw_run_timeline(
     found = timeline.of_events(events, run.ended_at or now)
     seconds = ((run.ended_at or now) - run.created_at).total_seconds()
     title = f"{service.title_of(run)}: {run.status}, {duration(seconds)}"
-    return await _drawn(frame, kind, title=title, timeline=found)
+    return await drawn(frame, kind, title=title, timeline=found)
 
 
-@router.get("/costs.{kind}", response_class=Response, responses=_PICTURE)
+@router.get("/costs.{kind}", response_class=Response, responses=PICTURE)
 @needs("runs.read")
 async def draw_workspace_costs(
     workspace: DetachedWorkspaceDep,
     kind: Format,
     database: DatabaseDep,
     settings: SettingsDep,
-    frame: _FrameDep,
+    frame: FrameDep,
     between: BetweenDep,
     _: UserAccess,
 ) -> Response:
@@ -166,34 +135,4 @@ async def draw_workspace_costs(
         held, since=between.since, until=between.until, currency=settings.currency
     )
     title = f"{workspace.name} since {between.since:%Y-%m-%d %H:%M} UTC"
-    return await _drawn(frame, kind, title=title, footer=left_out, panels=panels)
-
-
-async def _drawn(
-    frame: _Frame,
-    kind: Format,
-    *,
-    title: str,
-    footer: str = "",
-    panels: list[Panel] | None = None,
-    timeline: Timeline | None = None,
-) -> Response:
-    picture = Picture(
-        title=title,
-        footer=footer,
-        format=kind,
-        width_px=frame.width,
-        height_px=frame.height,
-        panels=panels or [],
-        timeline=timeline,
-    )
-    etag = f'"{hashlib.sha256(json_bytes(picture)).hexdigest()}"'
-    headers = {
-        "ETag": etag,
-        "Cache-Control": "private, no-cache",
-        "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'",
-    }
-    if etag in frame.request.headers.get("if-none-match", ""):
-        return Response(status_code=304, headers=headers)
-    content = await frame.renderer.render(picture)
-    return Response(content, headers=headers, media_type=MEDIA_TYPES[kind])
+    return await drawn(frame, kind, title=title, footer=left_out, panels=panels)

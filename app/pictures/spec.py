@@ -1,6 +1,6 @@
 """What a picture shows; JSON on its way to the program that draws it."""
 
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 Format = Literal["png", "svg"]
 MEDIA_TYPES: dict[Format, str] = {"png": "image/png", "svg": "image/svg+xml"}
@@ -64,8 +64,42 @@ class Timeline(TypedDict):
     marks: list[Mark]
 
 
+class ParallelAxis(TypedDict):
+    """One upright axis; places along it are from 0 to 1.
+
+    Attributes:
+        ticks: places, and what stands there.
+    """
+
+    label: str
+    ticks: list[tuple[float, str]]
+
+
+class Parallel(TypedDict):
+    """Lines across upright axes.
+
+    Attributes:
+        lines: of each line a place on every axis; None: it passes it by.
+        shades: of each line from 0 to 1, the best; None: it has none.
+        shade_label: what the shade says.
+    """
+
+    axes: list[ParallelAxis]
+    lines: list[list[float | None]]
+    shades: list[float | None]
+    shade_label: str
+
+
+class Bars(TypedDict):
+    """Bars from the top, the longest first."""
+
+    labels: list[str]
+    lengths: list[float]
+    x_label: str
+
+
 class Picture(TypedDict):
-    """A whole picture: panels, or a timeline.
+    """A whole picture: panels, a timeline, lines across axes, or bars.
 
     Attributes:
         footer: small print below, such as what was left out.
@@ -79,3 +113,5 @@ class Picture(TypedDict):
     height_px: int | None
     panels: list[Panel]
     timeline: Timeline | None
+    parallel: NotRequired[Parallel]
+    bars: NotRequired[Bars]

@@ -15,9 +15,6 @@ from optuna.logging import WARNING, set_verbosity
 from optuna.study import create_study
 from optuna.trial import create_trial
 
-FEWEST_TRIALS = 4
-"""A forest of fewer says nothing."""
-
 
 def importances(places: list[dict[str, float | int]], values: list[float]) -> dict[str, float]:
     """The part of the variance of the values that each parameter alone explains, in sum 1.

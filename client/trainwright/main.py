@@ -22,6 +22,7 @@ from trainwright.commands import (
     runs,
     secrets,
     submitting,
+    sweeps,
     workspaces,
 )
 from trainwright.commands.output import say
@@ -74,6 +75,7 @@ app.command(rich_help_panel=_RUNS)(submitting.submit)
 app.command("runs", rich_help_panel=_RUNS)(runs.list_runs)
 app.add_typer(runs.app, name="run", rich_help_panel=_RUNS)
 app.command(rich_help_panel=_RUNS)(runs.why)
+app.add_typer(sweeps.app, name="sweep", rich_help_panel=_RUNS)
 app.command(rich_help_panel=_RUNS)(histories.logs)
 app.command(rich_help_panel=_RUNS)(histories.events)
 app.command(rich_help_panel=_RUNS)(histories.metrics)

@@ -36,6 +36,11 @@ def models(incomplete: str) -> list[str]:
     return _names("models", "name")(incomplete)
 
 
+def sweeps(incomplete: str) -> list[str]:
+    """Ids of sweeps, the newest first."""
+    return _names("sweeps", "id")(incomplete)
+
+
 def deployments(incomplete: str) -> list[str]:
     """Names of deployments."""
     return _names("deployments", "name")(incomplete)

@@ -1,0 +1,190 @@
+"""What the plots of a sweep show; pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from app.pictures.spec import Bars, Line, Panel, Parallel, ParallelAxis
+from app.pictures.texts import label
+from app.sweeps.distributions import (
+    Choice,
+    Distribution,
+    Space,
+    Value,
+    coordinate_of,
+    value_at,
+)
+from app.sweeps.policies import Goal
+
+_TICKS = 5
+_MOST_CHOICES = 12
+
+
+class ProgressPoint(BaseModel):
+    """A trial along the way of a sweep."""
+
+    trial: int
+    run_id: str | None
+    value: float
+    best_value: float = Field(description="Of this trial and those before it")
+
+
+class ParallelTrial(BaseModel):
+    """A trial in parallel coordinates."""
+
+    trial: int
+    run_id: str | None
+    parameters: dict[str, Value]
+    value: float
+
+
+class ProgressPlot(BaseModel):
+    """The value of each trial, and the best so far."""
+
+    primary_metric: str
+    goal: Goal
+    points: list[ProgressPoint]
+
+
+class ParallelPlot(BaseModel):
+    """Each trial as a line across its parameters to its value."""
+
+    primary_metric: str
+    goal: Goal
+    parameters: list[str]
+    trials: list[ParallelTrial]
+
+
+class ImportancePlot(BaseModel):
+    """How much each parameter matters."""
+
+    primary_metric: str
+    trials_count: int = Field(description="That were compared")
+    importances: dict[str, float] = Field(
+        description="The part of the variance that each parameter alone explains; in sum 1"
+    )
+
+
+def progress(metric: str, goal: Goal, trials: Sequence[Any]) -> ProgressPlot:
+    """The data of the plot of progress; trials by number, each with a value."""
+    better = max if goal == "maximize" else min
+    points: list[ProgressPoint] = []
+    for trial in trials:
+        best = better(points[-1].best_value, trial.value) if points else trial.value
+        points.append(
+            ProgressPoint(
+                trial=trial.number, run_id=trial.run_id, value=trial.value, best_value=best
+            )
+        )
+    return ProgressPlot(primary_metric=metric, goal=goal, points=points)
+
+
+def parallel(metric: str, goal: Goal, space: Space, trials: Sequence[Any]) -> ParallelPlot:
+    """The data of the parallel coordinates; trials have a value."""
+    return ParallelPlot(
+        primary_metric=metric,
+        goal=goal,
+        parameters=sorted(space),
+        trials=[
+            ParallelTrial(
+                trial=trial.number,
+                run_id=trial.run_id,
+                parameters=trial.parameters,
+                value=trial.value,
+            )
+            for trial in trials
+        ],
+    )
+
+
+def places(space: Space, trials: Sequence[Any]) -> list[dict[str, float | int]]:
+    """Of each trial the parameters that all have, as `app.sweeps.importance` takes them."""
+    shared = set(space).intersection(*(trial.parameters for trial in trials))
+    return [
+        {name: _place(space[name], trial.parameters[name]) for name in sorted(shared)}
+        for trial in trials
+    ]
+
+
+def _place(distribution: Distribution, value: Value) -> float | int:
+    place = coordinate_of(distribution, value) or 0.0
+    if isinstance(distribution, Choice):
+        return min(int(place * len(distribution.values)), len(distribution.values) - 1)
+    return place
+
+
+def progress_panel(plot: ProgressPlot) -> Panel:
+    """The picture of progress."""
+    x = [float(point.trial) for point in plot.points]
+    return Panel(
+        title=label(plot.primary_metric),
+        x_label="trial",
+        y_label="",
+        from_zero=False,
+        log_x=False,
+        log_y=False,
+        lines=[
+            Line(label="trial", colour=8, dash=2, x=x, y=[one.value for one in plot.points]),
+            Line(label="best", colour=0, dash=0, x=x, y=[one.best_value for one in plot.points]),
+        ],
+    )
+
+
+def parallel_picture(plot: ParallelPlot, space: Space) -> Parallel:
+    """The picture of parallel coordinates; the last axis is the metric."""
+    values = [trial.value for trial in plot.trials]
+    low, high = min(values), max(values)
+    width = (high - low) or 1.0
+    scaled = [(value - low) / width for value in values]
+    axes = [_axis(name, space[name]) for name in plot.parameters]
+    axes.append(
+        ParallelAxis(
+            label=label(plot.primary_metric, longest=20),
+            ticks=[
+                (place / (_TICKS - 1), f"{low + place / (_TICKS - 1) * width:.4g}")
+                for place in range(_TICKS)
+            ],
+        )
+    )
+    return Parallel(
+        axes=axes,
+        lines=[
+            [*(_height(space[name], trial.parameters.get(name)) for name in plot.parameters), y]
+            for trial, y in zip(plot.trials, scaled, strict=True)
+        ],
+        shades=[y if plot.goal == "maximize" else 1 - y for y in scaled],
+        shade_label=f"{plot.goal} {label(plot.primary_metric)}: yellow is good",
+    )
+
+
+def _height(distribution: Distribution, value: Value | None) -> float | None:
+    return None if value is None else coordinate_of(distribution, value)
+
+
+def _axis(name: str, distribution: Distribution) -> ParallelAxis:
+    ticks: list[tuple[float, str]] = []
+    if isinstance(distribution, Choice):
+        for value in distribution.values[:_MOST_CHOICES]:
+            ticks.append((coordinate_of(distribution, value) or 0.0, label(str(value), longest=12)))
+    else:
+        for number in range(_TICKS):
+            place = number / (_TICKS - 1)
+            ticks.append((place, _text(distribution, place)))
+    return ParallelAxis(label=label(name, longest=20), ticks=ticks)
+
+
+def _text(distribution: Distribution, place: float) -> str:
+    # The ends of a bell are infinitely far away.
+    inside = min(max(place, 0.01), 0.99) if hasattr(distribution, "sigma") else place
+    return f"{value_at(distribution, min(inside, 1 - 1e-9)):.4g}"
+
+
+def importance_bars(plot: ImportancePlot) -> Bars:
+    """The picture of importance."""
+    found = sorted(plot.importances.items(), key=lambda pair: -pair[1])
+    return Bars(
+        labels=[label(name, longest=30) for name, _ in found],
+        lengths=[share for _, share in found],
+        x_label=f"part of what changes {label(plot.primary_metric)}",
+    )

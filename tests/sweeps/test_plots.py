@@ -1,0 +1,91 @@
+"""Plots of sweeps: their data, and that they can be drawn."""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.kernel.ids import new_id
+from app.tables.sweep import Sweep, Trial
+from tests.sweeps.searching import Searching, searching
+
+pytestmark = pytest.mark.anyio
+
+SPACE = {
+    "lr": {"type": "loguniform", "min": -6, "max": -1},
+    "kind": {"type": "choice", "values": ["a", "b"]},
+    "width": {"type": "normal", "mu": 0, "sigma": 1, "when": {"kind": ["a"]}},
+}
+
+
+async def finished(world: Searching, values: list[float | None]) -> str:
+    """A sweep that is over, with these values."""
+    sweep_id = await world.create(search_space=SPACE, limits={"max_trials": 1})
+    other = new_id("sweep")
+    async with world.api.database.session() as session:
+        made = await session.get_one(Sweep, sweep_id)
+        columns = {
+            name: getattr(made, name)
+            for name in ("workspace_id", "experiment_id", "created_by", "spec", "seed")
+        }
+        session.add(Sweep(id=other, status="Completed", next_check_at=None, **columns))
+        await session.flush()
+        for number, value in enumerate(values):
+            parameters: dict[str, Any] = {"lr": 0.003 * (number + 1), "kind": "ab"[number % 2]}
+            if number % 2 == 0:
+                parameters["width"] = number / 10
+            session.add(
+                Trial(
+                    sweep_id=other,
+                    number=number,
+                    parameters=parameters,
+                    outcome="Completed",
+                    value=value,
+                )
+            )
+    return other
+
+
+async def test_plots_as_data_and_as_pictures(
+    tmp_path: Path, postgres_url: str, broker_url: str
+) -> None:
+    async with searching(tmp_path, postgres_url, broker_url) as world:
+        sweep_id = await finished(world, [0.2, 0.5, None, 0.4, 0.9, 0.6])
+
+        async def plot(name: str) -> dict[str, Any]:
+            answer = await world.api.client.get(f"sweeps/{sweep_id}/plots/{name}")
+            assert answer.status_code == 200, answer.text
+            return dict(answer.json())
+
+        progress = await plot("progress")
+        assert [(one["trial"], one["best_value"]) for one in progress["points"]] == [
+            (0, 0.2), (1, 0.5), (3, 0.5), (4, 0.9), (5, 0.9),
+        ]  # fmt: skip
+        across = await plot("parallel-coordinates")
+        assert across["parameters"] == ["kind", "lr", "width"]
+        assert across["trials"][1] == {
+            "trial": 1, "run_id": None, "parameters": {"lr": 0.006, "kind": "b"}, "value": 0.5,
+        }  # fmt: skip
+        importance = await plot("importance")
+        assert importance["trials_count"] == 5
+        assert set(importance["importances"]) == {"lr", "kind"}  # what all trials have
+        assert sum(importance["importances"].values()) == pytest.approx(1)
+        for name in ("progress", "parallel-coordinates", "importance"):
+            png = await world.api.client.get(
+                f"sweeps/{sweep_id}/plots/{name}.png", params={"width": 640}
+            )
+            assert png.status_code == 200, png.text
+            assert png.headers["content-type"] == "image/png"
+            assert struct.unpack(">I", png.content[16:20]) == (640,)
+
+
+async def test_plots_of_too_little_say_so(
+    tmp_path: Path, postgres_url: str, broker_url: str
+) -> None:
+    async with searching(tmp_path, postgres_url, broker_url) as world:
+        sweep_id = await finished(world, [0.2, None])
+        for name in ("importance", "importance.png"):
+            answer = await world.api.client.get(f"sweeps/{sweep_id}/plots/{name}")
+            assert (answer.status_code, answer.json()["code"]) == (404, "nothing_to_compare")
+        assert (await world.api.client.get(f"sweeps/{sweep_id}/plots/progress")).is_success
