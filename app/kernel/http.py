@@ -51,7 +51,7 @@ class Envelope:
         request_id, span = _named(scope)
         scope.setdefault("state", {})["request_id"] = request_id
         known = {"request_id": request_id}
-        always = ((b"x-request-id", request_id.encode()), *_ALWAYS)
+        always: tuple[tuple[bytes, bytes], ...] = ((b"x-request-id", request_id.encode()), *_ALWAYS)
         if span is not None:
             known["trace_id"] = span.trace_id
             named = (b"traceparent", span.traceparent.encode())

@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision: str = "d7b1f3c8a915"
-down_revision: str | None = "3c8f1e6b9d27"
+down_revision: str | None = "8f24c6b1d3a7"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

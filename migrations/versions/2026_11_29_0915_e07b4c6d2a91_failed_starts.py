@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision: str = "e07b4c6d2a91"
-down_revision: str | None = "5c1e7a90d4b3"
+down_revision: str | None = "d7b1f3c8a915"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
