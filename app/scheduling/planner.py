@@ -11,13 +11,20 @@ comes later is only placed where that cannot delay them (`reservation`).
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 
 from app.scheduling.eviction import evictions
 from app.scheduling.ordering import in_turn
 from app.scheduling.pool import ClusterState, Pool
 from app.scheduling.preemption import victims
 from app.scheduling.quotas import Quotas
-from app.scheduling.reservation import ClusterReservation, Ending, RoomReservation, endings
+from app.scheduling.reservation import (
+    ClusterReservation,
+    Ending,
+    RoomReservation,
+    ending_of,
+    endings,
+)
 from app.scheduling.types import (
     Gang,
     Node,
@@ -66,6 +73,7 @@ class _Cycle:
         self._pool = Pool(snapshot)
         self._quotas = Quotas(snapshot)
         self._ending: list[Ending] | None = None
+        self._placed_ending: list[Ending] = []
         self._cluster_heads: dict[str, ClusterReservation] = {}
         self._room_head: RoomReservation | None = None
         self._placed: dict[str, Placement] = {}
@@ -133,14 +141,17 @@ class _Cycle:
         if chosen is None:
             return False
         idle, hosts = chosen
-        self._placed[gang.run_id] = self._pool.place(gang, idle=idle, hosts=hosts)
+        placement = self._pool.place(gang, idle=idle, hosts=hosts)
+        self._placed[gang.run_id] = placement
+        if gang.at_most_seconds < inf:
+            self._placed_ending.append(ending_of(gang, idle, placement.new))
         self._quotas.add(gang, state.cluster)
         if head is not None:
             head.note(gang)
         return True
 
     def _lead_cluster(self, gang: Gang, state: ClusterState) -> None:
-        reservation = ClusterReservation(gang, state, self._endings())
+        reservation = ClusterReservation(gang, state, self._all_endings())
         self._cluster_heads[gang.cluster_id] = reservation
         # Whoever goes before it leaves its part of the quotas to it.
         self._quotas.add(gang, state.cluster)
@@ -148,10 +159,9 @@ class _Cycle:
         self._wait(gang, Reason.NO_CAPACITY_NOW, gang.cluster_id, starts)
 
     def _lead_hosts(self, gang: Gang) -> None:
-        ending = self._endings()
-        self._room_head = RoomReservation(gang, self._pool, ending)
+        self._room_head = RoomReservation(gang, self._pool, self._all_endings())
         self._quotas.add(gang, self._pool.clusters[gang.cluster_id].cluster)
-        preempted = victims(gang, self._pool, ending)
+        preempted = victims(gang, self._pool, self._endings())
         if preempted is None:
             self._wait(gang, Reason.NO_CAPACITY_NOW, "", self._room_head.starts_in_seconds)
         else:
@@ -169,10 +179,13 @@ class _Cycle:
         )
 
     def _endings(self) -> list[Ending]:
-        # Sorted once a plan; what this plan places ends after what a reservation waits for.
         if self._ending is None:
             self._ending = endings(self._pool, self._snapshot.running, self._snapshot.nodes)
         return self._ending
+
+    def _all_endings(self) -> list[Ending]:
+        """What runs, and what this plan has placed so far."""
+        return sorted([*self._endings(), *self._placed_ending], key=Ending.key)
 
     def result(self) -> Plan:
         """All decisions, with growth to the minima and idle nodes that have to go."""

@@ -14,7 +14,10 @@ from itertools import groupby
 from math import inf
 
 from app.scheduling.pool import ClusterState, Pool
-from app.scheduling.types import Gang, Node, Running, Size
+from app.scheduling.types import Gang, Node, Place, Running, Size
+
+_LAST = 1_000_000
+"""Behind the indices of all nodes that exist."""
 
 
 class Ending:
@@ -30,6 +33,10 @@ class Ending:
         self.nodes = nodes
         self.going_count = going_count
         self.ends_in_seconds = 0.0 if run.is_stopping else run.ends_in_seconds
+
+    def key(self) -> tuple[float, str]:
+        """By which they are in order."""
+        return self.ends_in_seconds, self.run.run_id
 
 
 class ClusterReservation:
@@ -223,7 +230,23 @@ def endings(pool: Pool, running: Sequence[Running], nodes: Sequence[Node]) -> li
         mine = of_run.get(run.run_id, [])
         stay = [node for node in mine if node.is_usable and node.host in pool.rooms.free]
         found.append(Ending(run, stay, going_count=len(mine) - len(stay)))
-    return sorted(found, key=lambda end: (end.ends_in_seconds, end.run.run_id))
+    return sorted(found, key=Ending.key)
+
+
+def ending_of(gang: Gang, idle: Sequence[Node], new: Sequence[Place]) -> Ending:
+    """The end of a gang that the plan at hand has placed: at its limit.
+
+    Args:
+        gang: with a limit.
+        idle: nodes that it was given.
+        new: nodes that are made for it.
+    """
+    made = [
+        Node(f"{gang.run_id}/{number}", place.cluster_id, place.host, _LAST + number, place.size)
+        for number, place in enumerate(new)
+    ]
+    run = Running(gang.run_id, gang.cluster_id, gang.user_id, ends_in_seconds=gang.at_most_seconds)
+    return Ending(run, [*idle, *made], going_count=0)
 
 
 def _smaller(first: Size, second: Size) -> Size:

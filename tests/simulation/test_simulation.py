@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,16 @@ def test_the_planner_backfills_as_easy_does_on_one_host() -> None:
     jobs = [job("a", 0, 100, 3), job("b", 1, 50, 4), job("c", 2, 60, 1), job("d", 3, 500, 1)]
 
     assert replay(jobs, Pool((4,))) == reference.replay(jobs, gpus=4, backfills=True)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_of_one_user_on_one_host_every_job_starts_when_easy_would_start_it(seed: int) -> None:
+    jobs = [
+        replace(item, workspace="one", user="one")
+        for item in generate(jobs=200, gpus=16, load=1.2, seed=seed)
+    ]
+
+    assert replay(jobs, Pool((16,))) == reference.replay(jobs, gpus=16, backfills=True)
 
 
 def test_jobs_wait_no_longer_than_with_easy_and_slow_down_no_more() -> None:
