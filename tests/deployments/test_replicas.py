@@ -35,7 +35,7 @@ async def change(world: World, **values: Any) -> None:
 
 
 @asynccontextmanager
-async def load(world: World, *, clients: int = 8) -> AsyncIterator[Counter[str]]:
+async def load(world: World, *, clients: int = 4) -> AsyncIterator[Counter[str]]:
     """Ask without a pause for the block; yields how often each answer came."""
     answers: Counter[str] = Counter()
     is_over = asyncio.Event()
