@@ -138,17 +138,21 @@ class Asked:
 Shortcut = Callable[[Asked], Awaitable[Answer]]
 
 
-def shortcut(answer: Shortcut, *, keyed: bool = False) -> Callable[[Endpoint], Endpoint]:
+def shortcut(
+    answer: Shortcut, *, keyed: bool = False, has_query: bool = False
+) -> Callable[[Endpoint], Endpoint]:
     """Give the function of a route, beneath its ``@router…``, a shortcut.
 
     Args:
         answer: the shortcut.
         keyed: whether it knows what to do with an ``Idempotency-Key``; else such requests go
             the long way.
+        has_query: whether it looks at the query, and refuses what it does not know; else requests
+            that have one go the long way, where unknown parameters are named.
     """
 
     def mark(endpoint: Endpoint) -> Endpoint:
-        setattr(endpoint, _MARK, (answer, keyed))
+        setattr(endpoint, _MARK, (answer, keyed, has_query))
         return endpoint
 
     return mark
@@ -159,6 +163,7 @@ class _Known(NamedTuple):
     route: APIRoute
     answer: Shortcut
     keyed: bool
+    has_query: bool
 
 
 class Shortcuts:
@@ -175,7 +180,7 @@ class Shortcuts:
         if known is None:
             await self._app(scope, receive, send)
             return
-        (_, route, answer, _), path = known
+        (_, route, answer, _, _), path = known
         body = b""
         if scope["method"] in _BODIES:
             messages = await _received(receive)
@@ -220,6 +225,8 @@ def _is_plain(parameter: tuple[str, str]) -> bool:
 
 
 def _takes(known: _Known, scope: Scope) -> bool:
+    if scope["query_string"] and not known.has_query:
+        return False
     if scope["method"] not in _BODIES:
         return True
     is_json = has_key = False
@@ -228,8 +235,7 @@ def _takes(known: _Known, scope: Scope) -> bool:
             is_json = value == b"application/json"
         elif name == b"idempotency-key":
             has_key = True
-    # What stands in the query of a write, the routes know.
-    return is_json and not scope["query_string"] and (known.keyed or not has_key)
+    return is_json and (known.keyed or not has_key)
 
 
 async def _received(receive: Receive) -> Sequence[Message]:
@@ -257,7 +263,7 @@ def _find(app: FastAPI) -> dict[tuple[str, int], list[_Known]]:
         address = context.path_format
         if not isinstance(route, APIRoute) or not context.methods or address is None:
             continue
-        marked: tuple[Shortcut, bool] | None = getattr(route.endpoint, _MARK, None)
+        marked: tuple[Shortcut, bool, bool] | None = getattr(route.endpoint, _MARK, None)
         methods = frozenset(context.methods)
         if marked is not None:
             # A shortcut must not take what belongs to a route that is asked before its own.

@@ -68,7 +68,7 @@ async def _list_runs(asked: Asked) -> Answer:
 
 
 @router.get("", response_model=Page[RunRead])
-@shortcut(_list_runs)
+@shortcut(_list_runs, has_query=True)
 @needs("runs.read")
 async def list_runs(
     workspace_id: WorkspaceIdDep,

@@ -1,4 +1,4 @@
-"""Short ways say what the long ones say; a parameter that no route knows leads along those."""
+"""Short ways say what the long ones say; a parameter that no shortcut knows leads along those."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.people import bare_client, make_user
 
 pytestmark = pytest.mark.anyio
 
-LONG = {"long_way": "1"}
+LONG = {"pretty": "false"}
 OF_ONE_ANSWER = ("x-request-id", "date")
 
 
@@ -63,6 +63,15 @@ async def test_refusals_are_the_same_both_ways(api: LiveApi) -> None:
         long = await api.client.post(f"runs/{run}/metrics", json=wrong, params=LONG)
         assert short.status_code == 422
         assert said(short) == said(long)
+
+
+@pytest.mark.parametrize("path", ["http://api/healthz", "runs", "runs/run_none"])
+async def test_unknown_parameters_are_refused_where_there_is_a_short_way(
+    api: LiveApi, path: str
+) -> None:
+    answer = await api.client.get(path, params={"long_way": "1"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "query/long_way"
 
 
 async def test_who_may_not_may_not_in_a_short_way_either(api: LiveApi) -> None:
