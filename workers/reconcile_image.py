@@ -67,7 +67,8 @@ class ImageReconciler:
             await self._build(guard, image, spec, machine, builder)
             return self._keep_seconds()
         if image.state == ImageState.READY:
-            if is_local(image) and await asyncio.to_thread(builder.find, image.id) is None:
+            is_here = is_local(image.reference)
+            if is_here and await asyncio.to_thread(builder.find, image.id) is None:
                 await self._lose(guard)
                 return 0.0
             return await self._retire(guard)

@@ -1,8 +1,10 @@
 """What this machine has for environments."""
 
+import asyncio
 import os
 import platform
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from app.kernel.config import Settings
 
 _CONDA_TOOLS = ("micromamba", "mamba", "conda")
 _MPI_PROGRAMS = ("mpirun", "orted")
+_LOOK_SECONDS = 5.0
 _GPU_DEVICES = ("/dev/nvidia0", "/dev/dxg")
 
 
@@ -31,6 +34,25 @@ def this_machine(settings: Settings, *, environ: Mapping[str, str] = os.environ)
         conda_tool=find_conda_tool(environ),
         has_mpi=all(shutil.which(name, path=environ.get("PATH", "")) for name in _MPI_PROGRAMS),
     )
+
+
+_last_look: tuple[Settings, str, float, Machine] | None = None
+
+
+async def machine_here(settings: Settings) -> Machine:
+    """The same without blocking, and for some seconds without looking again.
+
+    Looking around takes milliseconds, and many requests come in a second.
+    """
+    global _last_look
+    path, now = os.environ.get("PATH", ""), time.monotonic()
+    if _last_look is not None:
+        asked, of_path, until, machine = _last_look
+        if asked is settings and of_path == path and now < until:
+            return machine
+    machine = await asyncio.to_thread(this_machine, settings)
+    _last_look = (settings, path, now + _LOOK_SECONDS, machine)
+    return machine
 
 
 def _image_machine(settings: Settings) -> Machine:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.environments import ranks, repository
 from app.environments.errors import ImageInUse
 from app.environments.horovod_compile import check_toolchain
-from app.environments.machine import this_machine
+from app.environments.machine import machine_here
 from app.environments.resolve import resolve
 from app.environments.resolved import ResolvedSpec
 from app.environments.spec import EnvironmentSpec
@@ -41,7 +41,7 @@ async def resolve_here(
         HorovodUnsupported: Horovod does not work with what is asked for.
         MpiMissing, ToolchainMissing: Horovod, and this machine lacks what it takes.
     """
-    machine = await asyncio.to_thread(this_machine, settings)
+    machine = await machine_here(settings)
     resolved = resolve(spec, machine, pointer=pointer)
     if resolved.horovod is not None and machine.bases is None:
         wheels = WheelCache(settings.compiled_wheels_dir)
@@ -53,7 +53,7 @@ async def for_ranks(
     settings: Settings, spec: EnvironmentSpec, *, controller: str, pointer: str
 ) -> EnvironmentSpec:
     """The environment of a run whose processes are ranks: see :func:`ranks.for_ranks`."""
-    machine = await asyncio.to_thread(this_machine, settings)
+    machine = await machine_here(settings)
     return ranks.for_ranks(spec, machine, controller=controller, pointer=pointer)
 
 
@@ -102,12 +102,12 @@ async def want_built(session: AsyncSession, image: Image, *, is_new: bool) -> bo
     Returns:
         Whether it will be built.
     """
-    if not is_new and _must_be_built_again(image):
+    if not is_new and must_be_built_again(image.state, image.python, image.reference):
         await _queue(session, image)
         is_new = True
     await repository.touch(session, image.id)
     # Whether the engine still has an image only a worker can see; it has it built again if not.
-    if is_new or (image.state == ImageState.READY and is_local(image)):
+    if is_new or (image.state == ImageState.READY and is_local(image.reference)):
         await wake(session, Image, image.id)
     return is_new
 
@@ -161,9 +161,9 @@ async def remove_image(session: AsyncSession, workspace: Workspace, image_id: st
     await wake(session, Image, image_id)
 
 
-def is_local(image: Image) -> bool:
-    """Whether the image is in the engine alone, so that nothing can be pulled if it is gone."""
-    return image.reference is not None and "@" not in image.reference
+def is_local(reference: str | None) -> bool:
+    """Whether an image is in the engine alone, so that nothing can be pulled if it is gone."""
+    return reference is not None and "@" not in reference
 
 
 def current_build(image: Image) -> int:
@@ -176,11 +176,12 @@ def build_log_owner(image_id: str, build_number: int) -> str:
     return f"{image_id}/{build_number}"
 
 
-def _must_be_built_again(image: Image) -> bool:
-    if image.state in (ImageState.FAILED, ImageState.DELETED, ImageState.RESOLVED):
+def must_be_built_again(state: str, python: str | None, reference: str | None) -> bool:
+    """Whether a new request for an image in this state has it built anew."""
+    if state in (ImageState.FAILED, ImageState.DELETED, ImageState.RESOLVED):
         return True
-    if image.reference is not None:
+    if reference is not None:
         return False  # only workers have the engine at hand
     # Somebody emptied the images folder by hand: the row must not promise what is not there.
-    is_gone = image.python is None or not Path(image.python).exists()
-    return image.state == ImageState.READY and is_gone
+    is_gone = python is None or not Path(python).exists()
+    return state == ImageState.READY and is_gone

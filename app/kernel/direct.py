@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect as asyncpg_dialect
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from app.kernel.config import Settings
-from app.kernel.errors import Unavailable, invalid_field
+from app.kernel.errors import Conflict, Unavailable, invalid_field
 
 _CONNECT_SECONDS = 5.0
 _IDLE_SECONDS = 300.0
@@ -24,6 +24,15 @@ _DIALECT: Any = asyncpg_dialect()  # type: ignore[no-untyped-call]
 _MOST_COMPILED = 500
 _LIBPQ_ONLY = ("connect_timeout", "keepalives", "keepalives_idle", "tcp_user_timeout")
 """Options in a database's address that asyncpg would take for settings of the server."""
+
+
+class Overtaken(Conflict):
+    """Somebody wrote or removed the same thing at the same moment."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Something that this is about was changed at the same moment; look and repeat."
+        )
 
 
 class Statement:
@@ -85,6 +94,7 @@ class DirectPool:
 
         Raises:
             Invalid: a value is out of range, or no column can hold it.
+            Overtaken: a constraint does not hold, which was seen to.
             Unavailable: the database cannot be reached.
         """
         return await self._fetch(statement.sql, statement.arguments(given))
@@ -103,6 +113,9 @@ class DirectPool:
             _log.warning("value_not_storable", error=str(error))
             message = "A value in this request is out of range or cannot be stored."
             raise invalid_field("/", "value_not_storable", message) from error
+        except asyncpg.IntegrityConstraintViolationError as error:
+            _log.warning("write_overtaken", error=str(error))
+            raise Overtaken from error
         except (
             OSError,  # TimeoutError too
             asyncpg.InterfaceError,

@@ -1,6 +1,6 @@
 """The one statement that stores values and keeps the summaries of their metrics."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import to_json
@@ -89,6 +89,13 @@ _COLUMNS = """unnest(CAST(:seq AS bigint[]), CAST(:name AS text[]), CAST(:type A
         CAST(:step AS bigint[]), CAST(:epoch AS bigint[]), CAST(:logged_at AS timestamptz[]),
         CAST(:value AS float8[]), CAST(:data AS jsonb[]))
         AS given(seq, name, type, step, epoch, logged_at, value, data)"""
+# Of batches of numbers alone, half the columns are the same everywhere: every element of an array
+# costs the driver a look.
+_NUMBERS = """(SELECT seq, name, 'scalar' AS type, step, CAST(NULL AS bigint) AS epoch, logged_at,
+        value, CAST(NULL AS jsonb) AS data
+        FROM unnest(CAST(:seq AS bigint[]), CAST(:name AS text[]), CAST(:step AS bigint[]),
+            CAST(:logged_at AS timestamptz[]), CAST(:value AS float8[]))
+            AS sent(seq, name, step, logged_at, value)) AS given"""
 _ATTEMPT = """
     SELECT id, CAST(:attempt AS bigint) AS attempt, workspace_id, true AS is_open
     FROM runs WHERE id = :run_id
@@ -125,14 +132,40 @@ class TooManyMetrics(Conflict):
         )
 
 
-def _direct(target: str) -> Statement:
+class _Store:
+    """The statement for one way of naming the run."""
+
+    def __init__(self, target: str) -> None:
+        self._any = _direct(target, _COLUMNS)
+        self._numbers = _direct(target, _NUMBERS)
+
+    async def __call__(
+        self, direct: DirectPool, points: Sequence[Point], **given: Any
+    ) -> Mapping[str, Any] | None:
+        """Store these; the row says whether the run is open, and has room for their names."""
+        is_plain = all("value" in point and point.get("epoch") is None for point in points)
+        statement = self._numbers if is_plain else self._any
+        columns: dict[str, list[Any]] = {
+            name: [point.get(name) for point in points]
+            for name in (_OF_NUMBERS if is_plain else _OF_ANY)
+        }
+        if not is_plain:
+            columns["data"] = [
+                to_json(point["data"]).decode() if "data" in point else None for point in points
+            ]
+        return await direct.row(statement, namespace="", **given, **columns, **_names(points))
+
+
+def _direct(target: str, given: str) -> Statement:
     closed = bindparam("closed", type_=ARRAY(String))
-    store = _STORE.replace("{target}", target.strip()).replace("{given}", _COLUMNS)
+    store = _STORE.replace("{target}", target.strip()).replace("{given}", given)
     return Statement(text(store).bindparams(closed))
 
 
-_OF_CURRENT = _direct(_CURRENT)
-_OF_TRACKED = _direct(_TRACKED)
+_OF_NUMBERS = ("seq", "name", "step", "logged_at", "value")
+_OF_ANY = (*_OF_NUMBERS, "type", "epoch")
+_store_current = _Store(_CURRENT)
+_store_tracked = _Store(_TRACKED)
 
 
 async def store_points(
@@ -197,15 +230,14 @@ async def store_current(
     Raises:
         TooManyMetrics: it would have more metrics than `MOST_NAMES`.
     """
-    row = await direct.row(
-        _OF_CURRENT,
+    row = await _store_current(
+        direct,
+        points,
         workspace=workspace,
         only_workspace_id=principal.workspace_id,
         run_id=run_id,
         closed=list(closed),
         source=source,
-        namespace="",
-        **_columns(points),
     )
     if row is not None and row["is_open"] and not row["has_room"]:
         raise TooManyMetrics
@@ -240,8 +272,9 @@ async def store_tracked(
     Raises:
         TooManyMetrics: the run would have more metrics than `MOST_NAMES`.
     """
-    row = await direct.row(
-        _OF_TRACKED,
+    row = await _store_tracked(
+        direct,
+        points,
         workspace=workspace,
         only_workspace_id=principal.workspace_id,
         script_run_id=principal.id if principal.kind == "run" else "",
@@ -249,21 +282,10 @@ async def store_tracked(
         run_id=run_id,
         closed=list(closed),
         source=source,
-        namespace="",
-        **_columns(points),
     )
     if row is not None and row["is_open"] and not row["has_room"]:
         raise TooManyMetrics
     return row is not None and row["is_open"]
-
-
-def _columns(points: Sequence[Point]) -> dict[str, Any]:
-    plain = ("seq", "name", "type", "step", "epoch", "logged_at", "value")
-    found: dict[str, Any] = {column: [point.get(column) for point in points] for column in plain}
-    found["data"] = [
-        to_json(point["data"]).decode() if "data" in point else None for point in points
-    ]
-    return found | _names(points)
 
 
 def _names(points: Sequence[Point]) -> dict[str, Any]:

@@ -1,12 +1,14 @@
 """MLflow's calls about runs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from app.auth.access import UserOrRunAccess
 from app.auth.needs import needs
+from app.auth.shortcuts import Answer, Asked, NotPlain, shortcut
 from app.kernel.db import DatabaseDep, SessionDep
 from app.mlflow import logged_models, run_documents, tracked, writes
 from app.mlflow.access import CallerDep, WorkspaceName, caller_of, no_such_run, required_run
@@ -14,6 +16,7 @@ from app.mlflow.schemas import (
     BatchLog,
     InputsLog,
     MetricLog,
+    MetricSent,
     ModelLog,
     OfRun,
     OutputsLog,
@@ -25,12 +28,22 @@ from app.mlflow.schemas import (
     TagSet,
 )
 from app.mlflow.search.run_search import search_runs
-from app.workspaces.access import WorkspaceIdDep
+from app.workspaces.access import WorkspaceIdDep, entered_workspace
 
 router = APIRouter(prefix="/mlflow/runs", tags=["mlflow"])
 
 
+async def _create(asked: Asked) -> Answer:
+    body = asked.parse(RunCreate)
+    workspace_id = entered_workspace(asked)
+    made = await tracked.create_at_once(asked.database.direct, asked.scope, workspace_id, body)
+    if made is None:
+        raise NotPlain
+    return _answer({"run": made})
+
+
 @router.post("/create")
+@shortcut(_create)
 @needs("runs.write", run=True)
 async def create_mlflow_run(
     body: RunCreate,
@@ -38,9 +51,10 @@ async def create_mlflow_run(
     workspace_id: WorkspaceIdDep,
     principal: UserOrRunAccess,
     database: DatabaseDep,
+    request: Request,
 ) -> Response:
     """A run that its client keeps by itself."""
-    at_once = await tracked.create_at_once(database.direct, principal, workspace_id, body)
+    at_once = await tracked.create_at_once(database.direct, request.scope, workspace_id, body)
     if at_once is not None:
         return _json({"run": at_once})
     async with database.session() as session:
@@ -50,7 +64,19 @@ async def create_mlflow_run(
     return _json({"run": made})
 
 
+async def _get(asked: Asked) -> Answer:
+    wanted = asked.query("run_id").get("run_id")
+    if not wanted:
+        raise NotPlain
+    workspace_id = entered_workspace(asked)
+    found = await run_documents.find(asked.database.direct, [wanted], workspace_id)
+    if not found:
+        raise no_such_run(wanted)
+    return _answer({"run": found[0]})
+
+
 @router.get("/get")
+@shortcut(_get)
 @needs("runs.read", run=True)
 async def get_mlflow_run(
     workspace_id: WorkspaceIdDep,
@@ -96,7 +122,15 @@ async def restore_mlflow_run(body: OfRun, caller: CallerDep, session: SessionDep
     return {}
 
 
+async def _search(asked: Asked) -> Answer:
+    body = asked.parse(RunSearch)
+    workspace_id = entered_workspace(asked)
+    direct = asked.database.direct
+    return _answer(await search_runs(direct, asked.principal, workspace_id, body))
+
+
 @router.post("/search")
+@shortcut(_search)
 @needs("runs.read", run=True, audited=False)
 async def search_mlflow_runs(
     body: RunSearch, workspace_id: WorkspaceIdDep, principal: UserOrRunAccess, database: DatabaseDep
@@ -105,7 +139,13 @@ async def search_mlflow_runs(
     return _json(await search_runs(database.direct, principal, workspace_id, body))
 
 
+async def _log_metric(asked: Asked) -> Answer:
+    body = asked.parse(MetricLog)
+    return await _logged(asked, body.run, [body])
+
+
 @router.post("/log-metric")
+@shortcut(_log_metric)
 @needs("runs.write", run=True, audited=False)
 async def log_mlflow_metric(
     body: MetricLog, workspace: WorkspaceName, principal: UserOrRunAccess, database: DatabaseDep
@@ -154,7 +194,15 @@ async def delete_mlflow_tag(
     return {}
 
 
+async def _log_batch(asked: Asked) -> Answer:
+    body = asked.parse(BatchLog)
+    if body.params or body.tags:
+        raise NotPlain
+    return await _logged(asked, body.run, body.metrics)
+
+
 @router.post("/log-batch")
+@shortcut(_log_batch)
 @needs("runs.write", run=True, audited=False)
 async def log_mlflow_batch(
     body: BatchLog, workspace: WorkspaceName, principal: UserOrRunAccess, database: DatabaseDep
@@ -204,7 +252,26 @@ async def log_mlflow_model(
     return {}
 
 
-def _json(document: dict[str, Any]) -> Response:
-    return Response(
-        orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE), media_type="application/json"
+async def _logged(asked: Asked, run_id: str, metrics: Sequence[MetricSent]) -> Answer:
+    is_stored = await writes.log_metrics_at_once(
+        asked.database,
+        asked.principal,
+        workspace=asked.path["workspace"],
+        run_id=run_id,
+        metrics=metrics,
     )
+    if not is_stored:
+        raise NotPlain
+    return Answer(b"{}\n")
+
+
+def _answer(document: dict[str, Any]) -> Answer:
+    return Answer(_bytes(document))
+
+
+def _json(document: dict[str, Any]) -> Response:
+    return Response(_bytes(document), media_type="application/json")
+
+
+def _bytes(document: dict[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)

@@ -5,7 +5,9 @@ from typing import Any
 from pydantic_core import to_json
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
+from starlette.types import Scope
 
+from app.auth.audit import event_insert, event_of, note_recorded
 from app.auth.principal import Principal
 from app.kernel.clock import utc_now
 from app.kernel.direct import DirectPool, Statement
@@ -23,7 +25,7 @@ from app.tables.run import Run
 _NOBODY = "unknown"
 """What clients say that do not know who uses them; the token's name says more."""
 _CREATE = Statement(
-    text("""
+    text(f"""
 WITH target AS (
     SELECT id, workspace_id, name FROM experiments
     WHERE id = :experiment_id AND workspace_id = :workspace_id AND deleted_at IS NULL
@@ -31,7 +33,7 @@ WITH target AS (
     INSERT INTO runs (id, workspace_id, experiment_id, kind, created_by, display_name, tags,
         request, status, event_seq, max_attempts, node_count, next_check_at, started_at)
     SELECT :run_id, workspace_id, id, 'tracked', :actor, :name, CAST(:tags AS jsonb),
-        '{"inputs": {}}', 'Running', 2, 1, 0, NULL,
+        '{{"inputs": {{}}}}', 'Running', 2, 1, 0, NULL,
         coalesce(CAST(:started_at AS timestamptz), clock_timestamp())
     FROM target
     RETURNING id, experiment_id, kind, status, tags, created_at, started_at
@@ -39,22 +41,26 @@ WITH target AS (
     INSERT INTO run_events (run_id, seq, type, status, actor, data)
     SELECT made.id, seq, type, event.status, :actor, CAST(data AS jsonb)
     FROM made CROSS JOIN (VALUES
-        (1, 'submitted', 'NotStarted', '{}'),
-        (2, 'state_changed', 'Running', '{"from": "NotStarted", "to": "Running"}')
+        (1, 'submitted', 'NotStarted', '{{}}'),
+        (2, 'state_changed', 'Running', '{{"from": "NotStarted", "to": "Running"}}')
     ) AS event(seq, type, status, data)
+), audited AS (
+    {event_insert("made")}
 )
 SELECT made.id AS run_id, experiment_id, target.name AS experiment_name, kind, status, tags,
     created_at, started_at
 FROM made CROSS JOIN target
-""")
+""")  # noqa: S608
 )
 """A run and its first two events, as `write` makes them."""
 
 
 async def create_at_once(
-    direct: DirectPool, principal: Principal, workspace_id: str, body: RunCreate
+    direct: DirectPool, scope: Scope, workspace_id: str, body: RunCreate
 ) -> dict[str, Any] | None:
     """Write a user's tracked run with its events, running already, in one round trip.
+
+    The audit log's event of the request in ``scope`` is written with it.
 
     Nobody can wait for events of a run that was not there before, so no signal is sent.
 
@@ -62,6 +68,7 @@ async def create_at_once(
         The run as clients read it; None: nothing was written, and the longer way says why, or
         makes the experiment that clients begin with.
     """
+    principal: Principal = scope["principal"]
     if principal.kind != "user" or body.experiment_id == names.DEFAULT_ID:
         return None
     name, tags = _said(body)
@@ -70,12 +77,14 @@ async def create_at_once(
         _CREATE,
         workspace_id=workspace_id,
         actor=principal.name,
+        audit=event_of(scope),
         tags=to_json(tags).decode(),
         started_at=None if body.start_time is None else from_milliseconds(body.start_time),
         **given,
     )
     if row is None:
         return None
+    note_recorded(scope)
     written = {
         **row,
         "run_name": name or given["run_id"],
