@@ -109,15 +109,19 @@ def postgres_server(stack_folder: Path) -> Iterator[PostgresServer]:
 def postgres_url(postgres_server: PostgresServer) -> str:
     """Return the address of this session's database, made by the migrations where there are any."""
     url = postgres_server.url()
-    if (REPOSITORY / "alembic.ini").exists():
-        subprocess.run(
-            [sys.executable, "-m", "alembic", "upgrade", "head"],
-            cwd=REPOSITORY,
-            env={"PATH": "/usr/bin:/bin", "TRAINWRIGHT_DATABASE_URL": url},
-            check=True,
-            timeout=60,
-        )
+    migrated(url)
     return url
+
+
+def migrated(postgres_url: str) -> None:
+    """Bring an empty database to the present version."""
+    subprocess.run(
+        [sys.executable, "-m", "alembic", "upgrade", "head"],
+        cwd=REPOSITORY,
+        env={"PATH": "/usr/bin:/bin", "TRAINWRIGHT_DATABASE_URL": postgres_url},
+        check=True,
+        timeout=60,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import asyncio
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.environments import log_retention as build_logs
 from app.kernel.db import Database
 from app.runs import log_retention
 
@@ -31,6 +32,10 @@ class LogExpiry:
 
     async def look(self) -> int:
         """Take away what is ripe; returns of how many runs."""
+        async with self._database.session() as session:
+            builds = await build_logs.expire(session)
+        if builds:
+            _log.info("build_logs_expired", streams=builds)
         count = 0
         while True:
             async with self._database.session() as session:

@@ -107,7 +107,12 @@ class DirectPool:
         try:
             pool = await self._opened()
             async with pool.acquire(timeout=_CONNECT_SECONDS) as connection:
-                found: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
+                try:
+                    found: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
+                except asyncpg.InternalClientError:
+                    # The server went away in the middle of an answer: it is of no use any more.
+                    connection.terminate()
+                    raise
                 return found
         except (asyncpg.DataError, ValueError) as error:
             _log.warning("value_not_storable", error=str(error))
@@ -119,6 +124,7 @@ class DirectPool:
         except (
             OSError,  # TimeoutError too
             asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
             asyncpg.PostgresConnectionError,
             asyncpg.OperatorInterventionError,
             asyncpg.InsufficientResourcesError,

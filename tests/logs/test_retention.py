@@ -4,14 +4,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.environments.service import BUILD_LOG, build_log_owner
 from app.garbage import service as garbage
+from app.logs import sealing
+from app.logs import service as logs
 from app.runs import finalizing
 from app.runs.decide import Outcome
 from app.runs.states import Status
+from app.tables.image import WorkspaceImage
+from app.tables.log import LogStream
 from app.tables.run import Run
+from app.tables.workspace import Workspace
 from tests.live_api import LiveApi, live_api
 from tests.logs.nodes import STDOUT, start_nodes
 from tests.made_runs import make_runs
@@ -78,6 +84,51 @@ async def test_old_logs_are_gone_and_say_so(api: LiveApi) -> None:
     await garbage.collect(api.database, api.objects, unused_for_seconds=0)
     assert not await api.objects.exists(digest)
     assert (await api.client.get(f"runs/{new}/logs")).text == "new words\n" * 1000
+
+
+async def test_a_builds_log_goes_when_no_workspace_keeps_it(api: LiveApi) -> None:
+    (run,) = await make_runs(api, 1)
+    image = (await api.client.get(f"runs/{run}")).json()["image_hash"]
+    # What a run of another workspace waits for, is the same image.
+    other = f"{workspace_url(api)}-more"
+    assert (await api.client.put(other, json={})).status_code == 201
+    number = 900_000 + int(api.workspace[-5:], 16)  # of a build that is of this test alone
+    owner = build_log_owner(image, number)
+    ago = func.clock_timestamp() - func.make_interval(0, 0, 0, 8)
+    async with api.database.session() as session:
+        workspace = select(Workspace.id).where(Workspace.name == f"{api.workspace}-more")
+        other_id = (await session.execute(workspace)).scalar_one()
+        session.add(WorkspaceImage(workspace_id=other_id, image_id=image))
+        # Other tests share this image, and have no limit.
+        await session.execute(
+            delete(WorkspaceImage).where(
+                WorkspaceImage.image_id == image,
+                WorkspaceImage.workspace_id.not_in(
+                    select(Workspace.id).where(Workspace.name.startswith(api.workspace))
+                ),
+            )
+        )
+        await logs.append(session, owner, BUILD_LOG, b"built\n")
+    await sealing.seal(api.database, api.objects, owner)
+    async with api.database.session() as session:
+        streams = update(LogStream).where(LogStream.owner == owner)
+        await session.execute(streams.values(created_at=ago))
+    expiry = LogExpiry(api.database, every_seconds=3600)
+
+    async def is_kept() -> bool:
+        await expiry.look()
+        async with api.database.session() as session:
+            kept = select(LogStream.expired_at).where(LogStream.owner == owner)
+            found = set((await session.execute(kept)).scalars())
+        return found == {None}
+
+    assert await is_kept()
+    await api.client.patch(workspace_url(api), json={"log_retention_days": 7})
+    assert await is_kept()
+    await api.client.patch(other, json={"log_retention_days": 9})
+    assert await is_kept()
+    await api.client.patch(other, json={"log_retention_days": 7})
+    assert not await is_kept()
 
 
 @pytest.mark.parametrize("days", [0, -1, 1.5, 10**9])
