@@ -21,7 +21,7 @@ from app.kernel.db import SessionDep
 from app.kernel.errors import Conflict
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import NamePath
-from app.kernel.pagination import Page, PageDep
+from app.kernel.pagination import Page, PageDep, page_of
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.tables.cluster import Cluster
@@ -151,12 +151,17 @@ async def delete_cluster(
 @router.get("/{cluster}/nodes")
 @needs("clusters.read")
 async def list_cluster_nodes(
-    workspace: WorkspaceDep, cluster: NamePath, session: SessionDep, _: UserAccess
+    workspace: WorkspaceDep, cluster: NamePath, session: SessionDep, page: PageDep, _: UserAccess
 ) -> Page[ClusterNodeRead]:
     """The nodes that exist now."""
     row = await repository.get(session, workspace.id, cluster)
     nodes = await repository.nodes(session, row.id)
-    return Page(items=[service.read_node(node, state) for node, state in nodes])
+    return page_of(
+        [service.read_node(node, state) for node, state in nodes],
+        page,
+        key_of=lambda node: [node.index, node.id],
+        listing=row.id,
+    )
 
 
 async def _answer(session: SessionDep, row: Cluster, response: Response) -> ClusterRead:

@@ -23,7 +23,7 @@ from app.kernel.db import SessionDep
 from app.kernel.errors import invalid_field
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import NamePath
-from app.kernel.pagination import Page
+from app.kernel.pagination import Page, PageDep, page_of
 from app.kernel.validate_only import VALIDATES
 from app.tables.cost import Budget, Charge
 from app.workspaces.access import WorkspaceDep
@@ -66,11 +66,17 @@ BetweenDep = Annotated[Between, Depends(_between)]
 @prices_router.get("/prices")
 @needs("account.read")
 async def list_prices(
-    vm_size: NamePath, session: SessionDep, settings: SettingsDep, _: UserAccess
+    vm_size: NamePath, session: SessionDep, settings: SettingsDep, page: PageDep, _: UserAccess
 ) -> Page[PriceRead]:
     """Prices that were set for a size, the newest first."""
     rows = await prices.history(session, _size_name(settings, vm_size))
-    return Page(items=[PriceRead.model_validate(row) for row in rows])
+    return page_of(
+        [PriceRead.model_validate(row) for row in rows],
+        page,
+        key_of=lambda price: [price.valid_from.isoformat()],
+        listing=f"prices of {vm_size.upper()}",
+        descending=True,
+    )
 
 
 @prices_router.put("/price", dependencies=[VALIDATES])

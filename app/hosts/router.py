@@ -14,7 +14,7 @@ from app.hosts.schemas import HostDrain, HostPut, HostRead
 from app.kernel.db import SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import NAME_PATTERN
-from app.kernel.pagination import Page
+from app.kernel.pagination import Page, PageDep, page_of
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 
@@ -25,13 +25,15 @@ _NEVER = datetime.fromtimestamp(0, UTC)
 
 @router.get("")
 @needs("platform.read")
-async def list_hosts(session: SessionDep, _: UserAccess) -> Page[HostRead]:
+async def list_hosts(session: SessionDep, page: PageDep, _: UserAccess) -> Page[HostRead]:
     """The machines that nodes may live on, as a worker last saw them.
 
     Without a swarm there is one; with a swarm, they are the engines that the settings name and
     those that were registered.
     """
-    return Page(items=await service.list_all(session))
+    return page_of(
+        await service.list_all(session), page, key_of=lambda host: [host.name], listing="hosts"
+    )
 
 
 @router.get("/{host}")

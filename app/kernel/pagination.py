@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Query
@@ -104,6 +104,43 @@ async def fetch_page_directly(
     return cut_page(await direct.select(statement), page, key_of, binding)
 
 
+def page_of(
+    items: Iterable[T],
+    page: PageQuery,
+    *,
+    key_of: Callable[[T], Sequence[Any]],
+    listing: str,
+    descending: bool = False,
+) -> Page[T]:
+    """One page of a list that is at hand as a whole, because its rows hold it or it is short.
+
+    Args:
+        items: the whole list.
+        page: what the client asked for.
+        key_of: what orders the items, together unique; texts and numbers.
+        listing: names the list, so that a token of another one is refused.
+        descending: the highest key first.
+
+    Raises:
+        BadRequest: the token is not one of this listing.
+    """
+    binding = hashlib.sha256(listing.encode()).hexdigest()[:12]
+    ordered = sorted(items, key=lambda item: list(key_of(item)), reverse=descending)
+    if page.page_token:
+        after = _decode(page.page_token, binding)
+        try:
+            rest = [
+                item
+                for item in ordered
+                if (list(key_of(item)) < after if descending else list(key_of(item)) > after)
+            ]
+        except TypeError:
+            raise _bad_token() from None
+        ordered = rest
+    rows, following = _cut(ordered[: page.page_size + 1], page, key_of, binding)
+    return Page(items=rows, next_page_token=following)
+
+
 def _paged(
     statement: Select[Any],
     keys: Sequence[ColumnElement[Any] | InstrumentedAttribute[Any]],
@@ -165,8 +202,10 @@ def keys_after(page: PageQuery, binding: str) -> list[Any] | None:
         decoded = None
     found, *values = decoded if isinstance(decoded, list) and decoded else [None]
     if found != binding or not values:
-        message = "Not a token of this listing with these filters; start again without it."
-        raise BadRequest(
-            message, errors=[FieldError("query/page_token", "bad_page_token", message)]
-        )
+        raise _bad_token()
     return list(values)
+
+
+def _bad_token() -> BadRequest:
+    message = "Not a token of this listing with these filters; start again without it."
+    return BadRequest(message, errors=[FieldError("query/page_token", "bad_page_token", message)])

@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from app.auth.access import UserAccess
 from app.auth.needs import needs
 from app.kernel.db import SessionDep
-from app.kernel.pagination import Page
+from app.kernel.pagination import Page, PageDep, page_of
 from app.leaks import repository
 from app.leaks.schemas import LeakRead
 
@@ -14,10 +14,15 @@ router = APIRouter(prefix="/v1/leaks", tags=["health"])
 
 @router.get("")
 @needs("platform.read")
-async def list_leaks(session: SessionDep, _: UserAccess) -> Page[LeakRead]:
+async def list_leaks(session: SessionDep, page: PageDep, _: UserAccess) -> Page[LeakRead]:
     """Nodes and networks of this installation that no run and no deployment owns.
 
     A worker looks for them regularly, and removes what stays for longer than the grace period.
     """
     rows = await repository.list_all(session)
-    return Page(items=[LeakRead.model_validate(row) for row in rows])
+    return page_of(
+        [LeakRead.model_validate(row) for row in rows],
+        page,
+        key_of=lambda leak: [leak.kind, leak.provider, leak.name],
+        listing="leaks",
+    )

@@ -17,7 +17,7 @@ from app.kernel.errors import Forbidden
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.media import BytesResponse, GzipResponse
 from app.kernel.names import NamePath
-from app.kernel.pagination import Page, PageDep
+from app.kernel.pagination import Page, PageDep, page_of
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.models import repository, service
@@ -232,9 +232,13 @@ async def delete_model_version(
 
 @router.get("/{model}/versions/{version}/files")
 @needs("models.read", run=True)
-async def list_model_files(model: NamePath, row: VersionDep) -> Page[ModelFile]:
-    """All files of a version, by path, in one page."""
-    return Page(items=[ModelFile.model_validate(file) for file in row.files])
+async def list_model_files(model: NamePath, row: VersionDep, page: PageDep) -> Page[ModelFile]:
+    """Files of a version, by path."""
+    found = page_of(row.files, page, key_of=lambda file: [file["path"]], listing=row.id)
+    return Page(
+        items=[ModelFile.model_validate(file) for file in found.items],
+        next_page_token=found.next_page_token,
+    )
 
 
 @router.get("/{model}/versions/{version}/files/{path:path}", response_class=BytesResponse)

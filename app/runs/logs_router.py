@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from app.auth.needs import needs
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.orm import MAX_INTEGER
-from app.kernel.pagination import Page
+from app.kernel.pagination import Page, PageDep, page_of
 from app.logs import repository as logs
 from app.logs.answer import LOG_RESPONSES, log_answer
 from app.logs.query import LineQueryDep
@@ -58,11 +58,13 @@ async def get_run_logs(
 
 @router.get("/streams")
 @needs("runs.read", run=True)
-async def list_run_log_streams(run: RunDep, session: SessionDep) -> Page[LogStreamRead]:
+async def list_run_log_streams(
+    run: RunDep, session: SessionDep, page: PageDep
+) -> Page[LogStreamRead]:
     """The byte streams of the run with their lengths; hashes once they are sealed."""
     rows = await logs.list_streams(session, run.id)
-    return Page(
-        items=[
+    return page_of(
+        [
             LogStreamRead(
                 name=row.name,
                 attempt=row.attempt,
@@ -73,5 +75,8 @@ async def list_run_log_streams(run: RunDep, session: SessionDep) -> Page[LogStre
                 expired_at=row.expired_at,
             )
             for row in rows
-        ]
+        ],
+        page,
+        key_of=lambda stream: [stream.attempt, stream.name],
+        listing=run.id,
     )

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from app.auth.needs import needs
 from app.kernel.db import SessionDep
 from app.kernel.orm import MAX_INTEGER
-from app.kernel.pagination import Page
+from app.kernel.pagination import Page, PageDep, page_of
 from app.runs import attempts, gang
 from app.runs.access import RunDep
 from app.runs.processes import ProcessRead, processes_of
@@ -21,6 +21,7 @@ router = APIRouter(prefix="/v1/workspaces/{workspace}/runs/{run_id}/processes", 
 async def list_run_processes(
     run: RunDep,
     session: SessionDep,
+    page: PageDep,
     attempt: Annotated[
         int | None, Query(ge=1, le=MAX_INTEGER, description="Absent: the latest")
     ] = None,
@@ -30,4 +31,4 @@ async def list_run_processes(
     nodes = await attempts.nodes_of(session, run.id, number)
     row = await session.get(Attempt, (run.id, number))
     found = processes_of(gang.tasks_of(run), nodes, error=row.error if row else None)
-    return Page(items=found)
+    return page_of(found, page, key_of=lambda process: [process.rank], listing=f"{run.id}/{number}")

@@ -9,7 +9,7 @@ from app.kernel.db import SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.keyring import KeyringDep
 from app.kernel.names import NamePath
-from app.kernel.pagination import Page, PageDep
+from app.kernel.pagination import Page, PageDep, page_of
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.secrets import repository, service
@@ -85,12 +85,18 @@ async def get_secret(
 @router.get("/{secret}/versions")
 @needs("secrets.read")
 async def list_secret_versions(
-    workspace: WorkspaceDep, secret: NamePath, session: SessionDep, _: UserAccess
+    workspace: WorkspaceDep, secret: NamePath, session: SessionDep, page: PageDep, _: UserAccess
 ) -> Page[SecretVersionRead]:
     """The versions that are kept, newest first, without their values."""
     row = await repository.get(session, workspace.id, service.USERS, secret)
     kept = await repository.versions(session, row.id)
-    return Page(items=[SecretVersionRead.model_validate(each) for each in kept])
+    return page_of(
+        [SecretVersionRead.model_validate(each) for each in kept],
+        page,
+        key_of=lambda each: [each.version],
+        listing=row.id,
+        descending=True,
+    )
 
 
 @router.delete("/{secret}", status_code=204)

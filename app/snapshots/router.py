@@ -8,7 +8,7 @@ from app.auth.needs import needs
 from app.auth.writes import WriteRoute
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
-from app.kernel.pagination import Page
+from app.kernel.pagination import Page, PageDep, page_of
 from app.kernel.urls import absolute_url
 from app.snapshots import repository, service
 from app.snapshots.schemas import SnapshotCreate, SnapshotFile, SnapshotRead
@@ -87,11 +87,19 @@ async def get_snapshot(
 @router.get("/{snapshot_id}/files")
 @needs("files.read", run=True)
 async def list_snapshot_files(
-    workspace: WorkspaceDep, snapshot_id: str, session: SessionDep, _: UserOrRunAccess
+    workspace: WorkspaceDep,
+    snapshot_id: str,
+    session: SessionDep,
+    page: PageDep,
+    _: UserOrRunAccess,
 ) -> Page[SnapshotFile]:
-    """All files of a snapshot, by path, in one page."""
+    """Files of a snapshot, by path."""
     row = await repository.get(session, workspace.id, snapshot_id)
-    return Page(items=[SnapshotFile.model_validate(file) for file in row.files])
+    found = page_of(row.files, page, key_of=lambda file: [file["path"]], listing=row.id)
+    return Page(
+        items=[SnapshotFile.model_validate(file) for file in found.items],
+        next_page_token=found.next_page_token,
+    )
 
 
 @router.delete("/{snapshot_id}", status_code=204)

@@ -157,6 +157,31 @@ def test_what_writes_documents_can_be_validated_only(document: dict[str, Any]) -
     assert without == NOT_VALIDATED, "declare VALIDATES (app/kernel/validate_only.py) on the route"
 
 
+WHOLE_LISTS = {
+    "list_vm_sizes",  # as many as the operator's file has
+    "list_run_events",  # by sequence number: after
+    "list_run_metrics",  # thinned out: max_points
+    "list_datastore_files",  # as many as the other side is asked for: limit
+    "list_permissions",
+    "list_costs",  # sums, the dearest first
+    "list_my_costs",
+    "list_workspace_costs",
+}
+"""Lists without pages."""
+
+
+def test_lists_have_pages(document: dict[str, Any]) -> None:
+    lists = [
+        operation
+        for _, method, operation in operations(document)
+        if method == "get" and operation["operationId"].startswith("list_")
+    ]
+    without = {
+        operation["operationId"] for operation in lists if not _takes(operation, "page_token")
+    }
+    assert without <= WHOLE_LISTS, "take PageDep (app/kernel/pagination.py)"
+
+
 Change = Callable[[dict[str, Any]], object]
 _RUNS = "/v1/workspaces/{workspace}/runs"
 _RUN_CREATE = ("components", "schemas", "RunCreate")

@@ -140,7 +140,7 @@ def download(
 
 
 def _stream_of(server: Connection, run: str, rank: int) -> str:
-    processes = server.get(server.path("runs", run, "processes"))["items"]
+    processes = server.pages(server.path("runs", run, "processes"))
     by_rank = {process["rank"]: process["stream"] for process in processes}
     if rank not in by_rank:
         known = ", ".join(map(str, by_rank)) or "none yet"

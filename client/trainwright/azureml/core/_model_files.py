@@ -117,8 +117,7 @@ def download(
     Raises:
         WebserviceException: something is there already.
     """
-    found = connection.get(f"{path}/files")
-    files = found["items"] if isinstance(found, dict) else found
+    files = list(connection.pages(f"{path}/files"))
     # Where a version came from a path of a run, its last part is what was registered; else a file
     # that is alone was, and of a folder only the model's name is known.
     name = PurePosixPath(read["lineage"].get("path") or "").name

@@ -159,8 +159,7 @@ class RunFiles(RunBase):
     def _logs(self) -> list[str]:
         path = self.connection.path("runs", self.id, "logs", "streams")
         with raised_as(ServiceException):
-            found = self.connection.get(path)
-        items = found["items"] if isinstance(found, dict) else found
+            items = list(self.connection.pages(path))
         return sorted({one["name"] for one in items if one["name"] and not one["expired_at"]})
 
     def _download_log(self, name: str, target: Path) -> None:
