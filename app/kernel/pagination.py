@@ -126,18 +126,17 @@ def page_of(
     """
     binding = hashlib.sha256(listing.encode()).hexdigest()[:12]
     ordered = sorted(items, key=lambda item: list(key_of(item)), reverse=descending)
-    if page.page_token:
-        after = _decode(page.page_token, binding)
+    after = keys_after(page, binding)
+    if after is not None:
         try:
-            rest = [
+            ordered = [
                 item
                 for item in ordered
                 if (list(key_of(item)) < after if descending else list(key_of(item)) > after)
             ]
         except TypeError:
             raise _bad_token() from None
-        ordered = rest
-    rows, following = _cut(ordered[: page.page_size + 1], page, key_of, binding)
+    rows, following = cut_page(ordered[: page.page_size + 1], page, key_of, binding)
     return Page(items=rows, next_page_token=following)
 
 
