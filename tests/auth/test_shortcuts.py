@@ -92,3 +92,35 @@ async def test_who_may_not_may_not_in_a_short_way_either(api: LiveApi) -> None:
     assert [(event["operation"], event["outcome"]) for event in events] == [
         ("log_run_metrics", "denied")
     ]
+
+
+async def test_what_mlflows_clients_ask_is_the_same_both_ways(api: LiveApi) -> None:
+    at = f"http://api/v1/workspaces/{api.workspace}/mlflow/api/2.0/mlflow"
+    made = await api.client.post(f"{at}/experiments/create", json={"name": "short"})
+    body = {"experiment_id": made.json()["experiment_id"], "start_time": 1_000}
+    short = await api.client.post(f"{at}/runs/create", json=body)
+    long = await api.client.post(f"{at}/runs/create", json=body, params=LONG)
+    own = ("run_id", "run_uuid", "run_name", "artifact_uri")
+    infos = [answer.json()["run"]["info"] for answer in (short, long)]
+    one, other = ({k: v for k, v in info.items() if k not in own} for info in infos)
+    assert one == other
+    run = infos[0]["run_id"]
+    metric = {"key": "loss", "value": 0.5, "timestamp": 5, "step": 1}
+    for params in ({}, LONG):
+        logged = await api.client.post(
+            f"{at}/runs/log-metric", json={"run_id": run, **metric}, params=params
+        )
+        assert (logged.status_code, logged.json()) == (200, {})
+        batch = {"run_id": run, "metrics": [metric, {**metric, "step": 2}]}
+        logged = await api.client.post(f"{at}/runs/log-batch", json=batch, params=params)
+        assert (logged.status_code, logged.json()) == (200, {})
+    found = await both(api, f"{at}/runs/get", run_id=run)
+    assert found.json()["run"]["data"]["metrics"] == [{**metric, "step": 2}]
+    assert (await both(api, f"{at}/runs/get", run_id="none")).status_code == 404
+    wanted = {"experiment_ids": [body["experiment_id"]], "filter": "metrics.loss > 0"}
+    short = await api.client.post(f"{at}/runs/search", json=wanted)
+    long = await api.client.post(f"{at}/runs/search", json=wanted, params=LONG)
+    assert said(short) == said(long)
+    assert len(short.json()["runs"]) == 1
+    events = (await api.client.get("audit")).json()["items"]
+    assert [event["operation"] for event in events].count("create_mlflow_run") == 2
