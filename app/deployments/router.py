@@ -1,5 +1,6 @@
 """Routes of deployments."""
 
+import json
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -145,19 +146,25 @@ async def roll_back_deployment(
 
 @router.get("/{deployment}/traffic")
 @needs("deployments.read")
-async def get_deployment_traffic(row: DeploymentDep) -> Traffic:
+async def get_deployment_traffic(row: DeploymentDep, response: Response) -> Traffic:
     """Where the deployment's requests go."""
+    response.headers["ETag"] = _traffic_etag(row)
     return Traffic.model_validate(row.traffic)
 
 
 @router.put("/{deployment}/traffic", dependencies=[VALIDATES])
 @needs("deployments.write")
-async def put_deployment_traffic(row: DeploymentDep, body: Traffic, session: SessionDep) -> Traffic:
+async def put_deployment_traffic(
+    row: DeploymentDep, body: Traffic, session: SessionDep, request: Request, response: Response
+) -> Traffic:
     """Let other deployments answer a part of the requests, or get copies of them.
 
     All of it to another one is the switch of a blue/green deployment, and ``{}`` takes it back.
     """
-    return Traffic.model_validate((await service.set_traffic(session, row, body)).traffic)
+    check_preconditions(request, _traffic_etag(row))
+    row = await service.set_traffic(session, row, body)
+    response.headers["ETag"] = _traffic_etag(row)
+    return Traffic.model_validate(row.traffic)
 
 
 @router.get("/{deployment}/keys")
@@ -214,6 +221,11 @@ async def _answer(
 def _keys(row: Deployment, request: Request) -> DeploymentKeys:
     signer: Signer = request.app.state.signer
     return DeploymentKeys(**deployment_keys(signer, row))
+
+
+def _traffic_etag(row: Deployment) -> str:
+    written = json.dumps(row.traffic, sort_keys=True)
+    return resource_etag(f"{row.id}/{written}", row.created_at)
 
 
 def _etag(row: Deployment) -> str:

@@ -59,6 +59,7 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
     await made("POST", "http://api/v1/service-accounts", {"name": account})
     await made("POST", "http://api/v1/groups", {"name": group})
     await made("PUT", f"http://api/v1/quotas/workspace/{api.workspace}", {"runs": 1})
+    await made("PUT", "budget", {"amount": 1000})
     await made("PUT", "roles/looker", {"permissions": ["runs.read"]})
     assignment = await made("POST", "role-assignments", {"role": "reader", "user": name})
     run = await made("POST", "runs", submitted)
@@ -111,6 +112,7 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
         },
         bodies={
             "put_quota": {"runs": 2},
+            "put_budget": {"amount": 2000},
             "put_price": {"price_per_hour": 1.0},
             "create_token": {"name": "again"},
             "create_user": {"name": f"new-{name}"},
