@@ -24,6 +24,7 @@ CREDENTIAL_IN_THE_ADDRESS = ("/discovery/{token}", "/artifact/signed/{token}/")
 OF_EVERY_USER = {"account.read", "account.write", "workspaces.create", "any-credential"}
 READING_POSTS = {
     "find_missing_blobs",
+    "replay_sweep",
     "get_mlflow_latest_versions",
     "search_mlflow_experiments",
     "search_mlflow_logged_models",
