@@ -27,6 +27,8 @@ async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterat
     async with live_api(
         tmp_path, postgres_url, broker_url, trusted_proxies="*", datastore_folders=[tmp_path]
     ) as api:
+        # The one thing of a workspace that is not there from the beginning.
+        (await api.client.put("budget", json={"amount": 1000})).raise_for_status()
         yield api
 
 
