@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from contextlib import closing
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,15 @@ class NoBaseImage(Exception):
 def client() -> Any:
     """A client of the engine; close it."""
     return docker.APIClient(base_url=DOCKER_URL, version="auto", timeout=60)
+
+
+def bridge_address() -> str:
+    """The address of this machine on the engine's bridge, which containers and builds reach."""
+    with closing(client()) as engine:
+        (network,) = engine.inspect_network("bridge")["IPAM"]["Config"]
+    # An engine that has just made its bridge does not name the gateway: it is the first address.
+    first = next(ip_network(network["Subnet"]).hosts())
+    return str(network.get("Gateway", first))
 
 
 def answers() -> bool:

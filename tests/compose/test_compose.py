@@ -72,9 +72,7 @@ def published(container: dict[str, Any]) -> set[str]:
 def test_only_the_door_is_open_and_only_workers_have_the_engine(
     installation: Installation,
 ) -> None:
-    with closing(docker_engine.client()) as engine:
-        bridge = engine.inspect_network("bridge")["IPAM"]["Config"][0]["Gateway"]
-    doors = {"gateway": {"127.0.0.1", bridge}, "registry": {"127.0.0.1"}}
+    doors = {"gateway": {"127.0.0.1", docker_engine.bridge_address()}, "registry": {"127.0.0.1"}}
 
     for container in installation.containers():
         service = container["Config"]["Labels"]["com.docker.compose.service"]

@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 
@@ -26,9 +25,7 @@ def base() -> Iterator[str]:
 @pytest.fixture
 def index(base: str) -> Iterator[PackageIndex]:
     """An index that builds reach, with something small that has the framework's name."""
-    with closing(docker_engine.client()) as engine:
-        (network,) = engine.inspect_network("bridge")["IPAM"]["Config"]
-    with package_index(network["Gateway"]) as served:
+    with package_index(docker_engine.bridge_address()) as served:
         served.add("tensorflow_cpu", "2.15.0")
         yield served
 
