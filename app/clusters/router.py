@@ -24,6 +24,7 @@ from app.kernel.names import NamePath
 from app.kernel.pagination import Page, PageDep, page_of
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
+from app.planning.service import wake_planner
 from app.tables.cluster import Cluster
 from app.workspaces.access import WorkspaceDep
 
@@ -80,6 +81,7 @@ async def put_cluster(
     if is_new:
         response.status_code = 201
         response.headers["Location"] = absolute_url(request, request.url.path)
+    await session.refresh(row)
     return await _answer(session, row, response)
 
 
@@ -119,9 +121,11 @@ async def update_cluster(
     _: UserAccess,
 ) -> ClusterRead:
     """Change scale settings, description or tags."""
+    await wake_planner(session)  # first: it may be removing this very cluster
     row = await repository.get(session, workspace.id, cluster)
     check_preconditions(request, _etag(row))
     await service.update(session, row, body)
+    await session.refresh(row)
     return await _answer(session, row, response)
 
 
@@ -140,6 +144,7 @@ async def delete_cluster(
     _: UserAccess,
 ) -> Response:
     """Delete a cluster that no run uses: 202 while it goes, 204 when there is none."""
+    await wake_planner(session)  # first: it may be removing this very cluster
     row = await repository.find(session, workspace.id, cluster)
     if row is None:
         return Response(status_code=204)
@@ -165,7 +170,6 @@ async def list_cluster_nodes(
 
 
 async def _answer(session: SessionDep, row: Cluster, response: Response) -> ClusterRead:
-    await session.refresh(row)
     response.headers["ETag"] = _etag(row)
     return await service.read(session, row)
 

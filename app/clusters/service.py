@@ -73,13 +73,12 @@ async def put(
 
 
 async def update(session: AsyncSession, row: Cluster, body: ClusterUpdate) -> None:
-    """Change what ``body`` names.
+    """Change what ``body`` names, in a transaction that has woken the planner before it read.
 
     Raises:
         Invalid: the minimum would be larger than the maximum.
         ClusterDeleting: it is being deleted.
     """
-    await wake_planner(session)
     _refuse_deleting(row)
     for field in body.model_fields_set - {"description", "tags"}:
         value = getattr(body, field)
@@ -97,12 +96,11 @@ async def update(session: AsyncSession, row: Cluster, body: ClusterUpdate) -> No
 
 
 async def delete(session: AsyncSession, row: Cluster) -> None:
-    """Have the cluster removed; the next plan does it.
+    """Have the cluster removed by the next plan; the transaction woke the planner before it read.
 
     Raises:
         ClusterBusy: runs wait for it or run on it.
     """
-    await wake_planner(session)
     if await repository.has_unfinished_runs(session, row.id):
         raise ClusterBusy(f"Runs use cluster {row.name!r}; cancel them or wait for their end.")
     row.provisioning_state = "Deleting"

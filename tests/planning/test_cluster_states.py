@@ -1,5 +1,6 @@
 """States of nodes and clusters, true when they are asked for."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -81,3 +82,18 @@ async def test_a_cluster_that_is_made_smaller_lets_its_runs_end(world: World) ->
         return (await world.api.client.get(address)).status_code == 404
 
     await until(is_gone)
+
+
+async def test_a_cluster_that_is_being_removed_is_there_or_not(world: World) -> None:
+    address = f"clusters/leaving-{uuid.uuid4().hex[:8]}"
+    client = world.api.client
+    for _ in range(10):
+        put = await client.put(address, json={"vm_size": "SMALL", "max_nodes": 1})
+        assert put.status_code in (200, 201, 409)
+        assert (await client.delete(address)).status_code in (202, 204)
+        found = {200}
+        while found != {404}:
+            # What a request meets in between would be raised here.
+            answers = await asyncio.gather(*[client.get(address) for _ in range(10)])
+            found = {answer.status_code for answer in answers}
+            assert found <= {200, 404}
