@@ -155,7 +155,7 @@ class Compared(BaseModel):
     value: float | None = Field(description="null: it had logged what is no number")
 
 
-class Comparison(BaseModel):
+class PolicyComparison(BaseModel):
     """What a policy compared for a trial at an interval."""
 
     policy: str
@@ -186,7 +186,7 @@ def intervals(policy: Policy, *, after: int, up_to: int) -> Iterator[int]:
     yield from range(math.ceil(first / step) * step, up_to + 1, step)
 
 
-def judged(policy: Policy, board: Board, *, trial: int, interval: int) -> Comparison | None:
+def judged(policy: Policy, board: Board, *, trial: int, interval: int) -> PolicyComparison | None:
     """Compare a trial at an interval with the others.
 
     Args:
@@ -227,7 +227,7 @@ def judged(policy: Policy, board: Board, *, trial: int, interval: int) -> Compar
             threshold = _lowest_kept(figures, len(figures) - kept)
         case _:
             assert_never(policy)
-    return Comparison(
+    return PolicyComparison(
         policy=policy.type,
         interval=interval,
         value=board.shown(value),

@@ -11,7 +11,7 @@ from app.models.schemas import ModelDescription
 from app.runs.schemas import RunCreate
 from app.sweeps.constraints import Constraint
 from app.sweeps.distributions import Distribution, ParameterName, Value
-from app.sweeps.policies import Comparison, Goal, Policy
+from app.sweeps.policies import Goal, Policy, PolicyComparison
 
 MOST_TRIALS = 1000
 MOST_AT_ONCE = 100
@@ -165,7 +165,7 @@ class TrialRead(BaseModel):
     parameters: dict[str, Value]
     value: float | None = Field(description="The best of the primary metric so far")
     intervals: int = Field(description="How many values of it were logged")
-    termination: Comparison | None = Field(description="The comparison that ended it early")
+    termination: PolicyComparison | None = Field(description="The comparison that ended it early")
     created_at: datetime
     ended_at: datetime | None
 
