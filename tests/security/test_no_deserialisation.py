@@ -10,6 +10,8 @@ REPOSITORY = Path(__file__).parents[2]
 # Running what a file says is how these read it, or they read models, which is the same.
 NEVER = {"pickle", "_pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle", "joblib",
          "keras", "tensorflow", "torch", "h5py", "mlflow", "sklearn", "onnx"}  # fmt: skip
+# Fits a curve to numbers of rows, and opens no file; loaded by the worker that needs it.
+COMPUTES = {("app/sweeps/gaussian.py", "sklearn")}
 # In the model's own environment, in the node: the one place where models are loaded.
 SERVING = REPOSITORY / "workers" / "serving"
 PROGRAM = """
@@ -36,7 +38,7 @@ def test_nothing_of_ours_imports_what_runs_what_it_reads() -> None:
         for name in imports(path)
         if name in NEVER
     }
-    assert found == set()
+    assert found == COMPUTES
     assert len(sources) > 300
 
 
