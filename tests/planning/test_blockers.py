@@ -90,7 +90,12 @@ async def test_a_full_cluster_and_the_run_behind(
         assert behind["blockers"][0]["object"] == f"run {second}"
         assert (run["queue_position"], behind["queue_position"]) == (1, 2)
 
-        # Nothing has completed here: that they end by their limits is all that is known.
+        # Nothing has completed here: that they end by their limits is all that is known, and a
+        # plan that was made while the first one started did not know that.
+        run, behind = [
+            await world.until(run_id, lambda run: bool(run["estimate"]["starts_before"]))
+            for run_id in (second, third)
+        ]
         latest = [datetime.fromisoformat(r["estimate"]["starts_before"]) for r in (run, behind)]
         assert (latest[1] - latest[0]).total_seconds() == pytest.approx(3600, abs=90)
         earliest = datetime.fromisoformat(behind["estimate"]["starts_after"])
