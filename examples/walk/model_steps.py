@@ -13,6 +13,7 @@ from examples.walk.talk import Talk, require
 
 _SIGNATURE_SECONDS = 180.0
 _DEPLOY_SECONDS = 600.0
+_REMOVE_SECONDS = 60.0
 _BATCH = 200
 _RIGHT_AT_LEAST = 0.9
 
@@ -119,6 +120,13 @@ def remove_service(walk: Walk) -> None:
     """The end: the service is taken down."""
     address = f"{walk.base}/deployments/{walk.deployment}"
     walk.talk.ask("DELETE", address, expect=(200, 202, 204))
+    poll(
+        walk.talk,
+        f"{walk.base}/deployments",
+        until=lambda page: all(each["name"] != walk.deployment for each in page["items"]),
+        deadline_seconds=_REMOVE_SECONDS,
+        words="the service is gone",
+    )
 
 
 def _scored(walk: Walk, caller: Talk, address: str, rows: list[list[float]]) -> list[int]:
