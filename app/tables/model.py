@@ -76,3 +76,40 @@ class ModelAlias(Base):
     version_id: Mapped[str] = mapped_column(
         ForeignKey("model_versions.id", ondelete="CASCADE"), index=True
     )
+
+
+class ModelSample(Reconciled, Base):
+    """What a version answers to one input, as an isolated process of its own found it."""
+
+    __tablename__ = "model_samples"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model_version_id: Mapped[str] = mapped_column(
+        ForeignKey("model_versions.id", ondelete="CASCADE"), unique=True
+    )
+    state: Mapped[str] = mapped_column(server_default="Pending")
+    """Pending, Ready or Unavailable."""
+    reason: Mapped[str] = mapped_column(server_default="")
+    """Why there is none, in words."""
+    inputs: Mapped[dict[str, Any] | None]
+    """Values by the name of the input, nested lists, as ``inputs`` of a prediction request."""
+    outputs: Mapped[dict[str, Any] | None]
+    """Values by the name of the output; present when Ready."""
+    relative_tolerance: Mapped[float] = mapped_column(server_default="0.001")
+    absolute_tolerance: Mapped[float] = mapped_column(server_default="0.00001")
+    """An answer matches when |answer - stored| ≤ absolute + relative · |stored|, element by
+    element."""
+    is_given: Mapped[bool] = mapped_column(server_default="false")
+    """Whether the inputs are a user's; else they were made from the signature."""
+    image_id: Mapped[str | None] = mapped_column(ForeignKey("images.id", ondelete="SET NULL"))
+    """The environment that it is, or was, computed in."""
+    start: Mapped[int] = mapped_column(server_default="0")
+    """Counts the nodes that were started for it."""
+    node_name: Mapped[str | None] = mapped_column(unique=True)
+    """The node that computes it, until nothing of it is left."""
+    result: Mapped[dict[str, Any] | None]
+    """What that node reported."""
+    framework_version: Mapped[str] = mapped_column(server_default="")
+    """TensorFlow's version that computed it."""
+    started_at: Mapped[datetime | None]
+    captured_at: Mapped[datetime | None]
