@@ -17,6 +17,7 @@ from app.embedded.sockets import socket_folder
 from tests import docker_engine
 from tests.auth.provider import NO_PROVIDER
 from tests.compose.program import NO_COMPOSE
+from tests.databases import keep_template
 from tests.machines import NO_MACHINES
 from tests.storage.buckets import NO_NPM
 from tests.supply_chain.advisories import NO_ADVISORIES
@@ -110,6 +111,7 @@ def postgres_url(postgres_server: PostgresServer) -> str:
     """Return the address of this session's database, made by the migrations where there are any."""
     url = postgres_server.url()
     migrated(url)
+    asyncio.run(keep_template(url))
     return url
 
 

@@ -99,12 +99,13 @@ async def test_a_run_is_stopped_at_its_max_cost_by_itself(
     tmp_path: Path, postgres_url: str, broker_url: str
 ) -> None:
     async with fake_world(tmp_path, postgres_url, broker_url, gpus=0) as world:
-        await set_price(world, _SIZE, 3600.0)
-        run_id = await world.submit(vm_size=_SIZE, max_cost=1.5)
+        await set_price(world, _SIZE, 2.0)
+        run_id = await world.submit(vm_size=_SIZE, max_cost=9.5)
         name = await started(world, run_id)
+        await held_for(world, run_id, 5.0)
         run = await stopped(world, run_id, name)
         assert run["error"]["code"] == "max_cost_spent"
-        assert run["cost"] >= 1.5
+        assert run["cost"] == pytest.approx(10, abs=0.1)
 
 
 async def test_the_budget_is_a_resource(tmp_path: Path, postgres_url: str, broker_url: str) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import func, update
 
 from app.costs.periods import bounds
+from app.planning.service import wake_planner
 from app.tables.cost import Charge
 from tests.runs.test_faults import World, fake_world, started
 
@@ -29,6 +30,8 @@ async def set_price(world: World, size: str, price: float) -> None:
 async def held_for(world: World, run_id: str, hours: float) -> None:
     """Let the run's nodes have been held for so long by now."""
     async with world.api.database.session() as session:
+        # It was to look when the money would have been spent by the true clock.
+        await wake_planner(session)
         then = func.clock_timestamp() - timedelta(hours=hours)
         await session.execute(
             update(Charge)

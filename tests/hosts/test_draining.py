@@ -6,12 +6,8 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import delete
 
-from app.planning.service import wake_planner
 from app.providers.base import LOCAL, Capacity, Host
-from app.tables.host import HostSettings
-from app.tables.workspace import Workspace
 from tests.runs.test_faults import World, codes, fake_world
 from tests.waiting import until
 from workers.watch_hosts import HostWatcher
@@ -24,17 +20,9 @@ _HOSTS = "http://api/v1/hosts"
 @pytest.fixture
 async def world(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[World]:
     async with fake_world(tmp_path, postgres_url, broker_url, gpus=0, node_overcommit=1.0) as world:
-        async with world.api.database.session() as session:
-            # What earlier tests left would be on the hosts of this one.
-            await wake_planner(session)
-            await session.execute(delete(Workspace).where(Workspace.name != world.api.workspace))
-            await session.execute(delete(HostSettings))
         world.fake.machines = [Host("alpha", _SIZE), Host("beta", _SIZE)]
         await HostWatcher(world.api.database, world.fake, every_seconds=60).look()
         yield world
-        async with world.api.database.session() as session:
-            await wake_planner(session)
-            await session.execute(delete(HostSettings))
 
 
 async def host(world: World, name: str) -> dict[str, Any]:

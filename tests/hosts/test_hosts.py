@@ -6,13 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, update
+from sqlalchemy import update
 
-from app.planning.service import wake_planner
 from app.providers.base import Capacity, Host, HostLost, HostState, ImageMissing
 from app.providers.fake.faults import Fault, Verb
 from app.tables.image import Image
-from app.tables.workspace import Workspace
 from tests.runs.test_faults import World, fake_world
 from tests.waiting import until
 from workers.collect_leaks import LeakCollector
@@ -39,12 +37,6 @@ async def world(
     async with fake_world(
         tmp_path, postgres_url, broker_url, gpus=0, heartbeat_timeout_seconds=0.5
     ) as world:
-        async with world.api.database.session() as session:
-            # What earlier tests left would look for room on the hosts of this one. The planner's
-            # row first, as everybody does who then changes what it changes.
-            await wake_planner(session)
-            mine = Workspace.name == world.api.workspace
-            await session.execute(delete(Workspace).where(~mine))
         world.fake.machines = [alpha, beta]
         yield world
 

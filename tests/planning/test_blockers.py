@@ -2,8 +2,6 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,10 @@ import pytest
 from sqlalchemy import delete, select, update
 
 from app.kernel.clock import utc_now
-from app.planning.service import wake_planner
 from app.providers.base import Capacity
 from app.runs.states import BlockerCode
 from app.tables.dataset import Dataset, DatasetFile, DatasetVersion
-from app.tables.host import HostFailure, SeenHost
+from app.tables.host import SeenHost
 from app.tables.image import Image
 from app.tables.run import Run
 from app.tables.workspace import Workspace
@@ -25,20 +22,6 @@ from tests.runs.test_faults import World, codes, fake_world, started
 from tests.runs.test_submission import packed
 
 pytestmark = pytest.mark.anyio
-
-
-@asynccontextmanager
-async def emptied(
-    tmp_path: Path, postgres_url: str, broker_url: str, **settings: Any
-) -> AsyncIterator[World]:
-    """An installation in which nothing waits, and no host is known, from earlier tests."""
-    async with fake_world(tmp_path, postgres_url, broker_url, gpus=0, **settings) as world:
-        async with world.api.database.session() as session:
-            await wake_planner(session)
-            await session.execute(delete(Workspace).where(Workspace.name != world.api.workspace))
-            for table in (SeenHost, HostFailure):
-                await session.execute(delete(table))
-        yield world
 
 
 async def cluster_of(world: World, **values: Any) -> str:
@@ -78,7 +61,7 @@ async def unbuilt(world: World, **values: Any) -> dict[str, Any]:
 async def test_a_full_cluster_and_the_run_behind(
     tmp_path: Path, postgres_url: str, broker_url: str
 ) -> None:
-    async with emptied(tmp_path, postgres_url, broker_url) as world:
+    async with fake_world(tmp_path, postgres_url, broker_url, gpus=0) as world:
         name = await cluster_of(world, max_nodes=1)
         first = await world.submit(cluster_name=name, max_run_duration_seconds=7200)
         await started(world, first)
@@ -107,7 +90,7 @@ async def test_a_full_cluster_and_the_run_behind(
 async def test_larger_than_the_cluster_or_the_hosts_can_ever_be(
     tmp_path: Path, postgres_url: str, broker_url: str
 ) -> None:
-    async with emptied(tmp_path, postgres_url, broker_url) as world:
+    async with fake_world(tmp_path, postgres_url, broker_url, gpus=0) as world:
         name = await cluster_of(world, max_nodes=2)
         run_id = await world.submit(cluster_name=name, node_count=2)
         await world.until(run_id, lambda run: run["status"] == "Queued" and run["attempt"] == 1)
@@ -124,7 +107,7 @@ async def test_larger_than_the_cluster_or_the_hosts_can_ever_be(
         run = await blocked(world, waiting, BlockerCode.LARGER_THAN_CLUSTER)
         assert run["estimate"] is None
 
-    async with emptied(tmp_path / "small", postgres_url, broker_url) as world:
+    async with fake_world(tmp_path / "small", postgres_url, broker_url, gpus=0) as world:
         world.fake.size = Capacity(cores=0.25, memory_bytes=2**33, gpus=0)
         wide = await cluster_of(world, max_nodes=9)
         waiting = await world.submit(node_count=5, cluster_name=wide)
@@ -135,7 +118,7 @@ async def test_larger_than_the_cluster_or_the_hosts_can_ever_be(
 async def test_an_image_that_is_built_and_one_that_cannot_be(
     tmp_path: Path, postgres_url: str, broker_url: str
 ) -> None:
-    async with emptied(tmp_path, postgres_url, broker_url) as world:
+    async with fake_world(tmp_path, postgres_url, broker_url, gpus=0) as world:
         run = await unbuilt(world)
         waiting = await blocked(world, run["id"], BlockerCode.IMAGE_BUILDING)
         assert waiting["blockers"][0]["object"] == f"image {run['image_hash']}"
@@ -158,7 +141,7 @@ async def test_data_whose_source_does_not_answer(
     tmp_path: Path, postgres_url: str, broker_url: str
 ) -> None:
     nobody = {"fetch_allow": ["127.0.0.1"], "fetch_timeout_seconds": 2.0}
-    async with emptied(tmp_path, postgres_url, broker_url, **nobody) as world:
+    async with fake_world(tmp_path, postgres_url, broker_url, gpus=0, **nobody) as world:
         await _register(world, "away", "http://127.0.0.1:9/data")
         run = await unbuilt(world, inputs={"data": {"dataset": "away"}})
         found = await blocked(world, run["id"], BlockerCode.DATA_UNREACHABLE)
@@ -193,7 +176,7 @@ async def _register(world: World, name: str, url: str) -> None:
 async def test_a_budget_and_what_would_be_refused_for_money(
     tmp_path: Path, postgres_url: str, broker_url: str
 ) -> None:
-    async with emptied(tmp_path, postgres_url, broker_url) as world:
+    async with fake_world(tmp_path, postgres_url, broker_url, gpus=0) as world:
         await set_price(world, "STANDARD_D4_V2", 2.0)
         put = await world.api.client.put("budget", json={"amount": 3})
         assert put.status_code == 201
@@ -221,7 +204,7 @@ async def test_what_can_never_be_placed_is_refused(
     pointer: str,
     code: str,
 ) -> None:
-    async with emptied(tmp_path, postgres_url, broker_url) as world:
+    async with fake_world(tmp_path, postgres_url, broker_url, gpus=0) as world:
         await set_price(world, "STANDARD_D3_V2", 2.0)
         name = await cluster_of(world, vm_size="STANDARD_D3_V2", max_nodes=9)
         await world.api.client.put("budget", json={"amount": 10})
@@ -258,7 +241,7 @@ def _host(name: str) -> SeenHost:
 async def test_checking_only_says_what_a_run_would_cost_and_when_it_would_start(
     tmp_path: Path, postgres_url: str, broker_url: str
 ) -> None:
-    async with emptied(tmp_path, postgres_url, broker_url) as world:
+    async with fake_world(tmp_path, postgres_url, broker_url, gpus=0) as world:
         await set_price(world, "STANDARD_D2_V2", 3.6)
         name = await cluster_of(world, vm_size="STANDARD_D2_V2", max_nodes=2)
         run = await unbuilt(world, cluster_name=name)

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from app.kernel.clock import utc_now
-from app.planning.service import wake_planner
 from app.providers.base import Capacity, Host, ProviderError
 from app.providers.fake.faults import Fault, Verb
 from app.tables.host import HostFailure
-from app.tables.workspace import Workspace
 from tests.runs.test_faults import World, fake_world
 from tests.waiting import until
 from workers.failed_starts import pause_seconds
@@ -26,15 +24,8 @@ _FULL = ProviderError("the disk is full")
 @pytest.fixture
 async def world(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[World]:
     async with fake_world(tmp_path, postgres_url, broker_url, gpus=0) as world:
-        async with world.api.database.session() as session:
-            await wake_planner(session)
-            await session.execute(delete(Workspace).where(Workspace.name != world.api.workspace))
-            await session.execute(delete(HostFailure))
         world.fake.machines = [Host("alpha", _SIZE), Host("beta", _SIZE)]
         yield world
-        async with world.api.database.session() as session:
-            await wake_planner(session)
-            await session.execute(delete(HostFailure))
 
 
 async def cluster_of(world: World, run_id: str) -> dict[str, Any]:

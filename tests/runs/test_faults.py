@@ -16,6 +16,7 @@ from app.providers.base import Capacity, NodeRefused, ProviderError
 from app.providers.fake.faults import Fault, Verb
 from app.providers.fake.provider import FakeProvider
 from app.tables.image import Image
+from tests.databases import own_database
 from tests.live_api import LiveApi, live_api
 from tests.runs.test_submission import packed
 from tests.waiting import until
@@ -95,8 +96,7 @@ async def world(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIter
 async def fake_world(
     tmp_path: Path, postgres_url: str, broker_url: str, *, gpus: int, **settings: Any
 ) -> AsyncIterator[World]:
-    """An installation on a fake provider with so many GPUs."""
-    # Other tests' clusters are in the same database: there must be room beside them.
+    """An installation on a fake provider with so many GPUs, and a database of its own."""
     fake = FakeProvider(capacity=Capacity(cores=1e6, memory_bytes=2**60, gpus=gpus))
 
     def reconcilers(app: Any) -> list[Any]:
@@ -110,9 +110,10 @@ async def fake_world(
         )
         return [PlanningReconciler(context), RunReconciler(context)]
 
-    async with live_api(
-        tmp_path, postgres_url, broker_url, reconcilers=reconcilers, **settings
-    ) as api:
+    async with (
+        own_database(postgres_url) as url,
+        live_api(tmp_path, url, broker_url, reconcilers=reconcilers, **settings) as api,
+    ):
         yield World(api, fake)
 
 

@@ -27,7 +27,13 @@ async def provider(swarm: Swarm) -> AsyncIterator[SwarmProvider]:
     yield provider
     for name in await provider.list_names():
         await provider.remove(name)
-    assert await provider.list_networks() == []
+
+    async def is_gone() -> bool:
+        # The manager hears a moment later that the last node has left it, and refuses until then.
+        await provider.remove_network(_NETWORK)
+        return await provider.list_networks() == []
+
+    await until(is_gone)
 
 
 def spec(host: str) -> NodeSpec:
