@@ -1,6 +1,7 @@
-"""How long one plan takes: 10,000 hosts in use, 100,000 gangs in the queue.
+"""How long one cycle takes: 10,000 hosts in use, 100,000 gangs in the queue.
 
-The floor is sorting the queue once, which no planner can do without.
+With all that a cycle does: quotas, budgets, reservations, and when those who wait may start. The
+floor is sorting the queue once, which no planner can do without.
 """
 
 import random
@@ -9,23 +10,26 @@ from collections.abc import Callable
 from statistics import median
 from time import perf_counter, process_time
 
+from app.scheduling.forecast import Lasts, forecast
 from app.scheduling.planner import plan
-from app.scheduling.types import Cluster, Gang, Host, Node, Running, Size, Snapshot
+from app.scheduling.types import Cluster, Gang, Host, Limits, Node, Running, Size, Snapshot
 from benchmarks.figure import Figure, over_floor
 
 _GIB = 1024**3
 _HOSTS, _GANGS, _CLUSTERS, _REPETITIONS = 10_000, 100_000, 60, 5
 _ENDED = 0.005
+_WORKSPACES, _USERS, _PRICE_PER_NODE_HOUR = 20, 300, 2.0
 _SIZES = (Size(6, 56 * _GIB, 1), Size(12, 112 * _GIB, 2), Size(24, 224 * _GIB, 4))
 
 
 def measure() -> list[Figure]:
-    """Seconds a plan by the clock and of one core, and this process's memory in MiB.
+    """Seconds a cycle by the clock and of one core, and this process's memory in MiB.
 
     The memory is the largest that it was, beside that before there was a snapshot.
     """
     before_mib = _memory_mib()
     snapshot = _in_use(_empty())
+    lasts = _lasts(snapshot)
     times, floors = [], []
     for _ in range(_REPETITIONS):
         floors.append(
@@ -36,7 +40,7 @@ def measure() -> list[Figure]:
                 )
             )
         )
-        times.append(_took(lambda: plan(snapshot)))
+        times.append(_took(lambda: forecast(snapshot, plan(snapshot).waiting, lasts)))
     names = ("planner_cycle", "planner_cycle_of_a_core")
     return [
         *(
@@ -61,14 +65,14 @@ def _empty() -> Snapshot:
     total = Size(64, 512 * _GIB, 8)
     gpus = tuple(map(str, range(8)))
     clusters = tuple(
-        Cluster(f"c{i}", f"workspace-{i % 20}", _SIZES[i % len(_SIZES)], 0, 100_000)
+        Cluster(f"c{i}", f"workspace-{i % _WORKSPACES}", _SIZES[i % len(_SIZES)], 0, 100_000)
         for i in range(_CLUSTERS)
     )
     queue = tuple(
         Gang(
             f"run-{number}",
             f"c{chance.randrange(_CLUSTERS)}",
-            f"user-{chance.randrange(300)}",
+            f"user-{chance.randrange(_USERS)}",
             chance.choice((1, 1, 1, 1, 2, 4, 8)),
             chance.random() * 7200,
             at_most_seconds=chance.choice((600.0, 3600.0, 36_000.0)),
@@ -102,9 +106,40 @@ def _in_use(snapshot: Snapshot) -> Snapshot:
         for gang in snapshot.queue
         if gang.run_id in decision.placed
     )
+    queue = (*waiting, *again)
     return Snapshot(
-        snapshot.hosts, snapshot.clusters, tuple(nodes), tuple(running), (*waiting, *again)
+        snapshot.hosts,
+        snapshot.clusters,
+        tuple(nodes),
+        tuple(running),
+        tuple(gang._replace(cost=_most(gang)) for gang in queue),
+        # One workspace has used up its quota, one its budget; all others come near neither.
+        workspace_limits={
+            f"workspace-{number}": Limits(runs=1e6 if number else 1.0, cores=1e6)
+            for number in range(_WORKSPACES)
+        },
+        user_limits={f"user-{number}": Limits(gpus=1e6) for number in range(_USERS)},
+        workspace_budgets={
+            f"workspace-{number}": 1e6 if number != 1 else 0.0 for number in range(_WORKSPACES)
+        },
+        workspace_usage={f"workspace-{number}": 1e6 * number for number in range(_WORKSPACES)},
+        user_usage={f"user-{number}": 1e5 * number for number in range(_USERS)},
     )
+
+
+def _most(gang: Gang) -> float:
+    return _PRICE_PER_NODE_HOUR * gang.node_count * gang.at_most_seconds / 3600
+
+
+def _lasts(snapshot: Snapshot) -> dict[str, Lasts]:
+    """Everything may take half as long as its limit."""
+    running = {
+        run.run_id: Lasts(run.ends_in_seconds / 2, run.ends_in_seconds) for run in snapshot.running
+    }
+    return running | {
+        gang.run_id: Lasts(gang.at_most_seconds / 2, gang.at_most_seconds)
+        for gang in snapshot.queue
+    }
 
 
 def _memory_mib() -> float:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from app.embedded.broker import BrokerServer
 from app.embedded.children import ChildSpec, command_line
@@ -27,6 +28,9 @@ REPOSITORY = Path(__file__).parent.parent
 # Speed for safety: what a test database holds need not survive a power cut.
 FAST_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
+# How long an example takes to draw and to try says how busy the machine is, and no more.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 _NO_ENGINE = "no Docker engine answers"
 

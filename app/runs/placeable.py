@@ -11,7 +11,7 @@ from app.kernel.config import Settings
 from app.kernel.errors import Invalid, invalid_field
 from app.planning.snapshot import cluster_of, seen_hosts
 from app.runs.schemas import RunCreate
-from app.scheduling.rooms import Rooms
+from app.scheduling.rooms import Holding
 from app.tables.cluster import Cluster
 from app.tables.cost import Budget
 from app.tables.planning import Quota
@@ -52,7 +52,7 @@ async def _check_hosts(
 ) -> None:
     seen = await seen_hosts(session, settings)
     size = cluster_of(settings, cluster).node_size
-    most = Rooms(seen, {host.name: host.total for host in seen}).count(size)
+    most = Holding(seen).count(size)
     # Before a worker has looked, nobody knows what hosts there are.
     if seen and body.node_count > most:
         raise _nodes(

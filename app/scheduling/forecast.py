@@ -8,11 +8,12 @@ worse, than either.
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
-from app.scheduling.rooms import Rooms
+from app.scheduling.rooms import Holding
 from app.scheduling.types import Reason, Snapshot, Waiting
 
 MOST = 1000
@@ -50,18 +51,19 @@ def forecast(
         waiting: who was not placed, in the order of the queue; the first `MOST` are looked at.
         lasts: how long running runs still go on, and how long waiting ones will take.
     """
-    gangs = {gang.run_id: gang for gang in snapshot.queue}
-    world = _World(snapshot, lasts)
     looked_at = [item for item in waiting[:MOST] if item.reason not in _NEVER_BY_ITSELF]
+    run_ids = {item.run_id for item in looked_at}
+    counts = {gang.run_id: gang.node_count for gang in snapshot.queue if gang.run_id in run_ids}
+    world = _World(snapshot, lasts)
     early: dict[str, _Clock] = {}
     late = _Clock(world, world.endings(late=True))
-    first_endings = world.endings(late=False)
+    first = _Clock(world, world.endings(late=False))
     found = {}
     for item in looked_at:
         own = early.get(item.cluster_id)
         if own is None:
-            own = early[item.cluster_id] = _Clock(world, first_endings)
-        count = gangs[item.run_id].node_count
+            own = early[item.cluster_id] = first.copy()
+        count = counts[item.run_id]
         takes = lasts.get(item.run_id, Lasts())
         if item.reason in _NOT_IN_THE_WAY:
             # Nobody waits behind it, and when its quota has room nobody knows.
@@ -77,25 +79,23 @@ class _World:
     """What does not change while time goes by."""
 
     def __init__(self, snapshot: Snapshot, lasts: Mapping[str, Lasts]) -> None:
-        self._snapshot = snapshot
         self._lasts = lasts
         self.max_nodes = {cluster.id: cluster.max_nodes for cluster in snapshot.clusters}
-        empty = Rooms(snapshot.hosts, {host.name: host.total for host in snapshot.hosts})
+        holding = Holding(snapshot.hosts)
         # The part of all hosts together that a node of a cluster takes.
         self.share = {
-            cluster.id: 1 / max(1, empty.count(cluster.node_size)) for cluster in snapshot.clusters
+            cluster.id: 1 / max(1, holding.count(cluster.node_size))
+            for cluster in snapshot.clusters
         }
+
+        self._counts = Counter((n.run_id, n.cluster_id) for n in snapshot.nodes if n.run_id)
 
     def endings(self, *, late: bool) -> list[_Ending]:
         """Who gives back how many nodes, and when, the first ones first."""
-        counts: dict[tuple[str, str], int] = {}
-        for node in self._snapshot.nodes:
-            if node.run_id:
-                key = (node.run_id, node.cluster_id)
-                counts[key] = counts.get(key, 0) + 1
+        unknown = Lasts()
         found = []
-        for (run_id, cluster_id), count in counts.items():
-            goes_on = self._lasts.get(run_id, Lasts())
+        for (run_id, cluster_id), count in self._counts.items():
+            goes_on = self._lasts.get(run_id, unknown)
             seconds = goes_on.longest if late else goes_on.shortest
             found.append(_Ending(seconds, cluster_id, count, count * self.share[cluster_id]))
         return sorted(found)
@@ -114,6 +114,14 @@ class _Clock:
         for ending in endings:
             self._busy[ending.cluster_id] = self._busy.get(ending.cluster_id, 0) + ending.node_count
         self.now = 0.0
+
+    def copy(self) -> "_Clock":
+        """The same moment, for another queue."""
+        twin = _Clock(self._world, ())
+        twin._endings, twin._following = self._endings, self._following
+        twin._placed, twin._busy = list(self._placed), dict(self._busy)
+        twin._used, twin.now = self._used, self.now
+        return twin
 
     def start(self, cluster_id: str, count: int, takes: float) -> float:
         """When so many nodes of a cluster are free, which the gang then has for so long."""

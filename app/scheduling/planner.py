@@ -9,13 +9,13 @@ comes later is only placed where that cannot delay them (`reservation`).
 """
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from math import inf
 
 from app.scheduling.eviction import evictions
 from app.scheduling.ordering import in_turn
-from app.scheduling.pool import ClusterState, Pool
+from app.scheduling.pool import NOBODY_BEHIND, Behind, ClusterState, Pool
 from app.scheduling.preemption import victims
 from app.scheduling.quotas import Quotas
 from app.scheduling.reservation import (
@@ -46,8 +46,7 @@ def plan(snapshot: Snapshot) -> Plan:
     """
     with _without_collections():
         cycle = _Cycle(snapshot)
-        for gang in in_turn(snapshot):
-            cycle.consider(gang)
+        cycle.consider(in_turn(snapshot))
         return cycle.result()
 
 
@@ -80,21 +79,41 @@ class _Cycle:
         self._waiting: list[Waiting] = []
         self._preempted: tuple[Preemption, ...] = ()
 
-    def consider(self, gang: Gang) -> None:
-        """Place a gang, or say what keeps it waiting."""
-        state = self._pool.clusters[gang.cluster_id]
+    def consider(self, gangs: Iterable[Gang]) -> None:
+        """Place those that can start, and say of the others what keeps them waiting."""
+        clusters, quotas, waiting = self._pool.clusters, self._quotas, self._waiting
+        for gang in gangs:
+            run_id, cluster_id, _, node_count, _, _, at_most_seconds, _ = gang
+            state = clusters[cluster_id]
+            if node_count > state.holds_at_most:
+                self._wait_for_somebody(gang, state)
+                continue
+            exceeded = quotas.exceeded(gang, state.cluster)
+            if exceeded:
+                self._wait(gang, *exceeded)
+                continue
+            behind = state.behind
+            if node_count <= behind.to and (
+                node_count >= behind.of_all_from
+                or (at_most_seconds > behind.longer_seconds and node_count >= behind.of_longer_from)
+            ):
+                # Most of a long queue ends here, so it is kept short.
+                state.waiting_count += 1
+                state.waiting_node_count += node_count
+                position = state.waiting_count
+                waiting.append(
+                    Waiting(run_id, cluster_id, position, Reason.BEHIND_RUN, behind.run_id)
+                )
+            else:
+                self._place_or_wait(gang, state)
+
+    def _wait_for_somebody(self, gang: Gang, state: ClusterState) -> None:
         if not state.cluster.is_enabled:
             self._wait(gang, Reason.CLUSTER_DISABLED, gang.cluster_id)
         elif gang.node_count > state.cluster.max_nodes:
             self._wait(gang, Reason.LARGER_THAN_CLUSTER, gang.cluster_id)
-        elif gang.node_count > state.hosts_hold:
-            self._wait(gang, Reason.LARGER_THAN_HOSTS)
-        elif quota := self._quotas.exceeded(gang, state.cluster):
-            self._wait(gang, Reason.QUOTA, quota)
-        elif self._quotas.is_too_dear(gang, state.cluster):
-            self._wait(gang, Reason.BUDGET)
         else:
-            self._place_or_wait(gang, state)
+            self._wait(gang, Reason.LARGER_THAN_HOSTS)
 
     def _place_or_wait(self, gang: Gang, state: ClusterState) -> None:
         head = self._cluster_heads.get(gang.cluster_id)
@@ -115,8 +134,7 @@ class _Cycle:
             self._wait_behind(gang, state, head)
 
     def _is_known_to_wait(self, gang: Gang, state: ClusterState) -> bool:
-        # Room only gets less during a plan: what did not fit needs no second look. Most of a long
-        # queue ends here.
+        # Room only gets less during a plan: what did not fit needs no second look.
         if gang.node_count >= state.fits_no_more:
             return True
         return self._room_head is not None and self._room_head.is_refused(gang, state)
@@ -128,6 +146,30 @@ class _Cycle:
         ahead = head or self._room_head
         assert ahead is not None, "without a head, whatever fits is placed"
         self._wait(gang, Reason.BEHIND_RUN, ahead.gang.run_id)
+        state.behind = self._all_behind(state, head, ahead.gang.run_id)
+
+    def _all_behind(
+        self, state: ClusterState, head: ClusterReservation | None, run_id: str
+    ) -> Behind:
+        """Who else has to wait behind this run, until the cluster has more nodes or a head."""
+        left = state.cluster.max_nodes - state.busy_count
+        of_all, of_longer = [state.fits_no_more], [state.fits_no_more]
+        longer_seconds = 0.0
+        if self._room_head is not None:
+            of_all.append(max(state.refused))
+            of_longer.append(state.refused[False])
+            longer_seconds = self._room_head.starts_in_seconds
+        if head is not None:
+            of_all.append(left + 1)
+            of_longer += [left + 1, head.spare_count + 1]
+            longer_seconds = max(longer_seconds, head.starts_in_seconds)
+        return Behind(
+            run_id,
+            to=left if head is None else state.holds_at_most,
+            of_all_from=min(of_all),
+            of_longer_from=min(of_longer),
+            longer_seconds=longer_seconds,
+        )
 
     def _try_to_place(
         self, gang: Gang, state: ClusterState, head: ClusterReservation | None
@@ -142,6 +184,7 @@ class _Cycle:
             return False
         idle, hosts = chosen
         placement = self._pool.place(gang, idle=idle, hosts=hosts)
+        state.behind = NOBODY_BEHIND
         self._placed[gang.run_id] = placement
         if gang.at_most_seconds < inf:
             self._placed_ending.append(ending_of(gang, idle, placement.new))
@@ -153,6 +196,7 @@ class _Cycle:
     def _lead_cluster(self, gang: Gang, state: ClusterState) -> None:
         reservation = ClusterReservation(gang, state, self._all_endings())
         self._cluster_heads[gang.cluster_id] = reservation
+        state.behind = NOBODY_BEHIND
         # Whoever goes before it leaves its part of the quotas to it.
         self._quotas.add(gang, state.cluster)
         starts = reservation.starts_in_seconds

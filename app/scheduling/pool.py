@@ -2,9 +2,31 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import NamedTuple
 
-from app.scheduling.rooms import Rooms
+from app.scheduling.rooms import Holding, Rooms
 from app.scheduling.types import Cluster, Gang, Host, Node, Place, Placement, Size, Snapshot
+
+
+class Behind(NamedTuple):
+    """Which gangs of a cluster are known to wait behind a run.
+
+    Attributes:
+        run_id: the run.
+        to: only those of at most so many nodes.
+        of_all_from: of them, those of at least so many nodes.
+        of_longer_from: the same of those that may take longer than ``longer_seconds``.
+        longer_seconds: after so long nodes are kept for the run.
+    """
+
+    run_id: str
+    to: int
+    of_all_from: int
+    of_longer_from: int
+    longer_seconds: float
+
+
+NOBODY_BEHIND = Behind("", 0, 0, 0, 0.0)
 
 
 class ClusterState:
@@ -22,8 +44,11 @@ class ClusterState:
         self.spare = self.spare_of(idle)
         self.waiting_node_count = 0
         self.waiting_count = 0
-        # So many nodes all hosts together have room for, when nothing else runs.
-        self.hosts_hold = 0
+        # More nodes no gang can ever have here as things are: all hosts together have room for so
+        # many when nothing else runs.
+        self.holds_at_most = 0
+        # Who waits without a second look.
+        self.behind = NOBODY_BEHIND
         # From so many nodes on hosts have been seen to have no room for a gang.
         self.fits_no_more = cluster.max_nodes + 1
         # The same while a gang has a reservation on the hosts: of those that are to run beside it,
@@ -75,16 +100,17 @@ class Pool:
             for cluster in snapshot.clusters
         }
         self.rooms = Rooms(working, _free(working, nodes))
-        self.rooms_with_spare = self.rooms.copy()
+        self.rooms_with_spare = self.rooms.copy(*{c.node_size for c in snapshot.clusters})
         for state in self.clusters.values():
             for node in state.spare.values():
                 self.rooms_with_spare.give(node.host, node.size)
         self.reclaimed: list[Node] = []
         self._gpus = _Gpus(working, nodes)
-        # What there would be if nothing were running, on hosts that may come back too.
-        empty = Rooms(snapshot.hosts, {host.name: host.total for host in snapshot.hosts})
+        holding = Holding(snapshot.hosts)
         for state in self.clusters.values():
-            state.hosts_hold = empty.count(state.cluster.node_size)
+            cluster = state.cluster
+            if cluster.is_enabled:
+                state.holds_at_most = min(cluster.max_nodes, holding.count(cluster.node_size))
 
     def has_room(self, gang: Gang) -> bool:
         """Whether idle nodes, and hosts without those that may go, are enough for it now."""

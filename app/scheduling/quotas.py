@@ -1,76 +1,73 @@
 """What workspaces and users have at a time and may spend, against what they may have."""
 
+from collections import Counter
 from collections.abc import Mapping
 
-from app.scheduling.types import Cluster, Gang, Limits, Size, Snapshot
+from app.scheduling.types import Cluster, Gang, Limits, Reason, Size, Snapshot
 
-_Taken = list[float]  # runs, nodes, cores, GPUs: in the order of `Limits`
-_NOTHING = [0.0, 0.0, 0.0, 0.0]
+_Left = list[float]  # runs, nodes, cores, GPUs: in the order of `Limits`
 _COINS = 1e-6  # of a budget: less than this is lost in rounding
-_NAMES = ("runs", "nodes", "cores", "gpus")
 
 
 class Quotas:
-    """Counts what is running, and what is placed on top of it, of those who have a quota."""
+    """What is left of quotas and budgets, of those who have one."""
 
     def __init__(self, snapshot: Snapshot) -> None:
-        self._limits: list[Mapping[str, Limits]] = [
-            snapshot.workspace_limits,
-            snapshot.user_limits,
-        ]
-        self._taken: list[dict[str, _Taken]] = [{}, {}]
+        self._workspaces = _left(snapshot.workspace_limits)
+        self._users = _left(snapshot.user_limits)
         self._budgets = dict(snapshot.workspace_budgets)
-        if not any(self._limits):
+        if not self._workspaces and not self._users:
             return
         clusters = {cluster.id: cluster for cluster in snapshot.clusters}
-        owners = {run.run_id: run for run in snapshot.running}
+        counts = Counter(node.run_id for node in snapshot.nodes)
         for run in snapshot.running:
-            self._add(clusters[run.cluster_id], run.user_id, (1, 0, 0, 0))
-        for node in snapshot.nodes:
-            owner = owners.get(node.run_id)
-            if owner is not None:
-                cluster = clusters[owner.cluster_id]
-                self._add(cluster, owner.user_id, _of(cluster.node_size, runs=0, nodes=1))
+            self._take(clusters[run.cluster_id], run.user_id, counts[run.run_id])
 
-    def exceeded(self, gang: Gang, cluster: Cluster) -> str:
-        """The quota that is in its way, as ``workspace.cores`` or ``user.runs``; or empty."""
-        if not any(self._limits):
-            return ""
-        for kind, limits, taken, owner in (
-            ("workspace", self._limits[0], self._taken[0], cluster.workspace_id),
-            ("user", self._limits[1], self._taken[1], gang.user_id),
-        ):
-            limit = limits.get(owner)
-            if limit is None:
-                continue
-            more = _of(cluster.node_size, runs=1, nodes=gang.node_count)
-            now = taken.get(owner, _NOTHING)
-            most = (limit.runs, limit.nodes, limit.cores, limit.gpus)
-            for name, have, add, allowed in zip(_NAMES, now, more, most, strict=True):
-                if add and have + add > allowed:
-                    return f"{kind}.{name}"
-        return ""
-
-    def is_too_dear(self, gang: Gang, cluster: Cluster) -> bool:
-        """Whether its workspace's budget has less left than is to be kept for it."""
-        left = self._budgets.get(cluster.workspace_id)
-        return left is not None and gang.cost > 0 and gang.cost > left + _COINS
+    def exceeded(self, gang: Gang, cluster: Cluster) -> tuple[Reason, str] | None:
+        """What is in its way: a quota, as ``workspace.cores`` or ``user.runs``, or the budget."""
+        workspace_id = cluster.workspace_id
+        if workspace_id in self._workspaces:
+            name = _lacking(self._workspaces[workspace_id], gang, cluster.node_size)
+            if name:
+                return Reason.QUOTA, f"workspace.{name}"
+        if gang.user_id in self._users:
+            name = _lacking(self._users[gang.user_id], gang, cluster.node_size)
+            if name:
+                return Reason.QUOTA, f"user.{name}"
+        if 0 < gang.cost > self._budgets.get(workspace_id, gang.cost) + _COINS:
+            return Reason.BUDGET, ""
+        return None
 
     def add(self, gang: Gang, cluster: Cluster) -> None:
         """It has been placed."""
         if cluster.workspace_id in self._budgets:
             self._budgets[cluster.workspace_id] -= gang.cost
-        self._add(cluster, gang.user_id, _of(cluster.node_size, runs=1, nodes=gang.node_count))
+        self._take(cluster, gang.user_id, gang.node_count)
 
-    def _add(self, cluster: Cluster, user_id: str, more: tuple[float, ...]) -> None:
-        owners = (cluster.workspace_id, user_id)
-        for limits, taken, owner in zip(self._limits, self._taken, owners, strict=True):
-            if owner not in limits:
-                continue
-            now = taken.setdefault(owner, [0.0, 0.0, 0.0, 0.0])
-            for position, value in enumerate(more):
-                now[position] += value
+    def _take(self, cluster: Cluster, user_id: str, node_count: int) -> None:
+        size = cluster.node_size
+        for left in (self._workspaces.get(cluster.workspace_id), self._users.get(user_id)):
+            if left is not None:
+                left[0] -= 1
+                left[1] -= node_count
+                left[2] -= node_count * size.cores
+                left[3] -= node_count * size.gpus
 
 
-def _of(size: Size, *, runs: int, nodes: int) -> tuple[float, float, float, float]:
-    return (runs, nodes, nodes * size.cores, nodes * size.gpus)
+def _left(limits: Mapping[str, Limits]) -> dict[str, _Left]:
+    return {
+        owner: [limit.runs, limit.nodes, limit.cores, limit.gpus] for owner, limit in limits.items()
+    }
+
+
+def _lacking(left: _Left, gang: Gang, size: Size) -> str:
+    """The first that a gang needs more of than is left; what it does not need is no matter."""
+    runs, nodes, cores, gpus = left
+    count = gang.node_count
+    if runs < 1:
+        return "runs"
+    if nodes < count:
+        return "nodes"
+    if cores < count * size.cores:
+        return "cores"
+    return "gpus" if size.gpus and gpus < count * size.gpus else ""

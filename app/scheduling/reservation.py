@@ -45,7 +45,7 @@ class ClusterReservation:
     def __init__(self, gang: Gang, state: ClusterState, ending: Sequence[Ending]) -> None:
         self.gang = gang
         self.starts_in_seconds = inf
-        self._spare_count = 0
+        self.spare_count = 0
         busy = state.busy_count
         most = state.cluster.max_nodes - gang.node_count
         for end in ending:
@@ -54,19 +54,19 @@ class ClusterReservation:
             busy -= len(end.nodes) + end.going_count
             if busy <= most:
                 self.starts_in_seconds = end.ends_in_seconds
-                self._spare_count = most - busy
+                self.spare_count = most - busy
                 break
 
     def allows(self, gang: Gang) -> bool:
         """Whether a gang of the same cluster may go first."""
         if gang.at_most_seconds <= self.starts_in_seconds < inf:
             return True
-        return gang.node_count <= self._spare_count
+        return gang.node_count <= self.spare_count
 
     def note(self, gang: Gang) -> None:
         """It went first."""
         if not gang.at_most_seconds <= self.starts_in_seconds < inf:
-            self._spare_count -= gang.node_count
+            self.spare_count -= gang.node_count
 
 
 class Future:
@@ -82,7 +82,7 @@ class Future:
         self._missing = gang.node_count - state.kept_count
         self._idle: dict[str, list[Node]] = {}
         self._spare: dict[str, dict[str, Node]] = {}
-        self.rooms = pool.rooms_with_spare.copy()
+        self.rooms = pool.rooms_with_spare.copy(self._size)
 
     def end(self, ending: Ending) -> None:
         """This run has ended: its nodes are free, and go as far as its cluster can spare them."""
@@ -131,7 +131,9 @@ class RoomReservation:
         # What there is now and is left over then: for those that will still run.
         self._both = future.rooms.copy()
         for host, free in pool.rooms.free.items():
-            self._both.set(host, _smaller(free, self._then.free[host]))
+            then = self._then.free[host]
+            if free is not then:
+                self._both.set(host, _smaller(free, then))
 
     def is_refused(self, gang: Gang, state: ClusterState) -> bool:
         """Whether a gang is known not to fit before this one: room only gets less during a plan."""

@@ -1,6 +1,7 @@
 """The room that hosts have left, indexed by how many nodes of a size fit where."""
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from app.scheduling.types import Host, Size
@@ -32,6 +33,24 @@ def fit_count(free: Size, size: Size) -> int:
     return max(0, fits)
 
 
+class Holding:
+    """What hosts would hold if nothing were on them, those that take no work now as well."""
+
+    def __init__(self, hosts: Iterable[Host]) -> None:
+        # Many hosts are alike.
+        self._kinds = Counter((host.total, host.node_limit) for host in hosts)
+        self._counts: dict[Size, int] = {}
+
+    def count(self, nominal: Size) -> int:
+        """How many nodes of a size."""
+        if nominal not in self._counts:
+            self._counts[nominal] = sum(
+                fit_count(total, node_size(nominal, limit)) * hosts
+                for (total, limit), hosts in self._kinds.items()
+            )
+        return self._counts[nominal]
+
+
 class _Index:
     """Hosts by how many nodes of one nominal size fit: kept right while rooms change."""
 
@@ -56,6 +75,13 @@ class _Index:
         if fit:
             self.total += fit
             self.buckets.setdefault(fit, []).append((order, host))
+
+    def copy(self) -> "_Index":
+        """The same index, to try something on."""
+        twin = _Index()
+        twin.fits, twin.total = dict(self.fits), self.total
+        twin.buckets = {fit: list(bucket) for fit, bucket in self.buckets.items()}
+        return twin
 
     def first(self, fit: int) -> str | None:
         """The first host with exactly this fit."""
@@ -142,11 +168,16 @@ class Rooms:
                 return host, (min(fit, missing) if packs else 1)
         raise AssertionError("the total says that more nodes fit than hosts have room for")
 
-    def copy(self) -> "Rooms":
-        """The same rooms, to try something on."""
+    def copy(self, *sizes: Size) -> "Rooms":
+        """The same rooms, to try something on.
+
+        Args:
+            sizes: nodes of which are going to be counted; others can be too, for more time.
+        """
         twin = Rooms((), {})
         twin._limits, twin._orders, twin._cache = self._limits, self._orders, self._cache
         twin.free = dict(self.free)
+        twin._indexes = {size: self._index(size).copy() for size in sizes}
         return twin
 
     def _index(self, nominal: Size) -> _Index:
