@@ -18,7 +18,7 @@ from app.runs import attempts
 from app.runs.transitions import lock_run
 from app.scheduling.forecast import Lasts, forecast
 from app.scheduling.planner import plan
-from app.scheduling.types import Place, Plan
+from app.scheduling.types import Place, Plan, Reason
 from app.tables.cluster import Cluster, ClusterNode
 from app.tables.planning import Planning
 from workers.context import WorkerContext
@@ -102,7 +102,8 @@ class PlanningReconciler:
         indexes = _FreeIndexes(loaded, decision)
         for place in decision.new_nodes:
             session.add(_node(place, indexes))
-        left = (await accounts.load(session)).available()
+        money = await accounts.load(session)
+        left = money.available()
         costs = {gang.run_id: (gang.cluster_id, gang.cost) for gang in loaded.snapshot.queue}
         for run_id, placement in decision.placed.items():
             cluster_id, cost = costs[run_id]
@@ -130,6 +131,16 @@ class PlanningReconciler:
         for evicted in decision.evicted:
             because = f"Its host {evicted.host} is being drained."
             await attempts.evict(session, run_id=evicted.run_id, host=evicted.host, because=because)
+        lacking = {}
+        for item in decision.waiting:
+            workspace_id = loaded.clusters[item.cluster_id].workspace_id
+            if item.reason is Reason.BUDGET and workspace_id in left:
+                lacking[item.run_id] = attempts.money_lacking(
+                    needed=costs[item.run_id][1],
+                    account=money.of_workspace[workspace_id],
+                    left=left[workspace_id],
+                    currency=self._context.settings.currency,
+                )
         names = {cluster_id: row.name for cluster_id, row in loaded.clusters.items()}
         await attempts.explain_waiting(
             session,
@@ -137,6 +148,7 @@ class PlanningReconciler:
             cluster_names=names,
             before=loaded.blockers,
             starts=starts,
+            money=lacking,
         )
         await _show(session, decision, hosts)
 

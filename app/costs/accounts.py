@@ -5,6 +5,7 @@ Whoever decides by it holds the planner's row: nobody then gives nodes or change
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Float, cast, func, or_, select
@@ -56,21 +57,24 @@ async def load(session: AsyncSession, workspace_id: str | None = None) -> Accoun
     if workspace_id is not None:
         statement = statement.where(Budget.workspace_id == workspace_id)
     found = (await session.execute(statement)).all()
+    now = utc_now()
     spent: dict[str, float] = {}
     for period in sorted({row.period for row in found}):
         ids = [row.workspace_id for row in found if row.period == period]
-        spent |= await _spent(session, ids, period)
+        spent |= await _spent(session, ids, period, now)
     accounts = {
-        row.workspace_id: Account(float(row.amount), spent.get(row.workspace_id, 0.0))
+        row.workspace_id: Account(
+            float(row.amount), spent.get(row.workspace_id, 0.0), bounds(row.period, now)[1]
+        )
         for row in found
     }
     return Accounts(accounts, await _held(session, list(accounts), workspace_id))
 
 
 async def _spent(
-    session: AsyncSession, workspace_ids: Sequence[str], period: Period
+    session: AsyncSession, workspace_ids: Sequence[str], period: Period, now: datetime
 ) -> dict[str, float]:
-    since, _ = bounds(period, utc_now())
+    since, _ = bounds(period, now)
     is_later = or_(Charge.ended_at.is_(None), Charge.ended_at > since)
     statement = (
         select(Charge.workspace_id, cast(func.sum(amount(since)), Float))

@@ -7,6 +7,7 @@ stopped, and those with something kept go on.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from math import inf
 
 UNLIMITED_SECONDS = 3600.0
@@ -25,10 +26,12 @@ class Account:
     Attributes:
         amount: the budget, for this period.
         spent: in this period, by everybody, by now.
+        period_ends_at: when everything of it is free again; None: never.
     """
 
     amount: float
     spent: float
+    period_ends_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

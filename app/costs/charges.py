@@ -180,6 +180,15 @@ async def held(
     return found
 
 
+async def spent(
+    session: AsyncSession, *, workspace_id: str, since: datetime, until: datetime
+) -> float:
+    """What a workspace spent between two moments."""
+    total: ColumnElement[float] = func.coalesce(cast(func.sum(amount(since, until)), Float), 0.0)
+    statement = select(total).where(Charge.workspace_id == workspace_id)
+    return (await session.execute(_between(statement, since, until))).scalar_one()
+
+
 def _between(statement: Select[Any], since: datetime, until: datetime) -> Select[Any]:
     is_later = Charge.ended_at.is_(None) | (Charge.ended_at > since)
     return statement.where(Charge.began_at < until, is_later)

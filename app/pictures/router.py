@@ -125,14 +125,19 @@ async def draw_workspace_costs(
     between: BetweenDep,
     _: UserAccess,
 ) -> Response:
-    """What a workspace spent, growing over time, together and by user."""
+    """What a workspace spent, growing over time, together and by user, and its budget."""
     async with database.session() as session:
         rows = await charges.held(
             session, workspace_id=workspace.id, since=between.since, until=between.until
         )
+        budget = await service.budget_of(session, workspace.id, between.since)
     held = [spending.Held._make(row) for row in rows]
     panels, left_out = spending.of_held(
-        held, since=between.since, until=between.until, currency=settings.currency
+        held,
+        since=between.since,
+        until=between.until,
+        currency=settings.currency,
+        budget=budget,
     )
     title = f"{workspace.name} since {between.since:%Y-%m-%d %H:%M} UTC"
     return await drawn(frame, kind, title=title, footer=left_out, panels=panels)

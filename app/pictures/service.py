@@ -1,12 +1,17 @@
 """What pictures are made of, out of the database."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.costs import charges
+from app.costs import service as budgets
+from app.costs.periods import bounds
 from app.metrics import service as metrics
 from app.metrics.repository import Wanted
+from app.pictures import spending
 from app.pictures.curves import Curves
 from app.pictures.texts import label
 from app.runs.errors import RunNotFound
@@ -15,6 +20,18 @@ from app.tables.run import Run, RunEvent
 POINTS = 1000
 """Of one curve: more than a picture has pixels for."""
 _MOST_EVENTS = 2000
+
+
+async def budget_of(
+    session: AsyncSession, workspace_id: str, since: datetime
+) -> spending.Limit | None:
+    """The budget of a workspace, for a picture that begins at a moment; None: it has none."""
+    row = await budgets.find(session, workspace_id)
+    if row is None:
+        return None
+    begins, _ = bounds(row.period, since)
+    before = await charges.spent(session, workspace_id=workspace_id, since=begins, until=since)
+    return spending.Limit(float(row.amount), row.period, before)
 
 
 def title_of(run: Run) -> str:

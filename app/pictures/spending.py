@@ -1,9 +1,10 @@
 """What was spent, growing over time: lines by user; pure functions."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from app.costs.periods import Period, bounds
 from app.pictures.errors import NothingToPlot
 from app.pictures.spec import Line, Panel
 from app.pictures.texts import label
@@ -27,10 +28,35 @@ class Held(NamedTuple):
     per_second: float
 
 
+class Limit(NamedTuple):
+    """The present budget of the workspace.
+
+    Attributes:
+        amount: in the installation's currency.
+        period: what may be spent in it.
+        spent_before: of the amount, in the period in which the picture begins, before it begins.
+    """
+
+    amount: float
+    period: Period
+    spent_before: float
+
+
 def of_held(
-    held: Sequence[Held], *, since: datetime, until: datetime, currency: str
+    held: Sequence[Held],
+    *,
+    since: datetime,
+    until: datetime,
+    currency: str,
+    budget: Limit | None = None,
 ) -> tuple[list[Panel], str]:
     """A panel of what was spent since a moment, together and by user, and what was left out.
+
+    Args:
+        held: who held nodes.
+        since, until: the time that is drawn.
+        currency: of all amounts.
+        budget: drawn as what all together may come to by the end of each of its periods.
 
     Raises:
         NothingToPlot: nobody held nodes, or none of them cost anything.
@@ -52,6 +78,9 @@ def of_held(
             Line(label=label(user), colour=number, dash=0, x=x, y=[*grown[user]])
             for number, user in enumerate(shown, start=1)
         ]
+    if budget is not None:
+        y = _ceiling(budget, x, together, since)
+        lines.append(Line(label="budget", colour=MOST_USERS + 1, dash=1, x=x, y=[*y]))
     panel = Panel(
         title=f"Spent: {together[-1]:.2f} {currency}",
         x_label="",
@@ -63,6 +92,22 @@ def of_held(
     )
     left_out = f"{MOST_USERS} of {len(grown)} users" if len(grown) > MOST_USERS else ""
     return [panel], left_out
+
+
+def _ceiling(
+    budget: Limit, x: Sequence[float], together: Sequence[float], since: datetime
+) -> list[float]:
+    """What may have been spent since the beginning of the picture, at each of its moments."""
+    found = []
+    may = budget.amount - budget.spent_before
+    _, ends = bounds(budget.period, since)
+    for seconds, spent in zip(x, together, strict=True):
+        moment = since + timedelta(seconds=seconds)
+        if ends is not None and moment >= ends:
+            may = spent + budget.amount
+            _, ends = bounds(budget.period, moment)
+        found.append(max(0.0, may))
+    return found
 
 
 def _growth(held: Sequence[Held], since: datetime, until: datetime) -> list[float]:

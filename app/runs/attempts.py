@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import Text, column, delete, func, literal, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from app.costs import charges
-from app.costs.budget import BUDGET_SPENT, MAX_COST_SPENT
+from app.costs.budget import BUDGET_SPENT, MAX_COST_SPENT, Account
 from app.kernel.clock import utc_now
 from app.kernel.wake import wake
 from app.planning.service import wake_planner
@@ -24,7 +25,8 @@ from app.tables.cluster import ClusterNode
 from app.tables.run import Attempt, Run, RunEvent, RunFile, RunNode
 from app.tables.tracking import RunParam
 
-_MOVED_AT_ONCE = 1000
+_FOLLOWED_FIRST, _FOLLOWED_AFTER = 1000, 5000
+_FOLLOWED = ("object", "position", "needed", "available", "budget", "period_ends_at")
 _NEAR_SECONDS = 60.0
 _NEAR_PART = 0.2
 _PREEMPTIBLE = frozenset({Status.QUEUED, Status.RUNNING, Status.NOT_RESPONDING})
@@ -222,6 +224,7 @@ async def explain_waiting(
     cluster_names: Mapping[str, str],
     before: Mapping[str, list[dict[str, Any]]],
     starts: Mapping[str, Lasts],
+    money: Mapping[str, Mapping[str, Any]],
 ) -> None:
     """Write on waiting runs why they wait and when they may start, where that has changed.
 
@@ -231,34 +234,99 @@ async def explain_waiting(
         cluster_names: names of clusters by id.
         before: what the runs said when the plan was made.
         starts: in how many seconds they are thought to start, where that is known.
+        money: of those that a budget keeps waiting, the amounts: from `money_lacking`.
     """
-    moved: list[dict[str, Any]] = []
+    moved: list[_Moved] = []
     for item in waiting:
         found = why(item, cluster_names[item.cluster_id])
-        found |= _between(starts.get(item.run_id))
+        found |= _between(starts.get(item.run_id)) | dict(money.get(item.run_id, {}))
         now = before.get(item.run_id, [])
         if len(now) == 1 and _same(now[0], found):
-            has_moved = now[0].get("position") != found["position"]
-            if has_moved or not _is_as_good(now[0], found):
+            if any(now[0].get(key) != found.get(key) for key in _FOLLOWED) or not _is_as_good(
+                now[0], found
+            ):
                 kept = found | {"since": now[0]["since"]}
-                moved.append({"b_id": item.run_id, "b_blockers": [kept]})
+                moved.append(_Moved(item.run_id, kept, _error(now[0], found)))
             continue
         run = await lock_run(session, item.run_id)
         if run.status == Status.QUEUED:
             set_blockers(session, run, [found])
-    if moved:
-        # Whoever only moves up needs no event, and there may be many.
-        connection = await session.connection()
-        await connection.execute(
-            update(Run.__table__)  # type: ignore[arg-type]
-            .where(Run.__table__.c.id == bindparam("b_id"), Run.__table__.c.status == "Queued")
-            .values(blockers=bindparam("b_blockers")),
-            moved[:_MOVED_AT_ONCE],
-        )
+    await _follow(session, moved)
 
 
-def _same(now: dict[str, Any], found: dict[str, Any]) -> bool:
+class _Moved(NamedTuple):
+    """A run whose blocker is the same as before, with other figures.
+
+    Attributes:
+        run_id: the run.
+        blocker: as it is to be.
+        error: by how much of it the position is wrong.
+    """
+
+    run_id: str
+    blocker: dict[str, Any]
+    error: float
+
+
+async def _follow(session: AsyncSession, moved: Sequence[_Moved]) -> None:
+    # Whoever only moves up needs no event, and there may be many: the first ones are written at
+    # once, and of those behind them the ones that are most wrong; the others by the next plans.
+    rest = sorted(moved[_FOLLOWED_FIRST:], key=lambda item: -item.error)
+    written = [*moved[:_FOLLOWED_FIRST], *rest[:_FOLLOWED_AFTER]]
+    if not written:
+        return
+    blockers = {item.run_id: item.blocker for item in written}
+    new = func.jsonb_each(literal(blockers, JSONB)).table_valued(
+        column("key", Text), column("value", JSONB), name="new"
+    )
+    # Whoever is being changed just now is left to the next plan.
+    free = (
+        select(Run.id, new.c.value)
+        .join(new, new.c.key == Run.id)
+        .where(Run.status == Status.QUEUED)
+        .with_for_update(of=Run, key_share=True, skip_locked=True)
+        .cte("free")
+    )
+    statement = (
+        update(Run)
+        .where(Run.id == free.c.id)
+        .values(blockers=func.jsonb_build_array(free.c.value))
+        .execution_options(synchronize_session=False)
+    )
+    await session.execute(statement)
+
+
+def _same(now: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
+    # Whoever is ahead changes all the time: that is no other reason.
+    if now.get("code") == found["code"] == BlockerCode.BEHIND_RUN:
+        return True
     return all(now.get(key) == found[key] for key in ("code", "object"))
+
+
+def _error(now: Mapping[str, Any], found: Mapping[str, Any]) -> float:
+    if now["object"] != found["object"]:
+        return inf
+    position: int = found["position"]
+    return abs(int(now.get("position") or 0) - position) / position
+
+
+def money_lacking(*, needed: float, account: Account, left: float, currency: str) -> dict[str, Any]:
+    """What the blocker of a run says that a budget keeps waiting.
+
+    Args:
+        needed: would be kept for the run.
+        account: of its workspace.
+        left: what may still be kept for anybody; what runs beyond its part may make it negative.
+        currency: of all amounts.
+    """
+    ends_at = account.period_ends_at
+    return {
+        "needed": round(needed, 2),
+        "available": round(max(0.0, left), 2),
+        "budget": account.amount,
+        "currency": currency,
+        "period_ends_at": ends_at.isoformat() if ends_at else None,
+    }
 
 
 def _between(start: Lasts | None) -> dict[str, str | None]:

@@ -46,7 +46,12 @@ async def test_a_run_waits_until_the_budget_covers_it(
 
         second = await world.submit(vm_size=_SIZE, max_run_duration_seconds=3 * 3600)
         run = await world.until(second, lambda run: codes(run) == ["budget"])
-        assert run["blockers"][0]["object"] == "budget of the workspace"
+        (blocker,) = run["blockers"]
+        assert blocker["object"] == "budget of the workspace"
+        amounts = [blocker[key] for key in ("needed", "available", "budget")]
+        assert amounts == pytest.approx([6.0, 2.0, 10.0], abs=0.05)
+        assert blocker["currency"] == "EUR"
+        assert blocker["period_ends_at"] == held["period_ends_at"].replace("Z", "+00:00")
         small = await world.submit(vm_size=_SIZE, max_cost=1.5)
         await started(world, small)
         await put_budget(world, 20.0, period="week")

@@ -21,6 +21,8 @@ DOCUMENTS = (
     "docs/storage.md",
     "docs/cli.md",
     "docs/migration.md",
+    "docs/scheduling.md",
+    "docs/budgets.md",
 )
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # curl's own settings file makes every refused request an error of the shell.

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from app.runs import attempts
 from app.tables.cluster import Cluster
 from tests.runs.test_faults import World, codes, fake_world, started
 
@@ -123,3 +124,28 @@ async def test_a_size_that_was_taken_away_stops_its_clusters_alone(
 
         await world.until(stopped, lambda run: codes(run) == ["cluster_disabled"])
         await started(world, await world.submit())
+
+
+async def test_whoever_waits_far_behind_moves_up_too(
+    tmp_path: Path, postgres_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So that few runs are many: one is followed at once, and one of those behind it a plan.
+    monkeypatch.setattr(attempts, "_FOLLOWED_FIRST", 1)
+    monkeypatch.setattr(attempts, "_FOLLOWED_AFTER", 1)
+    async with fake_world(tmp_path, postgres_url, broker_url, gpus=0) as world:
+        name = f"long-{uuid.uuid4().hex[:8]}"
+        body = {"vm_size": "SMALL", "is_enabled": False}
+        assert (await world.api.client.put(f"clusters/{name}", json=body)).status_code == 201
+        runs = [await world.submit(cluster_name=name) for _ in range(5)]
+        for position, run_id in enumerate(runs, start=1):
+            await world.until(run_id, lambda run, at=position: run["queue_position"] == at)
+
+        assert (await world.api.client.post(f"runs/{runs[0]}/cancel")).status_code < 300
+
+        for position, run_id in enumerate(runs[1:], start=1):
+            await world.until(run_id, lambda run, at=position: run["queue_position"] == at)
+            kinds = [
+                event["type"]
+                for event in (await world.api.client.get(f"runs/{run_id}/events")).json()["items"]
+            ]
+            assert kinds.count("blocked") == 1
