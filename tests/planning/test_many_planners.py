@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from app.kernel.db import Database
 from app.kernel.broker import BrokerHints
+from app.kernel.db import Database
 from app.kernel.signals import Signals
 from app.tables.cluster import ClusterNode
 from app.tables.cost import Charge
