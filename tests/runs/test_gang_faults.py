@@ -149,3 +149,21 @@ async def test_a_heartbeat_that_waits_is_answered_when_a_peer_fails(world: World
 
     stop = await asyncio.wait_for(waiting, timeout=20)
     assert (stop["command"], stop["reason"]) == ("stop", "peer_failed")
+
+
+async def test_a_ready_node_hears_at_once_that_all_are_ready(world: World) -> None:
+    run_id, names = await launched(world, distribution={"type": "multi_worker"})
+    place = {"address": "127.20.0.1", "ports": [2222]}
+    for name in names[:2]:
+        assert (await told(world, name, "events", event="ready", **place))["command"] == "continue"
+    waiting = asyncio.create_task(
+        told(world, names[0], "heartbeat", phase="ready", wait_seconds=60)
+    )
+    beat = await told(world, names[1], "heartbeat", phase="ready", wait_seconds=0.05)
+    assert beat["command"] == "continue"
+
+    start = await told(world, names[2], "events", event="ready", **place)
+
+    assert start["command"] == "start"
+    assert (await asyncio.wait_for(waiting, timeout=20))["command"] == "start"
+    assert (await world.run(run_id))["status"] == "Queued"

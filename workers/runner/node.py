@@ -6,6 +6,7 @@ import _thread
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 from workers.runner.api import Endpoint, persist
@@ -37,7 +38,8 @@ EXIT_NOT_PREPARED = 5
 EXIT_STOPPED_EARLY = 6
 BAD_ORDER_DELIVER_SECONDS = 60.0
 SIGNALLED_DELIVER_SECONDS = 10.0
-START_POLL_SECONDS = (0.2, 0.4, 0.7, 1.0)
+START_WAIT_SECONDS = 1.0
+"""So long the control plane may wait with its answer before this node looks up from waiting."""
 
 
 def main() -> int:
@@ -197,16 +199,16 @@ class Node:
             place = {"address": address, "ports": ports}
         answer = self._events.post("ready", **place).wait()
         channel = self._endpoint.channel()
-        asked = 0
+        beat = {"phase": "ready", "wait_seconds": START_WAIT_SECONDS}
         while answer.get("command") != "start":
             obey_stop(answer, self._control)
             if answer.get("command") == "stop":
                 raise Stopped("stopped before the start")
-            self._control.rest(START_POLL_SECONDS[min(asked, len(START_POLL_SECONDS) - 1)])
-            asked += 1
-            answer = persist(
-                lambda: channel.post_json("/heartbeat", {"phase": "ready"}), self._control
-            )
+            # The answer waits until all nodes are ready; one that did not is no reason to hurry.
+            began = time.monotonic()
+            answer = persist(lambda: channel.post_json("/heartbeat", beat), self._control)
+            if answer.get("command") == "continue":
+                self._control.rest(max(0.0, began + START_WAIT_SECONDS - time.monotonic()))
         channel.close()
         for process, more in zip(processes, answer.get("environments") or []):
             process.environment.update(more)
