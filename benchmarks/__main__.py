@@ -14,6 +14,7 @@ from benchmarks import (
     mpi_throughput,
     planner,
     ps_start,
+    sweep_overhead,
     warm_start,
 )
 from benchmarks.figure import Figure
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "list_latency": list_latency.measure,
     "ps_start": ps_start.measure,
     "planner": planner.measure,
+    "sweep_overhead": sweep_overhead.measure,
 }
 
 

@@ -2,26 +2,31 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from math import inf
 from typing import Any, NamedTuple, cast
 
 import structlog
 from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.costs import charges
+from app.costs.charges import Spending
 from app.kernel.config import Settings
 from app.kernel.db import Database
 from app.kernel.errors import DomainError
 from app.runs import service as runs
 from app.runs import submission
+from app.runs.attempts import blocker
 from app.runs.errors import RunFinished, RunNotFound
 from app.runs.schemas import RunCreate
-from app.runs.states import TERMINAL
+from app.runs.states import TERMINAL, BlockerCode
 from app.runs.transitions import SWEEP_PROPERTY, lock_run
 from app.sweeps import repository, service
 from app.sweeps.decide import Decision, View, decide
 from app.sweeps.distributions import Values
+from app.sweeps.money import Purse, cost_of_trial, purse_of
 from app.sweeps.past import Past
 from app.sweeps.policies import Board, intervals, judged
 from app.sweeps.proposing import learns, next_values
@@ -35,6 +40,8 @@ from workers.reconciler import Guard
 
 _LOOK_SECONDS = 1.0
 _LATER_SECONDS = 5.0
+_SHORTEST_SECONDS = 0.1
+_CENT_DIGITS, _ALL_DIGITS = 2, 6
 _LONGEST_TAG = 1000
 _log = structlog.get_logger(__name__)
 
@@ -46,6 +53,8 @@ class _Plan(NamedTuple):
     seed: int
     numbers: Sequence[int]
     past: Sequence[Past]
+    reserved: float
+    pause_seconds: float
 
 
 class SweepReconciler:
@@ -69,7 +78,7 @@ class SweepReconciler:
             if plan is None:
                 return None
             if not plan.numbers:
-                return _LOOK_SECONDS
+                return plan.pause_seconds
             if not await self._propose(guard, plan):
                 return _LATER_SECONDS
 
@@ -78,21 +87,51 @@ class SweepReconciler:
         spec = service.spec_of(sweep)
         trials = {trial.number: trial for trial in await repository.all_trials(session, [sweep.id])}
         found = await repository.progress(session, sweep.id, spec.objective.primary_metric)
-        await _note(session, spec, trials, found)
+        run_ids = [one.run_id for one in found if one.run_id is not None]
+        spending = await charges.of_runs(session, run_ids)
+        await _note(session, spec, trials, found, spending)
         await _end_early(session, sweep, spec, trials, found)
-        decision = decide(await _view(session, sweep, trials.values()), spec.limits)
+        purse = await self._purse(session, sweep, spec, trials.values(), spending)
+        decision = decide(await _view(session, sweep, trials.values(), purse), spec.limits)
         sweep.end_reason = decision.end_reason
+        _note_blockers(sweep, decision, purse)
         if decision.cancels:
             await _cancel(session, sweep, trials.values(), reason=_WORDS[decision.end_reason])
         if decision.final:
             _finish(sweep, decision)
             return None
+        pause_seconds = _LOOK_SECONDS
+        if purse is not None:
+            stopped = purse.to_stop()
+            beyond = [trial for trial in trials.values() if trial.run_id in stopped]
+            await _cancel(session, sweep, beyond, reason=_WORDS["max_cost"])
+            pause_seconds = max(_SHORTEST_SECONDS, min(pause_seconds, purse.next_stop_seconds()))
         past: list[Past] = []
         if decision.proposes and learns(spec):
             earlier = await repository.all_trials(session, spec.warm_start_from)
             past = _past(earlier, is_earlier=True) + _past(list(trials.values()))
         first = len(trials)
-        return _Plan(spec, sweep.seed, range(first, first + decision.proposes), past)
+        return _Plan(
+            spec,
+            sweep.seed,
+            range(first, first + decision.proposes),
+            past,
+            reserved=0.0 if purse is None else purse.next_cost,
+            pause_seconds=pause_seconds,
+        )
+
+    async def _purse(
+        self,
+        session: AsyncSession,
+        sweep: Sweep,
+        spec: SweepCreate,
+        trials: Iterable[Trial],
+        spending: Mapping[str, Spending],
+    ) -> Purse | None:
+        if spec.limits.max_cost is None:
+            return None
+        next_cost = await cost_of_trial(session, self._settings, sweep.workspace_id, spec.trial)
+        return purse_of(spec.limits.max_cost, trials, spending, next_cost=next_cost)
 
     async def _propose(self, guard: Guard, plan: _Plan) -> bool:
         """Submit the next trials; False: not now, but later."""
@@ -112,7 +151,7 @@ class SweepReconciler:
                 if len(proposals) < len(plan.numbers):
                     sweep.end_reason = "grid_exhausted"
                 for number, values in zip(plan.numbers, proposals, strict=False):
-                    await self._submit(session, sweep, plan.spec, number, values)
+                    await self._submit(session, sweep, plan, number, values)
         except DomainError as error:
             if error.retryable:
                 return False
@@ -123,16 +162,24 @@ class SweepReconciler:
         self,
         session: AsyncSession,
         sweep: Sweep,
-        spec: SweepCreate,
+        plan: _Plan,
         number: int,
         values: Values,
     ) -> None:
         workspace = await session.get_one(Workspace, sweep.workspace_id)
-        body = _run_of(sweep, spec, number, values)
+        body = _run_of(sweep, plan.spec, number, values)
         run = await submission.submit(
             session, self._settings, workspace=workspace, body=body, actor=sweep.created_by
         )
-        session.add(Trial(sweep_id=sweep.id, number=number, run_id=run.id, parameters=dict(values)))
+        session.add(
+            Trial(
+                sweep_id=sweep.id,
+                number=number,
+                run_id=run.id,
+                parameters=dict(values),
+                reserved=plan.reserved,
+            )
+        )
         await session.flush()
 
     async def _refuse(self, guard: Guard, code: str, message: str) -> None:
@@ -145,6 +192,7 @@ class SweepReconciler:
 
 _WORDS = {
     "canceled": "the sweep was canceled",
+    "max_cost": "the sweep has spent its max_cost",
     "max_duration": "the sweep took as long as it may",
     "max_failed_trials": "as many trials of the sweep failed as may",
     "trial_refused": "a further trial of the sweep was refused",
@@ -176,8 +224,9 @@ async def _note(
     spec: SweepCreate,
     trials: dict[int, Trial],
     found: Sequence[Progress],
+    spending: Mapping[str, Spending],
 ) -> None:
-    """Write down what the runs logged and came to."""
+    """Write down what the runs logged, cost and came to."""
     over = [one for one in found if _is_over(one)]
     attempts = [(one.run_id, one.attempt) for one in over if one.run_id is not None]
     logged = await repository.logged(session, attempts, spec.objective.primary_metric)
@@ -185,6 +234,10 @@ async def _note(
         trial = trials[one.number]
         trial.value = one.highest if spec.objective.goal == "maximize" else one.lowest
         trial.intervals = one.intervals
+        known = spending.get(one.run_id or "")
+        cost = trial.cost if known is None else known.cost
+        # To the hundredth while it goes on: else every look would write every trial.
+        trial.cost = round(cost, _ALL_DIGITS if _is_over(one) else _CENT_DIGITS)
     for one in over:
         trial = trials[one.number]
         is_gone = one.run_id is None or one.is_deleted or one.status not in TERMINAL
@@ -247,7 +300,7 @@ async def _board(
     return board
 
 
-async def _view(session: AsyncSession, sweep: Sweep, trials: Any) -> View:
+async def _view(session: AsyncSession, sweep: Sweep, trials: Any, purse: Purse | None) -> View:
     outcomes = [trial.outcome for trial in trials]
     now: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
     return View(
@@ -257,7 +310,24 @@ async def _view(session: AsyncSession, sweep: Sweep, trials: Any) -> View:
         total=len(outcomes),
         active=outcomes.count(""),
         failed=outcomes.count("Failed"),
+        is_spent=purse is not None and purse.is_spent,
+        affordable=inf if purse is None else purse.affordable,
     )
+
+
+def _note_blockers(sweep: Sweep, decision: Decision, purse: Purse | None) -> None:
+    if purse is None or not decision.waits_for_money:
+        sweep.blockers = []
+        return
+    since = sweep.blockers[0]["since"] if sweep.blockers else None
+    found = blocker(
+        BlockerCode.BUDGET,
+        "max_cost of the sweep",
+        "trials that go on cost less than was kept for them",
+        needed=round(purse.next_cost, _CENT_DIGITS),
+        available=round(max(0.0, purse.available), _CENT_DIGITS),
+    )
+    sweep.blockers = [found if since is None else found | {"since": since}]
 
 
 async def _cancel(session: AsyncSession, sweep: Sweep, trials: Any, *, reason: str) -> None:

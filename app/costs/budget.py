@@ -103,6 +103,11 @@ def available(account: Account, held: Sequence[Held]) -> float:
     return account.amount - account.spent - sum(item.kept for item in held)
 
 
+def is_spent(account: Account) -> bool:
+    """Whether the whole amount is gone, whatever is kept for whom."""
+    return account.spent >= account.amount - _ROUNDING
+
+
 def covers(left: float, cost: float) -> bool:
     """Whether so much may still be kept; what costs nothing always may."""
     return cost == 0 or cost <= left + _ROUNDING
@@ -122,10 +127,9 @@ def to_stop(accounts: Mapping[str, Account], held: Sequence[Held]) -> dict[str, 
     }
     for workspace_id, account in accounts.items():
         mine = [item for item in held if item.workspace_id == workspace_id]
-        is_spent = account.spent >= account.amount - _ROUNDING
         is_promised = available(account, mine) <= _ROUNDING
         for item in mine:
-            if item.may_be_stopped and (is_spent or (is_promised and item.is_beyond)):
+            if item.may_be_stopped and (is_spent(account) or (is_promised and item.is_beyond)):
                 found.setdefault(item.run_id, BUDGET_SPENT)
     return found
 

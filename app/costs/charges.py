@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -79,6 +79,30 @@ COST_OF_RUN = select(_COST).where(Charge.run_id == Run.id).correlate(Run).scalar
 async def cost_of(session: AsyncSession, run_id: str) -> float:
     """What a run costs by now: as `COST_OF_RUN`."""
     return (await session.execute(select(_COST).where(Charge.run_id == run_id))).scalar_one()
+
+
+class Spending(NamedTuple):
+    """What a run costs by now, and what each further second adds."""
+
+    cost: float
+    per_second: float
+
+
+async def of_runs(session: AsyncSession, run_ids: Sequence[str]) -> dict[str, Spending]:
+    """What runs cost by now; those that never had nodes are not among them."""
+    price = Charge.price_per_node_hour * Charge.node_count / _HOUR_SECONDS
+    is_going = Charge.ended_at.is_(None)
+    statement = (
+        select(
+            Charge.run_id,
+            cast(func.sum(amount()), Float),
+            cast(func.sum(case((is_going, price), else_=0)), Float),
+        )
+        .where(Charge.run_id.in_(run_ids))
+        .group_by(Charge.run_id)
+    )
+    found = await session.execute(statement)
+    return {run_id: Spending(cost, per_second) for run_id, cost, per_second in found}
 
 
 async def begin(

@@ -23,6 +23,7 @@ class Counts(NamedTuple):
     failed: int = 0
     canceled: int = 0
     ended_early: int = 0
+    cost: float = 0.0
 
 
 async def get(session: AsyncSession, workspace_id: str, sweep_id: str) -> Sweep:
@@ -89,6 +90,7 @@ async def counts(session: AsyncSession, sweep_ids: Sequence[str]) -> dict[str, C
             func.count().filter(outcome == "Failed").label("failed"),
             func.count().filter(outcome == "Canceled").label("canceled"),
             func.count().filter(Trial.termination.is_not(None)).label("ended_early"),
+            func.sum(Trial.cost).label("cost"),
         )
         .where(Trial.sweep_id.in_(sweep_ids))
         .group_by(Trial.sweep_id)
@@ -122,6 +124,7 @@ _SHOWN = (
     Trial.outcome,
     Trial.value,
     Trial.intervals,
+    Trial.cost,
     Trial.termination,
     Trial.created_at,
     Trial.ended_at,

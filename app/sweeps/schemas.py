@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from app.kernel.names import Tags
 from app.kernel.orm import MAX_INTEGER
 from app.models.schemas import ModelDescription
-from app.runs.schemas import RunCreate
+from app.runs.schemas import Blocker, RunCreate
 from app.sweeps.constraints import Constraint
 from app.sweeps.distributions import Distribution, ParameterName, Value
 from app.sweeps.policies import Goal, Policy, PolicyComparison
@@ -82,6 +82,14 @@ class Limits(BaseModel):
     max_failed_trials: int | None = Field(
         default=None, ge=1, le=MOST_TRIALS, description="So many that fail, and the sweep fails"
     )
+    max_cost: float | None = Field(
+        default=None,
+        gt=0,
+        le=1_000_000_000,
+        description="Of all trials together, in the installation's currency. A trial is proposed "
+        "when there is enough for the most that it may cost; when all is spent, trials that go on "
+        "are canceled",
+    )
 
 
 class SweepCreate(BaseModel):
@@ -125,7 +133,11 @@ class SweepRead(BaseModel):
     )
     end_reason: str = Field(
         description="Why no more trials are proposed: max_trials, grid_exhausted, max_duration, "
-        "max_failed_trials, canceled, trial_refused; empty while they are"
+        "max_cost, max_failed_trials, canceled, trial_refused; empty while they are"
+    )
+    blockers: list[Blocker] = Field(
+        description="Why no trial is proposed just now: code budget, when those that go on keep "
+        "what is left of max_cost"
     )
     error: SweepError | None
     display_name: str
@@ -147,6 +159,7 @@ class SweepRead(BaseModel):
     failed_count: int
     canceled_count: int = Field(description="Those that were ended early among them")
     ended_early_count: int
+    cost: float = Field(description="Of all trials, in the installation's currency")
     best_trial: int | None = Field(description="Its number; of equals the first")
     best_run_id: str | None
     best_value: float | None
@@ -165,6 +178,7 @@ class TrialRead(BaseModel):
     parameters: dict[str, Value]
     value: float | None = Field(description="The best of the primary metric so far")
     intervals: int = Field(description="How many values of it were logged")
+    cost: float = Field(description="Of its run; to the hundredth while it goes on")
     termination: PolicyComparison | None = Field(description="The comparison that ended it early")
     created_at: datetime
     ended_at: datetime | None

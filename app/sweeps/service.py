@@ -14,9 +14,11 @@ from app.kernel.hints import discard_hints
 from app.kernel.ids import new_id
 from app.kernel.wake import wake
 from app.runs import submission
+from app.runs.schemas import Blocker
 from app.sweeps import repository
 from app.sweeps.checking import check
 from app.sweeps.errors import NothingToCompare, ReplayRefused, SweepFinished
+from app.sweeps.money import cost_of_trial
 from app.sweeps.policies import Policy
 from app.sweeps.replay import History, Replay, TooMuchToReplay, replayed
 from app.sweeps.repository import Counts
@@ -33,6 +35,7 @@ from app.tables.sweep import Sweep, Trial
 from app.tables.workspace import Workspace
 
 RUNNING, CANCEL_REQUESTED = "Running", "CancelRequested"
+_CENT_DIGITS, _ALL_DIGITS = 2, 6
 OVER = frozenset({"Completed", "Failed", "Canceled"})
 
 
@@ -57,6 +60,7 @@ async def create(
     check(body)
     await _check_warm_start(session, workspace, body)
     await _try_first(session, settings, workspace=workspace, body=body, actor=actor)
+    await _check_money(session, settings, workspace, body)
     experiment, _ = await experiments.get_or_create(
         session, workspace.id, body.trial.experiment_name
     )
@@ -112,6 +116,21 @@ def _within_trial(error: Invalid) -> Invalid:
     return Invalid(error.detail, errors=errors, extensions=error.extensions)
 
 
+async def _check_money(
+    session: AsyncSession, settings: Settings, workspace: Workspace, body: SweepCreate
+) -> None:
+    most = body.limits.max_cost
+    if most is None:
+        return
+    kept = await cost_of_trial(session, settings, workspace.id, body.trial)
+    if kept > most:
+        message = (
+            f"{kept:.2f} {settings.currency} would be kept for a trial, more than max_cost: raise "
+            "it, or give trial a max_run_duration_seconds or a max_cost of its own."
+        )
+        raise invalid_field("/limits/max_cost", "dearer_than_max_cost", message)
+
+
 async def _check_warm_start(session: AsyncSession, workspace: Workspace, body: SweepCreate) -> None:
     for index, sweep_id in enumerate(body.warm_start_from):
         pointer = f"/warm_start_from/{index}"
@@ -159,6 +178,7 @@ def _read(sweep: Sweep, experiment: str, counts: Counts, best: Trial | None) -> 
         id=sweep.id,
         status=sweep.status,
         end_reason=sweep.end_reason,
+        blockers=[Blocker.model_validate(one) for one in sweep.blockers],
         error=None if sweep.error is None else SweepError.model_validate(sweep.error),
         display_name=sweep.display_name,
         description=sweep.description,
@@ -179,6 +199,7 @@ def _read(sweep: Sweep, experiment: str, counts: Counts, best: Trial | None) -> 
         failed_count=counts.failed,
         canceled_count=counts.canceled,
         ended_early_count=counts.ended_early,
+        cost=round(counts.cost, _CENT_DIGITS if sweep.ended_at is None else _ALL_DIGITS),
         best_trial=None if best is None else best.number,
         best_run_id=None if best is None else best.run_id,
         best_value=None if best is None else best.value,
@@ -198,6 +219,7 @@ def read_trial(row: Row[Any]) -> TrialRead:
         parameters=row.parameters,
         value=row.value,
         intervals=row.intervals,
+        cost=row.cost,
         termination=row.termination,
         created_at=row.created_at,
         ended_at=row.ended_at,

@@ -31,6 +31,8 @@ class Sweep(Reconciled, Timestamped, Base):
     """Running, CancelRequested, Completed, Failed or Canceled."""
     end_reason: Mapped[str] = mapped_column(server_default="")
     """Why no more trials are proposed; empty while they are."""
+    blockers: Mapped[list[Any]] = mapped_column(server_default="[]")
+    """Why it proposes no trial just now, though it will."""
     error: Mapped[dict[str, Any] | None]
     ended_at: Mapped[datetime | None]
 
@@ -62,5 +64,9 @@ class Trial(Base):
     """Once it is over: the values in their order; null: no number."""
     termination: Mapped[dict[str, Any] | None]
     """The comparison for which the policy ended it."""
+    reserved: Mapped[float] = mapped_column(Float(53), server_default="0")
+    """Kept of the sweep's max_cost for it: the most that it was expected to cost."""
+    cost: Mapped[float] = mapped_column(Float(53), server_default="0")
+    """What its run has cost, to the hundredth while it goes on; stays when the run is deleted."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
     ended_at: Mapped[datetime | None]

@@ -1,5 +1,7 @@
 """What happens to a sweep next."""
 
+from math import inf
+
 import pytest
 
 from app.sweeps.decide import Decision, View, decide
@@ -12,9 +14,9 @@ LIMITS = Limits(
 
 def view(
     *, end_reason: str = "", has_error: bool = False, age_seconds: float = 1, total: int = 0,
-    active: int = 0, failed: int = 0,
+    active: int = 0, failed: int = 0, is_spent: bool = False, affordable: float = inf,
 ) -> View:  # fmt: skip
-    return View(end_reason, has_error, age_seconds, total, active, failed)
+    return View(end_reason, has_error, age_seconds, total, active, failed, is_spent, affordable)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +38,15 @@ def view(
         (view(end_reason="canceled", total=2, failed=3), Decision("canceled", final="Canceled")),
         (view(end_reason="grid_exhausted", total=2, active=1), Decision("grid_exhausted")),
         (view(end_reason="grid_exhausted", total=2), Decision("grid_exhausted", final="Completed")),
+        (view(total=3, active=3, affordable=0), Decision("", waits_for_money=True)),
+        (view(total=2, active=2, affordable=1), Decision("", proposes=1)),
+        (view(total=4, active=4, affordable=0), Decision("")),
+        (view(total=3, affordable=0), Decision("max_cost", final="Completed")),
+        (view(total=3, active=2, is_spent=True), Decision("max_cost", cancels=True)),
+        (
+            view(end_reason="max_trials", total=10, active=1, is_spent=True),
+            Decision("max_cost", cancels=True),
+        ),
         # What ends the trials that go on still can, when no more are proposed.
         (
             view(end_reason="max_trials", total=10, active=1, age_seconds=61),

@@ -180,6 +180,8 @@ def _print(read: dict[str, Any], *, as_json: bool) -> None:
             ("status", read["status"]),
             ("ended by", read["end_reason"]),
             ("error", error.get("message")),
+            *((f"waits for {one['object']}", one["clears_when"]) for one in read["blockers"]),
+            ("cost", number(read["cost"])),
             ("trials", f"{read['trials_count']} of {read['limits']['max_trials']}"),
             ("under way", read["running_count"]),
             ("ended early", read["ended_early_count"]),
