@@ -9,19 +9,13 @@ from app.auth.needs import needs
 from app.blobs import service
 from app.blobs.schemas import SHA256_PATTERN, BlobQuery, BlobRead, BlobsMissingRead
 from app.kernel.db import DatabaseDep
-from app.kernel.media import BytesResponse
+from app.kernel.media import BYTES_BODY, TAKES_BYTES, BytesResponse
 from app.storage.access import ObjectsDep
 from app.storage.serve import object_response
 from app.workspaces.detached import DetachedWorkspaceDep
 
 router = APIRouter(prefix="/v1/workspaces/{workspace}/blobs", tags=["blobs"])
 DigestPath = Annotated[str, Path(pattern=SHA256_PATTERN)]
-_UPLOAD = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
 
 
 @router.post("/missing")
@@ -40,7 +34,7 @@ async def find_missing_blobs(
     return BlobsMissingRead(missing=missing)
 
 
-@router.put("/{sha256}", status_code=201, openapi_extra=_UPLOAD)
+@router.put("/{sha256}", status_code=201, openapi_extra=BYTES_BODY, dependencies=[TAKES_BYTES])
 @needs("files.write", run=True, audited=False)
 async def put_blob(
     workspace: DetachedWorkspaceDep,

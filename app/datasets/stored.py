@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from urllib.parse import quote, unquote
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -90,7 +90,7 @@ def fetch_into(
         opened = store.open(path)
         writer = objects.writer(max_bytes=policy.max_bytes)
         try:
-            for chunk in _timely(opened.chunks, policy, url):
+            for chunk in _timely(opened.chunks(), policy, url):
                 writer.write(chunk)
             done = writer.commit(expected_sha256=expected_sha256)
         except ObjectTooLarge:
@@ -101,6 +101,7 @@ def fetch_into(
             raise ContentChanged(found) from None
         finally:
             writer.discard()
+            opened.close()
     return FetchedFile(url, done.size_bytes, done.sha256, opened.etag, "")
 
 
@@ -124,9 +125,10 @@ def revalidate(
             return Unchanged(url=url)
         opened = store.open(path)
         digest, size_bytes = hashlib.sha256(), 0
-        for chunk in _timely(opened.chunks, policy, url):
-            digest.update(chunk)
-            size_bytes += len(chunk)
+        with closing(opened):
+            for chunk in _timely(opened.chunks(), policy, url):
+                digest.update(chunk)
+                size_bytes += len(chunk)
     return FetchedFile(url, size_bytes, digest.hexdigest(), opened.etag, "")
 
 

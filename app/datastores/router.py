@@ -3,12 +3,10 @@
 from pathlib import Path as FilePath
 from tempfile import NamedTemporaryFile
 from typing import Annotated
-from urllib.parse import quote
 
 import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import StreamingResponse
 
 from app.auth.access import UserAccess
 from app.auth.needs import needs
@@ -21,11 +19,12 @@ from app.datastores.schemas import (
     DatastorePut,
     DatastoreRead,
 )
+from app.datastores.serve import file_response
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.keyring import KeyringDep
-from app.kernel.media import BytesResponse
+from app.kernel.media import BYTES_BODY, TAKES_BYTES, BytesResponse
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
@@ -38,12 +37,6 @@ from app.workspaces.detached import DetachedWorkspaceDep
 router = APIRouter(
     prefix="/v1/workspaces/{workspace}/datastores", tags=["datastores"], route_class=WriteRoute
 )
-_BYTES = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
 
 
 @router.get("")
@@ -145,17 +138,19 @@ async def list_datastore_files(
 
 
 @router.get("/{datastore}/files/{path:path}", response_class=BytesResponse)
+@router.head("/{datastore}/files/{path:path}", include_in_schema=False)
 @needs("datastores.read")
 async def download_datastore_file(
     workspace: DetachedWorkspaceDep,
     datastore: NamePath,
     path: str,
+    request: Request,
     database: DatabaseDep,
     settings: SettingsDep,
     keyring: KeyringDep,
     _: UserAccess,
 ) -> Response:
-    """The bytes of a file as it is there now; a dataset keeps them."""
+    """The bytes of a file as it is there now; a dataset keeps them. Ranges and conditions work."""
     check_path(path)
     async with database.session() as session:
         row = await repository.get(session, workspace.id, datastore)
@@ -168,12 +163,15 @@ async def download_datastore_file(
         raise DatastoreFileNotFound(f"There is no file {path!r}.") from error
     except PermissionError as error:
         raise DatastoreRefused("The credentials are not good for reading.") from error
-    name = quote(path.rpartition("/")[2], safe="")
-    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
-    return StreamingResponse(found.chunks, headers=headers, media_type=BytesResponse.media_type)
+    return file_response(request, found, filename=path.rpartition("/")[2])
 
 
-@router.put("/{datastore}/files/{path:path}", status_code=204, openapi_extra=_BYTES)
+@router.put(
+    "/{datastore}/files/{path:path}",
+    status_code=204,
+    openapi_extra=BYTES_BODY,
+    dependencies=[TAKES_BYTES],
+)
 @needs("datastores.write")
 async def upload_datastore_file(
     workspace: DetachedWorkspaceDep,

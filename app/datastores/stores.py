@@ -6,10 +6,11 @@ web servers are read by the guarded fetcher that web datasets have.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import quote
@@ -34,15 +35,23 @@ _RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
 
 @dataclass(frozen=True)
 class Opened:
-    """A file that is being read.
+    """A file that is being read; close it.
 
     Attributes:
         etag: of what is read.
-        chunks: its bytes.
+        size_bytes: of all of it.
+        read: gives its bytes from one place up to another.
+        close: lets go of it.
     """
 
     etag: str
-    chunks: Iterator[bytes]
+    size_bytes: int
+    read: Callable[[int, int], Iterator[bytes]]
+    close: Callable[[], None]
+
+    def chunks(self) -> Iterator[bytes]:
+        """All its bytes."""
+        return self.read(0, self.size_bytes)
 
 
 Listed = tuple[str, int]
@@ -104,7 +113,8 @@ class FolderStore:
     def open(self, path: str) -> Opened:
         """The file."""
         file = self._file(path).open("rb")
-        return Opened(_etag(os.fstat(file.fileno())), _pieces(file))
+        status = os.fstat(file.fileno())
+        return Opened(_etag(status), status.st_size, partial(_pieces, file), file.close)
 
     def _file(self, path: str) -> Path:
         """The file, if it is really below the folder, whatever links lead to."""
@@ -166,11 +176,16 @@ class BucketStore:
     def open(self, path: str) -> Opened:
         """The file."""
         with _translated():
-            found = obstore.get(self.store, self.prefix + path)
-            return Opened(str(found.meta["e_tag"]), self._chunks(found))
+            found = obstore.head(self.store, self.prefix + path)
+        etag = str(found["e_tag"])
+        return Opened(etag, found["size"], partial(self._chunks, path, etag), _close_nothing)
 
-    def _chunks(self, found: Any) -> Iterator[bytes]:
+    def _chunks(self, path: str, etag: str, start: int, end: int) -> Iterator[bytes]:
+        if start == end:
+            return
+        options: Any = {"range": (start, end), "if_match": etag}
         with _translated():
+            found = obstore.get(self.store, self.prefix + path, options=options)
             for chunk in found.stream(min_chunk_size=_CHUNK_BYTES):
                 yield bytes(chunk)
 
@@ -288,10 +303,15 @@ def _translated() -> Iterator[None]:
         ) from error
 
 
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    with file:
-        while chunk := file.read(_CHUNK_BYTES):
-            yield chunk
+def _pieces(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
+    file.seek(start)
+    while start < end and (chunk := file.read(min(_CHUNK_BYTES, end - start))):
+        start += len(chunk)
+        yield chunk
+
+
+def _close_nothing() -> None:
+    """A bucket's file is held by nothing."""
 
 
 def _etag(status: os.stat_result) -> str:

@@ -13,6 +13,8 @@ from app.deployments.openapi import build_document
 from app.deployments.repository import Target
 from app.deployments.scoring import Call, ScoringRouter, passed_on
 from app.kernel.db import DatabaseDep
+from app.kernel.errors import UnsupportedMedia
+from app.kernel.media import is_json
 from app.kernel.urls import absolute_url
 from app.models.schemas import parse_signature
 
@@ -39,6 +41,8 @@ async def score_deployment(target: TargetDep, request: Request) -> Response:
 
     The exact shape of request and answer is in the deployment's own openapi.json.
     """
+    if not is_json(request):
+        raise UnsupportedMedia("Send the body as JSON with Content-Type: application/json.")
     return await _forward(target, request, "/v1/predict")
 
 

@@ -11,6 +11,7 @@ from fastapi import Request
 from fastapi.routing import APIRoute
 
 from app.kernel.errors import invalid_field
+from app.kernel.media import is_json
 
 _UNKEEPABLE = re.compile("[\x00\ud800-\udfff]")
 _DEEPEST = 100
@@ -45,7 +46,7 @@ async def refuse_unkeepable_bodies(request: Request) -> None:
         Invalid: there is something of the kind.
     """
     route = request.scope.get("route")
-    if not isinstance(route, APIRoute) or route.body_field is None or not _is_json(request):
+    if not isinstance(route, APIRoute) or route.body_field is None or not is_json(request):
         return
     body = await request.body()
     if not may_be_unkeepable(body):
@@ -81,11 +82,6 @@ def _may_be_deep(body: bytes) -> bool:
 def _check(pointer: str, text: str) -> None:
     if _UNKEEPABLE.search(text):
         raise invalid_field(pointer, "text_invalid", f"{pointer}: {_MESSAGE}")
-
-
-def _is_json(request: Request) -> bool:
-    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    return media_type == "application/json" or media_type.endswith("+json")
 
 
 def _texts(document: Any) -> Iterator[tuple[str, int, str]]:

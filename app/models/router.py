@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Query, Request, Response
-from fastapi.responses import StreamingResponse
 
 from app.auth.access import UserAccess, UserOrRunAccess
 from app.auth.idempotency import REPEATABLE
@@ -15,7 +14,7 @@ from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.errors import Forbidden
 from app.kernel.etags import check_preconditions, resource_etag
-from app.kernel.media import BytesResponse, GzipResponse
+from app.kernel.media import BYTES_BODY, TAKES_BYTES, BytesResponse, GzipResponse
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page, PageDep, page_of
 from app.kernel.urls import absolute_url
@@ -34,7 +33,8 @@ from app.models.schemas import (
 from app.models.upload import store_archive
 from app.storage.access import ObjectsDep
 from app.storage.serve import object_response
-from app.storage.tar_stream import TarEntry, tar_stream
+from app.storage.serve_archive import archive_response
+from app.storage.tar_stream import TarEntry
 from app.storage.writer import StoredObject
 from app.tables.model import ModelVersion
 from app.workspaces.access import WorkspaceDep
@@ -44,13 +44,6 @@ router = APIRouter(
     prefix="/v1/workspaces/{workspace}/models", tags=["models"], route_class=WriteRoute
 )
 VersionPath = Annotated[str, Path(pattern=r"^(latest|[1-9][0-9]{0,8})$")]
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
-_UPLOAD = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/octet-stream": _BINARY},
-    }
-}
 
 
 async def _version(
@@ -138,7 +131,9 @@ async def create_model_version(
     return _created(name, row, request, response)
 
 
-@router.put("/{model}/archive", status_code=201, openapi_extra=_UPLOAD)
+@router.put(
+    "/{model}/archive", status_code=201, openapi_extra=BYTES_BODY, dependencies=[TAKES_BYTES]
+)
 @needs("models.write")
 async def upload_model_archive(
     workspace: DetachedWorkspaceDep,
@@ -261,19 +256,18 @@ async def get_model_file(
 
 
 @router.get("/{model}/versions/{version}/archive", response_class=GzipResponse)
+@router.head("/{model}/versions/{version}/archive", include_in_schema=False)
 @needs("models.read", run=True)
-async def get_model_archive(model: NamePath, row: VersionDep, objects: ObjectsDep) -> Response:
+async def get_model_archive(
+    model: NamePath, row: VersionDep, request: Request, objects: ObjectsDep
+) -> Response:
     """All files of a version as one tar.gz stream."""
     entries = [
         TarEntry(path=file["path"], sha256=file["sha256"], size_bytes=file["size_bytes"])
         for file in row.files
     ]
     filename = f"{model}-{row.version}.tar.gz"
-    return StreamingResponse(
-        tar_stream(objects, entries),
-        media_type="application/gzip",
-        headers={"Content-Disposition": f'attachment; filename="{filename}"'},
-    )
+    return await archive_response(request, objects, entries, filename=filename)
 
 
 def _run_id(body: ModelVersionCreate, principal: Principal) -> str:

@@ -16,7 +16,7 @@ from app.kernel.problems import PROBLEM_JSON, Problem
 from app.openapi import headers
 from app.openapi.older import as_3_0
 from app.openapi.permissions import needs
-from app.openapi.schemas import BINARY, open_enums, reshaped
+from app.openapi.schemas import BINARY, DOWNLOADS, open_enums, reshaped
 
 _PROBLEMS = {
     "400": "The request cannot be understood",
@@ -175,7 +175,7 @@ def _mark_bytes(method: str, answers: dict[str, Any]) -> None:
             if media_type in BINARY:
                 content["schema"] = {"type": "string", "format": "binary"}
     whole = answers.get("200", {})
-    if method == "get" and "application/octet-stream" in whole.get("content", {}):
+    if method == "get" and DOWNLOADS & set(whole.get("content", {})):
         answers["206"] = {"description": "The part that Range names", "content": whole["content"]}
 
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from app.openapi.schemas import DOWNLOADS
+
 _TEXT = {"type": "string"}
 
 COMPONENTS: dict[str, Any] = {
@@ -78,7 +80,7 @@ def add_conditions(method: str, operation: dict[str, Any], item: dict[str, Any])
     whole = operation["responses"].get("200", {})
     kinds = set(whole.get("content", {}))
     parameters = operation.setdefault("parameters", [])
-    if method == "get" and kinds & {"application/json", "application/octet-stream"}:
+    if method == "get" and kinds & {"application/json", *DOWNLOADS}:
         parameters.append(_parameter("IfNoneMatch"))
         whole.setdefault("headers", {})["ETag"] = _ref("ETag")
         operation["responses"]["304"] = {

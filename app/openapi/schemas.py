@@ -6,6 +6,8 @@ BINARY = frozenset(
     {"application/octet-stream", "application/gzip", "application/vnd.apache.parquet"}
 )
 """Media types whose bytes are no text."""
+DOWNLOADS = frozenset({"application/octet-stream", "application/gzip"})
+"""Media types of files and archives, of which parts are given."""
 _SCHEMAS = "#/components/schemas/"
 
 

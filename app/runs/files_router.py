@@ -3,14 +3,13 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.responses import StreamingResponse
 
 from app.auth.access import UserOrRunAccess
 from app.auth.needs import needs
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.errors import NotFound
-from app.kernel.media import BytesResponse, GzipResponse
+from app.kernel.media import BYTES_BODY, TAKES_BYTES, BytesResponse, GzipResponse
 from app.kernel.pagination import Page, PageDep
 from app.logs import repository as logs
 from app.logs.errors import LogExpired
@@ -21,7 +20,7 @@ from app.runs.schemas import RunFileRead
 from app.storage.access import ObjectsDep
 from app.storage.paths import check_path
 from app.storage.serve import object_response
-from app.storage.tar_stream import tar_stream
+from app.storage.serve_archive import archive_response
 
 router = APIRouter(prefix="/v1/workspaces/{workspace}/runs/{run_id}", tags=["runs"])
 
@@ -71,14 +70,8 @@ async def get_run_file(
     "/files/{path:path}",
     status_code=201,
     responses={200: {"model": RunFileRead}},
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/octet-stream": {"schema": {"type": "string", "format": "binary"}}
-            },
-        }
-    },
+    openapi_extra=BYTES_BODY,
+    dependencies=[TAKES_BYTES],
 )
 @needs("runs.write", run=True)
 async def upload_run_file(
@@ -103,16 +96,15 @@ async def upload_run_file(
 
 
 @router.get("/archive", response_class=GzipResponse)
+@router.head("/archive", include_in_schema=False)
 @needs("runs.read", run=True)
 async def get_run_archive(
     run: DetachedRunDep,
+    request: Request,
     database: DatabaseDep,
     objects: ObjectsDep,
     prefix: Annotated[str, Query(max_length=5000)] = "outputs/",
 ) -> Response:
     """All files under a prefix as one tar.gz stream; logs of a run that goes on as they are now."""
     entries = await archive_entries(database, objects, run, prefix=prefix)
-    headers = {"Content-Disposition": f'attachment; filename="{run.id}.tar.gz"'}
-    return StreamingResponse(
-        tar_stream(objects, entries), media_type="application/gzip", headers=headers
-    )
+    return await archive_response(request, objects, entries, filename=f"{run.id}.tar.gz")

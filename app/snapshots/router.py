@@ -8,6 +8,7 @@ from app.auth.needs import needs
 from app.auth.writes import WriteRoute
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
+from app.kernel.media import BYTES_BODY, TAKES_BYTES
 from app.kernel.pagination import Page, PageDep, page_of
 from app.kernel.urls import absolute_url
 from app.snapshots import repository, service
@@ -20,18 +21,9 @@ from app.workspaces.detached import DetachedWorkspaceDep
 router = APIRouter(
     prefix="/v1/workspaces/{workspace}/snapshots", tags=["snapshots"], route_class=WriteRoute
 )
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
-_UPLOAD = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/octet-stream": _BINARY,
-        },
-    }
-}
 
 
-@router.put("", status_code=201, openapi_extra=_UPLOAD)
+@router.put("", status_code=201, openapi_extra=BYTES_BODY, dependencies=[TAKES_BYTES])
 @needs("files.write")
 async def upload_snapshot(
     workspace: DetachedWorkspaceDep,

@@ -9,6 +9,7 @@ from fastapi import Request
 from fastapi.responses import Response, StreamingResponse
 
 from app.kernel.errors import RangeNotSatisfiable
+from app.kernel.etags import is_listed
 from app.storage.objects import ObjectStore
 
 # One range; a number of more digits is no place in any file.
@@ -43,36 +44,73 @@ async def object_response(
         ObjectCorrupt: it was changed there.
     """
     etag = f'"{sha256}"'
-    headers = {
-        "ETag": etag,
-        "Accept-Ranges": "bytes",
-        "Cache-Control": "private, no-cache",
-        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(filename, safe='')}",
-        "Content-Security-Policy": "sandbox",
-        "Repr-Digest": f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:",
-    }
-    if etag in _listed(request.headers.get("if-none-match", "")):
+    headers = attachment(filename, etag)
+    headers["Repr-Digest"] = f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
+    if is_known(request, etag):
         return Response(status_code=304, headers=headers)
-    start, end = _wanted(request, etag=etag, size_bytes=size_bytes)
-    status = 200
-    if (start, end) != (0, size_bytes):
-        status = 206
-        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size_bytes}"
-    headers["Content-Length"] = str(end - start)
+    status, start, end = part_of(request, headers, etag=etag, size_bytes=size_bytes)
     content: AsyncIterator[bytes] = await objects.open(sha256, start=start, end=end)
     if request.method == "HEAD":
         return Response(status_code=status, headers=headers, media_type=media_type)
     return StreamingResponse(content, status_code=status, headers=headers, media_type=media_type)
 
 
-def _listed(header: str) -> list[str]:
-    return [part.strip().removeprefix("W/") for part in header.split(",")]
+def attachment(filename: str, etag: str) -> dict[str, str]:
+    """The headers of every download whose bytes are named by an ETag."""
+    return {
+        "ETag": etag,
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-cache",
+        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(filename, safe='')}",
+        "Content-Security-Policy": "sandbox",
+    }
+
+
+def is_known(request: Request, etag: str) -> bool:
+    """Whether the client has these bytes already (``If-None-Match``)."""
+    return is_listed(etag, request.headers.get("if-none-match", ""))
+
+
+def asks_for_part(request: Request, etag: str) -> bool:
+    """Whether one range is asked for, of these very bytes (``If-Range``)."""
+    match = _range(request)
+    return match is not None and request.headers.get("if-range", etag) == etag
+
+
+def part_of(
+    request: Request, headers: dict[str, str], *, etag: str, size_bytes: int
+) -> tuple[int, int, int]:
+    """Find out what is asked for, and add its place to the headers.
+
+    Args:
+        request: for its ``Range`` and ``If-Range``.
+        headers: of the answer.
+        etag: of the bytes.
+        size_bytes: of all of them.
+
+    Returns:
+        The status, the first byte, and the one behind the last.
+
+    Raises:
+        RangeNotSatisfiable: the range begins after the end.
+    """
+    start, end = _wanted(request, etag=etag, size_bytes=size_bytes)
+    headers["Content-Length"] = str(end - start)
+    if (start, end) == (0, size_bytes):
+        return 200, start, end
+    headers["Content-Range"] = f"bytes {start}-{end - 1}/{size_bytes}"
+    return 206, start, end
+
+
+def _range(request: Request) -> re.Match[str] | None:
+    match = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
+    return match if match is not None and any(match.groups()) else None
 
 
 def _wanted(request: Request, *, etag: str, size_bytes: int) -> tuple[int, int]:
     whole = (0, size_bytes)
-    match = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
-    if match is None or request.headers.get("if-range", etag) != etag or not any(match.groups()):
+    match = _range(request)
+    if match is None or not asks_for_part(request, etag):
         return whole
     first, last = match.groups()
     if not first:

@@ -11,6 +11,7 @@ from app.auth.writes import WriteRoute
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
+from app.kernel.media import BINARY, TAKES_BYTES
 from app.kernel.orm import MAX_INTEGER
 from app.kernel.urls import absolute_url
 from app.storage.access import ObjectsDep
@@ -25,11 +26,10 @@ from app.workspaces.detached import DetachedWorkspaceDep
 router = APIRouter(
     prefix="/v1/workspaces/{workspace}/uploads", tags=["blobs"], route_class=WriteRoute
 )
-_BINARY = {"schema": {"type": "string", "format": "binary"}}
 _PIECE = {
     "requestBody": {
         "required": True,
-        "content": {"application/octet-stream": _BINARY, "application/partial-upload": _BINARY},
+        "content": {"application/octet-stream": BINARY, "application/partial-upload": BINARY},
     }
 }
 
@@ -88,7 +88,7 @@ async def head_upload(
     return Response(status_code=204, headers=_headers(row))
 
 
-@router.patch("/{upload_id}", openapi_extra=_PIECE)
+@router.patch("/{upload_id}", openapi_extra=_PIECE, dependencies=[TAKES_BYTES])
 @needs("files.write", run=True, audited=False)
 async def send_upload_piece(
     workspace: DetachedWorkspaceDep,

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 
 from app.kernel.ids import new_id
-from app.tables.dataset import Dataset
+from app.tables.dataset import Dataset, DatasetFile, DatasetVersion
 from app.tables.deployment import Deployment
 from app.tables.sweep import Trial
 from app.tables.workspace import Workspace
@@ -65,6 +65,7 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
     run = await made("POST", "runs", submitted)
     await made("PUT", "environments/plain", {})
     await made("PUT", "secrets/word", {"value": "x"})
+    (folder / "a.txt").write_bytes(BYTES)
     place = {"kind": "folder", "path": str(folder)}
     await made("PUT", "datastores/folder", {"place": place})
     upload_row = await made("POST", "uploads", {"size_bytes": 7})
@@ -109,6 +110,8 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
             "sha256": SHA256,
             "runs/path": "a.txt",
             "models/path": "saved_model.pb",
+            "datasets/path": "a.txt",
+            "datastores/path": "a.txt",
         },
         bodies={
             "put_quota": {"runs": 2},
@@ -178,7 +181,29 @@ async def _insert(api: LiveApi, model_version_id: str) -> None:
     async with api.database.session() as session:
         found = await session.execute(select(Workspace.id).where(Workspace.name == api.workspace))
         workspace_id = found.scalar_one()
-        session.add(Dataset(id=new_id("ds"), workspace_id=workspace_id, name="data"))
+        dataset_id, pinned_id = new_id("ds"), new_id("dsv")
+        session.add(Dataset(id=dataset_id, workspace_id=workspace_id, name="data"))
+        await session.flush()
+        session.add(
+            DatasetVersion(
+                id=pinned_id,
+                dataset_id=dataset_id,
+                version=1,
+                fingerprint=SHA256,
+                file_count=1,
+                size_bytes=len(BYTES),
+            )
+        )
+        await session.flush()
+        session.add(
+            DatasetFile(
+                version_id=pinned_id,
+                path="a.txt",
+                url="http://127.0.0.1:9/a.txt",
+                size_bytes=len(BYTES),
+                sha256=SHA256,
+            )
+        )
         session.add(
             Deployment(
                 id=new_id("dep"),
