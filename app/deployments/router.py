@@ -24,7 +24,7 @@ from app.deployments.schemas import (
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.errors import Conflict
-from app.kernel.etags import check_preconditions, resource_etag
+from app.kernel.etags import NEEDS_READING, check_is_read, check_preconditions, resource_etag
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
@@ -152,7 +152,7 @@ async def get_deployment_traffic(row: DeploymentDep, response: Response) -> Traf
     return Traffic.model_validate(row.traffic)
 
 
-@router.put("/{deployment}/traffic", dependencies=[VALIDATES])
+@router.put("/{deployment}/traffic", responses=NEEDS_READING, dependencies=[VALIDATES])
 @needs("deployments.write")
 async def put_deployment_traffic(
     row: DeploymentDep, body: Traffic, session: SessionDep, request: Request, response: Response
@@ -161,8 +161,11 @@ async def put_deployment_traffic(
 
     All of it to another one is the switch of a blue/green deployment, and ``{}`` takes it back.
     """
-    check_preconditions(request, _traffic_etag(row))
+    before = _traffic_etag(row)
+    check_preconditions(request, before)
+    is_ruled = Traffic.model_validate(row.traffic) != Traffic()
     row = await service.set_traffic(session, row, body)
+    check_is_read(request, before if is_ruled else None, _traffic_etag(row))
     response.headers["ETag"] = _traffic_etag(row)
     return Traffic.model_validate(row.traffic)
 

@@ -17,7 +17,7 @@ from app.identity.schemas import (
 )
 from app.kernel.db import SessionDep
 from app.kernel.errors import Conflict
-from app.kernel.etags import check_preconditions, resource_etag
+from app.kernel.etags import NEEDS_READING, check_is_read, check_preconditions, resource_etag
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
@@ -44,7 +44,11 @@ async def get_role(
     return _answer(await roles.get(session, workspace.id, role), response)
 
 
-@router.put("/roles/{role}", responses={201: {"model": RoleRead}}, dependencies=[VALIDATES])
+@router.put(
+    "/roles/{role}",
+    responses={201: {"model": RoleRead}, **NEEDS_READING},
+    dependencies=[VALIDATES],
+)
 @needs("roles.write")
 async def put_role(
     workspace: WorkspaceDep,
@@ -57,11 +61,13 @@ async def put_role(
 ) -> RoleRead:
     """Create a custom role (201) or replace it (200); who has it gets the change at once."""
     found = await roles.find(session, workspace.id, role)
-    check_preconditions(request, _etag(found) if found else None)
+    before = _etag(found) if found else None
+    check_preconditions(request, before)
     try:
         row, is_new = await roles.put(session, principal, workspace.id, role, body)
     except IntegrityError as error:
         raise Conflict(f"Role {role!r} is being created; repeat the call.") from error
+    check_is_read(request, before, _etag(row))
     if is_new:
         response.status_code = 201
         response.headers["Location"] = absolute_url(request, request.url.path)

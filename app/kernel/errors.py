@@ -106,6 +106,14 @@ class PreconditionFailed(DomainError):
     title = "Precondition failed"
 
 
+class PreconditionRequired(DomainError):
+    """A document that exists would be replaced by somebody who may not have read it."""
+
+    status = 428
+    code = "precondition_required"
+    title = "Precondition required"
+
+
 class TooLarge(DomainError):
     """The body, or what it unpacks to, is over a limit."""
 

@@ -7,12 +7,15 @@ versions only: it is not refused because of what the resource did by itself mean
 
 import hashlib
 from datetime import datetime
+from typing import Any
 
 from fastapi import Request
 
-from app.kernel.errors import PreconditionFailed
+from app.kernel.errors import PreconditionFailed, PreconditionRequired
 
 _DIGITS = 20
+NEEDS_READING: dict[int | str, dict[str, Any]] = {428: {}}
+"""Among the responses of a route that calls `check_is_read`."""
 
 
 def resource_etag(resource_id: str, updated_at: datetime) -> str:
@@ -52,6 +55,27 @@ def check_preconditions(request: Request, etag: str | None) -> None:
         raise PreconditionFailed("It changed since you read it; read it again and repeat.")
     if request.headers.get("if-none-match") == "*" and etag is not None:
         raise PreconditionFailed("It exists already.")
+
+
+def check_is_read(request: Request, before: str | None, after: str) -> None:
+    """Refuse to replace a document that the client does not show to have read (RFC 6585, 3).
+
+    For documents whose next state is made out of the last one, where an update that is lost does
+    harm (docs/decisions/0050). To write the same again is no change, so repeating is safe.
+
+    Args:
+        request: with its headers.
+        before: ETag of the document as it was; None: there was none.
+        after: ETag of the document as it has become in this transaction.
+
+    Raises:
+        PreconditionRequired: it changed, and the request has no ``If-Match``.
+    """
+    if before not in (None, after) and "if-match" not in request.headers:
+        raise PreconditionRequired(
+            "It exists and would change. Send If-Match with the ETag of what you have read, or"
+            " If-Match: * to replace whatever is there."
+        )
 
 
 def _is_version(etag: str, header: str) -> bool:

@@ -31,6 +31,7 @@ _PROBLEMS = {
     "415": "Send the media type that this operation takes",
     "416": "The range lies outside the content",
     "422": "The request is understood and its content is wrong",
+    "428": "It exists: say with If-Match which version you have read",
     "429": "Too many requests; try again later",
     "431": "The header fields are too large",
     "500": "A defect of ours",
@@ -202,6 +203,8 @@ def _problems_of(path: str, method: str, operation: dict[str, Any]) -> set[str]:
     found = set(_ALWAYS)
     if method not in ("get", "head"):
         found |= _OF_WRITES
+    if "428" in operation["responses"]:
+        found.add("428")
     if "requestBody" in operation:
         found |= _OF_BODIES
     if "206" in operation["responses"] or method == "head":

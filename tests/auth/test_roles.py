@@ -91,7 +91,13 @@ async def test_a_custom_role_gives_what_it_names(api: LiveApi) -> None:
         assert scored.json()["code"] == "deployment_not_found"
         assert (await api.client.delete("roles/scorer")).json()["code"] == "role_in_use"
         wider = {"permissions": ["workspace.read", "runs.read"]}
-        assert (await api.client.put("roles/scorer", json=wider)).status_code == 200
+        unread = await api.client.put("roles/scorer", json=wider)
+        assert (unread.status_code, unread.json()["code"]) == (428, "precondition_required")
+        assert (await api.client.put("roles/scorer", json=body)).status_code == 200
+        assert (await client.get(f"{mine}/runs")).json()["permission"] == "runs.read"
+        etag = (await api.client.get("roles/scorer")).headers["etag"]
+        read = await api.client.put("roles/scorer", json=wider, headers={"If-Match": etag})
+        assert read.status_code == 200, read.text
         assert (await client.get(f"{mine}/runs")).status_code == 200
 
 

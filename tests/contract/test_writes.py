@@ -69,7 +69,10 @@ async def test_validating_changes_nothing(api: LiveApi, things: Things) -> None:
             continue
         tried += 1
         address = things.address(path) + "?validate_only=true"
-        answer = await api.client.request(method, address, json=things.bodies[name])
+        is_there = {"If-Match": "*"} if "428" in operation["responses"] else {}
+        answer = await api.client.request(
+            method, address, json=things.bodies[name], headers=is_there
+        )
         assert answer.status_code == 200, (name, answer.text)
         assert "location" not in answer.headers, name
         wrong = await api.client.request(method, address, json={"nothing": "known"})
@@ -169,3 +172,23 @@ async def test_writes_of_what_has_changed_are_refused(api: LiveApi, things: Thin
         unchanged = await api.client.get(address)
         assert unchanged.headers["etag"] == etag, name
     assert tried > 30
+
+
+async def test_what_is_made_out_of_what_was_is_not_replaced_unread(
+    api: LiveApi, things: Things
+) -> None:
+    guarded = {
+        operation["operationId"]: things.address(path)
+        for path, _, operation in operations(api.app.openapi())
+        if "428" in operation["responses"]
+    }
+    assert guarded.keys() == {"put_role", "put_deployment_traffic"}
+    address, body = guarded["put_role"], things.bodies["put_role"]
+    before = await api.client.get(address)
+    refused = await api.client.put(address, json=body)
+    assert (refused.status_code, refused.json()["code"]) == (428, "precondition_required")
+    assert (await api.client.get(address)).json() == before.json()
+    for _ in range(2):
+        sent = await api.client.put(address, json=body, headers={"If-Match": "*"})
+        assert sent.status_code == 200, sent.text
+    assert (await api.client.put(address, json=body)).status_code == 200, "it is no change"

@@ -141,7 +141,7 @@ async def test_traffic_goes_to_another_deployment_and_back(world: World, nodes: 
     traffic = f"deployments/{blue}/traffic"
 
     async def put(body: Any) -> Any:
-        return await world.api.client.put(traffic, json=body)
+        return await world.api.client.put(traffic, json=body, headers={"If-Match": "*"})
 
     assert (await put({"shares": {green: 100}})).json()["shares"] == {green: 100.0}
     switched = await score(world, blue)
@@ -153,6 +153,8 @@ async def test_traffic_goes_to_another_deployment_and_back(world: World, nodes: 
     share = sum(answer.startswith(green) for answer in answers)
     assert 3 <= share <= 40
 
+    unread = await world.api.client.put(traffic, json={})
+    assert (unread.status_code, unread.json()["code"]) == (428, "precondition_required")
     assert (await put({"shadow": {green: 100}})).is_success
     before = sum(count for name, count in nodes.requests.items() if green in name)
     answer = await score(world, blue)
