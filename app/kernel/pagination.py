@@ -15,6 +15,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.kernel.direct import DirectPool
 from app.kernel.errors import BadRequest, FieldError
+from app.kernel.orm import MAX_INTEGER
+from app.kernel.plain_text import mended
 
 DEFAULT_PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
@@ -150,10 +152,23 @@ def _paged(
     binding = binding_of(statement)
     after = keys_after(page, binding)
     if after is not None:
-        left = tuple_(*keys)
-        statement = statement.where(left < tuple_(*after) if descending else left > tuple_(*after))
+        if len(after) != len(keys) or not all(map(_fits, after, keys)):
+            raise _bad_token()
+        left, right = tuple_(*keys), tuple_(*after)
+        statement = statement.where(left < right if descending else left > right)
     order = [key.desc() if descending else key.asc() for key in keys]
     return statement.order_by(*order).limit(page.page_size + 1), binding
+
+
+def _fits(value: Any, key: ColumnElement[Any] | InstrumentedAttribute[Any]) -> bool:
+    """Whether a value of a token, which anybody can make up, can be compared with a column."""
+    kind = key.type.python_type
+    if isinstance(value, str):
+        return kind is str and mended(value) == value
+    if isinstance(value, float):
+        return kind is float
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return is_integer and abs(value) <= MAX_INTEGER and kind in (int, float)
 
 
 def cut_page(
