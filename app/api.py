@@ -29,8 +29,11 @@ from app.identity import sign_in_router as sign_in
 from app.identity import users_router as users
 from app.imports import router as imports
 from app.leaks import router as leaks
+from app.lineage import router as lineage
 from app.metrics import router as metrics
 from app.mlflow import router as mlflow
+from app.models import aliases_router as model_aliases
+from app.models import checks_router as model_checks
 from app.models import router as models
 from app.nodes import router as nodes
 from app.pictures import router as pictures
@@ -95,6 +98,9 @@ ROUTERS: tuple[APIRouter, ...] = (
     datasets.router,
     dataset_versions.router,
     models.router,
+    model_aliases.router,
+    model_checks.router,
+    lineage.router,
     deployments.router,
     scoring.router,
 )

@@ -3,13 +3,20 @@
 from typing import Any
 
 from app.datasets.fetched import FetchedFile
-from app.kernel.errors import DomainError, Invalid, NotFound
+from app.kernel.errors import Conflict, DomainError, Invalid, NotFound
 
 
 class DatasetNotFound(NotFound):
     """No such dataset, version or file."""
 
     code = "dataset_not_found"
+
+
+class DatasetInUse(Conflict):
+    """A run or a model needs it."""
+
+    code = "dataset_in_use"
+    title = "Dataset in use"
 
 
 class SourceError(DomainError):

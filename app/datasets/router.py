@@ -7,6 +7,7 @@ from app.auth.idempotency import REPEATABLE_DETACHED
 from app.auth.needs import needs
 from app.auth.writes import WriteRoute
 from app.datasets import repository, service
+from app.datasets.errors import DatasetInUse
 from app.datasets.read import read_dataset, read_registration, read_version
 from app.datasets.schemas import (
     DatasetRead,
@@ -24,8 +25,11 @@ from app.kernel.prefer import PreferWaitDep
 from app.kernel.tags import merged_tags
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
+from app.lineage import repository as lineage
 from app.workspaces.access import WorkspaceDep
 from app.workspaces.detached import DetachedWorkspaceDep
+
+_SHOWN = 10
 
 router = APIRouter(
     prefix="/v1/workspaces/{workspace}/datasets", tags=["datasets"], route_class=WriteRoute
@@ -155,11 +159,21 @@ async def delete_dataset(
     request: Request,
     _: UserAccess,
 ) -> None:
-    """Delete a dataset with all its versions; 204 also when there is none."""
+    """Delete a dataset with all its versions; 204 also when there is none.
+
+    409 while a run that has not ended reads it, and while there is a model that was made from it.
+    """
     row = await repository.find(session, workspace.id, dataset)
     if row is None:
         return
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     if await repository.has_pending(session, workspace.id, dataset):
         raise Conflict(f"Dataset {dataset!r} is being registered; wait for its end.")
+    users = await lineage.users_of_dataset(session, row)
+    if users:
+        shown = ", ".join(users[:_SHOWN]) + (", …" if len(users) > _SHOWN else "")
+        raise DatasetInUse(
+            f"Dataset {dataset!r} is needed by: {shown}. Wait for the runs, or delete the models"
+            " first: what they were made of is to stay known."
+        )
     await session.delete(row)

@@ -7,7 +7,7 @@ from fastapi import Path
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.kernel.names import Tags, ThingName
-from app.models.schemas import ResourceConfiguration, SignatureRead
+from app.models.schemas import ResourceConfiguration, SignatureRead, VersionName
 
 NAME_PATTERN = r"^[a-z][a-z0-9-]{2,31}$"
 """3 to 32 lower-case letters, digits and dashes, a letter first (contract, 2.9)."""
@@ -89,8 +89,8 @@ class DeploymentPut(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     model_name: ThingName
-    model_version: int | Literal["latest"] = Field(
-        default="latest", description="A number, or latest: fixed when the call is made"
+    model_version: VersionName = Field(
+        default="latest", description="A number, latest or an alias: fixed when the call is made"
     )
     replicas: int = Field(
         default=1, ge=1, le=MAX_REPLICAS, description="Without autoscale, which says how many else"

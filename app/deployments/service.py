@@ -126,7 +126,7 @@ async def rollback(
     model, version = names[before["model_version_id"]]
     body = DeploymentPut(
         model_name=model,
-        model_version=version,
+        model_version=str(version),
         replicas=max(1, row.replica_count),
         autoscale=None if row.autoscale is None else Autoscale.model_validate(row.autoscale),
         resource_configuration=ResourceConfiguration.model_validate(
@@ -245,7 +245,7 @@ async def _servable_version(
 ) -> ModelVersion:
     try:
         _, version = await models.get_version(
-            session, workspace.id, body.model_name, str(body.model_version)
+            session, workspace.id, body.model_name, body.model_version
         )
     except ModelNotFound as error:
         raise invalid_field("/model_name", "unknown_model", error.detail) from error

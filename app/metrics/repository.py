@@ -53,6 +53,26 @@ async def summaries(
     return rows
 
 
+async def last_values(
+    session: AsyncSession, workspace_id: str, run_ids: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Last values of what the scripts of these runs logged, by run and name of the metric."""
+    statement = (
+        select(MetricSummary.run_id, MetricSummary.name, MetricSummary.last)
+        .join(Run, (Run.id == MetricSummary.run_id) & (Run.attempt == MetricSummary.attempt))
+        .where(
+            Run.workspace_id == workspace_id,
+            Run.id.in_(run_ids),
+            MetricSummary.namespace == "",
+        )
+    )
+    found: dict[str, dict[str, float]] = {}
+    for run_id, name, last in await session.execute(statement):
+        if last is not None:
+            found.setdefault(run_id, {})[name] = last
+    return found
+
+
 async def known_names(session: AsyncSession, run_id: str, attempt: int) -> frozenset[str]:
     """Names of the metrics that an attempt's script has logged."""
     statement = select(MetricSummary.name).where(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -14,8 +14,9 @@ from app.mlflow.access import Caller
 from app.mlflow.errors import InvalidParameter, NoSuchResource, ResourceExists
 from app.mlflow.moments import milliseconds
 from app.mlflow.registry_schemas import ModelCreate
-from app.models import repository
-from app.tables.model import Model, ModelAlias, ModelVersion
+from app.models import aliases, repository
+from app.models.errors import AliasReserved
+from app.tables.model import Model, ModelVersion
 
 STAGES = ("None", "Staging", "Production", "Archived")
 _ARCHIVING = ("Staging", "Production")
@@ -106,23 +107,17 @@ async def set_alias(
     Raises:
         InvalidParameter: the name means something else already.
     """
-    if alias.lower() == "latest" or (alias[:1] in "vV" and alias[1:].isdecimal()):
-        raise InvalidParameter(f"The alias name '{alias}' is reserved.")
     model, row = await get_version(session, caller, name, version)
-    statement = insert(ModelAlias).values(model_id=model.id, alias=alias, version_id=row.id)
-    await session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["model_id", "alias"], set_={"version_id": row.id}
-        )
-    )
+    try:
+        await aliases.point(session, model.id, alias, row.id)
+    except AliasReserved as error:
+        raise InvalidParameter(f"The alias name '{alias}' is reserved.") from error
 
 
 async def delete_alias(session: AsyncSession, caller: Caller, name: str, alias: str) -> None:
     """Remove an alias; one that is not there is fine."""
     model = await get(session, caller, name)
-    await session.execute(
-        delete(ModelAlias).where(ModelAlias.model_id == model.id, ModelAlias.alias == alias)
-    )
+    await aliases.remove(session, model.id, alias)
 
 
 async def by_alias(
@@ -134,12 +129,7 @@ async def by_alias(
         InvalidParameter: there is no such alias, as MLflow's own servers say it.
     """
     model = await get(session, caller, name)
-    statement = (
-        select(ModelVersion)
-        .join(ModelAlias, ModelAlias.version_id == ModelVersion.id)
-        .where(ModelAlias.model_id == model.id, ModelAlias.alias == alias)
-    )
-    row = (await session.execute(statement)).scalar_one_or_none()
+    row = await aliases.find(session, model.id, alias)
     if row is None:
         raise InvalidParameter(f"Registered model alias {alias} not found.")
     return model, row
@@ -202,16 +192,7 @@ async def latest(
 
 async def document(session: AsyncSession, model: Model) -> dict[str, Any]:
     """A registered model as clients read it."""
-    statement = (
-        select(ModelAlias.alias, ModelVersion.version)
-        .join(ModelVersion, ModelVersion.id == ModelAlias.version_id)
-        .where(ModelAlias.model_id == model.id)
-        .order_by(ModelAlias.alias)
-    )
-    aliases = [
-        {"alias": alias, "version": str(version)}
-        for alias, version in await session.execute(statement)
-    ]
+    found = await aliases.of_model(session, model.id)
     newest = await latest(session, model, [])
     return {
         "name": model.name,
@@ -220,7 +201,7 @@ async def document(session: AsyncSession, model: Model) -> dict[str, Any]:
         "description": model.description,
         "latest_versions": await version_documents(session, [(model.name, row) for row in newest]),
         "tags": names.pairs(model.tags),
-        "aliases": aliases,
+        "aliases": [{"alias": alias, "version": str(version)} for alias, version in found.items()],
     }
 
 
@@ -228,14 +209,7 @@ async def version_documents(
     session: AsyncSession, found: Sequence[tuple[str, ModelVersion]]
 ) -> list[dict[str, Any]]:
     """Versions, each with its model's name, as clients read them."""
-    statement = (
-        select(ModelAlias.version_id, ModelAlias.alias)
-        .where(ModelAlias.version_id.in_([row.id for _, row in found]))
-        .order_by(ModelAlias.alias)
-    )
-    aliases: dict[str, list[str]] = {}
-    for version_id, alias in await session.execute(statement):
-        aliases.setdefault(version_id, []).append(alias)
+    by_version = await aliases.of_versions(session, [row.id for _, row in found])
     return [
         {
             "name": name,
@@ -250,7 +224,7 @@ async def version_documents(
             "run_link": row.run_link,
             "status": "READY",
             "tags": names.pairs(row.tags),
-            "aliases": aliases.get(row.id, []),
+            "aliases": by_version.get(row.id, []),
             "model_id": row.logged_model_id,
         }
         for name, row in found

@@ -12,7 +12,7 @@ from app.mlflow.places import Place
 from app.mlflow.registry_schemas import VersionCreate
 from app.models import service
 from app.models.kind import SERVABLE, find_kind
-from app.models.schemas import Lineage, ModelDescription, ModelFile
+from app.models.schemas import Lineage, LineageParent, ModelDescription, ModelFile
 from app.tables.model import Model, ModelVersion
 from app.tables.run import Run
 
@@ -101,31 +101,33 @@ async def _of_registered(session: AsyncSession, caller: Caller, named: str) -> _
     """Of ``NAME/VERSION`` or ``NAME@ALIAS``."""
     name, slash, version = named.partition("/")
     if slash and version.isdecimal():
-        _, row = await registry.get_version(session, caller, name, version)
-        return _copied(row)
+        model, row = await registry.get_version(session, caller, name, version)
+        return _copied(model, row)
     name, at, alias = named.partition("@")
     if at:
-        _, row = await registry.by_alias(session, caller, name, alias)
-        return _copied(row)
+        model, row = await registry.by_alias(session, caller, name, alias)
+        return _copied(model, row)
     raise NoSuchResource(f"There is no model at models:/{named}.")
 
 
 async def _of_version(session: AsyncSession, caller: Caller, version_id: str) -> _Source:
     statement = (
-        select(ModelVersion)
-        .join(Model, Model.id == ModelVersion.model_id)
+        select(Model, ModelVersion)
+        .join(ModelVersion, ModelVersion.model_id == Model.id)
         .where(Model.workspace_id == caller.workspace.id, ModelVersion.id == version_id)
     )
-    row = (await session.execute(statement)).scalar_one_or_none()
-    if row is None:
+    found = (await session.execute(statement)).one_or_none()
+    if found is None:
         raise NoSuchResource(f"There is no registered version {version_id}.")
-    return _copied(row)
+    return _copied(*found)
 
 
-def _copied(row: ModelVersion) -> _Source:
+def _copied(model: Model, row: ModelVersion) -> _Source:
+    lineage = Lineage.model_validate(row.lineage)
+    lineage.parent = LineageParent(model=model.name, version=row.version)
     return _Source(
         [ModelFile.model_validate(file) for file in row.files],
-        Lineage.model_validate(row.lineage),
+        lineage,
         row.source_run_id,
         row.logged_model_id,
     )

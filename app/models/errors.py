@@ -18,7 +18,21 @@ class ModelVersionNotFound(NotFound):
     code = "model_version_not_found"
 
     def __init__(self, name: str, version: str) -> None:
-        super().__init__(f"Model {name!r} has no version {version}.")
+        what = "version" if version.isdecimal() else "version or alias"
+        super().__init__(f"Model {name!r} has no {what} {version}.")
+
+
+class AliasNotFound(NotFound):
+    """The model has no such alias."""
+
+    code = "model_alias_not_found"
+
+
+class AliasReserved(Invalid):
+    """The name means something else already."""
+
+    code = "model_alias_reserved"
+    title = "The name is reserved"
 
 
 class ModelFileNotFound(NotFound):

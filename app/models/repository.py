@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.ids import new_id
 from app.kernel.pagination import PageQuery, fetch_page
+from app.models import aliases
 from app.models.errors import ModelNotFound, ModelVersionNotFound
 from app.tables.deployment import Deployment
 from app.tables.experiment import Experiment
@@ -71,19 +72,22 @@ async def next_version(session: AsyncSession, workspace_id: str, name: str) -> t
 async def get_version(
     session: AsyncSession, workspace_id: str, name: str, version: str
 ) -> tuple[Model, ModelVersion]:
-    """A model and one of its versions, by number or ``latest``.
+    """A model and one of its versions, by number, ``latest`` or alias.
 
     Raises:
         ModelNotFound: there is no such model.
         ModelVersionNotFound: it has no such version.
     """
     model = await get(session, workspace_id, name)
-    statement = select(ModelVersion).where(ModelVersion.model_id == model.id)
-    if version == "latest":
-        statement = statement.order_by(ModelVersion.version.desc()).limit(1)
+    if version != "latest" and not version.isdecimal():
+        row = await aliases.find(session, model.id, version)
     else:
-        statement = statement.where(ModelVersion.version == int(version))
-    row = (await session.execute(statement)).scalar_one_or_none()
+        statement = select(ModelVersion).where(ModelVersion.model_id == model.id)
+        if version == "latest":
+            statement = statement.order_by(ModelVersion.version.desc()).limit(1)
+        else:
+            statement = statement.where(ModelVersion.version == int(version))
+        row = (await session.execute(statement)).scalar_one_or_none()
     if row is None:
         raise ModelVersionNotFound(name, version)
     return model, row

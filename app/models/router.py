@@ -2,7 +2,8 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.access import UserAccess, UserOrRunAccess
 from app.auth.idempotency import REPEATABLE
@@ -20,12 +21,14 @@ from app.kernel.pagination import Page, PageDep, page_of
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.models import repository, service
+from app.models.access import VersionDep, VersionPath, version_etag
 from app.models.errors import ModelFileNotFound
 from app.models.schemas import (
     Lineage,
     ModelDescription,
     ModelFile,
     ModelRead,
+    ModelUpdate,
     ModelVersionCreate,
     ModelVersionRead,
     ModelVersionUpdate,
@@ -43,20 +46,6 @@ from app.workspaces.detached import DetachedWorkspaceDep
 router = APIRouter(
     prefix="/v1/workspaces/{workspace}/models", tags=["models"], route_class=WriteRoute
 )
-VersionPath = Annotated[str, Path(pattern=r"^(latest|[1-9][0-9]{0,8})$")]
-
-
-async def _version(
-    workspace: WorkspaceDep,
-    model: NamePath,
-    version: VersionPath,
-    session: SessionDep,
-    _: UserOrRunAccess,
-) -> ModelVersion:
-    return (await repository.get_version(session, workspace.id, model, version))[1]
-
-
-VersionDep = Annotated[ModelVersion, Depends(_version, scope="function")]
 
 
 @router.get("")
@@ -66,7 +55,7 @@ async def list_models(
 ) -> Page[ModelRead]:
     """Models by name."""
     rows, following = await repository.list_page(session, workspace.id, page)
-    return Page(items=[ModelRead.model_validate(row) for row in rows], next_page_token=following)
+    return Page(items=await service.read_models(session, rows), next_page_token=following)
 
 
 @router.get("/{model}")
@@ -81,7 +70,26 @@ async def get_model(
     """One model."""
     row = await repository.get(session, workspace.id, model)
     response.headers["ETag"] = resource_etag(row.id, row.updated_at)
-    return ModelRead.model_validate(row)
+    return (await service.read_models(session, [row]))[0]
+
+
+@router.patch("/{model}", dependencies=[VALIDATES])
+@needs("models.write")
+async def update_model(
+    workspace: WorkspaceDep,
+    model: NamePath,
+    body: ModelUpdate,
+    session: SessionDep,
+    request: Request,
+    response: Response,
+    _: UserAccess,
+) -> ModelRead:
+    """Change description and tags (null removes one); what the body leaves out stays."""
+    row = await repository.get(session, workspace.id, model)
+    check_preconditions(request, resource_etag(row.id, row.updated_at))
+    row = await service.update_model(session, row, body)
+    response.headers["ETag"] = resource_etag(row.id, row.updated_at)
+    return (await service.read_models(session, [row]))[0]
 
 
 @router.delete("/{model}", status_code=204)
@@ -119,6 +127,8 @@ async def create_model_version(
         files, lineage = await service.files_of_run(
             session, workspace=workspace, run_id=_run_id(body, principal), path=body.path or ""
         )
+    if body.parent is not None:
+        lineage.parent = await service.find_parent(session, workspace, body.parent)
     name, row = await service.add_version(
         session,
         workspace=workspace,
@@ -128,7 +138,7 @@ async def create_model_version(
         lineage=lineage,
         actor=principal.name,
     )
-    return _created(name, row, request, response)
+    return await _created(session, name, row, request, response)
 
 
 @router.put(
@@ -162,7 +172,7 @@ async def upload_model_archive(
             lineage=Lineage(),
             actor=principal.name,
         )
-        return _created(name, row, request, response)
+        return await _created(session, name, row, request, response)
 
 
 @router.get("/{model}/versions")
@@ -178,17 +188,17 @@ async def list_model_versions(
     """Versions of a model, the newest first."""
     row = await repository.get(session, workspace.id, model)
     rows, following = await repository.list_versions(session, row.id, page, run_id=run_id)
-    return Page(items=[service.read(row.name, item) for item in rows], next_page_token=following)
+    return Page(items=await service.read_all(session, row.name, rows), next_page_token=following)
 
 
 @router.get("/{model}/versions/{version}")
 @needs("models.read", run=True)
 async def get_model_version(
-    model: NamePath, row: VersionDep, response: Response
+    model: NamePath, row: VersionDep, session: SessionDep, response: Response
 ) -> ModelVersionRead:
-    """One version, by number or ``latest``: where it came from and what it takes and gives."""
-    response.headers["ETag"] = _etag(row)
-    return service.read(model, row)
+    """One version, by number, latest or alias: where it is from, what it takes and gives."""
+    response.headers["ETag"] = version_etag(row)
+    return await service.read(session, model, row)
 
 
 @router.patch("/{model}/versions/{version}", dependencies=[VALIDATES])
@@ -203,10 +213,10 @@ async def update_model_version(
     _: UserAccess,
 ) -> ModelVersionRead:
     """Change description and tags (null removes one), add properties."""
-    check_preconditions(request, _etag(row))
+    check_preconditions(request, version_etag(row))
     row = await service.update(session, row, body)
-    response.headers["ETag"] = _etag(row)
-    return service.read(model, row)
+    response.headers["ETag"] = version_etag(row)
+    return await service.read(session, model, row)
 
 
 @router.delete("/{model}/versions/{version}", status_code=204)
@@ -221,7 +231,7 @@ async def delete_model_version(
 ) -> None:
     """Delete a version; 409 while a deployment serves it; its number is not given again."""
     owner, row = await repository.get_version(session, workspace.id, model, version)
-    check_preconditions(request, _etag(row))
+    check_preconditions(request, version_etag(row))
     await service.delete_version(session, owner, row)
 
 
@@ -278,15 +288,11 @@ def _run_id(body: ModelVersionCreate, principal: Principal) -> str:
     return principal.id
 
 
-def _created(
-    name: str, row: ModelVersion, request: Request, response: Response
+async def _created(
+    session: AsyncSession, name: str, row: ModelVersion, request: Request, response: Response
 ) -> ModelVersionRead:
     models, _, _ = request.url.path.partition("/models/")
     path = f"{models}/models/{name}/versions/{row.version}"
     response.headers["Location"] = absolute_url(request, path)
-    response.headers["ETag"] = _etag(row)
-    return service.read(name, row)
-
-
-def _etag(row: ModelVersion) -> str:
-    return resource_etag(row.id, row.updated_at)
+    response.headers["ETag"] = version_etag(row)
+    return await service.read(session, name, row)

@@ -14,10 +14,24 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from app.blobs.schemas import Sha256
-from app.kernel.names import Tags
+from app.kernel.names import Tags, ThingName
 from app.kernel.tags import TagChanges
 
 MAX_FILES = 50_000
+VERSION_PATTERN = r"^([1-9][0-9]{0,8}|[A-Za-z_-][A-Za-z0-9_-]{0,254})$"
+"""A number, ``latest`` or an alias."""
+
+
+def _number_or_name(value: object) -> object:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+VersionName = Annotated[
+    str,
+    BeforeValidator(_number_or_name, json_schema_input_type=int | str),
+    StringConstraints(pattern=VERSION_PATTERN),
+]
+"""How a request names a version: 3, "3", "latest" or "champion"."""
 VersionText = Annotated[str, StringConstraints(max_length=50, pattern=r"^[A-Za-z0-9.+_-]*$")]
 
 
@@ -66,6 +80,15 @@ class ModelDescription(BaseModel):
     resource_configuration: ResourceConfiguration = ResourceConfiguration()
 
 
+class ParentNamed(BaseModel):
+    """A model version, by any of its names."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    model: ThingName
+    version: VersionName
+
+
 class ModelVersionCreate(ModelDescription):
     """A new version: from a path of a run's files, or from blobs that were sent."""
 
@@ -74,6 +97,9 @@ class ModelVersionCreate(ModelDescription):
         default=None, max_length=4000, examples=["outputs/model"], description="In the run's files"
     )
     files: list[ModelFile] | None = Field(default=None, min_length=1, max_length=MAX_FILES)
+    parent: ParentNamed | None = Field(
+        default=None, description="The version that this one was made from, for its lineage"
+    )
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -120,6 +146,13 @@ class LineageDataset(BaseModel):
     version: int
 
 
+class LineageParent(BaseModel):
+    """The model version that this one was made from."""
+
+    model: str
+    version: int
+
+
 class Lineage(BaseModel):
     """Where the model came from; absent members are not known."""
 
@@ -129,19 +162,64 @@ class Lineage(BaseModel):
     snapshot_id: str | None = None
     image_hash: str | None = None
     dataset_versions: list[LineageDataset] = []
+    parent: LineageParent | None = Field(
+        default=None, description="Such as the version that was trained further, or copied"
+    )
+
+
+class ModelUpdate(BaseModel):
+    """What can be changed; a tag of null is removed."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    description: str | None = Field(default=None, max_length=5000)
+    tags: TagChanges = {}
+
+
+class AliasPut(BaseModel):
+    """Where an alias is to point."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: VersionName = Field(description="A number, latest, or another alias")
+
+
+class AliasRead(BaseModel):
+    """A name that points to one version."""
+
+    alias: str
+    version: int
 
 
 class ModelRead(BaseModel):
     """A named model."""
 
-    model_config = ConfigDict(from_attributes=True)
-
     name: str
     description: str
     tags: dict[str, str | None]
     latest_version: int = Field(description="0 when all versions were deleted before any was kept")
+    aliases: dict[str, int] = Field(description="Numbers of versions by alias")
     created_at: datetime
     updated_at: datetime
+
+
+class DamagedFile(BaseModel):
+    """A file whose bytes are not those that were registered."""
+
+    path: str
+    sha256: str = Field(description="As it was registered")
+    problem: str
+
+
+class Verification(BaseModel):
+    """What reading all files of a version again has shown."""
+
+    state: Literal["intact", "damaged"]
+    verified_at: datetime
+    files_count: int
+    size_bytes: int
+    damaged_count: int
+    damaged: list[DamagedFile] = Field(description="The first hundred")
 
 
 class ModelVersionRead(BaseModel):
@@ -150,6 +228,7 @@ class ModelVersionRead(BaseModel):
     name: str
     version: int
     id: str
+    aliases: list[str] = Field(description="Names that point to it, such as champion")
     description: str
     tags: dict[str, str | None]
     properties: dict[str, str]
@@ -165,9 +244,63 @@ class ModelVersionRead(BaseModel):
     signature_state: str = Field(description="Pending, Ready or Unavailable; more may come")
     signature_reason: str = ""
     signature: SignatureRead | None
+    verification: Verification | None = Field(description="The last one; null: never verified")
     stage: str = Field(description="None, Staging, Production or Archived; set through MLflow")
     created_by: str
     created_at: datetime
+
+
+class TensorDifference(BaseModel):
+    """An input or output that is not the same; null: there is none of this name."""
+
+    side: Literal["input", "output"]
+    name: str
+    left: TensorRead | None
+    right: TensorRead | None
+
+
+class MetricDifference(BaseModel):
+    """The last value of a metric of the versions' runs; null: it was not logged."""
+
+    name: str
+    left: float | None
+    right: float | None
+    change: float | None = Field(description="right - left")
+
+
+class Difference(BaseModel):
+    """Something that is not the same; null: it is not there."""
+
+    name: str
+    left: Any
+    right: Any
+
+
+class FileChanges(BaseModel):
+    """Files by path, at most a hundred of each kind."""
+
+    added: list[str]
+    removed: list[str]
+    changed: list[str]
+    same_count: int
+    is_cut: bool
+
+
+class VersionComparison(BaseModel):
+    """Two versions side by side; lists have what differs, metrics all."""
+
+    left: ModelVersionRead
+    right: ModelVersionRead
+    is_same_files: bool
+    is_same_signature: bool
+    signature: list[TensorDifference]
+    metrics: list[MetricDifference]
+    size_difference_bytes: int = Field(description="right - left")
+    files: FileChanges
+    tags: list[Difference]
+    properties: list[Difference]
+    lineage: list[Difference]
+    about: list[Difference] = Field(description="Kind, framework, whether it can be deployed, …")
 
 
 def parse_signature(document: dict[str, Any] | None) -> SignatureRead | None:

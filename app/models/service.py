@@ -1,5 +1,6 @@
 """Registering, showing, changing and deleting models."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -11,17 +12,22 @@ from app.kernel.errors import FieldError, Invalid, invalid_field
 from app.kernel.ids import new_id
 from app.kernel.tags import merged_tags
 from app.kernel.wake import wake
-from app.models import repository
-from app.models.errors import ModelInUse, PropertyImmutable
+from app.models import aliases, repository
+from app.models.errors import ModelInUse, ModelNotFound, ModelVersionNotFound, PropertyImmutable
 from app.models.kind import SERVABLE, Found, find_kind
 from app.models.schemas import (
     Lineage,
     LineageDataset,
+    LineageParent,
     ModelDescription,
     ModelFile,
+    ModelRead,
+    ModelUpdate,
     ModelVersionRead,
     ModelVersionUpdate,
+    ParentNamed,
     ResourceConfiguration,
+    Verification,
     parse_signature,
 )
 from app.runs import repository as runs
@@ -101,6 +107,23 @@ async def files_of_run(
         for relative, row in chosen
     ]
     return files, await _lineage(session, run, wanted)
+
+
+async def find_parent(
+    session: AsyncSession, workspace: Workspace, named: ParentNamed
+) -> LineageParent:
+    """The version that another was made from.
+
+    Raises:
+        Invalid: there is no such model or version.
+    """
+    try:
+        _, row = await repository.get_version(session, workspace.id, named.model, named.version)
+    except ModelNotFound as error:
+        raise invalid_field("/parent/model", "unknown_model", error.detail) from error
+    except ModelVersionNotFound as error:
+        raise invalid_field("/parent/version", "unknown_model_version", error.detail) from error
+    return LineageParent(model=named.model, version=row.version)
 
 
 async def check_files(
@@ -211,13 +234,54 @@ def not_servable_reason(row: ModelVersion) -> str:
     return ""
 
 
-def read(name: str, row: ModelVersion) -> ModelVersionRead:
+async def update_model(session: AsyncSession, model: Model, body: ModelUpdate) -> Model:
+    """Change a model's description and tags."""
+    row = await aliases.lock(session, model.id)
+    if body.description is not None:
+        row.description = body.description
+    row.tags = merged_tags(row.tags, body.tags)
+    await session.flush()
+    await session.refresh(row)
+    return row
+
+
+async def read_models(session: AsyncSession, rows: Sequence[Model]) -> list[ModelRead]:
+    """Models as the API shows them."""
+    found = await aliases.of_models(session, [row.id for row in rows])
+    return [
+        ModelRead(
+            name=row.name,
+            description=row.description,
+            tags=row.tags,
+            latest_version=row.latest_version,
+            aliases=found.get(row.id, {}),
+            created_at=row.created_at,
+            updated_at=row.updated_at,
+        )
+        for row in rows
+    ]
+
+
+async def read_all(
+    session: AsyncSession, name: str, rows: Sequence[ModelVersion]
+) -> list[ModelVersionRead]:
+    """Versions of a model as the API shows them."""
+    found = await aliases.of_versions(session, [row.id for row in rows])
+    return [_read(name, row, found.get(row.id, [])) for row in rows]
+
+
+async def read(session: AsyncSession, name: str, row: ModelVersion) -> ModelVersionRead:
     """A version as the API shows it."""
+    return (await read_all(session, name, [row]))[0]
+
+
+def _read(name: str, row: ModelVersion, names: list[str]) -> ModelVersionRead:
     reason = not_servable_reason(row)
     return ModelVersionRead(
         name=name,
         version=row.version,
         id=row.id,
+        aliases=names,
         description=row.description,
         tags=row.tags,
         properties=row.properties,
@@ -233,6 +297,9 @@ def read(name: str, row: ModelVersion) -> ModelVersionRead:
         signature_state=row.signature_state,
         signature_reason=row.signature_reason,
         signature=parse_signature(row.signature),
+        verification=(
+            None if row.verification is None else Verification.model_validate(row.verification)
+        ),
         stage=row.stage,
         created_by=row.created_by,
         created_at=row.created_at,

@@ -69,6 +69,7 @@ _TAGS = {
     "datastores": "Folders, buckets and web servers with data",
     "datasets": "Files at web addresses, pinned by version",
     "models": "Registered models and their versions",
+    "lineage": "What was made of what, both ways",
     "deployments": "Models that answer over HTTP",
 }
 _METHODS = ("get", "put", "post", "delete", "patch", "head")

@@ -183,7 +183,7 @@ async def register_best_model(
     )
     path = f"/v1/workspaces/{workspace.name}/models/{name}/versions/{row.version}"
     response.headers["Location"] = absolute_url(request, path)
-    return models.read(name, row)
+    return await models.read(session, name, row)
 
 
 @router.post("/{sweep_id}/replay")

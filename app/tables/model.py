@@ -44,7 +44,9 @@ class ModelVersion(Reconciled, Base):
     files: Mapped[list[dict[str, Any]]]
     """``[{path, sha256, size_bytes}]``, sorted by path."""
     size_bytes: Mapped[int]
-    run_id: Mapped[str | None] = mapped_column(ForeignKey("runs.id", ondelete="SET NULL"))
+    run_id: Mapped[str | None] = mapped_column(
+        ForeignKey("runs.id", ondelete="SET NULL"), index=True
+    )
     lineage: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     signature: Mapped[dict[str, Any] | None]
     signature_state: Mapped[str] = mapped_column(server_default="Pending")
@@ -52,6 +54,8 @@ class ModelVersion(Reconciled, Base):
     signature_reason: Mapped[str] = mapped_column(server_default="")
     stage: Mapped[str] = mapped_column(server_default="None")
     """None, Staging, Production or Archived."""
+    verification: Mapped[dict[str, Any] | None]
+    """What reading the files again has shown last."""
     source: Mapped[str] = mapped_column(server_default="")
     """The address that an MLflow client registered; empty for versions made otherwise."""
     source_run_id: Mapped[str] = mapped_column(server_default="", index=True)

@@ -19,7 +19,7 @@ from tests.served import served_api
 
 pytestmark = pytest.mark.anyio
 
-PAGES = ("docs/identity.md", "docs/scheduling.md")
+PAGES = ("docs/identity.md",)
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 VARIABLES = """set -euo pipefail
 WS="$TRAINWRIGHT/v1/workspaces/demo"

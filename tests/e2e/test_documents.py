@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 DOCUMENTS = (
     "README.md",
     "docs/guide.md",
+    "docs/models.md",
     "docs/history.md",
     "docs/storage.md",
     "docs/cli.md",

@@ -49,16 +49,29 @@ async def send_blobs(api: LiveApi, files: dict[str, bytes]) -> list[dict[str, An
     return listed
 
 
-async def make_run(api: LiveApi, files: list[dict[str, Any]]) -> str:
-    """A run as its reconciler leaves it, with these files in its history."""
+async def make_run(
+    api: LiveApi, files: list[dict[str, Any]], *, read: dict[str, Any] | None = None
+) -> str:
+    """A run as its reconciler leaves it, with these files in its history.
+
+    Args:
+        api: the application.
+        files: of the run.
+        read: an input, as its request has it.
+    """
     run_id = new_id("run")
     async with api.database.session() as session:
         statement = select(Workspace.id).where(Workspace.name == api.workspace)
         workspace_id = (await session.execute(statement)).scalar_one()
-        experiment = Experiment(id=new_id("exp"), workspace_id=workspace_id, name="digits")
+        named = select(Experiment).where(
+            Experiment.workspace_id == workspace_id, Experiment.name == "digits"
+        )
+        experiment = (await session.execute(named)).scalar_one_or_none() or Experiment(
+            id=new_id("exp"), workspace_id=workspace_id, name="digits"
+        )
         session.add(experiment)
         await session.flush()
-        inputs = {"mnist": {"dataset": "digits", "version": 3, "mode": "mount"}}
+        inputs = {"mnist": read or {"dataset": "digits", "version": 3, "mode": "mount"}}
         run = Run(
             id=run_id,
             workspace_id=workspace_id,
@@ -121,6 +134,7 @@ async def test_a_version_from_a_run_knows_where_it_came_from(api: LiveApi) -> No
         "snapshot_id": None,
         "image_hash": None,
         "dataset_versions": [{"name": "mnist", "dataset": "digits", "version": 3}],
+        "parent": None,
     }
     listed = (await api.client.get("/models/digits/versions/1/files")).json()["items"]
     assert [file["path"] for file in listed] == sorted(MODEL)
