@@ -18,6 +18,7 @@ from trainwright.commands import (
     deployments,
     histories,
     models,
+    registry,
     requests,
     runs,
     secrets,
@@ -80,6 +81,7 @@ app.command(rich_help_panel=_RUNS)(histories.logs)
 app.command(rich_help_panel=_RUNS)(histories.events)
 app.command(rich_help_panel=_RUNS)(histories.metrics)
 app.command(rich_help_panel=_RUNS)(histories.download)
+registry.add_to(models.app)
 app.add_typer(models.app, name="models", rich_help_panel=_MODELS)
 app.command(rich_help_panel=_MODELS)(deployments.deploy)
 app.command(rich_help_panel=_MODELS)(deployments.score)

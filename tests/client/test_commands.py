@@ -228,3 +228,25 @@ def test_the_commands_of_the_server_are_there_where_it_is_installed(program: Pro
     listed = program.run("--help").stdout
     for name in ("up", "api", "worker", "migrate", "token"):
         assert f" {name} " in listed
+
+
+def test_aliases_of_models_and_what_they_name(
+    program: Program, connection: Connection, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for text in ("one", "three"):
+        (folder / "weights.txt").write_text(text)
+        program.run("models", "register", "plain", "--folder", folder, "--framework", "custom")
+
+    program.run("models", "alias", "plain", "champion", "1")
+    compared = json.loads(
+        program.run("models", "compare", "plain", "champion", "2", "--json").stdout
+    )
+
+    assert (compared["left"]["version"], compared["size_difference_bytes"]) == (1, 2)
+    assert "size (bytes)" in program.run("models", "compare", "plain", "1", "2").stdout
+    assert "intact: 1 files" in program.run("models", "verify", "plain", "champion").stderr
+    assert "plain:1" in program.run("models", "lineage", "plain", "champion").stdout
+    program.run("models", "unalias", "plain", "champion")
+    program.run("models", "lineage", "plain", "champion", code=3)

@@ -1,6 +1,7 @@
 """`deploy`, `score`, `deployment list | show | keys | delete`."""
 
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ from trainwright.errors import TrainwrightError
 
 app = typer.Typer(no_args_is_help=True, help="List, show and delete deployments; their keys.")
 _POLL_SECONDS = 1.0
+_VERSION = re.compile(r"[1-9][0-9]{0,8}|[A-Za-z_-][A-Za-z0-9_-]*")
 _SETTLED = frozenset({"Healthy", "Unhealthy", "Unschedulable", "Failed"})
 FAILED = 1
 
@@ -42,7 +44,7 @@ def deploy(
         str,
         typer.Argument(
             metavar="MODEL[:VERSION]",
-            help="Without a version: latest.",
+            help="A number or an alias; without: latest.",
             autocompletion=names.models,
         ),
     ],
@@ -148,9 +150,9 @@ def delete(deployment: Deployment) -> None:
 def _version(text: str) -> int | str:
     if text in {"", "latest"}:
         return "latest"
-    if not (text.isascii() and text.isdigit()):
-        raise typer.BadParameter("write the model as NAME, NAME:latest or NAME:3")
-    return int(text)
+    if not _VERSION.fullmatch(text):
+        raise typer.BadParameter("write the model as NAME, NAME:latest, NAME:3 or NAME:champion")
+    return int(text) if text.isdecimal() else text
 
 
 def _settled(server: Connection, path: str, found: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`models list | register`."""
+"""`models list | register`; the others are in `registry`."""
 
 from pathlib import Path
 from typing import Annotated, Any
