@@ -11,7 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth.principal import Principal
 from app.blobs import repository as blobs
 from app.deployments import loads, repository
-from app.deployments.decide import DRAINING, LIVE_STATES, Plan, ReplicaView, State, View, decide
+from app.deployments.decide import (
+    DRAINING,
+    LIVE_STATES,
+    LOST,
+    Plan,
+    ReplicaView,
+    State,
+    View,
+    decide,
+)
 from app.deployments.order import replica_name
 from app.deployments.program import publish_program
 from app.deployments.scale import SCALE_CHECK_SECONDS, scale
@@ -32,6 +41,7 @@ from app.providers.base import (
 from app.tables.deployment import Deployment, Replica
 from app.tables.image import Image
 from workers.context import WorkerContext
+from workers.node_door import NodeDoor
 from workers.reconciler import Guard
 
 _GIB = 1024**3
@@ -46,14 +56,38 @@ class DeploymentReconciler:
 
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
+        self._door = NodeDoor(context.settings.nodes_base_url)
 
     async def reconcile(self, guard: Guard) -> float | None:
         """Do what can be done now; says when to look again."""
         try:
+            await self._give_up_silent(guard)
             return await self._step(guard)
         except ProviderError as error:
             await self._note_provider(guard, str(error))
             return _PROVIDER_CHECK_SECONDS
+
+    async def _give_up_silent(self, guard: Guard) -> None:
+        """Take replicas whose runners are silent for lost, if these could report.
+
+        So a node that hangs as a whole is noticed; a process that hangs is told by its runner.
+        """
+        limit = self._context.settings.heartbeat_timeout_seconds
+        async with self._context.database.session() as session:
+            silent = await repository.silent_replicas(
+                session, guard.lease.row_id, silent_seconds=limit
+            )
+        if not silent or await self._door.open_seconds() < limit / 2:
+            return
+        failed = {
+            "code": "replica_silent",
+            "message": f"The replica's node sent no heartbeat for {limit:g} s.",
+        }
+        result = {"failed": failed, "ended_at": utc_now().timestamp()}
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            named = update(Replica).where(Replica.name.in_(silent), Replica.state == "Serving")
+            await session.execute(named.values(state=LOST, result=result))
 
     async def _note_provider(self, guard: Guard, words: str) -> None:
         """Let the deployment say that its replicas cannot be looked after.
@@ -206,7 +240,7 @@ class DeploymentReconciler:
             if replica.state not in ("Launched", "Serving"):
                 continue
             if not await self._context.provider.is_alive(replica.name):
-                replica.state = "Lost"
+                replica.state = LOST
                 replica.result = {"ended_at": utc_now().timestamp()}
         await session.flush()
 
@@ -292,7 +326,7 @@ def _view(replica: Replica, is_alive: bool) -> ReplicaView:
     now = utc_now().timestamp()
     state = replica.state
     if state in ("Launched", "Serving") and not is_alive:
-        state = "Lost"
+        state = LOST
     result: dict[str, Any] = replica.result or {}
     ended_at: float | None = None
     if state not in LIVE_STATES:

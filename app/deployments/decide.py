@@ -32,6 +32,8 @@ class State(StrEnum):
 
 
 LIVE_STATES = frozenset({"Assigned", "Launched", "Serving"})
+LOST = "Lost"
+"""It went away, or it is silent and given up; its runner has nothing more to deliver."""
 DRAINING = "Draining"
 """It gets no new requests and goes away; whatever becomes of it is no failure."""
 
@@ -269,6 +271,7 @@ def _ended(view: View, left: tuple[str, ...]) -> tuple[str, ...]:
         if not replica.is_live
         and (
             not replica.is_alive
+            or replica.state == LOST
             or (replica.ended_seconds_ago or 0.0)
             > (DRAIN_SECONDS if replica.state == DRAINING else LINGER_SECONDS)
         )

@@ -2,6 +2,7 @@
 
 from app.kernel.errors import (
     Conflict,
+    DomainError,
     Forbidden,
     Invalid,
     NotFound,
@@ -45,6 +46,21 @@ class NotReady(Unavailable):
 
     code = "deployment_not_ready"
     title = "The deployment cannot answer now"
+
+
+class DeadlineExceeded(DomainError):
+    """The replica that was asked gave no answer in time."""
+
+    status = 504
+    code = "deadline_exceeded"
+    title = "No answer in time"
+    retryable = True
+
+    def __init__(self, seconds: float, *, retry_after_seconds: int) -> None:
+        super().__init__(
+            f"No answer within {seconds:g} seconds (limits.timeout_seconds).",
+            headers={"Retry-After": str(retry_after_seconds)},
+        )
 
 
 class KeyRefused(Forbidden):

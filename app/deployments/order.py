@@ -97,6 +97,8 @@ async def build_order(
             "port_file": "port",
             "path": "/v1/ready",
             "timeout_seconds": _READY_SECONDS,
+            "live_path": "/v1/live",
+            "silence_seconds": settings.replica_silence_seconds,
         },
     }
 

@@ -3,10 +3,10 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deployments.errors import DeploymentNotFound
@@ -125,6 +125,20 @@ async def replicas_to_judge(session: AsyncSession, row: Deployment) -> Sequence[
         .execution_options(populate_existing=True)
     )
     return (await session.execute(statement)).scalars().all()
+
+
+async def silent_replicas(
+    session: AsyncSession, deployment_id: str, *, silent_seconds: float
+) -> Sequence[str]:
+    """Names of serving replicas whose runners have not been heard for so long."""
+    heard_until = func.clock_timestamp() - timedelta(seconds=silent_seconds)
+    statement = select(Replica.name).where(
+        Replica.deployment_id == deployment_id,
+        Replica.state == "Serving",
+        Replica.removed.is_(False),
+        Replica.heartbeat_at < heard_until,
+    )
+    return (await session.scalars(statement)).all()
 
 
 async def senders_to(session: AsyncSession, workspace_id: str, name: str) -> Sequence[str]:

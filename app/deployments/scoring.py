@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.auth.signing import Signer
 from app.deployments import repository
 from app.deployments.decide import State
-from app.deployments.errors import BodyTooLarge, NotReady, QueueFull
+from app.deployments.errors import BodyTooLarge, DeadlineExceeded, NotReady, QueueFull
 from app.deployments.keys import replica_token
 from app.deployments.loads import LoadKeeper
 from app.deployments.measures import Measure, measured
@@ -120,6 +120,7 @@ class ScoringRouter:
             BodyTooLarge: the deployment takes no such body.
             QueueFull: too many wait for a replica already.
             NotReady: no replica could be reached, and none is on its way.
+            DeadlineExceeded: the replica gave no answer in time.
         """
         rules = Traffic.model_validate(target.deployment.traffic)
         chosen = await self._chosen(target, rules)
@@ -165,6 +166,7 @@ class ScoringRouter:
             BodyTooLarge: the deployment takes no such body.
             QueueFull: too many wait for a replica already, or every replica's queue is full.
             NotReady: no replica could be reached, and none is on its way.
+            DeadlineExceeded: the replica gave no answer in time.
         """
         with self._loads.counts(target.deployment.id):
             return await self._forward(target, call)
@@ -223,6 +225,10 @@ class ScoringRouter:
                 continue
             try:
                 answer = await self._ask(replica, call, limits)
+            except httpx2.ReadTimeout as error:
+                raise DeadlineExceeded(
+                    limits.timeout_seconds, retry_after_seconds=_RETRY_AFTER_SECONDS
+                ) from error
             except httpx2.TransportError:
                 tried.add(replica.name)
                 continue
@@ -276,7 +282,7 @@ def passed_on(answer: httpx2.Response, request: Request) -> Response:
         "status": answer.status_code,
         "instance": request.url.path,
         "request_id": request.scope.get("state", {}).get("request_id", ""),
-        "retryable": answer.status_code in (429, 503),
+        "retryable": answer.status_code in (429, 503, 504),
     }
     problem.setdefault("errors", [])
     return Response(json_bytes(problem), answer.status_code, media_type=PROBLEM_JSON, headers=kept)

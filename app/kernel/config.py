@@ -163,6 +163,8 @@ class Settings(OidcSettings, BaseSettings):
     heartbeat_seconds: float = 5.0
     heartbeat_timeout_seconds: float = 30.0
     """Without a heartbeat for so long a run is NotResponding."""
+    replica_silence_seconds: float = Field(default=20.0, gt=0)
+    """A serving process that gives no sign of life for so long hangs, and is replaced."""
     lost_after_seconds: float = 600.0
     """Without a heartbeat for so long, while the API was there to take it, a node is lost."""
     gang_start_timeout_seconds: float = 600.0

@@ -22,11 +22,13 @@ class Nodes:
 
     Attributes:
         seconds: how long each answer takes.
-        requests: how many each replica has answered, by its name.
+        asked: how many requests each replica has got, by its name.
+        requests: how many each has answered.
     """
 
     def __init__(self, api: LiveApi, fake: FakeProvider) -> None:
         self.seconds = 0.0
+        self.asked: dict[str, int] = {}
         self.requests: dict[str, int] = {}
         self._api = api
         self._fake = fake
@@ -56,10 +58,11 @@ class Nodes:
         await task
 
     async def _start(self, name: str) -> None:
-        self.requests[name] = 0
+        self.asked[name] = self.requests[name] = 0
 
         async def predict(request: Request) -> Response:
             await request.body()
+            self.asked[name] += 1
             await asyncio.sleep(self.seconds)
             self.requests[name] += 1
             return JSONResponse({"predictions": [name]}, headers={"Model-Version": name[-6:-4]})

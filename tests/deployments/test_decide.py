@@ -328,3 +328,15 @@ def test_no_replicas_are_healthy_when_none_are_wanted() -> None:
     plan = decide(situation, names(situation))
 
     assert (plan.state, plan.launch, plan.drain) == (State.HEALTHY, (), ("g1-r0-1",))
+
+
+def test_what_is_silent_is_removed_at_once_and_replaced() -> None:
+    failed = {"failed": {"code": "replica_silent", "message": "no heartbeat"}}
+    silent = replica(state="Lost", is_alive=True, ended_seconds_ago=1.1, result=failed)
+
+    plan = decide(view(silent), [silent.name])
+
+    assert plan.remove == (silent.name,)
+    assert plan.launch == (Launch(0, 2),)
+    assert plan.error is not None
+    assert plan.error["code"] == "replica_silent"

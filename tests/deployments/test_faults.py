@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, select
 
+from app.deployments import decide
 from app.kernel.signals import Signals
 from app.providers.base import Capacity, NodeRefused, ProviderError
 from app.providers.fake.faults import Fault, Verb
@@ -111,9 +112,10 @@ async def world(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIter
         world = World(api, fake)
         await world.deploy()
         yield world
-        # Others' reconcilers would find it in the database that tests share.
+        # Others' reconcilers would find them in the database that tests share.
         async with api.database.session() as session:
-            await session.execute(delete(Deployment).where(Deployment.id == world.deployment_id))
+            own = select(Workspace.id).where(Workspace.name == api.workspace).scalar_subquery()
+            await session.execute(delete(Deployment).where(Deployment.workspace_id == own))
 
 
 def has_error(code: str) -> Callable[[dict[str, Any]], bool]:
@@ -161,6 +163,27 @@ async def test_a_replica_that_can_never_start_is_given_up_with_the_providers_wor
     shown = await world.until(has_error("node_start_failed"))
 
     assert words in shown["error"]["message"]
+
+
+async def test_a_replica_that_ends_again_and_again_is_given_up_with_its_last_lines(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decide, "FIRST_PAUSE_SECONDS", 0.01)
+    ended = {"stream": "user_logs/std_log.txt", "exit_code": 1, "signal": None, "oom": False,
+             "last_lines": ["loading", "no such file"]}  # fmt: skip
+
+    for start in range(1, decide.MAX_FAILURES + 1):
+        name = await world.replica(start=start)
+        answer = await world.api.client.post(
+            "http://api/v1/node/events",
+            json={"event": "exited", "reason": "exited", "processes": [ended]},
+            headers={"Authorization": f"Bearer {world.fake.specs[name].token}"},
+        )
+        assert answer.status_code == 200, answer.text
+
+    shown = await world.until(lambda shown: shown["state"] == "Failed")
+    assert shown["error"]["last_lines"] == ["loading", "no such file"]
+    assert "Last line: no such file" in shown["error"]["message"]
 
 
 async def test_what_replicas_print_is_asked_for_as_lines(world: World) -> None:

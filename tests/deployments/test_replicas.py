@@ -4,16 +4,19 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import func, update
 
+from app.deployments import decide, loads, scoring
 from app.kernel.wake import wake
-from app.tables.deployment import Deployment
+from app.tables.deployment import Deployment, Replica
 from tests.deployments.nodes import Nodes, answering_nodes
 from tests.deployments.test_faults import World, world
 from tests.waiting import until
+from workers.node_door import NodeDoor
 
 __all__ = ["world"]
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
@@ -21,7 +24,9 @@ BODY = {"instances": [[1.0]]}
 
 
 @pytest.fixture
-async def nodes(world: World) -> AsyncIterator[Nodes]:
+async def nodes(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Nodes]:
+    monkeypatch.setattr(decide, "DRAIN_SECONDS", 0.5)
+    monkeypatch.setattr(loads, "_NOTE_SECONDS", 0.1)
     async with answering_nodes(world.api, world.fake) as nodes:
         await world.until(lambda shown: shown["state"] == "Healthy")
         yield nodes
@@ -76,7 +81,6 @@ async def test_a_rolling_update_under_load_fails_no_request(world: World, nodes:
     assert failures(answers) == []
     generations = {name.rsplit("-", 3)[1] for name in answers}
     assert generations == {"g1", "g2"}
-    assert sum(answers.values()) > 100
     assert all("-g2-" in name for name in world.fake.specs)
 
 
@@ -179,6 +183,52 @@ async def test_a_body_over_the_limit_is_refused_by_the_router(world: World, node
     answer = await score(world)
 
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
+
+
+async def test_a_replica_that_gives_no_answer_is_waited_for_only_so_long(
+    world: World, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scoring, "_GRACE_SECONDS", 0.1)
+    await change(world, limits={"timeout_seconds": 0.1})
+    nodes.seconds = 60.0
+
+    answer = await score(world)
+
+    assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+    assert answer.headers["retry-after"] == "1"
+    assert answer.json()["retryable"] is True
+
+
+async def test_a_node_that_hangs_as_a_whole_is_replaced(
+    world: World, nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = await world.replica()
+
+    async def open_seconds(door: NodeDoor) -> float:
+        return 60.0
+
+    monkeypatch.setattr(NodeDoor, "open_seconds", open_seconds)
+    nodes.seconds = 60.0
+    waits = asyncio.create_task(score(world))
+    await until_asked(nodes, silent)
+    nodes.seconds = 0.0
+    async with world.api.database.session() as session:
+        long_ago = func.clock_timestamp() - timedelta(seconds=31)
+        named = update(Replica).where(Replica.name == silent)
+        await session.execute(named.values(heartbeat_at=long_ago))
+    await change(world)
+
+    second = await world.replica(start=2)
+    answer = await waits
+    assert answer.json()["predictions"] == [second]
+    assert silent not in world.fake.specs
+
+
+async def until_asked(nodes: Nodes, name: str) -> None:
+    async def is_asked() -> bool:
+        return nodes.asked[name] > 0
+
+    await until(is_asked)
 
 
 async def test_requests_beyond_the_queue_are_told_to_come_later(world: World, nodes: Nodes) -> None:

@@ -1,5 +1,7 @@
 """Serving processes: ready when they answer, and until then not."""
 
+import signal
+
 from tests.runner.conftest import Bench
 
 SERVER = (
@@ -8,7 +10,7 @@ SERVER = (
     "    asked = 0\n"
     "    def do_GET(self):\n"
     "        Handler.asked += 1\n"
-    "        ready = Handler.asked > 2 and self.path == '/v1/ready'\n"
+    "        ready = Handler.asked > 2 and self.path in ('/v1/ready', '/v1/live')\n"
     "        body = json.dumps({'signature': {'inputs': []}, 'asked': Handler.asked}).encode()\n"
     "        self.send_response(200 if ready else 503)\n"
     "        self.send_header('Content-Length', str(len(body)))\n"
@@ -21,7 +23,7 @@ SERVER = (
 )
 
 
-def as_replica(bench: Bench, *, timeout_seconds: float) -> None:
+def as_replica(bench: Bench, *, timeout_seconds: float, silence_seconds: float = 60) -> None:
     bench.api.order.update(
         kind="replica",
         collect=[],
@@ -29,6 +31,7 @@ def as_replica(bench: Bench, *, timeout_seconds: float) -> None:
             "port_file": "port",
             "path": "/v1/ready",
             "timeout_seconds": timeout_seconds,
+            "silence_seconds": silence_seconds,
         },
     )
 
@@ -57,6 +60,21 @@ def test_a_replica_that_never_answers_is_stopped_with_a_reason(bench: Bench) -> 
     failed = bench.api.event("failed")
     assert failed["code"] == "readiness_timeout"
     assert "no port file" in failed["message"]
+
+
+def test_a_replica_that_answers_no_more_is_told_and_ended_by_force(bench: Bench) -> None:
+    as_replica(bench, timeout_seconds=60, silence_seconds=0.4)
+    bench.api.order["grace_seconds"] = 0.1
+    asked = "    def do_GET(self):\n"
+    stops = "        if self.path == '/v1/live': os.kill(os.getpid(), 19)\n"
+    bench.script(SERVER.replace(asked, asked + stops))
+
+    assert bench.run() == 0
+
+    failed = bench.api.event("failed")
+    assert failed["code"] == "replica_hung"
+    assert "for 0.4 s" in failed["message"]
+    assert bench.exited()["signal"] == signal.SIGKILL
 
 
 def test_a_replica_that_crashes_is_told_at_once(bench: Bench) -> None:

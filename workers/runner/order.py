@@ -61,11 +61,13 @@ class OrderLaunch(NamedTuple):
 
 
 class Readiness(NamedTuple):
-    """How to learn that a serving process is ready."""
+    """How to learn that a serving process is ready, and that it goes on answering."""
 
     port_file: str
     path: str
     timeout_seconds: float
+    live_path: str
+    silence_seconds: float
 
 
 class Order(NamedTuple):
@@ -200,4 +202,6 @@ def _readiness(data: dict[str, Any]) -> Readiness:
         port_file=str(data.get("port_file", "port")),
         path=str(data.get("path", "/v1/ready")),
         timeout_seconds=float(data.get("timeout_seconds", 120)),
+        live_path=str(data.get("live_path", "/v1/live")),
+        silence_seconds=float(data.get("silence_seconds", 20)),
     )

@@ -1,4 +1,4 @@
-"""Notice when a serving process is ready to answer, and say where."""
+"""Notice when a serving process is ready to answer, say where, and notice when it hangs."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from workers.runner.order import Readiness
 
 POLL_SECONDS = 0.1
 ANSWER_SECONDS = 30.0
+PROBES = 4
+"""So many questions in a row have no answer when a process is taken to hang."""
 
 
 class ReadinessPoller(threading.Thread):
     """Waits for the port file, then for a 200 with a JSON object, and posts it as `serving`.
 
     When that takes longer than the order allows, `failed` (`readiness_timeout`) is posted and
-    the process is stopped.
+    the process is stopped. From then on it is asked whether it lives; one that has given no good
+    answer for as long as the order says hangs: `failed` (`replica_hung`) is posted and it is
+    stopped, by force if it must be.
 
     Args:
         work_dir: where the process writes its port file.
@@ -43,9 +47,10 @@ class ReadinessPoller(threading.Thread):
         ends_at = time.monotonic() + self._readiness.timeout_seconds
         while time.monotonic() < ends_at:
             port = self._port()
-            body = None if port is None else self._ask(port)
+            body = None if port is None else self._ask(port, self._readiness.path)
             if body is not None:
                 self._events.post("serving", port=port, body=body)
+                self._watch(port)
                 return
             if self._closing.wait(POLL_SECONDS):
                 return
@@ -53,12 +58,27 @@ class ReadinessPoller(threading.Thread):
             f"the serving process was not ready within {self._readiness.timeout_seconds:g} s: "
             + self._last_problem
         )
-        self._events.post("failed", code="readiness_timeout", message=message)
-        self._control.request_stop()
+        self._give_up("readiness_timeout", message)
 
     def close(self) -> None:
         """Poll no more."""
         self._closing.set()
+
+    def _watch(self, port: int) -> None:
+        limit = self._readiness.silence_seconds
+        step = limit / (2 * PROBES)  # one to wait and one to ask
+        answered_at = time.monotonic()
+        while not self._closing.wait(step):
+            if self._ask(port, self._readiness.live_path, step) is not None:
+                answered_at = time.monotonic()
+            elif time.monotonic() - answered_at >= limit:
+                message = f"the serving process hangs, for {limit:g} s now: {self._last_problem}"
+                self._give_up("replica_hung", message)
+                return
+
+    def _give_up(self, code: str, message: str) -> None:
+        self._events.post("failed", code=code, message=message)
+        self._control.request_stop()
 
     def _port(self) -> int | None:
         try:
@@ -67,10 +87,12 @@ class ReadinessPoller(threading.Thread):
         except (OSError, ValueError):
             return None
 
-    def _ask(self, port: int) -> dict[str, Any] | None:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
+    def _ask(
+        self, port: int, path: str, timeout_seconds: float = ANSWER_SECONDS
+    ) -> dict[str, Any] | None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_seconds)
         try:
-            connection.request("GET", self._readiness.path)
+            connection.request("GET", path)
             response = connection.getresponse()
             data = response.read()
             if response.status != 200:

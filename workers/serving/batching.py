@@ -7,6 +7,7 @@ them that fit together. One client alone is never delayed.
 from __future__ import annotations
 
 import asyncio
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -44,7 +45,8 @@ class Batcher:
         self._limits = limits
         self._pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="inference")
         self._waiting: List[_Waiting] = []
-        self._running = 0
+        self._running: List[float] = []
+        """When each call that runs began."""
         self._cannot_join: set[str] = set()
 
     async def predict(self, request: Request) -> Arrays:
@@ -63,18 +65,24 @@ class Batcher:
         self._start()
         return await waiting.answer
 
+    @property
+    def longest_seconds(self) -> float:
+        """For how long the oldest call of the model that is running has run; 0: none is."""
+        return time.monotonic() - min(self._running) if self._running else 0.0
+
     def close(self) -> None:
         """Take no more work; a call that is running is left to end."""
         self._pool.shutdown(wait=False)
 
     def _start(self) -> None:
-        while self._waiting and self._running < self._limits.threads:
+        while self._waiting and len(self._running) < self._limits.threads:
             group = self._take()
             if not group:
                 continue
-            self._running += 1
+            began = time.monotonic()
+            self._running.append(began)
             call = asyncio.get_running_loop().run_in_executor(self._pool, self._call, group)
-            call.add_done_callback(partial(self._finish, group))
+            call.add_done_callback(partial(self._finish, group, began))
 
     def _take(self) -> List[_Waiting]:
         """Remove and return the oldest request and those that can be joined to it."""
@@ -140,8 +148,8 @@ class Batcher:
         except Exception as error:
             return error
 
-    def _finish(self, group: List[_Waiting], done: asyncio.Future[List[Any]]) -> None:
-        self._running -= 1
+    def _finish(self, group: List[_Waiting], began: float, done: asyncio.Future[List[Any]]) -> None:
+        self._running.remove(began)
         for each, result in zip(group, done.result()):
             if each.answer.done():
                 continue  # its client went away or its deadline passed

@@ -29,6 +29,7 @@ from .tensorflow_serving import (
     encode_result,
 )
 
+_STUCK_FACTOR = 2.0
 _log = logging.getLogger("serving")
 
 
@@ -87,6 +88,12 @@ class Replica:
             "tensorflow_version": tf.__version__,
         }
 
+    def check_live(self) -> None:
+        """Raise a 503 when a call of the model runs far longer than any request waits for it."""
+        limit = _STUCK_FACTOR * self.served.deadline_seconds
+        if self._batcher is not None and self._batcher.longest_seconds > limit:
+            raise Problem(503, "model_stuck", f"A call of the model runs for over {limit:g} s.")
+
     def check_token(self, request: Request) -> None:
         """Raise a 401 unless the request carries this replica's token."""
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -116,7 +123,10 @@ class Replica:
             return await asyncio.wait_for(batcher.predict(request), seconds)
         except asyncio.TimeoutError as error:
             raise Problem(
-                504, "deadline_exceeded", f"No answer within {seconds:g} seconds."
+                504,
+                "deadline_exceeded",
+                f"No answer within {seconds:g} seconds.",
+                headers={"Retry-After": "1"},
             ) from error
         except (
             tf.errors.InvalidArgumentError,
@@ -147,6 +157,10 @@ def create_app(replica: Replica) -> Starlette:
     async def ready(request: Request) -> Response:
         return JSONResponse(replica.describe())
 
+    async def live(request: Request) -> Response:
+        replica.check_live()
+        return JSONResponse({"live": True})
+
     async def predict(request: Request) -> Response:
         body = await _entered(replica, request)
         return await _predict(replica, body)
@@ -154,6 +168,7 @@ def create_app(replica: Replica) -> Starlette:
     return Starlette(
         routes=[
             Route("/v1/ready", ready, methods=["GET"]),
+            Route("/v1/live", live, methods=["GET"]),
             Route("/v1/predict", predict, methods=["POST"]),
             *serving_routes(replica),
             *open_inference_routes(replica),
