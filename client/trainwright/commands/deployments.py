@@ -1,4 +1,4 @@
-"""`deploy`, `score`, `deployment list | show | keys | delete`."""
+"""`deploy`, `score`, and `deployment …`: deployments, their traffic and their keys."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from trainwright.commands.session import connect
 from trainwright.connection import Connection
 from trainwright.errors import TrainwrightError
 
-app = typer.Typer(no_args_is_help=True, help="List, show and delete deployments; their keys.")
+app = typer.Typer(no_args_is_help=True, help="Deployments, their traffic and their keys.")
 _POLL_SECONDS = 1.0
 _VERSION = re.compile(r"[1-9][0-9]{0,8}|[A-Za-z_-][A-Za-z0-9_-]*")
 _SETTLED = frozenset({"Healthy", "Unhealthy", "Unschedulable", "Failed"})
@@ -52,26 +52,64 @@ def deploy(
     replicas: Annotated[int | None, typer.Option(help="Serving processes.", min=1)] = None,
     cpu: Annotated[float | None, typer.Option(help="Cores of each; absent: the model's.")] = None,
     memory_gb: Annotated[float | None, typer.Option(help="Memory of each.")] = None,
+    gpu: Annotated[int | None, typer.Option(help="GPUs of each.", min=0)] = None,
+    min_replicas: Annotated[
+        int | None, typer.Option(help="Follow the load; 0: none while nobody asks.", min=0)
+    ] = None,
+    max_replicas: Annotated[
+        int | None, typer.Option(help="Follow the load up to so many.", min=1)
+    ] = None,
+    target_concurrency: Annotated[
+        float | None, typer.Option(help="Requests under way at a time, for each replica.")
+    ] = None,
+    idle_seconds: Annotated[
+        float | None, typer.Option(help="Fewer replicas only when so long fewer do.")
+    ] = None,
+    max_body_bytes: Annotated[
+        int | None, typer.Option(help="Of a request, else 413.", min=1)
+    ] = None,
+    max_waiting: Annotated[
+        int | None, typer.Option(help="Requests that wait at a replica, else 429.", min=1)
+    ] = None,
+    timeout_seconds: Annotated[float | None, typer.Option(help="For an answer, else 504.")] = None,
+    description: Annotated[str, typer.Option(help="What it is.")] = "",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for it.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Put a model behind an address, and wait until a real inference has answered."""
+    """Put a model behind an address, and wait until a real inference has answered.
+
+    What is not given is as the server has it by default, also where the deployment is there.
+    """
     model_name, _, version = model.partition(":")
+    parts: dict[str, dict[str, Any]] = {
+        "resource_configuration": {"cpu": cpu, "memory_gb": memory_gb, "gpu": gpu},
+        "limits": {
+            "max_body_bytes": max_body_bytes,
+            "max_waiting": max_waiting,
+            "timeout_seconds": timeout_seconds,
+        },
+        "autoscale": {
+            "min_replicas": min_replicas,
+            "max_replicas": max_replicas,
+            "target_concurrency": target_concurrency,
+            "idle_seconds": idle_seconds,
+        },
+    }
     body: dict[str, Any] = {"model_name": model_name, "model_version": _version(version)}
-    resources = {"cpu": cpu, "memory_gb": memory_gb}
-    if given := {key: value for key, value in resources.items() if value is not None}:
-        body["resource_configuration"] = given
+    for key, part in parts.items():
+        if given := {name: value for name, value in part.items() if value is not None}:
+            body[key] = given
+    if "autoscale" in body and max_replicas is None:
+        raise typer.BadParameter("scaling needs --max-replicas")
     if replicas is not None:
         body["replicas"] = replicas
+    if description:
+        body["description"] = description
     with connect() as server:
         path = server.path("deployments", name)
         found = server.put(path, body)
-        if not no_wait:
-            found = _settled(server, path, found)
-    if as_json:
-        print_json(found)
-    else:
-        _print(found)
+        found = _shown(server, path, found, is_awaited=not no_wait, as_json=as_json)
+    if not as_json:
         say(f"trainwright deployment keys {name} shows what callers send as Bearer.", style="dim")
     if not no_wait and found["state"] != "Healthy":
         raise typer.Exit(FAILED)
@@ -129,6 +167,72 @@ def show(deployment: Deployment, *, as_json: AsJson = False) -> None:
 
 
 @app.command()
+def rollback(
+    deployment: Deployment,
+    *,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for it.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Go back to what was healthy before the last change, and wait until it is again."""
+    with connect() as server:
+        path = server.path("deployments", deployment)
+        found = server.post(f"{path}/rollback")
+        found = _shown(server, path, found, is_awaited=not no_wait, as_json=as_json)
+    if not no_wait and found["state"] != "Healthy":
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def traffic(
+    deployment: Deployment,
+    *,
+    share: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OTHER=PERCENT", help="So much another deployment answers."),
+    ] = None,
+    shadow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OTHER=PERCENT", help="Of so much another one gets a copy."),
+    ] = None,
+    clear: Annotated[bool, typer.Option("--clear", help="All of it is answered here.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show where a deployment's requests go, or say where from now on."""
+    if clear and (share or shadow):
+        raise typer.BadParameter("--clear goes with nothing else")
+    with connect() as server:
+        path = server.path("deployments", deployment, "traffic")
+        if clear or share or shadow:
+            found = server.put(path, {"shares": _percents(share), "shadow": _percents(shadow)})
+        else:
+            found = server.get(path)
+    if as_json:
+        print_json(found)
+        return
+    rows = [(name, percent, "answers") for name, percent in found["shares"].items()]
+    rows += [(name, percent, "gets copies") for name, percent in found["shadow"].items()]
+    here = 100 - sum(found["shares"].values())
+    print_table(["DEPLOYMENT", "PERCENT", "WHAT"], [(deployment, here, "answers"), *rows])
+
+
+@app.command("regenerate-key")
+def regenerate_key(
+    deployment: Deployment,
+    key: Annotated[str, typer.Argument(metavar="primary|secondary", help="Which one.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Replace one key of a deployment; the old one is refused from now on."""
+    with connect() as server:
+        path = server.path("deployments", deployment, "keys", "regenerate")
+        found = server.post(path, {"key": key})
+    if as_json:
+        print_json(found)
+    else:
+        print_facts(found.items())
+
+
+@app.command()
 def keys(deployment: Deployment, *, as_json: AsJson = False) -> None:
     """Show both keys of a deployment."""
     with connect() as server:
@@ -153,6 +257,30 @@ def _version(text: str) -> int | str:
     if not _VERSION.fullmatch(text):
         raise typer.BadParameter("write the model as NAME, NAME:latest, NAME:3 or NAME:champion")
     return int(text) if text.isdecimal() else text
+
+
+def _percents(assignments: list[str] | None) -> dict[str, float]:
+    percents = {}
+    for assignment in assignments or []:
+        name, _, percent = assignment.partition("=")
+        try:
+            percents[name] = float(percent)
+        except ValueError:
+            raise typer.BadParameter(f"{assignment}: write it as OTHER=PERCENT") from None
+    return percents
+
+
+def _shown(
+    server: Connection, path: str, found: dict[str, Any], *, is_awaited: bool, as_json: bool
+) -> dict[str, Any]:
+    """Wait for the deployment where that is wished, and print it."""
+    if is_awaited:
+        found = _settled(server, path, found)
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+    return found
 
 
 def _settled(server: Connection, path: str, found: dict[str, Any]) -> dict[str, Any]:
