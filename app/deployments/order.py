@@ -1,8 +1,10 @@
 """The work order of a replica: serve this model."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.signing import Signer
@@ -13,12 +15,13 @@ from app.kernel.config import Settings
 from app.models.kind import Kind, files_below, find_kind
 from app.tables.deployment import Deployment, Replica
 from app.tables.image import Image
-from app.tables.model import Model, ModelVersion
+from app.tables.model import Model, ModelSample, ModelVersion
 
 _GRACE_SECONDS = 5.0
 _DELIVER_SECONDS = 600.0
 _READY_SECONDS = 300.0
 _MODEL = "model"
+_SAMPLE_FILE = "sample.json"
 
 
 def replica_name(deployment_id: str, *, generation: int, index: int, start: int) -> str:
@@ -47,6 +50,7 @@ async def build_order(
     model = await session.get_one(Model, version.model_id)
     limits = DeploymentLimits.model_validate(deployment.limits)
     image = await session.get_one(Image, deployment.image_id)
+    sample = await _stored_sample(session, version)
     python = image.python or "python"
     return {
         "name": replica.name,
@@ -67,6 +71,7 @@ async def build_order(
             }
             for file in program_files()
         ],
+        "texts": {} if sample is None else {_SAMPLE_FILE: json.dumps(sample)},
         "inputs": [
             {"name": _MODEL, "mode": "mount", "path_on_compute": None, "files": _files(version)}
         ],
@@ -79,6 +84,7 @@ async def build_order(
                     PACKAGE,
                     *_model_options(model, version),
                     *_limit_options(settings, limits),
+                    *([] if sample is None else ["--sample-file", _SAMPLE_FILE]),
                 ],
                 "environment": {
                     "TRAINWRIGHT_SERVING_TOKEN": replica_token(
@@ -100,6 +106,22 @@ async def build_order(
             "live_path": "/v1/live",
             "silence_seconds": settings.replica_silence_seconds,
         },
+    }
+
+
+async def _stored_sample(session: AsyncSession, version: ModelVersion) -> dict[str, Any] | None:
+    """What the version is known to answer, for a replica to compare with; None: nothing is."""
+    ready = select(ModelSample).where(
+        ModelSample.model_version_id == version.id, ModelSample.state == "Ready"
+    )
+    found = (await session.execute(ready)).scalar_one_or_none()
+    if found is None:
+        return None
+    return {
+        "inputs": found.inputs,
+        "outputs": found.outputs,
+        "relative_tolerance": found.relative_tolerance,
+        "absolute_tolerance": found.absolute_tolerance,
     }
 
 

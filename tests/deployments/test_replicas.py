@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, update
 
-from app.deployments import decide, loads, scoring
+from app.deployments import decide, scoring
 from app.kernel.wake import wake
 from app.tables.deployment import Deployment, Replica
 from tests.deployments.nodes import Nodes, answering_nodes
@@ -26,7 +26,6 @@ BODY = {"instances": [[1.0]]}
 @pytest.fixture
 async def nodes(world: World, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Nodes]:
     monkeypatch.setattr(decide, "DRAIN_SECONDS", 0.5)
-    monkeypatch.setattr(loads, "_NOTE_SECONDS", 0.1)
     async with answering_nodes(world.api, world.fake) as nodes:
         await world.until(lambda shown: shown["state"] == "Healthy")
         yield nodes
@@ -123,17 +122,20 @@ async def test_replicas_follow_the_load_down_to_none_and_up_again(
     world: World, nodes: Nodes
 ) -> None:
     rule = {"min_replicas": 0, "max_replicas": 3, "target_concurrency": 1.0, "idle_seconds": 1.0}
+    patient = {**rule, "idle_seconds": 600.0}
     await change(world, autoscale=rule)
 
     await world.until(lambda shown: shown["replicas"] == 0 and not shown["replica_states"])
     assert world.fake.specs == {}
     first = await score(world)
     assert first.status_code == 200, first.text
+    await change(world, autoscale=patient)
     nodes.seconds = 0.2
     async with load(world, clients=6) as answers:
         shown = await world.until(lambda shown: shown["ready_replicas"] == 3)
     assert shown["state"] == "Healthy"
     assert failures(answers) == []
+    await change(world, autoscale=rule)
     await world.until(lambda shown: shown["replicas"] == 0)
 
 

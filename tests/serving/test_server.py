@@ -134,9 +134,12 @@ def test_numbers_and_strings_by_row_and_by_column(serve: Serve) -> None:
     assert served.predict({"data": rows}) == by_row["predictions"]
 
 
-def test_a_scalar_under_the_only_signature_there_is(serve: Serve) -> None:
-    served = serve("scalar")
+def test_a_scalar_under_the_only_signature_there_is_answers_its_stored_sample(
+    serve: Serve, tmp_path: Path
+) -> None:
+    served = serve("scalar", "--sample-file", str(write_sample(tmp_path, doubled=6)))
 
+    assert "the stored sample was answered as stored" in (tmp_path / "output.txt").read_text()
     assert served.predict({"inputs": 21}) == {"outputs": 42}
     assert served.predict({"inputs": 21, "signature_name": "double"}) == {"outputs": 42}
 
@@ -190,6 +193,32 @@ def test_a_model_that_refuses_everything_is_never_ready(
     assert process.wait(START_SECONDS) == 3
     output = (tmp_path / "output.txt").read_text()
     assert "cannot serve this model: The model refuses every sample" in output
+
+
+def test_a_model_that_answers_its_stored_sample_differently_is_never_ready(
+    tensorflow_python: Path, models: Path, tmp_path: Path
+) -> None:
+    sample = write_sample(tmp_path, doubled=7)
+    process = start_program(
+        tensorflow_python, models / "scalar", tmp_path, "--sample-file", str(sample)
+    )
+
+    assert process.wait(START_SECONDS) == 3
+    output = (tmp_path / "output.txt").read_text()
+    assert "cannot serve this model: The model answers its stored sample differently" in output
+    assert "doubled[] is 6, stored is 7" in output
+
+
+def write_sample(folder: Path, *, doubled: int) -> Path:
+    path = folder / "sample.json"
+    sample = {
+        "inputs": {"n": 3},
+        "outputs": {"doubled": doubled},
+        "relative_tolerance": 1e-3,
+        "absolute_tolerance": 1e-5,
+    }
+    path.write_text(json.dumps(sample))
+    return path
 
 
 def test_a_folder_without_a_model_ends_with_the_reason(

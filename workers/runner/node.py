@@ -163,6 +163,9 @@ class Node:
             objects_dir=order.objects_dir,
             what="source",
         )
+        for path, text in order.texts.items():
+            with open(inside(self._work_dir, path), "w", encoding="utf-8") as file:
+                file.write(text)
         self._inputs.prepare(self._endpoint, order)
         for folder in (*order.collect, *order.follow):
             os.makedirs(inside(self._work_dir, folder), exist_ok=True)

@@ -80,6 +80,7 @@ class Order(NamedTuple):
     max_duration_seconds: float | None
     deliver_seconds: float
     source: list[OrderFile]
+    texts: dict[str, str]
     inputs: list[OrderInput]
     processes: list[OrderProcess]
     environment: dict[str, Any]
@@ -137,6 +138,7 @@ def _parse(data: dict[str, Any]) -> Order:
         max_duration_seconds=None if limit is None else float(limit),
         deliver_seconds=float(data.get("deliver_seconds", 86400)),
         source=[_file(item) for item in data.get("source") or []],
+        texts={str(path): str(text) for path, text in (data.get("texts") or {}).items()},
         inputs=[_input(item) for item in data.get("inputs") or []],
         processes=[_process(item) for item in data["processes"]],
         environment=dict(data.get("environment") or {}),

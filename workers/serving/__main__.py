@@ -2,7 +2,8 @@
 
 Runs inside the replica's own environment, started by the runner. It listens on a port of the
 system's choice, says which in the port file, and is ready (`GET /v1/ready` answers 200) only
-after a real inference has worked. It ends with exit code 3 when the model cannot be served.
+after a real inference has worked, and has matched the stored sample where one is given
+(`--sample-file`). It ends with exit code 3 when the model cannot be served.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import uvicorn
 from .batching import Limits
 from .inspect_model import UnreadableModelError
 from .model import UnservableModelError, describe_refusal, load_model
+from .sample import parse_sample
 from .web import Replica, Served, create_app
 
 EXIT_UNSERVABLE = 3
@@ -84,6 +86,7 @@ def _parse(arguments: List[str]) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port-file", type=Path, required=True)
     parser.add_argument("--token-file", type=Path)
+    parser.add_argument("--sample-file", type=Path)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-body-bytes", type=int, default=32 * 1024 * 1024)
     parser.add_argument("--deadline-seconds", type=float, default=30.0)
@@ -128,8 +131,13 @@ def _load(replica: Replica, options: argparse.Namespace) -> None:
         "; ".join(f"{each.name} {each.describe()}" for each in signature.outputs),
     )
     started = time.monotonic()
-    model.warm_up()
-    _log.info("a first inference worked, in %.2f s", time.monotonic() - started)
+    if options.sample_file is None:
+        model.warm_up()
+        done = "a made-up sample was answered"
+    else:
+        model.check(parse_sample(options.sample_file.read_text()))
+        done = "the stored sample was answered as stored"
+    _log.info("%s, in %.2f s", done, time.monotonic() - started)
     replica.start(model, Limits(threads=options.threads, max_waiting=options.max_waiting))
 
 

@@ -56,11 +56,18 @@ def parse_json(body: bytes) -> Any:
         raise Problem(400, "invalid_json", f"The body is not JSON: {error}") from error
 
 
+def plain(name: str, array: Any) -> Any:
+    """Return an array that `dump` can write: numbers stay arrays, bytes become text."""
+    if array.dtype.kind not in "OSU":
+        return array if array.ndim else array[()]
+    return _strings(array.tolist(), as_base64=name.endswith("_bytes"))
+
+
 def _columns(signature: Signature, outputs: Dict[str, Any]) -> Any:
     names = [tensor.name for tensor in signature.outputs]
     if len(names) == 1:
-        return _plain(names[0], outputs[names[0]])
-    return {name: _plain(name, outputs[name]) for name in names}
+        return plain(names[0], outputs[names[0]])
+    return {name: plain(name, outputs[name]) for name in names}
 
 
 def _rows(signature: Signature, outputs: Dict[str, Any]) -> Any:
@@ -74,21 +81,14 @@ def _rows(signature: Signature, outputs: Dict[str, Any]) -> Any:
             f'The outputs have no common first dimension ({shapes}): ask with "inputs" instead.',
         )
     if len(names) == 1:
-        return _plain(names[0], outputs[names[0]])
-    plain = {name: _plain(name, outputs[name]) for name in names}
-    return [{name: plain[name][row] for name in names} for row in range(count)]
+        return plain(names[0], outputs[names[0]])
+    columns = {name: plain(name, outputs[name]) for name in names}
+    return [{name: columns[name][row] for name in names} for row in range(count)]
 
 
 def _rows_count(outputs: Dict[str, Any]) -> Any:
     counts = {array.shape[0] if array.ndim else None for array in outputs.values()}
     return counts.pop() if len(counts) == 1 else None
-
-
-def _plain(name: str, array: Any) -> Any:
-    """Return an array that `dump` can write: numbers stay arrays, bytes become text."""
-    if array.dtype.kind not in "OSU":
-        return array if array.ndim else array[()]
-    return _strings(array.tolist(), as_base64=name.endswith("_bytes"))
 
 
 def _strings(value: Any, *, as_base64: bool) -> Any:

@@ -10,7 +10,10 @@ from typing import Any, Callable, Dict, Iterator, List, Tuple
 import numpy as np
 import tensorflow as tf
 
+from .decode import decode_request
 from .inspect_model import DEFAULT_SIGNATURE, read_signatures
+from .problems import Problem
+from .sample import Sample, find_difference, find_misfit
 from .signature import Signature, Tensor, parse_signature
 
 _GUESSED_SIZES = (1, 32, 224)
@@ -61,20 +64,43 @@ class Model:
         and as a tiny picture.
 
         Raises:
-            UnservableModelError: the model refused all of them; the text has each reason.
+            UnservableModelError: the model refused all of them, and the text has each reason; or
+                the answer has other shapes than the signature.
         """
         signature = self.signatures[self.default]
         reasons: List[str] = []
         for arrays in _samples(signature):
             try:
-                return self.run(self.default, arrays)
+                answer = self.run(self.default, arrays)
             except (tf.errors.OpError, ValueError, TypeError) as error:
                 shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
                 reasons.append(f"{shapes}: {describe_refusal(error)}")
+                continue
+            if misfit := find_misfit(signature, answer):
+                raise UnservableModelError(f"The model answers a made-up sample wrongly: {misfit}")
+            return answer
         raise UnservableModelError(
             "The model refuses every sample made from its signature; give one. "
             + "; ".join(dict.fromkeys(reasons))
         )
+
+    def check(self, sample: Sample) -> None:
+        """Run the stored sample through the default signature and compare the answers.
+
+        Raises:
+            UnservableModelError: the model refused the sample, or answered something else.
+        """
+        try:
+            request = decode_request({"inputs": sample.inputs}, self.signatures, self.default)
+            answer = self.run(self.default, request.arrays)
+        except (Problem, tf.errors.OpError, ValueError, TypeError) as error:
+            raise UnservableModelError(
+                f"The model refuses its stored sample: {describe_refusal(error)}"
+            ) from error
+        if difference := find_difference(sample, answer):
+            raise UnservableModelError(
+                f"The model answers its stored sample differently: {difference}"
+            )
 
 
 def load_model(folder: Path) -> Model:
