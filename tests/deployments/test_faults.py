@@ -18,7 +18,7 @@ from app.providers.fake.faults import Fault, Verb
 from app.providers.fake.provider import FakeProvider
 from app.tables.deployment import Deployment
 from app.tables.image import Image
-from app.tables.model import Model, ModelVersion
+from app.tables.model import Model, ModelSample, ModelVersion
 from app.tables.workspace import Workspace
 from tests.live_api import LiveApi, live_api
 from tests.waiting import until
@@ -126,6 +126,34 @@ async def test_a_replica_is_limited_to_what_the_model_asks_for(world: World) -> 
     spec = world.fake.specs[await world.replica()]
 
     assert (spec.cores, spec.memory_bytes, spec.gpus) == (0.5, int(1.5 * _GIB), 0)
+
+
+async def test_a_replica_is_told_the_stored_sample(world: World) -> None:
+    token = world.fake.specs[await world.replica()].token
+
+    async def order() -> Any:
+        answer = await world.api.client.get(
+            "http://api/v1/node/order", headers={"Authorization": f"Bearer {token}"}
+        )
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    assert (await order())["texts"] == {}
+    async with world.api.database.session() as session:
+        version = f"{world.deployment_id}-1"
+        row = ModelSample(
+            id=version, model_version_id=version, state="Ready", next_check_at=None,
+            inputs={"x": [1.0]}, outputs={"y": [2.0]},
+        )  # fmt: skip
+        session.add(row)
+
+    found = await order()
+
+    assert json.loads(found["texts"]["sample.json"]) == {
+        "inputs": {"x": [1.0]}, "outputs": {"y": [2.0]},
+        "relative_tolerance": 0.001, "absolute_tolerance": 0.00001,
+    }  # fmt: skip
+    assert found["processes"][0]["argv"][-2:] == ["--sample-file", "sample.json"]
 
 
 async def test_a_replica_that_is_removed_by_hand_is_replaced(world: World) -> None:

@@ -77,6 +77,16 @@ def test_a_replica_that_answers_no_more_is_told_and_ended_by_force(bench: Bench)
     assert bench.exited()["signal"] == signal.SIGKILL
 
 
+def test_texts_of_the_order_lie_in_the_work_folder(bench: Bench) -> None:
+    bench.api.order["texts"] = {"sample.json": "{}"}
+    bench.script("print(open('sample.json').read())")
+
+    assert bench.run() == 0
+
+    assert bench.exited()["exit_code"] == 0
+    assert (bench.work / "sample.json").read_text() == "{}"
+
+
 def test_a_replica_that_crashes_is_told_at_once(bench: Bench) -> None:
     as_replica(bench, timeout_seconds=60)
     bench.script("raise SystemExit(9)")
