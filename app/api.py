@@ -8,6 +8,7 @@ from app.azureml import metrics_router as azureml_metrics
 from app.azureml import models_router as azureml_models
 from app.azureml import rest_router as azureml_rest
 from app.azureml import router as azureml
+from app.batch_scorings import router as batch_scorings
 from app.blobs import router as blobs
 from app.clusters import router as clusters
 from app.costs import router as costs
@@ -103,6 +104,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     lineage.router,
     deployments.router,
     scoring.router,
+    batch_scorings.router,
 )
 
 FROM_SCRIPTS: tuple[APIRouter, ...] = (nodes.router, azureml_metrics.router)

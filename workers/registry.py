@@ -1,6 +1,7 @@
 """The one list of reconcilers."""
 
 from workers.context import WorkerContext
+from workers.reconcile_batch_scoring import BatchScoringReconciler
 from workers.reconcile_dataset import DatasetReconciler
 from workers.reconcile_deployment import DeploymentReconciler
 from workers.reconcile_image import ImageReconciler
@@ -23,4 +24,5 @@ def make_reconcilers(context: WorkerContext) -> list[Reconciler]:
         ModelReconciler(context),
         DeploymentReconciler(context),
         SweepReconciler(context.database, context.settings),
+        BatchScoringReconciler(context.database, context.objects),
     ]

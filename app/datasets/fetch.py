@@ -7,7 +7,7 @@ import hashlib
 
 import tenacity
 
-from app.datasets import stored
+from app.datasets import made, stored
 from app.datasets.deadline import Deadline
 from app.datasets.errors import ContentChanged, SourceError
 from app.datasets.fetched import FetchedFile, Unchanged, Validators
@@ -43,6 +43,8 @@ def fetch_into(
         SourceError: of the kind that says what went wrong.
         ContentChanged: the bytes are not those of `expected_sha256`; they were not kept.
     """
+    if made.is_made(url):
+        raise made.lost(url)
     if stored.is_stored(url):
         return stored.fetch_into(
             store,
@@ -84,6 +86,8 @@ def revalidate(url: str, *, known: Validators, policy: FetchPolicy) -> FetchedFi
     Raises:
         SourceError: of the kind that says what went wrong.
     """
+    if made.is_made(url):
+        return Unchanged(url=url)
     if stored.is_stored(url):
         return stored.revalidate(
             url,

@@ -4,6 +4,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.datasets.checks import FileCheck, state_of
 from app.datasets.schemas import (
+    DatasetLineage,
     DatasetRead,
     DatasetVersionRead,
     FileCheckRead,
@@ -36,6 +37,7 @@ def read_version(dataset: Dataset, row: DatasetVersion) -> DatasetVersionRead:
         tags=row.tags,
         files_count=row.file_count,
         size_bytes=row.size_bytes,
+        lineage=DatasetLineage.model_validate(row.lineage),
         created_at=row.created_at,
     )
 

@@ -91,6 +91,29 @@ class DatasetRead(BaseModel):
     updated_at: datetime
 
 
+class MadeFromModel(BaseModel):
+    """A model version that predictions are from."""
+
+    name: str
+    version: int
+
+
+class MadeFromDataset(BaseModel):
+    """A dataset version that was read."""
+
+    dataset: str
+    version: int
+
+
+class DatasetLineage(BaseModel):
+    """What a version was made from; empty when its files came from elsewhere."""
+
+    batch_scoring_id: str | None = None
+    run_id: str | None = None
+    model: MadeFromModel | None = None
+    dataset_versions: list[MadeFromDataset] = []
+
+
 class DatasetVersionRead(BaseModel):
     """An immutable version of a dataset."""
 
@@ -101,6 +124,7 @@ class DatasetVersionRead(BaseModel):
     tags: dict[str, str | None]
     files_count: int
     size_bytes: int
+    lineage: DatasetLineage
     created_at: datetime
 
 

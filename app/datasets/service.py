@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -13,6 +14,7 @@ from app.datasets.errors import SOURCE_ERRORS, SourceError, SourceUrlInvalid
 from app.datasets.fetched import FetchedFile
 from app.datasets.guard import check_url
 from app.datasets.layout import PlacedSource, place
+from app.datasets.made import MadeFile
 from app.datasets.schemas import DatasetRegister
 from app.datastores import repository as datastores
 from app.datastores.errors import DatastoreNotFound
@@ -110,7 +112,7 @@ async def succeed(
     request = registration.request
     dataset = await repository.lock_or_create(session, registration.workspace_id, registration.name)
     latest = await repository.find_latest(session, dataset.id)
-    fingerprint = _fingerprint(fetched)
+    fingerprint = _fingerprint((source.path, file.sha256) for source, file in fetched)
     version = latest
     is_new = (
         latest is None or latest.fingerprint != fingerprint or bool(request["create_new_version"])
@@ -128,6 +130,56 @@ async def succeed(
     registration.version_id = version.id
     registration.created_version = is_new
     signal(session, TOPIC, registration.id)
+    return version
+
+
+async def add_made(
+    session: AsyncSession,
+    *,
+    workspace_id: str,
+    name: str,
+    description: str,
+    files: Sequence[MadeFile],
+    lineage: dict[str, Any],
+) -> DatasetVersion:
+    """Make the next version of a dataset out of files that the workspace made itself.
+
+    Args:
+        session: the transaction.
+        workspace_id: the workspace, which has the bytes.
+        name: of the dataset; made when there is none.
+        description: of the version.
+        files: what it consists of.
+        lineage: as `DatasetLineage`.
+    """
+    dataset = await repository.lock_or_create(session, workspace_id, name)
+    latest = await repository.find_latest(session, dataset.id)
+    version = DatasetVersion(
+        id=new_id("dsv"),
+        dataset_id=dataset.id,
+        version=1 if latest is None else latest.version + 1,
+        description=description,
+        tags={},
+        fingerprint=_fingerprint((file.path, file.sha256) for file in files),
+        file_count=len(files),
+        size_bytes=sum(file.size_bytes for file in files),
+        lineage=lineage,
+    )
+    session.add(version)
+    await session.flush()
+    session.add_all(
+        DatasetFile(
+            version_id=version.id,
+            path=file.path,
+            url=file.url,
+            size_bytes=file.size_bytes,
+            sha256=file.sha256,
+        )
+        for file in files
+    )
+    stored = [StoredObject(sha256=file.sha256, size_bytes=file.size_bytes) for file in files]
+    await blobs.add(session, workspace_id, stored)
+    await session.flush()
     return version
 
 
@@ -188,6 +240,6 @@ async def _add_version(
     return version
 
 
-def _fingerprint(fetched: list[tuple[PlacedSource, FetchedFile]]) -> str:
-    lines = sorted([source.path, file.sha256] for source, file in fetched)
+def _fingerprint(files: Iterable[tuple[str, str]]) -> str:
+    lines = sorted([path, sha256] for path, sha256 in files)
     return hashlib.sha256(json.dumps(lines, separators=(",", ":")).encode()).hexdigest()

@@ -27,6 +27,7 @@ from app.deployments.schemas import (
 )
 from app.environments import service as environments
 from app.environments.errors import FrameworkUnavailable, PythonUnavailable
+from app.environments.spec import EnvironmentSpec
 from app.kernel.clock import utc_now
 from app.kernel.config import Settings
 from app.kernel.errors import FieldError, invalid_field
@@ -63,7 +64,7 @@ async def put(
         Invalid: there is no such model version, or the environment cannot be had here.
         DeploymentDeleting: it is going away.
     """
-    version = await _servable_version(session, workspace, body)
+    version = await servable_version(session, workspace, body.model_name, body.model_version)
     wanted = body.resource_configuration or ResourceConfiguration.model_validate(
         version.resource_configuration
     )
@@ -72,7 +73,9 @@ async def put(
         row = await repository.lock(session, row.id)
         if row.deleting:
             raise DeploymentDeleting(f"Deployment {name!r} is being deleted; try again later.")
-    image = await _serving_image(session, settings, workspace, version, use_gpu=wanted.gpu > 0)
+    _, image = await serving_environment(
+        session, settings, workspace, version, use_gpu=wanted.gpu > 0
+    )
     is_new = row is None
     if row is None:
         row = Deployment(
@@ -240,20 +243,24 @@ def _read(
     )
 
 
-async def _servable_version(
-    session: AsyncSession, workspace: Workspace, body: DeploymentPut
+async def servable_version(
+    session: AsyncSession, workspace: Workspace, name: str, number: int | str
 ) -> ModelVersion:
+    """A version of a model that can be served without code.
+
+    Raises:
+        ModelNotServable: this kind of model cannot be.
+        Invalid: there is no such version.
+    """
     try:
-        _, version = await models.get_version(
-            session, workspace.id, body.model_name, body.model_version
-        )
+        _, version = await models.get_version(session, workspace.id, name, str(number))
     except ModelNotFound as error:
         raise invalid_field("/model_name", "unknown_model", error.detail) from error
     except ModelVersionNotFound as error:
         raise invalid_field("/model_version", "unknown_model_version", error.detail) from error
     reason = model_service.not_servable_reason(version)
     if reason:
-        what = f"Version {version.version} of model {body.model_name!r} cannot be deployed"
+        what = f"Version {version.version} of model {name!r} cannot be deployed"
         raise ModelNotServable(
             f"{what} without code. {reason}",
             errors=[FieldError("/model_version", "model_not_servable", reason)],
@@ -261,14 +268,19 @@ async def _servable_version(
     return version
 
 
-async def _serving_image(
+async def serving_environment(
     session: AsyncSession,
     settings: Settings,
     workspace: Workspace,
     version: ModelVersion,
     *,
     use_gpu: bool,
-) -> Image:
+) -> tuple[EnvironmentSpec, Image]:
+    """The environment that serves a model version, and its image.
+
+    Raises:
+        Invalid: it cannot be had here.
+    """
     first, *others = serving_specs(version.framework_version, use_gpu=use_gpu)
     pointer = "/model_version"
     try:
@@ -281,7 +293,8 @@ async def _serving_image(
         image, _ = await environments.ensure_image(
             session, settings, workspace, others[0], pointer=pointer
         )
-    return image
+        return others[0], image
+    return first, image
 
 
 def is_image_of(row: Deployment, image: Image) -> bool:

@@ -71,6 +71,7 @@ _TAGS = {
     "models": "Registered models and their versions",
     "lineage": "What was made of what, both ways",
     "deployments": "Models that answer over HTTP",
+    "batch-scorings": "A model version over a dataset version",
 }
 _METHODS = ("get", "put", "post", "delete", "patch", "head")
 

@@ -14,6 +14,10 @@ from app.tables.run import Run, RunEvent
 RUN_TOPIC = "run"
 SWEEP_PROPERTY = "sweep_id"
 """A property of runs that are trials: their sweep."""
+BATCH_SCORING_PROPERTY = "batch_scoring_id"
+"""A property of runs that score a dataset: their batch scoring."""
+_WATCHED = {SWEEP_PROPERTY: "sweeps", BATCH_SCORING_PROPERTY: "batch_scorings"}
+"""Tables whose rows look at their runs, by the property that names the row."""
 
 
 async def lock_run(session: AsyncSession, run_id: str) -> Run:
@@ -94,9 +98,10 @@ def transition(
         run.ended_at = func.clock_timestamp()
     if to not in (Status.PREPARING, Status.QUEUED):
         run.blockers = []
-    if to in TERMINAL and SWEEP_PROPERTY in run.properties:
-        # A hint alone: the sweep looks by itself, and locks its row before those of its runs.
-        add_hint(session, Hint("reconcile", "sweeps", run.properties[SWEEP_PROPERTY]))
+    for name, watcher in _WATCHED.items():
+        if to in TERMINAL and name in run.properties:
+            # A hint alone: the row looks by itself, and is locked before those of its runs.
+            add_hint(session, Hint("reconcile", watcher, run.properties[name]))
     add_event(
         session,
         run,

@@ -37,6 +37,8 @@ class DatasetVersion(Base):
     """Hash over the paths and SHA-256 of all files."""
     file_count: Mapped[int]
     size_bytes: Mapped[int]
+    lineage: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    """What it was made from, if the workspace made it: run, model version, dataset versions."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 

@@ -4,6 +4,7 @@ from app.kernel.orm import Base
 from app.tables import (
     audit,
     base_image,
+    batch_scoring,
     blob,
     cluster,
     cost,
@@ -37,6 +38,7 @@ from app.tables import (
 TABLE_MODULES = (
     audit,
     base_image,
+    batch_scoring,
     blob,
     cluster,
     cost,

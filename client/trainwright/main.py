@@ -13,6 +13,7 @@ import typer
 
 from trainwright.commands import (
     account,
+    batch_scorings,
     clusters,
     datasets,
     deployments,
@@ -86,6 +87,7 @@ app.add_typer(models.app, name="models", rich_help_panel=_MODELS)
 app.command(rich_help_panel=_MODELS)(deployments.deploy)
 app.command(rich_help_panel=_MODELS)(deployments.score)
 app.add_typer(deployments.app, name="deployment", rich_help_panel=_MODELS)
+app.add_typer(batch_scorings.app, name="batch", rich_help_panel=_MODELS)
 add_installed(app, {"secrets": secrets.app}, panel="The server that is installed here")
 
 

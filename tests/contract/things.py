@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import select
 
+from app.datasets.made import MadeFile
+from app.datasets.service import add_made
 from app.kernel.ids import new_id
 from app.tables.dataset import Dataset, DatasetFile, DatasetVersion
 from app.tables.deployment import Deployment
@@ -82,6 +84,15 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
     }
     sweep = await made("POST", "sweeps", search)
     await _insert_trial(api, sweep["id"], run["id"])
+    await _insert_table(api)
+    scoring = {
+        "experiment_name": "first",
+        "cluster_name": "cpu",
+        "model_name": "digits",
+        "dataset_name": "table",
+        "output_dataset_name": "predicted",
+    }
+    scored = await made("POST", "batch-scorings", scoring)
     files = [{"path": "a.txt", "sha256": SHA256, "size_bytes": len(BYTES)}]
     return Things(
         values={
@@ -103,6 +114,7 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
             "upload_id": upload_row["id"],
             "snapshot_id": submitted["snapshot_id"],
             "sweep_id": sweep["id"],
+            "batch_scoring_id": scored["id"],
             "dataset": "data",
             "model": "digits",
             "version": "1",
@@ -146,6 +158,7 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
                 "values": [{"name": "loss", "value": 1.0}],
             },
             "create_sweep": search,
+            "create_batch_scoring": scoring,
             "register_best_model": {"model_name": "digits", "path": "a.txt"},
             "put_environment": {"description": "changed"},
             "create_upload": {"size_bytes": 8},
@@ -174,6 +187,20 @@ async def _insert_trial(api: LiveApi, sweep_id: str, run_id: str) -> None:
                 outcome="Completed",
                 value=0.1,
             )
+        )
+
+
+async def _insert_table(api: LiveApi) -> None:
+    """A dataset that can be scored."""
+    async with api.database.session() as session:
+        found = await session.execute(select(Workspace.id).where(Workspace.name == api.workspace))
+        await add_made(
+            session,
+            workspace_id=found.scalar_one(),
+            name="table",
+            description="",
+            files=[MadeFile("a.csv", "test/a.csv", SHA256, len(BYTES))],
+            lineage={},
         )
 
 

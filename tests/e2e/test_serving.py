@@ -1,8 +1,10 @@
-"""A deployed model: ``kill -9`` of its serving process heals, and its answers stay right."""
+"""A model: deployed, ``kill -9`` of its process heals; and it scores a dataset."""
 
 import io
+import json
 import tarfile
 import time
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -69,10 +71,45 @@ def serving_processes(stack: Stack) -> list[psutil.Process]:
     return found
 
 
-def test_a_killed_serving_process_comes_back(live_stack: Stack, talk: Talk) -> None:
+def predictions_of(talk: Talk, digits: Path, digits_address: str) -> list[dict[str, Any]]:
+    """Score a dataset on two nodes; what its predictions are."""
+    rows = "".join(f"{n},{n + 1}\n" for n in range(5))
+    (digits / "doubler.csv").write_text(f"a,b\n{rows}nothing,1\n")
+    dataset = {"name": "pairs", "urls": [f"{digits_address}/doubler.csv"], "layout": "flat"}
+    talk.ask("POST", f"{WS}/datasets", body=dataset, expect=(200, 201))
+    body = {
+        "experiment_name": "serving",
+        "cluster_name": "cpu",
+        "model_name": "doubler",
+        "dataset_name": "pairs",
+        "output_dataset_name": "doubled",
+        "mini_batch_rows": 2,
+        "max_failed_rows": 1,
+        "node_count": 2,
+    }
+    made = talk.ask("POST", f"{WS}/batch-scorings", body=body, expect=(201,)).json()
+    path = f"{WS}/batch-scorings/{made['id']}"
+    done = until(talk, path, "status", "Completed", seconds=400)
+    assert (done["rows_scored"], done["rows_failed"]) == (5, 1)
+    metrics = talk.get(f"{WS}/runs/{done['run_id']}/metrics")["items"]
+    assert {"shard_0_rows_scored", "shard_1_rows_scored"} <= {one["name"] for one in metrics}
+    version = f"{WS}/datasets/doubled/versions/{done['output_dataset_version']}"
+    lines: list[dict[str, Any]] = []
+    for file in talk.get(f"{version}/files")["items"]:
+        content = talk.client.get(
+            f"{version}/files/{file['path']}", headers=talk.authorization()
+        ).text
+        lines += [json.loads(line) for line in content.splitlines()]
+    return sorted(lines, key=lambda line: int(line["row"]))
+
+
+def test_a_killed_serving_process_comes_back(
+    live_stack: Stack, talk: Talk, digits: Path, digits_address: str
+) -> None:
     environment = {"framework": "tensorflow", "framework_version": TENSORFLOW}
     talk.ask("PUT", WS, expect=(200, 201))
-    talk.ask("PUT", f"{WS}/clusters/cpu", body={"vm_size": "MEDIUM"}, expect=(200, 201))
+    cluster = {"vm_size": "SMALL", "max_nodes": 2}
+    talk.ask("PUT", f"{WS}/clusters/cpu", body=cluster, expect=(200, 201))
     body = {
         "experiment_name": "serving",
         "snapshot_id": snapshot(talk),
@@ -93,6 +130,10 @@ def test_a_killed_serving_process_comes_back(live_stack: Stack, talk: Talk) -> N
     until(talk, f"{WS}/deployments/doubler", "state", "Healthy", seconds=400)
     right = {"predictions": [[2.0, 4.0], [6.0, 8.0]]}
     assert doubled(talk) == right
+
+    assert predictions_of(talk, digits, digits_address) == [
+        {"file": "doubler.csv", "row": n, "prediction": [2.0 * n, 2.0 * n + 2.0]} for n in range(5)
+    ]
 
     (before,) = serving_processes(live_stack)
     before.kill()

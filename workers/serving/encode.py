@@ -33,10 +33,10 @@ def encode_answer(form: str, signature: Signature, outputs: Dict[str, Any]) -> b
     if form == COLUMNAR:
         return dump({"outputs": _columns(signature, outputs)})
     if form == ROW:
-        return dump({"predictions": _rows(signature, outputs)})
+        return dump({"predictions": prediction_rows(signature, outputs)})
     if form == AZURE and _rows_count(outputs) is None:
         return dump(_columns(signature, outputs))
-    return dump(_rows(signature, outputs))
+    return dump(prediction_rows(signature, outputs))
 
 
 def parse_json(body: bytes) -> Any:
@@ -70,7 +70,12 @@ def _columns(signature: Signature, outputs: Dict[str, Any]) -> Any:
     return {name: plain(name, outputs[name]) for name in names}
 
 
-def _rows(signature: Signature, outputs: Dict[str, Any]) -> Any:
+def prediction_rows(signature: Signature, outputs: Dict[str, Any]) -> Any:
+    """Return the outputs row by row: bare values of one output, objects by name of several.
+
+    Raises:
+        Problem: 400 where the outputs have no common first dimension.
+    """
     names = [tensor.name for tensor in signature.outputs]
     count = _rows_count(outputs)
     if count is None:

@@ -95,7 +95,7 @@ def deploy(
             "idle_seconds": idle_seconds,
         },
     }
-    body: dict[str, Any] = {"model_name": model_name, "model_version": _version(version)}
+    body: dict[str, Any] = {"model_name": model_name, "model_version": version_of(version)}
     for key, part in parts.items():
         if given := {name: value for name, value in part.items() if value is not None}:
             body[key] = given
@@ -251,7 +251,8 @@ def delete(deployment: Deployment) -> None:
     say(f"Deployment {deployment} goes.")
 
 
-def _version(text: str) -> int | str:
+def version_of(text: str) -> int | str:
+    """What follows a name and a colon: a number, an alias, or latest."""
     if text in {"", "latest"}:
         return "latest"
     if not _VERSION.fullmatch(text):

@@ -41,6 +41,11 @@ def sweeps(incomplete: str) -> list[str]:
     return _names("sweeps", "id")(incomplete)
 
 
+def batch_scorings(incomplete: str) -> list[str]:
+    """Ids of batch scorings, the newest first."""
+    return _names("batch-scorings", "id")(incomplete)
+
+
 def deployments(incomplete: str) -> list[str]:
     """Names of deployments."""
     return _names("deployments", "name")(incomplete)
