@@ -172,7 +172,7 @@ async def test_a_scoring_is_a_run_whose_predictions_become_a_dataset_version(
     }
     path = "datasets/predicted/versions/1/files/part-00001-of-00002.jsonl"
     assert (await world.api.client.get(path)).content == b"1\n"
-    check = (await world.api.client.post("datasets/predicted/versions/1/check")).json()
+    check = (await world.api.client.post("datasets/predicted/versions/1/verify")).json()
     assert check["state"] == "unchanged"
     again = await world.create(files=["*.csv"])
     assert (await world.end(again, files=outputs((1, 0))))["output_dataset_version"] == 2
