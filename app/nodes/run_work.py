@@ -23,6 +23,7 @@ from app.nodes.schemas import (
     HostSamples,
     NodeCommand,
     NodeEvent,
+    NodePeer,
     OutputFile,
     Outputs,
     RecordBatch,
@@ -250,7 +251,8 @@ async def _command(session: AsyncSession, run: Run, node: RunNode) -> NodeComman
     if verdict is gang.Verdict.GO and node.state == "Ready":
         environments = gang.launch_environments(run, nodes, node.node_index)
         hosts = gang.told_hosts(run, nodes)
-        return NodeCommand(command="start", environments=environments, hosts=hosts)
+        peers = [NodePeer(**peer) for peer in gang.peers_of(nodes, node.node_index)]
+        return NodeCommand(command="start", environments=environments, hosts=hosts, peers=peers)
     return NodeCommand(command="continue")
 
 

@@ -92,6 +92,14 @@ class NodeEvent(Ending):
                    "failed"]  # fmt: skip
 
 
+class NodePeer(BaseModel):
+    """Where another node of the run is: its number, its address, and a port of its own."""
+
+    node: int
+    address: str
+    port: int
+
+
 class NodeCommand(BaseModel):
     """What the node should do now.
 
@@ -101,6 +109,7 @@ class NodeCommand(BaseModel):
         because: with ``stop``, the same for a person, when there is more to say.
         environments: with ``start``, further variables of each of the node's processes.
         hosts: with ``start``, all nodes, where a launcher starts the processes.
+        peers: with ``start``, the other nodes that have not ended, which have to be within reach.
     """
 
     command: Literal["continue", "start", "stop"]
@@ -108,6 +117,7 @@ class NodeCommand(BaseModel):
     because: str | None = None
     environments: list[dict[str, str]] = []
     hosts: list[dict[str, Any]] = []
+    peers: list[NodePeer] = []
 
 
 class RecordBatch(BaseModel):

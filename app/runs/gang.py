@@ -15,6 +15,8 @@ from app.tables.run import Run, RunNode
 TF_FIRST_PORT = 2222
 TORCH_FIRST_PORT = 6105
 LAUNCH_FIRST_PORT = 6205
+REACH_SECONDS = 30.0
+"""A node that has no answer from a peer for so long, although all are ready, does not start."""
 PEERS_DONE = "peers_done"
 PEER_FAILED = "peer_failed"
 NOT_READY = frozenset({"Assigned", "Launched"})
@@ -91,6 +93,19 @@ def told_hosts(run: Run, nodes: Sequence[RunNode]) -> list[dict[str, Any]]:
     if not isinstance(distribution_of(run), Mpi):
         return []
     return launch_hosts(tasks_of(run), hosts_of(nodes))
+
+
+def peers_of(nodes: Sequence[RunNode], index: int) -> list[dict[str, Any]]:
+    """The other nodes that have not ended and keep a port, for a node to see if it reaches them."""
+    own = nodes[index].address
+    return [
+        {"node": node.node_index, "address": node.address, "port": node.ports[0]}
+        for node in nodes
+        if node.node_index != index
+        and node.state not in OVER
+        and node.ports
+        and node.address not in (None, own)
+    ]
 
 
 def verdict(tasks: Sequence[Task], nodes: Sequence[RunNode]) -> Verdict:

@@ -62,6 +62,7 @@ async def build_order(
         "inputs": await _inputs(session, request),
         "processes": _processes(run, node),
         "ports": gang.port_order(run, node.node_index) if gang.is_gang(run) else None,
+        "reach_seconds": gang.REACH_SECONDS,
         "launch": gang.launch_order(run, node, signer, attempted_at=attempt.created_at),
         "stream_prefix": f"nodes/{node.node_index}/" if node.node_index else "",
         "environment": {

@@ -167,3 +167,21 @@ async def test_a_ready_node_hears_at_once_that_all_are_ready(world: World) -> No
     assert start["command"] == "start"
     assert (await asyncio.wait_for(waiting, timeout=20))["command"] == "start"
     assert (await world.run(run_id))["status"] == "Queued"
+
+
+async def test_a_node_is_told_which_peers_it_has_to_reach(world: World) -> None:
+    _, names = await launched(world, distribution={"type": "multi_worker"})
+    for number, name in enumerate(names):
+        place = {"address": f"127.20.0.{number + 1}", "ports": [2222 + number]}
+        start = await told(world, name, "events", event="ready", **place)
+    assert start["peers"] == [
+        {"node": 0, "address": "127.20.0.1", "port": 2222},
+        {"node": 1, "address": "127.20.0.2", "port": 2223},
+    ]
+    report = {"exit_code": 0, "signal": None, "stopped": False}
+    await world.say(names[0], "started")
+    await world.say(names[0], "exited", processes=[report])
+
+    again = await told(world, names[2], "heartbeat", phase="ready")
+
+    assert [peer["node"] for peer in again["peers"]] == [1]

@@ -48,6 +48,9 @@ def receive_call(connection: socket.socket, secret: str) -> dict[str, Any]:
     connection.sendall(nonce + b"\n")
     with connection.makefile("rb") as reader:
         line = reader.readline(MOST_LINE_BYTES)
+    if not line:
+        # A peer that only asks whether it reaches this node.
+        raise ConnectionAbortedError("the caller said nothing")
     proof, _, body = line.rstrip(b"\n").partition(b" ")
     if not hmac.compare_digest(proof, _proof(secret, nonce, body)):
         raise CallRefused("the caller does not know the secret of this attempt")

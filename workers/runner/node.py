@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from workers.runner.api import Endpoint, persist
+from workers.runner.api import Channel, Endpoint, persist
 from workers.runner.attendants import start_attendants
 from workers.runner.control import PEERS_DONE, Control
 from workers.runner.environment import process_environment, resolve
@@ -25,6 +25,7 @@ from workers.runner.outputs import publish_outputs
 from workers.runner.places import Places
 from workers.runner.processes import NodeProcess, Prepared
 from workers.runner.quiet import Quiet
+from workers.runner.reach import Peer, unanswering
 from workers.runner.records import RecordShipper
 from workers.runner.redaction import Redactor
 from workers.runner.secret_files import SecretFiles
@@ -200,8 +201,22 @@ class Node:
             # A node may keep ports for others without a process of its own.
             launch.open(address, ports, processes[0].environment if processes else {})
             place = {"address": address, "ports": ports}
-        answer = self._events.post("ready", **place).wait()
         channel = self._endpoint.channel()
+        answer = self._start_word(channel, self._events.post("ready", **place).wait())
+        if missing := self._unanswering(answer, order):
+            # Perhaps they have ended meanwhile, and nobody needs them any more.
+            answer = self._start_word(channel, {})
+            there = {peer["node"] for peer in answer.get("peers") or []}
+            missing = [peer for peer in missing if peer.node in there]
+        channel.close()
+        if missing:
+            raise PrepareError("peers_unreachable", _words(missing, order))
+        for process, more in zip(processes, answer.get("environments") or []):
+            process.environment.update(more)
+        return answer
+
+    def _start_word(self, channel: Channel, answer: dict[str, Any]) -> dict[str, Any]:
+        """Wait until all nodes are ready; returns what comes with the word to start."""
         beat = {"phase": "ready", "wait_seconds": START_WAIT_SECONDS}
         while answer.get("command") != "start":
             obey_stop(answer, self._control)
@@ -212,10 +227,14 @@ class Node:
             answer = persist(lambda: channel.post_json("/heartbeat", beat), self._control)
             if answer.get("command") == "continue":
                 self._control.rest(max(0.0, began + START_WAIT_SECONDS - time.monotonic()))
-        channel.close()
-        for process, more in zip(processes, answer.get("environments") or []):
-            process.environment.update(more)
         return answer
+
+    def _unanswering(self, answer: dict[str, Any], order: Order) -> list[Peer]:
+        peers = [
+            Peer(int(peer["node"]), str(peer["address"]), int(peer["port"]))
+            for peer in answer.get("peers") or []
+        ]
+        return unanswering(peers, seconds=order.reach_seconds, control=self._control)
 
     def _run(
         self, order: Order, processes: list[Prepared], launch: Launch, told: dict[str, Any]
@@ -301,6 +320,15 @@ class Node:
         self._inputs.remove_outside()
         self._events.post("failed", code=error.code, message=error.message).wait()
         return _say(f"{error.code}: {error.message}", EXIT_NOT_PREPARED)
+
+
+def _words(missing: list[Peer], order: Order) -> str:
+    places = ", ".join(f"node {peer.node} ({peer.address}:{peer.port})" for peer in missing)
+    return (
+        f"no answer from {places} for {order.reach_seconds:g} s, although all nodes are ready: what "
+        "nodes send each other is dropped on its way, by a firewall, or by an encrypted overlay "
+        "network where a kernel has no IPsec (ESP)"
+    )
 
 
 def _say(text: str, status: int) -> int:

@@ -90,6 +90,7 @@ class Order(NamedTuple):
     collect: list[str]
     follow: list[str]
     ports: OrderPorts | None
+    reach_seconds: float
     launch: OrderLaunch | None
     stream_prefix: str
     checkpoints: str | None
@@ -148,6 +149,7 @@ def _parse(data: dict[str, Any]) -> Order:
         collect=[str(item) for item in data.get("collect") or []],
         follow=[str(item) for item in data.get("follow") or []],
         ports=None if ports is None else OrderPorts(int(ports["first"]), int(ports["count"])),
+        reach_seconds=float(data.get("reach_seconds", 30)),
         launch=None if launch is None else _launch(launch),
         checkpoints=data.get("checkpoints"),
         log_stream_bytes=int(data.get("log_stream_bytes", LOG_STREAM_BYTES)),
