@@ -48,7 +48,7 @@ class ReadinessPoller(threading.Thread):
         while time.monotonic() < ends_at:
             port = self._port()
             body = None if port is None else self._ask(port, self._readiness.path)
-            if body is not None:
+            if port is not None and body is not None:
                 self._events.post("serving", port=port, body=body)
                 self._watch(port)
                 return
