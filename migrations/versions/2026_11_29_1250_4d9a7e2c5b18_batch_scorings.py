@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision: str = "4d9a7e2c5b18"
-down_revision: str | None = "e07b4c6d2a91"
+down_revision: str | None = "6c2f8a41e0b9"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision: str = "b04e7d92c5f1"
-down_revision: str | None = "6c2f8a41e0b9"
+down_revision: str | None = "a4d96f0c2e81"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
