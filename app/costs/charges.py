@@ -210,7 +210,8 @@ async def spent(
     """What a workspace spent between two moments."""
     total: ColumnElement[float] = func.coalesce(cast(func.sum(amount(since, until)), Float), 0.0)
     statement = select(total).where(Charge.workspace_id == workspace_id)
-    return (await session.execute(_between(statement, since, until))).scalar_one()
+    found: float = (await session.execute(_between(statement, since, until))).scalar_one()
+    return found
 
 
 def _between(statement: Select[Any], since: datetime, until: datetime) -> Select[Any]:

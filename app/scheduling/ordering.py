@@ -105,5 +105,5 @@ def _first(*keys: _Numbers) -> _Numbers:
     is_new[0] = True
     for key in keys:
         is_new[1:] |= key[1:] != key[:-1]
-    firsts = np.flatnonzero(is_new)
-    return firsts[np.cumsum(is_new) - 1]
+    firsts: _Numbers = np.flatnonzero(is_new)[np.cumsum(is_new) - 1]
+    return firsts

@@ -1,6 +1,7 @@
 """Preemption, quotas and disabled clusters, as runs and administrators see them."""
 
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,11 @@ async def test_a_size_that_was_taken_away_stops_its_clusters_alone(
         await started(world, await world.submit())
 
 
+def is_at(position: int) -> Callable[[dict[str, Any]], bool]:
+    """Whether a run waits there."""
+    return lambda run: bool(run["queue_position"] == position)
+
+
 async def test_whoever_waits_far_behind_moves_up_too(
     tmp_path: Path, postgres_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,12 +144,12 @@ async def test_whoever_waits_far_behind_moves_up_too(
         assert (await world.api.client.put(f"clusters/{name}", json=body)).status_code == 201
         runs = [await world.submit(cluster_name=name) for _ in range(5)]
         for position, run_id in enumerate(runs, start=1):
-            await world.until(run_id, lambda run, at=position: run["queue_position"] == at)
+            await world.until(run_id, is_at(position))
 
         assert (await world.api.client.post(f"runs/{runs[0]}/cancel")).status_code < 300
 
         for position, run_id in enumerate(runs[1:], start=1):
-            await world.until(run_id, lambda run, at=position: run["queue_position"] == at)
+            await world.until(run_id, is_at(position))
             kinds = [
                 event["type"]
                 for event in (await world.api.client.get(f"runs/{run_id}/events")).json()["items"]

@@ -325,9 +325,9 @@ class Node:
 def _words(missing: list[Peer], order: Order) -> str:
     places = ", ".join(f"node {peer.node} ({peer.address}:{peer.port})" for peer in missing)
     return (
-        f"no answer from {places} for {order.reach_seconds:g} s, although all nodes are ready: what "
-        "nodes send each other is dropped on its way, by a firewall, or by an encrypted overlay "
-        "network where a kernel has no IPsec (ESP)"
+        f"no answer from {places} for {order.reach_seconds:g} s, although all nodes are ready: "
+        "what nodes send each other is dropped on its way, by a firewall, or by an encrypted "
+        "overlay network where a kernel has no IPsec (ESP)"
     )
 
 
