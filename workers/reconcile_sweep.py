@@ -105,7 +105,9 @@ class SweepReconciler:
             stopped = purse.to_stop()
             beyond = [trial for trial in trials.values() if trial.run_id in stopped]
             await _cancel(session, sweep, beyond, reason=_WORDS["max_cost"])
-            pause_seconds = max(_SHORTEST_SECONDS, min(pause_seconds, purse.next_stop_seconds()))
+            if not stopped:
+                soon = max(_SHORTEST_SECONDS, purse.next_stop_seconds())
+                pause_seconds = min(pause_seconds, soon)
         past: list[Past] = []
         if decision.proposes and learns(spec):
             earlier = await repository.all_trials(session, spec.warm_start_from)
