@@ -31,6 +31,7 @@ NOT_VALIDATED = {
     # They look, compute or end, and take nothing that could be wrong.
     "find_missing_blobs",
     "verify_dataset_version",
+    "verify_model_version",
     "replay_sweep",
     "roll_back_deployment",
     "cancel_sweep",
