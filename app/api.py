@@ -36,6 +36,7 @@ from app.mlflow import router as mlflow
 from app.models import aliases_router as model_aliases
 from app.models import checks_router as model_checks
 from app.models import router as models
+from app.models import sample_router as model_sample
 from app.nodes import router as nodes
 from app.pictures import router as pictures
 from app.planning import router as planning
@@ -101,6 +102,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     models.router,
     model_aliases.router,
     model_checks.router,
+    model_sample.router,
     lineage.router,
     deployments.router,
     scoring.router,

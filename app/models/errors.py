@@ -35,6 +35,12 @@ class AliasReserved(Invalid):
     title = "The name is reserved"
 
 
+class SampleNotFound(NotFound):
+    """The version has no sample."""
+
+    code = "model_sample_not_found"
+
+
 class ModelFileNotFound(NotFound):
     """The version has no such file."""
 

@@ -1,16 +1,19 @@
 """Routes of models."""
 
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.access import UserAccess, UserOrRunAccess
-from app.auth.idempotency import REPEATABLE
+from app.auth.idempotency import REPEATABLE, REPEATABLE_DETACHED
 from app.auth.needs import needs
 from app.auth.principal import Principal
 from app.auth.writes import WriteRoute
 from app.blobs import repository as blobs
+from app.datasets.fetch import policy_from
+from app.datasets.stored import with_datastores
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.errors import Forbidden
@@ -27,19 +30,21 @@ from app.models.schemas import (
     Lineage,
     ModelDescription,
     ModelFile,
+    ModelImport,
     ModelRead,
     ModelUpdate,
     ModelVersionCreate,
     ModelVersionRead,
     ModelVersionUpdate,
 )
-from app.models.upload import store_archive
+from app.models.upload import store_archive, store_fetched, store_file
 from app.storage.access import ObjectsDep
 from app.storage.serve import object_response
 from app.storage.serve_archive import archive_response
 from app.storage.tar_stream import TarEntry
 from app.storage.writer import StoredObject
 from app.tables.model import ModelVersion
+from app.tables.workspace import Workspace
 from app.workspaces.access import WorkspaceDep
 from app.workspaces.detached import DetachedWorkspaceDep
 
@@ -156,22 +161,50 @@ async def upload_model_archive(
     principal: UserAccess,
     framework_version: Annotated[str, Query(max_length=50, pattern=r"^[A-Za-z0-9.+_-]*$")] = "",
     description: Annotated[str, Query(max_length=5000)] = "",
+    filename: Annotated[
+        str,
+        Query(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.(keras|h5|hdf5|onnx)$",
+            description="The body is a model that is one file; absent: an archive",
+        ),
+    ] = "",
 ) -> ModelVersionRead:
-    """Register a tar, tar.gz or zip archive as the next version: `curl -T model.tar.gz`."""
-    files = await store_archive(objects, request.stream(), max_bytes=settings.max_upload_bytes)
+    """Register an archive (tar, tar.gz, zip) or one file as the next version: `curl -T m.zip`."""
+    most = settings.max_upload_bytes
+    if filename:
+        files = await store_file(objects, request.stream(), name=filename, max_bytes=most)
+    else:
+        files = await store_archive(objects, request.stream(), max_bytes=most)
     about = ModelDescription(framework_version=framework_version, description=description)
-    stored = [StoredObject(sha256=file.sha256, size_bytes=file.size_bytes) for file in files]
     async with database.session() as session:
-        await blobs.add(session, workspace.id, stored)
-        name, row = await service.add_version(
-            session,
-            workspace=workspace,
-            name=model,
-            about=about,
-            files=files,
-            lineage=Lineage(),
-            actor=principal.name,
-        )
+        name, row = await _add_stored(session, workspace, model, about, files, principal)
+        return await _created(session, name, row, request, response)
+
+
+@router.post("/{model}/import", status_code=201, dependencies=[REPEATABLE_DETACHED])
+@needs("models.write")
+async def import_model(
+    workspace: DetachedWorkspaceDep,
+    model: NamePath,
+    body: ModelImport,
+    request: Request,
+    response: Response,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    settings: SettingsDep,
+    principal: UserAccess,
+) -> ModelVersionRead:
+    """Fetch an archive, or one file, and register it as the next version.
+
+    What the addresses of datasets may be holds here, too.
+    """
+    policy = policy_from(settings)
+    policy = replace(policy, max_bytes=min(policy.max_bytes, settings.max_upload_bytes))
+    async with database.session() as session:
+        policy = await with_datastores(session, workspace.id, [body.url], policy)
+    files = await store_fetched(objects, body.url, policy=policy, expected_sha256=body.sha256)
+    async with database.session() as session:
+        name, row = await _add_stored(session, workspace, model, body, files, principal)
         return await _created(session, name, row, request, response)
 
 
@@ -278,6 +311,28 @@ async def get_model_archive(
     ]
     filename = f"{model}-{row.version}.tar.gz"
     return await archive_response(request, objects, entries, filename=filename)
+
+
+async def _add_stored(
+    session: AsyncSession,
+    workspace: Workspace,
+    model: str,
+    about: ModelDescription,
+    files: list[ModelFile],
+    principal: Principal,
+) -> tuple[str, ModelVersion]:
+    """A version of files that were just stored: they are the workspace's from now on."""
+    stored = [StoredObject(sha256=file.sha256, size_bytes=file.size_bytes) for file in files]
+    await blobs.add(session, workspace.id, stored)
+    return await service.add_version(
+        session,
+        workspace=workspace,
+        name=model,
+        about=about,
+        files=files,
+        lineage=Lineage(),
+        actor=principal.name,
+    )
 
 
 def _run_id(body: ModelVersionCreate, principal: Principal) -> str:

@@ -89,6 +89,18 @@ class ParentNamed(BaseModel):
     version: VersionName
 
 
+class ModelImport(ModelDescription):
+    """A new version from an address."""
+
+    url: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="An archive (zip, tar, tar.gz), or one file: .keras, .h5, .onnx",
+        examples=["https://models.example.com/digits.zip"],
+    )
+    sha256: Sha256 | None = Field(default=None, description="Of what lies there, if it is known")
+
+
 class ModelVersionCreate(ModelDescription):
     """A new version: from a path of a run's files, or from blobs that were sent."""
 
@@ -201,6 +213,35 @@ class ModelRead(BaseModel):
     aliases: dict[str, int] = Field(description="Numbers of versions by alias")
     created_at: datetime
     updated_at: datetime
+
+
+Tolerance = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+
+
+class SamplePut(BaseModel):
+    """An input of a version and its answer: nested lists by name, as predictions have them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    inputs: dict[str, Any] = Field(min_length=1, examples=[{"pixels": [[0.0, 1.0]]}])
+    outputs: dict[str, Any] = Field(min_length=1, examples=[{"scores": [[0.25, 0.75]]}])
+    relative_tolerance: Tolerance = 0.001
+    absolute_tolerance: Tolerance = 0.00001
+
+
+class SampleRead(BaseModel):
+    """What a version answers to one input.
+
+    An answer matches when it differs by at most absolute + relative · |stored|, number by number.
+    """
+
+    model_config = ConfigDict(from_attributes=True)
+
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    relative_tolerance: float
+    absolute_tolerance: float
+    captured_at: datetime
 
 
 class DamagedFile(BaseModel):

@@ -74,6 +74,9 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
     (await api.client.put(f"blobs/{SHA256}", content=BYTES)).raise_for_status()
     (await api.client.put(f"runs/{run['id']}/files/a.txt", content=BYTES)).raise_for_status()
     version = await upload(api, "digits", MODEL)
+    await made("PUT", "models/digits/aliases/champion", {"version": 1})
+    sample = {"inputs": {"pixels": [[0.0]]}, "outputs": {"output_0": [[1.0]]}}
+    await made("PUT", "models/digits/versions/1/sample", sample)
     await _insert(api, version["id"])
     search = {
         "trial": submitted,
@@ -117,6 +120,7 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
             "batch_scoring_id": scored["id"],
             "dataset": "data",
             "model": "digits",
+            "alias": "champion",
             "version": "1",
             "deployment": "svc",
             "sha256": SHA256,
@@ -168,6 +172,9 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
             "register_dataset": {"name": "new", "urls": ["http://127.0.0.1:9/a"]},
             "update_dataset": {"description": "changed", "tags": {"a": None, "b": "1"}},
             "create_model_version": {"files": files},
+            "update_model": {"description": "changed", "tags": {"a": None, "b": "1"}},
+            "put_model_alias": {"version": "latest"},
+            "put_model_sample": {**sample, "relative_tolerance": 0.5},
             "update_model_version": {"description": "changed"},
             "put_deployment": {"model_name": "digits", "description": "changed"},
             "put_deployment_traffic": {"shares": {}},
