@@ -1,8 +1,11 @@
 """The model version in the path."""
 
+import re
 from typing import Annotated
 
 from fastapi import Depends, Path
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
 
 from app.auth.access import UserOrRunAccess
 from app.kernel.db import DatabaseDep, SessionDep
@@ -14,8 +17,16 @@ from app.tables.model import ModelVersion
 from app.workspaces.access import WorkspaceDep
 from app.workspaces.detached import DetachedWorkspaceDep
 
+
+def _checked(version: str) -> str:
+    # Not as a pattern of the document: clients would break with every name that is added.
+    if not re.fullmatch(VERSION_PATTERN, version):
+        raise PydanticCustomError("version_invalid", "Give a number, latest or an alias.")
+    return version
+
+
 VersionPath = Annotated[
-    str, Path(pattern=VERSION_PATTERN, description="A number, latest or an alias")
+    str, AfterValidator(_checked), Path(description="A number, latest or an alias")
 ]
 
 
