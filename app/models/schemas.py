@@ -28,7 +28,7 @@ def _number_or_name(value: object) -> object:
 
 VersionName = Annotated[
     str,
-    BeforeValidator(_number_or_name, json_schema_input_type=int | str),
+    BeforeValidator(_number_or_name, json_schema_input_type=int | Literal["latest"] | str),
     StringConstraints(pattern=VERSION_PATTERN),
 ]
 """How a request names a version: 3, "3", "latest" or "champion"."""

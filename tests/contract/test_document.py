@@ -28,6 +28,7 @@ NOT_VALIDATED = {
     "log_run_metrics",
     "create_snapshot",
     "register_dataset",
+    "import_model",
     # They look, compute or end, and take nothing that could be wrong.
     "find_missing_blobs",
     "verify_dataset_version",
@@ -35,6 +36,7 @@ NOT_VALIDATED = {
     "replay_sweep",
     "roll_back_deployment",
     "cancel_sweep",
+    "cancel_batch_scoring",
     "drain_host",
     "undrain_host",
     "score_deployment",
