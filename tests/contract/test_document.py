@@ -40,7 +40,6 @@ NOT_VALIDATED = {
     "drain_host",
     "undrain_host",
     "score_deployment",
-    "cancel_batch_scoring",
     "cancel_run",
     "add_group_member",
 }
