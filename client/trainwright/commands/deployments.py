@@ -203,7 +203,10 @@ def traffic(
     with connect() as server:
         path = server.path("deployments", deployment, "traffic")
         if clear or share or shadow:
-            found = server.put(path, {"shares": _percents(share), "shadow": _percents(shadow)})
+            rules = {"shares": _percents(share), "shadow": _percents(shadow)}
+            # What is written is all of it, whatever was there before.
+            anything = {"If-Match": "*"}
+            found = server.request("PUT", path, json=rules, headers=anything).json()
         else:
             found = server.get(path)
     if as_json:
