@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
+from app.scheduling.collecting import without_collections
 from app.scheduling.rooms import Holding
 from app.scheduling.types import Reason, Snapshot, Waiting
 
@@ -51,6 +52,13 @@ def forecast(
         waiting: who was not placed, in the order of the queue; the first `MOST` are looked at.
         lasts: how long running runs still go on, and how long waiting ones will take.
     """
+    with without_collections():
+        return _forecast(snapshot, waiting, lasts)
+
+
+def _forecast(
+    snapshot: Snapshot, waiting: Sequence[Waiting], lasts: Mapping[str, Lasts]
+) -> dict[str, Lasts]:
     looked_at = [item for item in waiting[:MOST] if item.reason not in _NEVER_BY_ITSELF]
     run_ids = {item.run_id for item in looked_at}
     counts = {gang.run_id: gang.node_count for gang in snapshot.queue if gang.run_id in run_ids}

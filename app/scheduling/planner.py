@@ -8,11 +8,10 @@ that lacks room on the hosts gets one on the hosts, and may preempt low-priority
 comes later is only placed where that cannot delay them (`reservation`).
 """
 
-import gc
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from math import inf
 
+from app.scheduling.collecting import without_collections
 from app.scheduling.eviction import evictions
 from app.scheduling.ordering import in_turn
 from app.scheduling.pool import NOBODY_BEHIND, Behind, ClusterState, Pool
@@ -44,26 +43,10 @@ def plan(snapshot: Snapshot) -> Plan:
     Args:
         snapshot: all of it now.
     """
-    with _without_collections():
+    with without_collections():
         cycle = _Cycle(snapshot)
         cycle.consider(in_turn(snapshot))
         return cycle.result()
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """No search for cycles among objects meanwhile.
-
-    A plan makes many objects and no cycles, so that looking through all of them again and again
-    finds nothing; it was a third of the time.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class _Cycle:
