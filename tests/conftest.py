@@ -126,7 +126,7 @@ def migrated(postgres_url: str) -> None:
         cwd=REPOSITORY,
         env={"PATH": "/usr/bin:/bin", "TRAINWRIGHT_DATABASE_URL": postgres_url},
         check=True,
-        timeout=60,
+        timeout=300,
     )
 
 

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 def without_collections() -> Iterator[None]:
     """No search for cycles among objects meanwhile.
 
-    A plan, and a forecast, make many objects and no cycles, so that looking through all of them again and again
-    finds nothing; it was a third of the time.
+    A plan, and a forecast, make many objects and no cycles, so that looking through all of them
+    again and again finds nothing; it was a third of the time.
     """
     was_enabled = gc.isenabled()
     gc.disable()
