@@ -73,11 +73,12 @@ async def test_three_planners_at_once_place_nothing_twice_and_nothing_over_capac
                 shown = [await world.run(run_id) for run_id in runs]
                 placed = sum(wanted[run["id"]] for run in shown if run["attempt"])
                 left = [run for run in shown if not run["attempt"]]
-                return placed == _MOST_NODES and all(
-                    codes(run)[0] in ("no_capacity_now", "behind_run") for run in left if codes(run)
+                # Nobody starts while the first of those who wait needs more than is left.
+                return placed > _MOST_NODES - max(counts) and all(
+                    codes(run) in (["no_capacity_now"], ["behind_run"]) for run in left
                 )
 
-            await until(is_settled, seconds=60)
+            await until(is_settled, seconds=120)
             await at_most_once(world, wanted)
 
 
