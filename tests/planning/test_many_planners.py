@@ -52,6 +52,7 @@ async def another_planner(world: World) -> AsyncIterator[None]:
         await database.close()
 
 
+@pytest.mark.timeout(300)
 async def test_three_planners_at_once_place_nothing_twice_and_nothing_over_capacity(
     tmp_path: Path, postgres_url: str, broker_url: str
 ) -> None:
