@@ -51,12 +51,13 @@ async def create_run(
         session, settings, workspace=workspace, body=body, actor=principal.name
     )
     answer = await service.read(session, run)
-    if validate_only:
-        cluster = await session.get_one(Cluster, run.cluster_id)
-        answer.estimate = await estimates.of_new(session, settings, run, cluster)
     location = absolute_url(request, f"/v1/workspaces/{workspace.name}/runs/{run.id}")
     response.headers["Location"] = location
     response.headers["ETag"] = _etag(run)
+    if validate_only:
+        # Last: it puts the run into the queue, to be taken back, and nothing of it is read again.
+        cluster = await session.get_one(Cluster, run.cluster_id)
+        answer.estimate = await estimates.of_new(session, settings, run, cluster)
     return answer
 
 
