@@ -92,6 +92,7 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
         "experiment_name": "first",
         "cluster_name": "cpu",
         "model_name": "digits",
+        "model_version": 1,
         "dataset_name": "table",
         "output_dataset_name": "predicted",
     }
