@@ -89,7 +89,7 @@ class World:
             seen.update((await self.api.client.get(f"deployments/{self.deployment_id}")).json())
             return bool(what(seen))
 
-        await until(is_so)
+        await until(is_so, seconds=60)
         return seen
 
 
