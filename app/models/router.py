@@ -164,7 +164,7 @@ async def upload_model_archive(
     filename: Annotated[
         str,
         Query(
-            pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}\.(keras|h5|hdf5|onnx)$",
+            pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,127}\.(keras|h5|hdf5|onnx))?$",
             description="The body is a model that is one file; absent: an archive",
         ),
     ] = "",
