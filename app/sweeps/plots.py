@@ -64,6 +64,9 @@ class ImportancePlot(BaseModel):
     importances: dict[str, float] = Field(
         description="The part of the variance that each parameter alone explains; in sum 1"
     )
+    left_out: list[str] = Field(
+        description="Parameters that not every trial has, because they depend on a choice"
+    )
 
 
 def progress(metric: str, goal: Goal, trials: Sequence[Any]) -> ProgressPlot:
@@ -183,8 +186,11 @@ def _text(distribution: Distribution, place: float) -> str:
 def importance_bars(plot: ImportancePlot) -> Bars:
     """The picture of importance."""
     found = sorted(plot.importances.items(), key=lambda pair: -pair[1])
+    said = f"part of what changes {label(plot.primary_metric)}"
+    if plot.left_out:
+        said += f"; not compared: {label(', '.join(plot.left_out), longest=60)}"
     return Bars(
         labels=[label(name, longest=30) for name, _ in found],
         lengths=[share for _, share in found],
-        x_label=f"part of what changes {label(plot.primary_metric)}",
+        x_label=said,
     )

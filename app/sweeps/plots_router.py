@@ -153,4 +153,5 @@ async def _importance(found: _Found) -> ImportancePlot:
         primary_metric=found.spec.objective.primary_metric,
         trials_count=len(values),
         importances=shares,
+        left_out=sorted(set(found.spec.search_space) - set(places[0])),
     )

@@ -24,6 +24,7 @@ DOCUMENTS = (
     "docs/migration.md",
     "docs/scheduling.md",
     "docs/budgets.md",
+    "docs/sweeps.md",
 )
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # curl's own settings file makes every refused request an error of the shell.

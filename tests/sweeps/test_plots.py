@@ -70,6 +70,7 @@ async def test_plots_as_data_and_as_pictures(
         importance = await plot("importance")
         assert importance["trials_count"] == 5
         assert set(importance["importances"]) == {"lr", "kind"}  # what all trials have
+        assert importance["left_out"] == ["width"]
         assert sum(importance["importances"].values()) == pytest.approx(1)
         for name in ("progress", "parallel-coordinates", "importance"):
             png = await world.api.client.get(
