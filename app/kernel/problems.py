@@ -167,7 +167,7 @@ def _from_validation(error: RequestValidationError, request: Request) -> DomainE
     takes_json = content_type.endswith("+json") or content_type == "application/json"
     if request.method in {"POST", "PUT", "PATCH"} and not takes_json and _body_missing(errors):
         return UnsupportedMedia("Send the body as JSON with Content-Type: application/json.")
-    fields = [_field(e) for e in errors]
+    fields = [_field(e, error.body) for e in errors]
     first = fields[0]
     more = f" (and {len(fields) - 1} more)" if len(fields) > 1 else ""
     return Invalid(f"{first.pointer}: {first.message}{more}", errors=fields)
@@ -177,10 +177,30 @@ def _body_missing(errors: Any) -> bool:
     return any(tuple(e["loc"]) == ("body",) for e in errors)
 
 
-def _field(error: Any) -> FieldError:
-    location = [str(part) for part in error["loc"]]
+def _field(error: Any, body: Any) -> FieldError:
+    source, *parts = error["loc"]
+    if source == "body":
+        parts = _places(parts, body, is_missing=error["type"] == "missing")
     # The value itself stays out of the answer: it may be a secret.
-    tail = "/".join(part.replace("~", "~0").replace("/", "~1") for part in location[1:])
-    pointer = f"/{tail}" if location[0] == "body" else f"{location[0]}/{tail}"
+    tail = "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    pointer = f"/{tail}" if source == "body" else f"{source}/{tail}"
     message = str(error["msg"]).removeprefix("Value error, ")
     return FieldError(pointer=pointer, code=str(error["type"]), message=message)
+
+
+def _places(parts: list[str | int], body: Any, *, is_missing: bool) -> list[str | int]:
+    """What of a location is in the body: Pydantic names the branches of unions, too."""
+    if not isinstance(body, dict | list):
+        return parts
+    found = []
+    for index, part in enumerate(parts):
+        is_there = (
+            part in body
+            if isinstance(body, dict)
+            else isinstance(body, list) and isinstance(part, int) and part < len(body)
+        )
+        if is_there:
+            body = body[part]
+        if is_there or (is_missing and index == len(parts) - 1):
+            found.append(part)
+    return found

@@ -31,11 +31,13 @@ def draw_parallel(ax: Axes, parallel: Parallel) -> None:
             ax.annotate(
                 text,
                 (x, y),
-                xytext=(4, 0),
+                xytext=(6, 0),
                 textcoords="offset points",
                 va="center",
                 fontsize=8,
                 color="#333333",
+                bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5},
+                zorder=5,
             )
     ax.set_xticks(range(len(parallel["axes"])), [axis["label"] for axis in parallel["axes"]])
     ax.set_yticks([])

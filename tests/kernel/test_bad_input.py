@@ -144,3 +144,20 @@ async def test_metrics_that_no_column_holds_are_refused(
     pointer = f"/values/0/{name}"
     problem(await api.client.post(f"{run_path}/metrics", json=batch), 422, pointer)
     assert (await api.client.get(f"{run_path}/metrics")).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("distribution", "pointer"),
+    [
+        ({"type": "mpi", "process_count_per_node": 0}, "/distribution/process_count_per_node"),
+        ({"type": "mpi", "surprise": 1}, "/distribution/surprise"),
+        ({"type": "parameter_server", "worker_count": "x"}, "/distribution/worker_count"),
+        ({"type": "none of these"}, "/distribution"),
+    ],
+)
+async def test_a_pointer_leads_into_the_body_as_it_was_sent(
+    api: LiveApi, distribution: dict[str, Any], pointer: str
+) -> None:
+    answer = await api.client.post("runs", json={"distribution": distribution})
+    pointers = [field["pointer"] for field in problem(answer, 422)["errors"]]
+    assert [found for found in pointers if found.startswith("/distribution")] == [pointer]
