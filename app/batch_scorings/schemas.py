@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from app.kernel.names import NAME_PATTERN, Tags, ThingName, TitleName
 from app.kernel.orm import MAX_INTEGER
+from app.models.schemas import VersionName
 
 OutputFormat = Literal["jsonl", "csv"]
 Pattern = Annotated[str, StringConstraints(min_length=1, max_length=4000, pattern=r"^[^\x00]*$")]
@@ -21,7 +22,10 @@ class BatchScoringCreate(BaseModel):
     experiment_name: TitleName
     cluster_name: Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
     model_name: ThingName
-    model_version: Annotated[int, Field(ge=1, le=MAX_INTEGER)] | Literal["latest"] = "latest"
+    model_version: VersionName = Field(
+        default="latest",
+        description="A number, latest or an alias: fixed when the scoring is submitted",
+    )
     dataset_name: TitleName
     dataset_version: Annotated[int, Field(ge=1, le=MAX_INTEGER)] | Literal["latest"] = Field(
         default="latest", description="A number, or latest: fixed when the scoring is submitted"

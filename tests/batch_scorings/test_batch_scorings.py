@@ -213,7 +213,10 @@ async def test_a_scoring_that_fails_makes_no_version(
 
 
 async def test_canceling_ends_the_run_and_makes_no_version(world: Scoring) -> None:
-    made = await world.create(files=["*.csv"])
+    named = await world.api.client.put("models/digits/aliases/champion", json={"version": 1})
+    assert named.status_code in (200, 201), named.text
+    made = await world.create(files=["*.csv"], model_version="champion")
+    assert made["model_version"] == 1
     path = f"batch-scorings/{made['id']}/cancel"
     for _ in range(2):
         answer = await world.api.client.post(path)
