@@ -224,15 +224,15 @@ async def test_what_can_never_be_placed_is_refused(
         assert len((await world.api.client.get("runs")).json()["items"]) == 1
 
 
-def _host(name: str) -> SeenHost:
+def _host(name: str, *, cores: float = 0.25) -> SeenHost:
     return SeenHost(
         name=name,
         provider="fake",
         state="ready",
         detail="",
         address="",
-        cores=0.25,
-        memory_bytes=2**33,
+        cores=cores,
+        memory_bytes=2**40,
         gpus=0,
         labels={},
     )
@@ -247,6 +247,8 @@ async def test_checking_only_says_what_a_run_would_cost_and_when_it_would_start(
         run = await unbuilt(world, cluster_name=name)
         body = run["request"] | {"node_count": 2, "max_run_duration_seconds": 5000}
         only = {"validate_only": "true"}
+        async with world.api.database.session() as session:
+            session.add(_host("checking", cores=64))
         nothing = await world.api.client.post("runs", json=body, params=only)
         assert nothing.status_code == 200, nothing.text
         known = nothing.json()["estimate"]
