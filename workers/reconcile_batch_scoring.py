@@ -1,15 +1,16 @@
 """Ends a batch scoring when its run has ended: makes the dataset version of what was predicted."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import cast
+from typing import Annotated, cast
 
+from pydantic import Field, TypeAdapter, ValidationError
 from sqlalchemy import Table
 
 from app.batch_scorings import repository, service
 from app.batch_scorings.program import COUNTS
 from app.kernel.db import Database
+from app.kernel.orm import MAX_INTEGER
 from app.runs.states import TERMINAL
 from app.storage.objects import ObjectStore
 from app.tables.batch_scoring import BatchScoring
@@ -17,6 +18,8 @@ from app.tables.run import Run, RunFile
 from workers.reconciler import Guard
 
 _LOOK_SECONDS = 2.0
+_COUNTS = TypeAdapter(dict[str, Annotated[int, Field(strict=True, ge=0, le=MAX_INTEGER // 1000)]])
+_COUNTS_BYTES = 1024
 
 
 class BatchScoringReconciler:
@@ -40,7 +43,7 @@ class BatchScoringReconciler:
                 if run.status not in TERMINAL:
                     return _LOOK_SECONDS
                 files = await repository.outputs(session, run.id, COUNTS)
-        counts = await self._added_up([file.sha256 for file in files])
+        counts = await self._added_up(files)
         async with self._database.session() as session:
             await guard.check(session)
             row = await repository.lock(session, guard.lease.row_id)
@@ -48,10 +51,19 @@ class BatchScoringReconciler:
             await service.finish(session, row, run, counts)
         return None
 
-    async def _added_up(self, digests: Sequence[str]) -> dict[str, int]:
-        """The rows that all shards counted; a program of ours wrote these files."""
+    async def _added_up(self, files: Sequence[RunFile]) -> dict[str, int] | None:
+        """The rows that all shards counted; None: a file has no counts.
+
+        The program that wrote these files ran the user's model, which may write what it likes.
+        """
         total: Counter[str] = Counter()
-        for digest in digests:
-            pieces = await self._objects.open(digest)
-            total.update(json.loads(b"".join([piece async for piece in pieces])))
+        for file in files:
+            if file.size_bytes > _COUNTS_BYTES:
+                return None
+            pieces = await self._objects.open(file.sha256)
+            try:
+                counts = _COUNTS.validate_json(b"".join([piece async for piece in pieces]))
+            except ValidationError:
+                return None
+            total.update(counts)
         return total

@@ -86,7 +86,9 @@ class DeploymentReconciler:
         result = {"failed": failed, "ended_at": utc_now().timestamp()}
         async with self._context.database.session() as session:
             await guard.check(session)
-            named = update(Replica).where(Replica.name.in_(silent), Replica.state == "Serving")
+            # Again: one may have been heard since.
+            still = repository.is_silent(guard.lease.row_id, silent_seconds=limit)
+            named = update(Replica).where(Replica.name.in_(silent), still)
             await session.execute(named.values(state=LOST, result=result))
 
     async def _note_provider(self, guard: Guard, words: str) -> None:

@@ -13,6 +13,7 @@ from app.tables.run import Run, RunFile
 
 SCORED, FAILED = "rows_scored", "rows_failed"
 """What each shard logs, as ``shard_0_rows_scored``."""
+_MOST_ROWS = 2**53
 
 
 async def get(session: AsyncSession, workspace_id: str, batch_scoring_id: str) -> BatchScoring:
@@ -72,6 +73,8 @@ async def progress(session: AsyncSession, run_ids: Sequence[str]) -> dict[str, d
             .join(Run, and_(Run.id == MetricSummary.run_id, Run.attempt == MetricSummary.attempt))
             .where(MetricSummary.run_id.in_(run_ids), MetricSummary.namespace == "")
             .where(MetricSummary.name.like(f"shard\\_%\\_{kind}"))
+            # The program runs the model, which may log what it likes.
+            .where(MetricSummary.last.between(0, _MOST_ROWS))
             .group_by(MetricSummary.run_id)
         )
         for row in await session.execute(statement):

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.batch_scorings import repository
 from app.batch_scorings.errors import BatchScoringFinished
 from app.batch_scorings.program import (
+    COUNTS,
     EXIT_TOO_MANY_FAILED,
     PREDICTIONS,
     SUFFIXES,
@@ -36,7 +37,7 @@ from app.snapshots import repository as snapshots
 from app.storage.writer import StoredObject
 from app.tables.batch_scoring import BatchScoring
 from app.tables.dataset import DatasetVersion
-from app.tables.run import Run
+from app.tables.run import Run, RunFile
 from app.tables.workspace import Workspace
 
 RUNNING, CANCEL_REQUESTED = "Running", "CancelRequested"
@@ -164,7 +165,8 @@ async def read_all(session: AsyncSession, rows: Sequence[BatchScoring]) -> list[
     """Batch scorings as the API shows them."""
     run_ids = [row.run_id for row in rows if row.run_id is not None]
     states = await repository.run_states(session, run_ids)
-    progress = await repository.progress(session, run_ids)
+    going_on = [row.run_id for row in rows if row.run_id is not None and row.status not in OVER]
+    progress = await repository.progress(session, going_on)
     return [
         _read(row, states.get(row.run_id or ""), progress.get(row.run_id or "", {})) for row in rows
     ]
@@ -237,7 +239,7 @@ async def cancel(session: AsyncSession, row: BatchScoring, *, actor: str) -> Bat
 
 
 async def finish(
-    session: AsyncSession, row: BatchScoring, run: Run | None, counts: dict[str, int]
+    session: AsyncSession, row: BatchScoring, run: Run | None, counts: dict[str, int] | None
 ) -> None:
     """Write the end of a batch scoring whose run is over; its dataset version with it.
 
@@ -245,11 +247,11 @@ async def finish(
         session: the transaction, in which the row is locked.
         row: the batch scoring, which is not over.
         run: its run; None: it was deleted.
-        counts: rows that were scored and that failed, of all shards.
+        counts: rows that were scored and that failed, of all shards; None: some are unknown.
     """
     row.ended_at = func.clock_timestamp()
-    row.rows_scored = counts.get(repository.SCORED, 0)
-    row.rows_failed = counts.get(repository.FAILED, 0)
+    row.rows_scored = (counts or {}).get(repository.SCORED, 0)
+    row.rows_failed = (counts or {}).get(repository.FAILED, 0)
     if run is None or run.deleted_at is not None or run.status == Status.CANCELED:
         row.status = CANCELED
         row.error = None if run is None else run.error
@@ -262,13 +264,22 @@ async def finish(
         message = f"{row.rows_failed} rows failed on all nodes, {spec.max_failed_rows} may."
         row.status, row.error = FAILED, {"code": TOO_MANY_FAILED, "message": message}
         return
-    version = await _register(session, row, run, spec)
+    left = [await repository.outputs(session, run.id, name) for name in (PREDICTIONS, COUNTS)]
+    if counts is None or any(len(files) != spec.node_count for files in left):
+        message = "The run did not leave one file of predictions and one of counts for each node."
+        row.status, row.error = FAILED, {"code": "outputs_incomplete", "message": message}
+        return
+    version = await _register(session, row, run, spec, left[0])
     row.status = COMPLETED
     row.output_version_id, row.output_version = version.id, version.version
 
 
 async def _register(
-    session: AsyncSession, row: BatchScoring, run: Run, spec: BatchScoringCreate
+    session: AsyncSession,
+    row: BatchScoring,
+    run: Run,
+    spec: BatchScoringCreate,
+    predictions: Sequence[RunFile],
 ) -> DatasetVersion:
     folder = f"outputs/{PREDICTIONS}/"
     files = [
@@ -278,7 +289,7 @@ async def _register(
             sha256=file.sha256,
             size_bytes=file.size_bytes,
         )
-        for file in await repository.outputs(session, run.id, PREDICTIONS)
+        for file in predictions
     ]
     lineage = {
         BATCH_SCORING_PROPERTY: row.id,

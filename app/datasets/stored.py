@@ -1,6 +1,7 @@
 """Files of datasets that lie in datastores: ``datastore://NAME/PATH``."""
 
 import dataclasses
+import errno
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +27,9 @@ from app.kernel.errors import Unavailable
 from app.kernel.keyring import Keyring
 from app.storage.errors import DigestMismatch, ObjectTooLarge
 from app.storage.objects import ObjectStore
+
+_NO_PATH = frozenset({errno.ENOTDIR, errno.ENAMETOOLONG})
+"""A file where a folder should be, a name that no file system takes."""
 
 
 def url_of(datastore: str, path: str) -> str:
@@ -158,6 +162,10 @@ def _translated(url: str) -> Iterator[str]:
         raise SourceRefused("there is no such file", url=url) from error
     except PermissionError as error:
         raise SourceRefused("it may not be read with these credentials", url=url) from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_PATH:
+            raise
+        raise SourceRefused("no file can have this path", url=url) from error
     except Unavailable as error:
         raise SourceUnreachable(error.detail, url=url) from error
     except ContentChanged as change:

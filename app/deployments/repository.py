@@ -131,14 +131,19 @@ async def silent_replicas(
     session: AsyncSession, deployment_id: str, *, silent_seconds: float
 ) -> Sequence[str]:
     """Names of serving replicas whose runners have not been heard for so long."""
+    silent = is_silent(deployment_id, silent_seconds=silent_seconds)
+    return (await session.scalars(select(Replica.name).where(silent))).all()
+
+
+def is_silent(deployment_id: str, *, silent_seconds: float) -> ColumnElement[bool]:
+    """Whether a replica of the deployment serves and its runner has not been heard for so long."""
     heard_until = func.clock_timestamp() - timedelta(seconds=silent_seconds)
-    statement = select(Replica.name).where(
+    return and_(
         Replica.deployment_id == deployment_id,
         Replica.state == "Serving",
         Replica.removed.is_(False),
         Replica.heartbeat_at < heard_until,
     )
-    return (await session.scalars(statement)).all()
 
 
 async def senders_to(session: AsyncSession, workspace_id: str, name: str) -> Sequence[str]:

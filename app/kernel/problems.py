@@ -193,14 +193,15 @@ def _places(parts: list[str | int], body: Any, *, is_missing: bool) -> list[str 
     if not isinstance(body, dict | list):
         return parts
     found = []
+    inner: Any = body
     for index, part in enumerate(parts):
         is_there = (
-            part in body
-            if isinstance(body, dict)
-            else isinstance(body, list) and isinstance(part, int) and part < len(body)
+            part in inner
+            if isinstance(inner, dict)
+            else isinstance(inner, list) and isinstance(part, int) and part < len(inner)
         )
         if is_there:
-            body = body[part]
+            inner = inner[part]
         if is_there or (is_missing and index == len(parts) - 1):
             found.append(part)
     return found

@@ -109,6 +109,7 @@ async def set_alias(
     """
     model, row = await get_version(session, caller, name, version)
     try:
+        await aliases.lock(session, model.id)
         await aliases.point(session, model.id, alias, row.id)
     except AliasReserved as error:
         raise InvalidParameter(f"The alias name '{alias}' is reserved.") from error
@@ -117,6 +118,7 @@ async def set_alias(
 async def delete_alias(session: AsyncSession, caller: Caller, name: str, alias: str) -> None:
     """Remove an alias; one that is not there is fine."""
     model = await get(session, caller, name)
+    await aliases.lock(session, model.id)
     await aliases.remove(session, model.id, alias)
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.models.errors import AliasNotFound, AliasReserved
+from app.models.errors import AliasNotFound, AliasReserved, ModelNotFound
 from app.tables.model import Model, ModelAlias, ModelVersion
 
 ALIAS_PATTERN = r"^[A-Za-z_-][A-Za-z0-9_-]{0,254}$"
@@ -15,9 +15,17 @@ _RESERVED = re.compile(r"(?i)^(latest|v[0-9]+)$")
 
 
 async def lock(session: AsyncSession, model_id: str) -> Model:
-    """The model as it is now, locked: its aliases are moved one after the other."""
+    """The model as it is now, locked: its aliases are moved one after the other.
+
+    Raises:
+        ModelNotFound: it was deleted meanwhile.
+    """
     statement = select(Model).where(Model.id == model_id).with_for_update(key_share=True)
-    return (await session.execute(statement.execution_options(populate_existing=True))).scalar_one()
+    found = await session.execute(statement.execution_options(populate_existing=True))
+    row = found.scalar_one_or_none()
+    if row is None:
+        raise ModelNotFound("The model was deleted.")
+    return row
 
 
 async def find(session: AsyncSession, model_id: str, alias: str) -> ModelVersion | None:

@@ -8,12 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.access import UserAccess, UserOrRunAccess
 from app.auth.idempotency import REPEATABLE, REPEATABLE_DETACHED
-from app.auth.needs import needs
+from app.auth.needs import Need, check, needs
 from app.auth.principal import Principal
 from app.auth.writes import WriteRoute
 from app.blobs import repository as blobs
 from app.datasets.fetch import policy_from
-from app.datasets.stored import with_datastores
+from app.datasets.stored import is_stored, with_datastores
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.errors import Forbidden
@@ -24,7 +24,7 @@ from app.kernel.pagination import Page, PageDep, page_of
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.models import repository, service
-from app.models.access import VersionDep, VersionPath, version_etag
+from app.models.access import DetachedVersionDep, VersionDep, VersionPath, version_etag
 from app.models.errors import ModelFileNotFound
 from app.models.schemas import (
     Lineage,
@@ -196,8 +196,11 @@ async def import_model(
 ) -> ModelVersionRead:
     """Fetch an archive, or one file, and register it as the next version.
 
-    What the addresses of datasets may be holds here, too.
+    What the addresses of datasets may be holds here, too; a file in a datastore,
+    `datastore://NAME/PATH`, takes `datastores.read`.
     """
+    if is_stored(body.url):
+        check(Need("datastores.read"), principal, request.path_params)
     policy = policy_from(settings)
     policy = replace(policy, max_bytes=min(policy.max_bytes, settings.max_upload_bytes))
     async with database.session() as session:
@@ -302,7 +305,7 @@ async def get_model_file(
 @router.head("/{model}/versions/{version}/archive", include_in_schema=False)
 @needs("models.read", run=True)
 async def get_model_archive(
-    model: NamePath, row: VersionDep, request: Request, objects: ObjectsDep
+    model: NamePath, row: DetachedVersionDep, request: Request, objects: ObjectsDep
 ) -> Response:
     """All files of a version as one tar.gz stream."""
     entries = [

@@ -8,6 +8,8 @@ from app.models.schemas import TensorRead
 
 MAX_ELEMENTS = 200_000
 """Of all inputs and outputs of a sample together."""
+_MOST = 2**64
+"""No tensor has whole numbers beyond."""
 
 
 def misfits(
@@ -80,6 +82,8 @@ def _is_kind(dtype: str, value: Any) -> bool:
     if dtype == "bool":
         return isinstance(value, bool)
     if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if isinstance(value, int) and abs(value) > _MOST:
         return False
     return "float" in dtype or (math.isfinite(value) and value == int(value))
 

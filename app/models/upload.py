@@ -10,6 +10,7 @@ import anyio.to_thread
 from app.datasets.errors import ContentChanged
 from app.datasets.fetch import fetch_into
 from app.datasets.source import FetchPolicy
+from app.datasets.threads import in_fetch_thread
 from app.kernel.errors import invalid_field
 from app.models.errors import ModelArchiveInvalid, ModelArchiveTooLarge
 from app.models.schemas import MAX_FILES, ModelFile
@@ -17,6 +18,7 @@ from app.storage.archives import open_archive
 from app.storage.entries import ArchiveLimits
 from app.storage.errors import ArchiveRejected, ObjectTooLarge, PathRejected
 from app.storage.objects import ObjectStore
+from app.storage.paths import check_path
 
 _MAX_RATIO = 1000
 """Weights of zeros pack well."""
@@ -83,19 +85,30 @@ async def store_fetched(
         ModelArchiveInvalid: it is no model file and no archive, or an unsafe one.
         ModelArchiveTooLarge: the archive is over a limit.
     """
+    name = PurePosixPath(unquote(urlsplit(url).path)).name
+    if is_single(name):
+        _check_name(name)
     fetch = partial(fetch_into, objects, url, policy=policy, expected_sha256=expected_sha256)
     try:
-        found = await anyio.to_thread.run_sync(fetch)
+        found = await in_fetch_thread(fetch)
     except ContentChanged as error:
         message = f"The file has the SHA-256 {error.found.sha256}."
         raise invalid_field("/sha256", "sha256_mismatch", message) from None
-    name = PurePosixPath(unquote(urlsplit(url).path)).name
     if is_single(name):
         return [ModelFile(path=name, sha256=found.sha256, size_bytes=found.size_bytes)]
     path = await objects.fetch(found.sha256)
     if path is None:
         raise ModelArchiveInvalid("What was fetched is damaged in the store; try again.")
     return await _unpacked(objects, path, max_bytes=policy.max_bytes)
+
+
+def _check_name(name: str) -> None:
+    try:
+        check_path(name)
+    except PathRejected as error:
+        raise invalid_field(
+            "/url", error.code, f"The name of the file is {error.reason}."
+        ) from None
 
 
 def is_single(name: str) -> bool:

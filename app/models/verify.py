@@ -19,9 +19,13 @@ async def verify(objects: ObjectStore, row: ModelVersion) -> Verification:
         row: the version.
     """
     damaged = []
+    problems: dict[tuple[str, int], str] = {}
     for file in (ModelFile.model_validate(each) for each in row.files):
-        problem = await _problem(objects, file)
-        if problem:
+        # Many files may have the same bytes, which are read once.
+        content = (file.sha256, file.size_bytes)
+        if content not in problems:
+            problems[content] = await _problem(objects, file)
+        if problem := problems[content]:
             damaged.append(DamagedFile(path=file.path, sha256=file.sha256, problem=problem))
     return Verification(
         state="damaged" if damaged else "intact",

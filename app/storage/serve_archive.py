@@ -13,6 +13,9 @@ from app.storage.objects import ObjectStore
 from app.storage.serve import asks_for_part, attachment, is_known, part_of
 from app.storage.tar_stream import TarEntry, tar_stream
 
+_PARTS_BYTES = 2**30
+"""Of archives of more, unpacked, no part is made."""
+
 
 async def archive_response(
     request: Request, objects: ObjectStore, entries: Sequence[TarEntry], *, filename: str
@@ -20,8 +23,8 @@ async def archive_response(
     """Answer with a tar.gz of these files, a part of it, or 304.
 
     The same files give the same bytes, so a download that broke off can go on. How long an archive
-    is, is known only once it is made: for a part it is made twice. Where a file still grows
-    there is no ETag, and no part.
+    is, is known only once it is made: for a part it is made twice, so there are none of large
+    ones. Where a file still grows there is no ETag, and no part.
 
     Args:
         request: for its method and its `Range`, `If-Range` and `If-None-Match`.
@@ -36,13 +39,15 @@ async def archive_response(
     headers = attachment(filename, etag or "")
     if etag is None:
         del headers["ETag"]
-        headers["Accept-Ranges"] = "none"
     elif is_known(request, etag):
         return Response(status_code=304, headers=headers)
+    has_parts = etag is not None and sum(each.size_bytes for each in entries) <= _PARTS_BYTES
+    if not has_parts:
+        headers["Accept-Ranges"] = "none"
     media_type = GzipResponse.media_type
     if request.method == "HEAD":
         return Response(headers=headers, media_type=media_type)
-    if etag is None or not asks_for_part(request, etag):
+    if etag is None or not has_parts or not asks_for_part(request, etag):
         content = tar_stream(objects, entries)
         return StreamingResponse(content, headers=headers, media_type=media_type)
     size_bytes = 0

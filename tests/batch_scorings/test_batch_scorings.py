@@ -212,6 +212,28 @@ async def test_a_scoring_that_fails_makes_no_version(
     assert (await world.api.client.get("datasets/predicted")).status_code == 404
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"counts/part-00001-of-00002.json": None},
+        {"predictions/part-00000-of-00002.jsonl": None},
+        {"counts/part-00000-of-00002.json": b""},
+        {"counts/part-00000-of-00002.json": b'{"rows_scored": "1e9"}'},
+        {"counts/part-00000-of-00002.json": b'{"rows_scored": %d}' % 10**30},
+        {"counts/part-00000-of-00002.json": b" " * 2000},
+    ],
+)
+async def test_outputs_that_are_not_whole_make_no_version(
+    world: Scoring, changed: dict[str, bytes | None]
+) -> None:
+    made = await world.create(files=["*.csv"], node_count=2)
+    left = {**outputs((1, 0), (1, 0)), **changed}
+    files = {path: data for path, data in left.items() if data is not None}
+    done = await world.end(made, files=files)
+    assert (done["status"], done["error"]["code"]) == ("Failed", "outputs_incomplete")
+    assert (await world.api.client.get("datasets/predicted")).status_code == 404
+
+
 async def test_canceling_ends_the_run_and_makes_no_version(world: Scoring) -> None:
     named = await world.api.client.put("models/digits/aliases/champion", json={"version": 1})
     assert named.status_code in (200, 201), named.text

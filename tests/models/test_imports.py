@@ -71,6 +71,14 @@ async def test_a_model_that_is_one_file(
         assert found["files_count"] == 1
 
 
+async def test_a_file_whose_name_no_folder_can_have_is_not_fetched(api: LiveApi) -> None:
+    with web_server() as web:
+        for name in ("a%1B%0A.h5", "x" * 300 + ".keras"):
+            body = {"url": web.url(f"/m/{name}")}
+            refused = await api.client.post("/models/odd/import", json=body)
+            assert problem(refused, 422)["errors"][0]["pointer"] == "/url", refused.text
+
+
 async def test_what_cannot_be_fetched_makes_no_version(api: LiveApi) -> None:
     with web_server() as web:
         web.add("/m/notes.txt", b"no archive")
