@@ -161,6 +161,7 @@ async def put_deployment_traffic(
 
     All of it to another one is the switch of a blue/green deployment, and ``{}`` takes it back.
     """
+    row = await repository.lock(session, row.id)
     before = _traffic_etag(row)
     check_preconditions(request, before)
     is_ruled = Traffic.model_validate(row.traffic) != Traffic()

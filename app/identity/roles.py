@@ -55,9 +55,13 @@ async def list_page(
     )
 
 
-async def find(session: AsyncSession, workspace_id: str, name: str) -> Role | None:
-    """The role of this name, if there is one."""
+async def find(
+    session: AsyncSession, workspace_id: str, name: str, *, lock: bool = False
+) -> Role | None:
+    """The role of this name, if there is one; locked until the transaction ends, if wished."""
     statement = select(Role).where(_of_workspace(workspace_id), Role.name == name)
+    if lock:
+        statement = statement.with_for_update(key_share=True)
     return (await session.execute(statement)).scalar_one_or_none()
 
 

@@ -60,7 +60,7 @@ async def put_role(
     response: Response,
 ) -> RoleRead:
     """Create a custom role (201) or replace it (200); who has it gets the change at once."""
-    found = await roles.find(session, workspace.id, role)
+    found = await roles.find(session, workspace.id, role, lock=True)
     before = _etag(found) if found else None
     check_preconditions(request, before)
     try:

@@ -126,9 +126,10 @@ class Settings(OidcSettings, BaseSettings):
     """How much of mounted inputs an engine keeps between runs; 0: inputs are downloaded."""
     input_cache_keep_days: float = 14.0
     """A kept input that no run has mounted for so long is removed."""
-    node_overcommit: float = 4.0
-    priority_ageing_seconds: float = 600.0
+    node_overcommit: float = Field(default=4.0, gt=0)
     """How many times the cores and memory of this machine may be handed out to virtual nodes."""
+    priority_ageing_seconds: float = Field(default=600.0, gt=0)
+    """A run that has waited for so long counts as one of the next higher priority."""
 
     rate_limits: dict[RouteClass, str] = {}
     """How often a caller may ask, by class of routes, e.g. {"submit": "60/minute"}; those that are

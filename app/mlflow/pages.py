@@ -24,7 +24,7 @@ def offset_of(token: str | None, binding: str) -> int:
         return 0
     try:
         found, offset = json.loads(base64.urlsafe_b64decode(token.encode()))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         found, offset = None, 0
     if found != binding or not isinstance(offset, int) or offset < 0:
         raise InvalidParameter(

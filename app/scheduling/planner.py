@@ -23,6 +23,7 @@ from app.scheduling.reservation import (
     RoomReservation,
     ending_of,
     endings,
+    fits_ever,
 )
 from app.scheduling.types import (
     Gang,
@@ -54,7 +55,7 @@ class _Cycle:
         self._snapshot = snapshot
         self._pool = Pool(snapshot)
         self._quotas = Quotas(snapshot)
-        self._ending: list[Ending] | None = None
+        self._running: list[Ending] | None = None
         self._placed_ending: list[Ending] = []
         self._cluster_heads: dict[str, ClusterReservation] = {}
         self._room_head: RoomReservation | None = None
@@ -111,7 +112,7 @@ class _Cycle:
                 self._wait_behind(gang, state, head)
         elif self._room_head is None and head is None:
             state.waiting_node_count += gang.node_count
-            self._lead_hosts(gang)
+            self._lead_hosts(gang, state)
         else:
             state.fits_no_more = gang.node_count
             self._wait_behind(gang, state, head)
@@ -169,8 +170,7 @@ class _Cycle:
         placement = self._pool.place(gang, idle=idle, hosts=hosts)
         state.behind = NOBODY_BEHIND
         self._placed[gang.run_id] = placement
-        if gang.at_most_seconds < inf:
-            self._placed_ending.append(ending_of(gang, idle, placement.new))
+        self._placed_ending.append(ending_of(gang, idle, placement.new))
         self._quotas.add(gang, state.cluster)
         if head is not None:
             head.note(gang)
@@ -185,10 +185,16 @@ class _Cycle:
         starts = reservation.starts_in_seconds
         self._wait(gang, Reason.NO_CAPACITY_NOW, gang.cluster_id, starts)
 
-    def _lead_hosts(self, gang: Gang) -> None:
+    def _lead_hosts(self, gang: Gang, state: ClusterState) -> None:
+        preempted = None
+        if gang.node_count < state.fits_never:
+            preempted = victims(gang, self._pool, self._endings())
+        if preempted is None and not self._fits_ever(gang, state):
+            # Whoever made others wait for it would make them wait in vain.
+            self._wait(gang, Reason.NO_CAPACITY_NOW)
+            return
         self._room_head = RoomReservation(gang, self._pool, self._all_endings())
-        self._quotas.add(gang, self._pool.clusters[gang.cluster_id].cluster)
-        preempted = victims(gang, self._pool, self._endings())
+        self._quotas.add(gang, state.cluster)
         if preempted is None:
             self._wait(gang, Reason.NO_CAPACITY_NOW, "", self._room_head.starts_in_seconds)
         else:
@@ -205,14 +211,27 @@ class _Cycle:
             Waiting(gang.run_id, gang.cluster_id, state.waiting_count, reason, object_, starts)
         )
 
+    def _fits_ever(self, gang: Gang, state: ClusterState) -> bool:
+        # Room only gets less during a plan: what is too large needs no second look.
+        if gang.node_count >= state.fits_never:
+            return False
+        if not fits_ever(gang, self._pool, [*self._endings(), *self._placed_ending]):
+            state.fits_never = gang.node_count
+            return False
+        return True
+
     def _endings(self) -> list[Ending]:
-        if self._ending is None:
-            self._ending = endings(self._pool, self._snapshot.running, self._snapshot.nodes)
-        return self._ending
+        if self._running is None:
+            self._running = endings(self._pool, self._snapshot.running, self._snapshot.nodes)
+        return self._running
 
     def _all_endings(self) -> list[Ending]:
-        """What runs, and what this plan has placed so far."""
-        return sorted([*self._endings(), *self._placed_ending], key=Ending.key)
+        """What is expected to end, of what runs and of what this plan has placed so far."""
+        expected = self._expected([*self._endings(), *self._placed_ending])
+        return sorted(expected, key=Ending.key)
+
+    def _expected(self, ending: Iterable[Ending]) -> list[Ending]:
+        return [end for end in ending if end.ends_in_seconds < inf]
 
     def result(self) -> Plan:
         """All decisions, with growth to the minima and idle nodes that have to go."""

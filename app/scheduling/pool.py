@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from math import isclose
 from typing import NamedTuple
 
-from app.scheduling.rooms import Holding, Rooms
+from app.scheduling.rooms import Holding, Rooms, node_size
 from app.scheduling.types import Cluster, Gang, Host, Node, Place, Placement, Size, Snapshot
 
 
@@ -51,6 +52,8 @@ class ClusterState:
         self.behind = NOBODY_BEHIND
         # From so many nodes on hosts have been seen to have no room for a gang.
         self.fits_no_more = cluster.max_nodes + 1
+        # The same if all that runs had ended.
+        self.fits_never = cluster.max_nodes + 1
         # The same while a gang has a reservation on the hosts: of those that are to run beside it,
         # and of those that will have ended by then.
         self.refused = [cluster.max_nodes + 1, cluster.max_nodes + 1]
@@ -85,7 +88,16 @@ class Pool:
     def __init__(self, snapshot: Snapshot) -> None:
         working = [host for host in snapshot.hosts if host.takes_work]
         names = {host.name for host in working}
-        going = [n for n in snapshot.nodes if n.host not in names or not n.is_usable]
+        limits = {host.name: host.node_limit for host in working}
+        nominal = {cluster.id: cluster.node_size for cluster in snapshot.clusters}
+        going = [
+            node
+            for node in snapshot.nodes
+            if node.host not in names
+            or not node.is_usable
+            # Made when the host gave more, or the cluster's size was another one.
+            or not (node.run_id or _is_as(node.size, nominal[node.cluster_id], limits[node.host]))
+        ]
         self.doomed = [node for node in going if not node.run_id]
         gone = {node.id for node in self.doomed}
         nodes = [node for node in snapshot.nodes if node.id not in gone]
@@ -187,6 +199,16 @@ class Pool:
                 state.drop(node)
                 state.node_count -= 1
                 self.reclaimed.append(node)
+
+
+def _is_as(size: Size, nominal: Size, limit: Size) -> bool:
+    """Whether a node has what one that were made now would have."""
+    now = node_size(nominal, limit)
+    return (
+        isclose(size.cores, now.cores)
+        and isclose(size.memory_bytes, now.memory_bytes)
+        and size.gpus == now.gpus
+    )
 
 
 def _free(hosts: list[Host], nodes: list[Node]) -> dict[str, Size]:

@@ -9,7 +9,7 @@ What runs is expected to end early rather than late, and what is backfilled is t
 the time that it may, so that a wrong expectation delays a backfilled run and not the head.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from math import inf
 
@@ -180,18 +180,20 @@ class RoomReservation:
         if is_own and together > state.cluster.max_nodes:
             return None
         idle = self._idle_left_over(state, gang.node_count, may_use_kept=not is_own)
+        # What idle nodes hold then is not left over a second time.
+        self._follow(pool, [node.host for node in idle])
         missing = gang.node_count - len(idle)
         hosts = self._both.choose(size, missing, packs=state.cluster.packs) if missing else []
         if hosts is None:
             for node in idle:
                 if node.id in state.spare:
                     self._then.give(node.host, node.size)
+            self._follow(pool, [node.host for node in idle])
             return None
         for host in hosts:
             real = pool.rooms.size_on(host, size)
             pool.rooms.take(host, real)
             self._then.take(host, real)
-        self._follow(pool, [node.host for node in idle])
         return idle, hosts
 
     def _idle_left_over(self, state: ClusterState, count: int, *, may_use_kept: bool) -> list[Node]:
@@ -214,8 +216,24 @@ class RoomReservation:
             self._both.set(host, _smaller(pool.rooms.free[host], self._then.free[host]))
 
 
+def fits_ever(gang: Gang, pool: Pool, ending: Iterable[Ending]) -> bool:
+    """Whether hosts as they are have room for a gang once all that runs has ended.
+
+    Otherwise it waits for something else: a host that takes work again, a node of a minimum.
+
+    Args:
+        gang: that waits.
+        pool: as it is now.
+        ending: all that runs, also what nobody expects to end.
+    """
+    future = Future(gang, pool)
+    for end in ending:
+        future.end(end)
+    return future.has_room
+
+
 def endings(pool: Pool, running: Sequence[Running], nodes: Sequence[Node]) -> list[Ending]:
-    """What runs, in the order in which it is expected to end, without what nobody expects to end.
+    """What runs, in the order in which it is expected to end; last what nobody expects to end.
 
     Args:
         pool: as it is now.
@@ -226,9 +244,8 @@ def endings(pool: Pool, running: Sequence[Running], nodes: Sequence[Node]) -> li
     for node in nodes:
         if node.run_id:
             of_run.setdefault(node.run_id, []).append(node)
-    known = [run for run in running if run.ends_in_seconds < inf or run.is_stopping]
     found = []
-    for run in known:
+    for run in running:
         mine = of_run.get(run.run_id, [])
         stay = [node for node in mine if node.is_usable and node.host in pool.rooms.free]
         found.append(Ending(run, stay, going_count=len(mine) - len(stay)))
@@ -236,10 +253,10 @@ def endings(pool: Pool, running: Sequence[Running], nodes: Sequence[Node]) -> li
 
 
 def ending_of(gang: Gang, idle: Sequence[Node], new: Sequence[Place]) -> Ending:
-    """The end of a gang that the plan at hand has placed: at its limit.
+    """The end of a gang that the plan at hand has placed: at its limit, if it has one.
 
     Args:
-        gang: with a limit.
+        gang: that was placed.
         idle: nodes that it was given.
         new: nodes that are made for it.
     """

@@ -23,7 +23,9 @@ def node_size(nominal: Size, limit: Size) -> Size:
 
 
 def fit_count(free: Size, size: Size) -> int:
-    """How many nodes of a size there is room for."""
+    """How many nodes of a size there is room for; none of what a host without room gives."""
+    if size.cores <= 0 or size.memory_bytes <= 0:
+        return 0
     fits = min(
         int(free.cores / size.cores + _ROUNDING),
         int(free.memory_bytes / size.memory_bytes + _ROUNDING),

@@ -46,7 +46,10 @@ async def archive_response(
         headers["Accept-Ranges"] = "none"
     media_type = GzipResponse.media_type
     if request.method == "HEAD":
-        return Response(headers=headers, media_type=media_type)
+        head = Response(headers=headers, media_type=media_type)
+        # How long it is, is not known.
+        del head.headers["Content-Length"]
+        return head
     if etag is None or not has_parts or not asks_for_part(request, etag):
         content = tar_stream(objects, entries)
         return StreamingResponse(content, headers=headers, media_type=media_type)

@@ -5,7 +5,7 @@ The rules are those of a workspace's budget, `app.costs.budget`.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -47,7 +47,8 @@ class Purse:
         """For how many more trials there is enough; infinite where they cost nothing."""
         if self.next_cost == 0:
             return inf
-        return max(0, int(self.available / self.next_cost + 1e-9))
+        trials = self.available / self.next_cost + 1e-9
+        return max(0, int(trials)) if isfinite(trials) else inf
 
     def to_stop(self) -> set[str]:
         """Runs that have used up what was kept for them, when nothing else is left."""

@@ -23,6 +23,7 @@ from app.runs.input_volumes import Used, evictable, mount_folder
 from app.tables.dataset import Dataset, DatasetFile, DatasetVersion
 from app.tables.input_volume import InputVolume
 from app.tables.workspace import Workspace
+from tests.databases import own_database
 from tests.live_api import live_api
 from tests.runs.test_faults import World, codes, started
 from tests.waiting import until
@@ -52,9 +53,11 @@ async def world(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIter
         kinds = (PlanningReconciler, InputVolumeReconciler, RunReconciler)
         return [kind(context) for kind in kinds]
 
-    async with live_api(
-        tmp_path, postgres_url, broker_url, reconcilers=reconcilers, input_cache_bytes=1000
-    ) as api:
+    settings: dict[str, Any] = {"reconcilers": reconcilers, "input_cache_bytes": 1000}
+    async with (
+        own_database(postgres_url) as url,
+        live_api(tmp_path, url, broker_url, **settings) as api,
+    ):
         yield World(api, fake)
 
 
