@@ -22,6 +22,7 @@ from app.experiments import repository as experiments
 from app.kernel.ids import new_id
 from app.tables.run import Run
 from app.workspaces import repository as workspaces
+from tests.databases import own_database
 from tests.environments.index import PackageIndex
 from tests.live_api import LiveApi, live_api
 from workers.reconcile_image import ImageReconciler
@@ -199,10 +200,10 @@ def worker(
 async def test_a_worker_killed_in_the_middle_of_a_build(
     tmp_path: Path, postgres_url: str, broker_url: str, index: PackageIndex, package: str
 ) -> None:
-    async with live_api(tmp_path, postgres_url, broker_url) as api:
+    async with own_database(postgres_url) as url, live_api(tmp_path, url, broker_url) as api:
         index.open.clear()
         image_hash = await ask_for(api, package)
-        with worker(tmp_path, postgres_url, broker_url) as process:
+        with worker(tmp_path, url, broker_url) as process:
             assert await asyncio.to_thread(index.asked_while_closed.wait, 40)
             tools = psutil.Process(process.pid).children(recursive=True)
             assert tools
@@ -213,7 +214,7 @@ async def test_a_worker_killed_in_the_middle_of_a_build(
         assert (await api.client.get(f"/images/{image_hash}")).json()["state"] == "Building"
         left_behind = list((tmp_path / "images" / image_hash).iterdir())
         index.open.set()
-        with worker(tmp_path, postgres_url, broker_url):
+        with worker(tmp_path, url, broker_url):
             image = await ended(api, image_hash)
         assert (image["state"], image["build_number"]) == ("Ready", 2)
         folders = list((tmp_path / "images" / image_hash).iterdir())
@@ -227,12 +228,13 @@ async def test_a_worker_killed_in_the_middle_of_a_build(
 async def test_two_workers_share_one_build(
     tmp_path: Path, postgres_url: str, broker_url: str, index: PackageIndex, package: str
 ) -> None:
-    async with live_api(tmp_path, postgres_url, broker_url) as api:
+    # Workers take whatever is due, and so what other tests left in the database that they share.
+    async with own_database(postgres_url) as url, live_api(tmp_path, url, broker_url) as api:
         index.open.clear()
         hashes = await asyncio.gather(*(ask_for(api, package) for _ in range(8)))
         with (
-            worker(tmp_path, postgres_url, broker_url) as first,
-            worker(tmp_path, postgres_url, broker_url) as second,
+            worker(tmp_path, url, broker_url) as first,
+            worker(tmp_path, url, broker_url) as second,
         ):
             assert await asyncio.to_thread(index.asked_while_closed.wait, 40)
             workers = [psutil.Process(first.pid), psutil.Process(second.pid)]
