@@ -186,14 +186,19 @@ class _Cycle:
         self._wait(gang, Reason.NO_CAPACITY_NOW, gang.cluster_id, starts)
 
     def _lead_hosts(self, gang: Gang, state: ClusterState) -> None:
-        preempted = None
-        if gang.node_count < state.fits_never:
-            preempted = victims(gang, self._pool, self._endings())
-        if preempted is None and not self._fits_ever(gang, state):
-            # Whoever made others wait for it would make them wait in vain.
+        # Room only gets less during a plan: what is too large needs no second look.
+        if gang.node_count >= state.fits_never:
             self._wait(gang, Reason.NO_CAPACITY_NOW)
             return
-        self._room_head = RoomReservation(gang, self._pool, self._all_endings())
+        reservation = RoomReservation(gang, self._pool, self._all_endings())
+        preempted = victims(gang, self._pool, self._endings())
+        is_in_sight = preempted is not None or reservation.starts_in_seconds < inf
+        if not is_in_sight and not self._fits_ever(gang):
+            # Whoever waited behind it would wait in vain.
+            state.fits_never = gang.node_count
+            self._wait(gang, Reason.NO_CAPACITY_NOW)
+            return
+        self._room_head = reservation
         self._quotas.add(gang, state.cluster)
         if preempted is None:
             self._wait(gang, Reason.NO_CAPACITY_NOW, "", self._room_head.starts_in_seconds)
@@ -211,14 +216,8 @@ class _Cycle:
             Waiting(gang.run_id, gang.cluster_id, state.waiting_count, reason, object_, starts)
         )
 
-    def _fits_ever(self, gang: Gang, state: ClusterState) -> bool:
-        # Room only gets less during a plan: what is too large needs no second look.
-        if gang.node_count >= state.fits_never:
-            return False
-        if not fits_ever(gang, self._pool, [*self._endings(), *self._placed_ending]):
-            state.fits_never = gang.node_count
-            return False
-        return True
+    def _fits_ever(self, gang: Gang) -> bool:
+        return fits_ever(gang, self._pool, [*self._endings(), *self._placed_ending])
 
     def _endings(self) -> list[Ending]:
         if self._running is None:

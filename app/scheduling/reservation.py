@@ -227,8 +227,12 @@ def fits_ever(gang: Gang, pool: Pool, ending: Iterable[Ending]) -> bool:
         ending: all that runs, also what nobody expects to end.
     """
     future = Future(gang, pool)
+    by_cluster: dict[str, list[Ending]] = {}
     for end in ending:
-        future.end(end)
+        by_cluster.setdefault(end.run.cluster_id, []).append(end)
+    for together in by_cluster.values():
+        nodes = [node for end in together for node in end.nodes]
+        future.end(Ending(together[0].run, nodes, going_count=0))
     return future.has_room
 
 
