@@ -11,7 +11,7 @@ from app.kernel.clock import utc_now
 from app.planning import repository as planning
 from app.planning.service import wake_planner
 from app.providers.base import HostState, ProviderError
-from app.runs import attempts
+from app.runs import interruptions, waiting
 from app.runs.transitions import lock_run
 from app.tables.cluster import Cluster, ClusterNode
 from app.tables.host import HostFailure
@@ -52,7 +52,7 @@ class FailedStarts:
             await guard.check(session)
             run = await lock_run(session, run.id)
             first, error = failed[0]
-            attempts.note_provider(session, run, self._provider.name, str(error))
+            waiting.note_provider(session, run, self._provider.name, str(error))
             count = await _count(session, run, failed)
             wanted = await planning.host_settings(session)
             away = {row.name for row in wanted if row.is_draining}
@@ -61,7 +61,7 @@ class FailedStarts:
                 return pause_seconds(count)
             await _give_up(session, failed)
             because = f"Node {first.node_index} cannot be started on host {first.host}: {error}"
-            await attempts.evict(session, run_id=run.id, host=first.host, because=because)
+            await interruptions.evict(session, run_id=run.id, host=first.host, because=because)
         return 0.0
 
     async def forget(self, nodes: Sequence[RunNode]) -> None:

@@ -14,10 +14,10 @@ from app.environments.states import ImageState
 from app.kernel.errors import DomainError
 from app.planning.service import wake_planner
 from app.runs import finalizing
-from app.runs.attempts import blocker, set_blockers
 from app.runs.decide import Outcome
 from app.runs.states import BlockerCode, Status
 from app.runs.transitions import add_event, lock_run, transition
+from app.runs.waiting import blocker, set_blockers
 from app.tables.image import Image
 from app.tables.run import Run
 from app.tables.workspace import Workspace

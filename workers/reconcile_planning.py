@@ -14,7 +14,7 @@ from app.kernel.ids import new_id
 from app.planning import repository, snapshot
 from app.planning.snapshot import Loaded
 from app.providers.base import Host, HostState, ProviderError
-from app.runs import attempts
+from app.runs import attempts, interruptions, waiting
 from app.runs.transitions import lock_run
 from app.scheduling.forecast import Lasts, forecast
 from app.scheduling.planner import plan
@@ -64,7 +64,7 @@ class PlanningReconciler:
         async with self._context.database.session() as session:
             await guard.check(session)
             for run_id in loaded.spent_runs:
-                await attempts.stop_spending(session, run_id=run_id, code=MAX_COST_SPENT)
+                await interruptions.stop_spending(session, run_id=run_id, code=MAX_COST_SPENT)
             await self._apply(session, loaded, decision, hosts, starts)
             row = await session.get_one(Planning, guard.lease.row_id)
             row.planned_at = func.clock_timestamp()
@@ -80,9 +80,9 @@ class PlanningReconciler:
             await guard.check(session)
             for cluster in await repository.clusters(session):
                 cluster.errors = [{"code": "provider_unavailable", "message": words}]
-            for waiting in await repository.queue(session):
-                run = await lock_run(session, waiting.id)
-                attempts.note_provider(session, run, provider, words)
+            for queued in await repository.queue(session):
+                run = await lock_run(session, queued.id)
+                waiting.note_provider(session, run, provider, words)
         return _PROVIDER_CHECK_SECONDS
 
     async def _apply(
@@ -125,24 +125,26 @@ class PlanningReconciler:
                 reserved=cost,
             )
         for preempted in decision.preempted:
-            await attempts.preempt(
+            await interruptions.preempt(
                 session, run_id=preempted.run_id, for_run_id=preempted.for_run_id
             )
         for evicted in decision.evicted:
             because = f"Its host {evicted.host} is being drained."
-            await attempts.evict(session, run_id=evicted.run_id, host=evicted.host, because=because)
+            await interruptions.evict(
+                session, run_id=evicted.run_id, host=evicted.host, because=because
+            )
         lacking = {}
         for item in decision.waiting:
             workspace_id = loaded.clusters[item.cluster_id].workspace_id
             if item.reason is Reason.BUDGET and workspace_id in left:
-                lacking[item.run_id] = attempts.money_lacking(
+                lacking[item.run_id] = waiting.money_lacking(
                     needed=costs[item.run_id][1],
                     account=money.of_workspace[workspace_id],
                     left=left[workspace_id],
                     currency=self._context.settings.currency,
                 )
         names = {cluster_id: row.name for cluster_id, row in loaded.clusters.items()}
-        await attempts.explain_waiting(
+        await waiting.explain_waiting(
             session,
             decision.waiting,
             cluster_names=names,

@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import Table
 
 from app.providers.base import HostLost, NotYetRemoved, ProviderError
-from app.runs import attempts, finalizing
+from app.runs import attempts, finalizing, interruptions, waiting
 from app.runs.decide import NODE_LOST, PREEMPTED, NodeView, Outcome, is_tried_again, outcome
 from app.runs.states import TERMINAL, BlockerCode, Status
 from app.runs.transitions import lock_run, transition
@@ -108,7 +108,7 @@ class RunReconciler:
                 row = await lock_run(session, run.id)
                 if row.status not in TERMINAL:
                     words = None if error is None else str(error)
-                    attempts.note_provider(session, row, self._provider.name, words)
+                    waiting.note_provider(session, row, self._provider.name, words)
         if error is not None:
             return _RETRY_SECONDS
         return _STEADY_SECONDS if run.status == Status.RUNNING else _WATCH_SECONDS
@@ -169,7 +169,7 @@ class RunReconciler:
     async def _give_way(self, guard: Guard, run: Run, nodes: list[RunNode]) -> float | None:
         """Stop what runs, wait until its checkpoint is kept, and let the run queue again."""
         async with self._database.session() as session:
-            stopping_seconds = await attempts.seconds_since_told_to_give_way(session, run)
+            stopping_seconds = await interruptions.seconds_since_told_to_give_way(session, run)
         views, _ = await self._health.look([node for node in nodes if not node.removed])
         is_over = all(v.state in _FINISHED or v.is_alive is False or v.host_trouble for v in views)
         if not is_over and stopping_seconds < _STOP_DEADLINE_SECONDS:

@@ -12,17 +12,17 @@ from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.costs import charges
-from app.costs.charges import Spending
+from app.costs.charges import ALL_DIGITS, CENT_DIGITS, Spending
 from app.kernel.config import Settings
 from app.kernel.db import Database
 from app.kernel.errors import DomainError
 from app.runs import service as runs
 from app.runs import submission
-from app.runs.attempts import blocker
 from app.runs.errors import RunFinished, RunNotFound
 from app.runs.schemas import RunCreate
 from app.runs.states import TERMINAL, BlockerCode
 from app.runs.transitions import SWEEP_PROPERTY, lock_run
+from app.runs.waiting import blocker
 from app.sweeps import repository, service
 from app.sweeps.decide import Decision, View, decide
 from app.sweeps.distributions import Values
@@ -41,7 +41,6 @@ from workers.reconciler import Guard
 _LOOK_SECONDS = 1.0
 _LATER_SECONDS = 5.0
 _SHORTEST_SECONDS = 0.1
-_CENT_DIGITS, _ALL_DIGITS = 2, 6
 _LONGEST_TAG = 1000
 _log = structlog.get_logger(__name__)
 
@@ -239,7 +238,7 @@ async def _note(
         known = spending.get(one.run_id or "")
         cost = trial.cost if known is None else known.cost
         # To the hundredth while it goes on: else every look would write every trial.
-        trial.cost = round(cost, _ALL_DIGITS if _is_over(one) else _CENT_DIGITS)
+        trial.cost = round(cost, ALL_DIGITS if _is_over(one) else CENT_DIGITS)
     for one in over:
         trial = trials[one.number]
         is_gone = one.run_id is None or one.is_deleted or one.status not in TERMINAL
@@ -326,8 +325,8 @@ def _note_blockers(sweep: Sweep, decision: Decision, purse: Purse | None) -> Non
         BlockerCode.BUDGET,
         "max_cost of the sweep",
         "trials that go on cost less than was kept for them",
-        needed=round(purse.next_cost, _CENT_DIGITS),
-        available=round(max(0.0, purse.available), _CENT_DIGITS),
+        needed=round(purse.next_cost, CENT_DIGITS),
+        available=round(max(0.0, purse.available), CENT_DIGITS),
     )
     sweep.blockers = [found if since is None else found | {"since": since}]
 

@@ -5,7 +5,7 @@ from math import inf
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.costs import accounts
-from app.runs import attempts
+from app.runs import interruptions
 
 _SHORTEST_PAUSE_SECONDS = 0.5
 
@@ -18,7 +18,7 @@ async def stop_what_is_spent(session: AsyncSession) -> None:
     """
     found = await accounts.load(session)
     for run_id, code in sorted(found.to_stop().items()):
-        await attempts.stop_spending(session, run_id=run_id, code=code)
+        await interruptions.stop_spending(session, run_id=run_id, code=code)
 
 
 async def pause_until_spent(session: AsyncSession) -> float | None:

@@ -29,8 +29,10 @@ from app.tables.workspace import Workspace
 
 By = Literal["user", "experiment", "cluster", "vm_size", "workspace"]
 _HOUR_SECONDS = 3600
-_CENT_DIGITS = 2
-_ALL_DIGITS = 6
+CENT_DIGITS = 2
+"""To which costs are shown while they grow: else every look would find another one."""
+ALL_DIGITS = 6
+"""To which they are shown afterwards."""
 _NAMES: dict[By, Any] = {
     "user": Charge.created_by,
     "experiment": Charge.experiment_name,
@@ -68,7 +70,7 @@ def amount(
 
 
 # While it goes on, to the hundredth: else every look at the run would read differently.
-_DIGITS = case((func.bool_or(Charge.ended_at.is_(None)), _CENT_DIGITS), else_=_ALL_DIGITS)
+_DIGITS = case((func.bool_or(Charge.ended_at.is_(None)), CENT_DIGITS), else_=ALL_DIGITS)
 _COST: ColumnElement[float] = func.coalesce(
     cast(func.round(func.sum(amount()), _DIGITS), Float), 0.0
 )
@@ -176,8 +178,8 @@ async def totals(
     statement = (
         select(
             name.label("name"),
-            cast(func.round(cost, _ALL_DIGITS), Float).label("cost"),
-            cast(func.round(hours, _ALL_DIGITS), Float).label("node_hours"),
+            cast(func.round(cost, ALL_DIGITS), Float).label("cost"),
+            cast(func.round(hours, ALL_DIGITS), Float).label("node_hours"),
             func.count(Charge.run_id.distinct()).label("runs"),
         )
         .join(Workspace, Workspace.id == Charge.workspace_id)

@@ -14,7 +14,7 @@ from app.kernel.config import Settings
 from app.planning import snapshot
 from app.planning.learned import learn
 from app.planning.snapshot import provider_host
-from app.runs import attempts
+from app.runs import waiting
 from app.runs.schemas import Blocker, RunEstimate
 from app.runs.states import Status
 from app.scheduling.forecast import forecast
@@ -58,16 +58,16 @@ async def of_new(
         await session.flush()
         loaded = await snapshot.load(session, settings, seen)
         decision = await asyncio.to_thread(plan, loaded.snapshot)
-        waiting = [item for item in decision.waiting if item.run_id == run.id]
-        starts = forecast(loaded.snapshot, decision.waiting, loaded.lasts)
+        mine = [item for item in decision.waiting if item.run_id == run.id]
+        starts = await asyncio.to_thread(forecast, loaded.snapshot, decision.waiting, loaded.lasts)
         now = utc_now()
         if run.id in decision.placed:
             estimate.starts_after = estimate.starts_before = now
         elif run.id in starts:
             estimate.starts_after = moment(now, starts[run.id].shortest)
             estimate.starts_before = moment(now, starts[run.id].longest)
-        if waiting:
-            found = attempts.why(waiting[0], cluster.name)
+        if mine:
+            found = waiting.why(mine[0], cluster.name)
             estimate.blocker = Blocker.model_validate(found)
     return estimate
 

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.costs.charges import ALL_DIGITS, CENT_DIGITS
 from app.experiments import repository as experiments
 from app.kernel.config import Settings
 from app.kernel.errors import DomainError, FieldError, Invalid, invalid_field
@@ -35,7 +36,6 @@ from app.tables.sweep import Sweep, Trial
 from app.tables.workspace import Workspace
 
 RUNNING, CANCEL_REQUESTED = "Running", "CancelRequested"
-_CENT_DIGITS, _ALL_DIGITS = 2, 6
 OVER = frozenset({"Completed", "Failed", "Canceled"})
 
 
@@ -199,7 +199,7 @@ def _read(sweep: Sweep, experiment: str, counts: Counts, best: Trial | None) -> 
         failed_count=counts.failed,
         canceled_count=counts.canceled,
         ended_early_count=counts.ended_early,
-        cost=round(counts.cost, _CENT_DIGITS if sweep.ended_at is None else _ALL_DIGITS),
+        cost=round(counts.cost, CENT_DIGITS if sweep.ended_at is None else ALL_DIGITS),
         best_trial=None if best is None else best.number,
         best_run_id=None if best is None else best.run_id,
         best_value=None if best is None else best.value,

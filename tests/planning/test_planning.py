@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from app.runs import attempts
+from app.runs import waiting
 from app.tables.cluster import Cluster
 from tests.runs.test_faults import World, codes, fake_world, started
 
@@ -136,8 +136,8 @@ async def test_whoever_waits_far_behind_moves_up_too(
     tmp_path: Path, postgres_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So that few runs are many: one is followed at once, and one of those behind it a plan.
-    monkeypatch.setattr(attempts, "_FOLLOWED_FIRST", 1)
-    monkeypatch.setattr(attempts, "_FOLLOWED_AFTER", 1)
+    monkeypatch.setattr(waiting, "_FOLLOWED_FIRST", 1)
+    monkeypatch.setattr(waiting, "_FOLLOWED_AFTER", 1)
     async with fake_world(tmp_path, postgres_url, broker_url, gpus=0) as world:
         name = f"long-{uuid.uuid4().hex[:8]}"
         body = {"vm_size": "SMALL", "is_enabled": False}
