@@ -1,9 +1,9 @@
 """Routes of lineage: one for each thing that has one."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Request
 
 from app.auth.access import UserAccess, UserOrRunAccess
-from app.auth.needs import needs
+from app.auth.needs import Need, check, needs
 from app.datasets import repository as datasets
 from app.datasets.versions_router import VersionPath as DatasetVersionPath
 from app.deployments.router import DeploymentDep
@@ -15,7 +15,24 @@ from app.models.access import VersionDep
 from app.runs.access import RunDep
 from app.workspaces.access import WorkspaceDep
 
-router = APIRouter(prefix="/v1/workspaces/{workspace}", tags=["lineage"])
+_SHOWN = (
+    Need("datasets.read"),
+    Need("runs.read"),
+    Need("models.read"),
+    Need("deployments.read"),
+)
+
+
+async def _sees_all(request: Request, principal: UserOrRunAccess) -> None:
+    # A lineage shows things of each kind, whichever it begins with.
+    if principal.kind == "user":
+        for need in _SHOWN:
+            check(need, principal, request.path_params)
+
+
+router = APIRouter(
+    prefix="/v1/workspaces/{workspace}", tags=["lineage"], dependencies=[Depends(_sees_all)]
+)
 
 
 @router.get("/datasets/{dataset}/versions/{version}/lineage")

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from app.auth.access import UserAccess
-from app.auth.needs import needs
+from app.auth.needs import Need, check, needs
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.names import NamePath
 from app.metrics import repository as metrics
@@ -32,9 +32,11 @@ async def compare_model_versions(
     left: VersionQuery,
     right: VersionQuery,
     session: SessionDep,
-    _: UserAccess,
+    request: Request,
+    principal: UserAccess,
 ) -> VersionComparison:
     """Two versions side by side: signature, metrics of their runs, sizes, files, tags, lineage."""
+    check(Need("runs.read"), principal, request.path_params)
     rows = [
         (await repository.get_version(session, workspace.id, model, version))[1]
         for version in (left, right)

@@ -14,6 +14,7 @@ from app.tables.sweep import Sweep, Trial
 from app.tables.workspace import Workspace
 from tests.live_api import LiveApi
 from tests.models.test_models import MODEL, make_run, problem, send_blobs
+from tests.people import somebody
 
 pytestmark = pytest.mark.anyio
 
@@ -174,3 +175,21 @@ async def test_a_parent_that_is_not_there_is_refused(api: LiveApi) -> None:
         )
         assert problem(answer, 422)["errors"][0]["pointer"] == pointer
     problem(await api.client.get("/models/child"), 404)
+
+
+async def test_lineage_and_metrics_are_for_those_who_may_read_them(api: LiveApi) -> None:
+    files = await send_blobs(api, MODEL)
+    registered = await api.client.post("/models/digits/versions", json={"files": files})
+    assert registered.status_code == 201, registered.text
+    permissions = ["workspace.read", "models.read"]
+    made = await api.client.put("roles/modeller", json={"permissions": permissions})
+    assert made.status_code in (200, 201), made.text
+    models = f"/v1/workspaces/{api.workspace}/models/digits"
+    async with somebody(api, role="modeller") as modeller:
+        assert (await modeller.get(f"{models}/versions/1")).status_code == 200
+        for path, lacking in (
+            (f"{models}/versions/1/lineage", "datasets.read"),
+            (f"{models}/compare?left=1&right=1", "runs.read"),
+        ):
+            answer = await modeller.get(path)
+            assert (answer.status_code, answer.json()["permission"]) == (403, lacking)
