@@ -139,17 +139,25 @@ def _with_runs(sweep_id: str) -> Select[Any]:
 async def list_trials(
     session: AsyncSession, sweep_id: str, page: PageQuery, *, by_value: bool, descending: bool
 ) -> tuple[list[Row[Any]], str]:
-    """Trials by number, or those that have a value by it."""
+    """Trials by number, or those that have a value by it, of equals the first first."""
     statement = _with_runs(sweep_id)
-    if by_value:
-        statement = statement.where(Trial.value.is_not(None))
+    if not by_value:
+        return await fetch_page(
+            session,
+            statement,
+            keys=[Trial.number],
+            page=page,
+            key_of=lambda row: [row.number],
+            descending=descending,
+            scalars=False,
+        )
+    sign = -1 if descending else 1
     return await fetch_page(
         session,
-        statement,
-        keys=[Trial.value, Trial.number] if by_value else [Trial.number],
+        statement.where(Trial.value.is_not(None)),
+        keys=[Trial.value * sign, Trial.number],
         page=page,
-        key_of=lambda row: [row.value, row.number] if by_value else [row.number],
-        descending=descending,
+        key_of=lambda row: [row.value * sign, row.number],
         scalars=False,
     )
 
