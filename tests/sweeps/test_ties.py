@@ -18,9 +18,10 @@ async def test_of_equals_the_first_comes_first_on_every_page(
 ) -> None:
     async with searching(tmp_path, postgres_url, broker_url) as world:
         sweep_id = await finished(world, [0.5, 1.0, 1.0, 0.5, 1.0])
-        found, token = [], ""
+        found: list[int] = []
+        token = ""
         while not found or token:
-            params = {"order_by": order, "page_size": 2, "page_token": token}
+            params: dict[str, str | int] = {"order_by": order, "page_size": 2, "page_token": token}
             answer = await world.api.client.get(f"sweeps/{sweep_id}/trials", params=params)
             assert answer.status_code == 200, answer.text
             found += [trial["number"] for trial in answer.json()["items"]]
