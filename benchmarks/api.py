@@ -68,7 +68,6 @@ def _submit(client: Client, run: str) -> Callable[[int], object]:
         "snapshot_id": client.get(run)["snapshot_id"],
         "cluster_name": "none",
         "command": "true",
-        "node_count": 2,
     }
 
     def submit(number: int) -> object:

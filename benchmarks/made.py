@@ -13,10 +13,10 @@ WORKSPACE = "/v1/workspaces/bench"
 
 
 def a_run(stack: Stack) -> str:
-    """The path of a run that waits for nodes for ever, in a workspace of its own."""
+    """The path of a run that waits for ever, on a disabled cluster in a workspace of its own."""
     talk = Talk(stack.address, stack.token, is_silent=True)
     talk.ask("PUT", WORKSPACE, body={}, expect=(200, 201))
-    cluster = {"vm_size": "STANDARD_D2_V2", "min_nodes": 0, "max_nodes": 1}
+    cluster = {"vm_size": "STANDARD_D2_V2", "is_enabled": False}
     talk.ask("PUT", f"{WORKSPACE}/clusters/none", body=cluster, expect=(200, 201))
     with tempfile.TemporaryDirectory() as folder:
         archive = Path(folder) / "source.tar"
@@ -27,7 +27,6 @@ def a_run(stack: Stack) -> str:
         "snapshot_id": snapshot["id"],
         "cluster_name": "none",
         "command": "true",
-        "node_count": 2,
     }
     run = talk.ask("POST", f"{WORKSPACE}/runs", body=body, expect=(201,)).json()
     talk.close()
