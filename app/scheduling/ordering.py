@@ -69,6 +69,23 @@ def in_turn(snapshot: Snapshot) -> list[Gang]:
     return [queue[number] for number in order[among_workspaces].tolist()]
 
 
+def shortest_first(turns: Sequence[Gang], numbers: Sequence[int]) -> list[int]:
+    """In which order those are tried that may go before somebody whose turn it was.
+
+    By priority as it was given, then by the time after which they end at the latest, then in turn.
+
+    Args:
+        turns: all gangs in turn.
+        numbers: of those that are tried, positions among ``turns``, ascending.
+    """
+    if not numbers:
+        return []
+    priorities = np.array([turns[number].priority for number in numbers])
+    limits = np.array([turns[number].at_most_seconds for number in numbers])
+    order = np.lexsort((limits, -priorities))
+    return [numbers[position] for position in order.tolist()]
+
+
 def _by_age(
     run_ids: Sequence[str], waited: _Numbers, groups: tuple[_Numbers, ...]
 ) -> NDArray[np.intp]:

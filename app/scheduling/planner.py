@@ -5,15 +5,18 @@ A pure function of a snapshot of all hosts and clusters; the same snapshot gives
 Gangs are taken in turn (`ordering`). One that fits is placed, all of its nodes or none. The first
 that a cluster's ``max_nodes`` keeps from starting gets a reservation in that cluster, the first
 that lacks room on the hosts gets one on the hosts, and may preempt low-priority runs; whoever
-comes later is only placed where that cannot delay them (`reservation`).
+comes later is only placed where that cannot delay them (`reservation`). Of those, higher priorities
+go first, and of equals whoever ends soonest: room that is left over is worth most to the short
+(shortest job backfilled first: Tsafrir, Etsion and Feitelson 2007, "Backfilling using
+system-generated predictions rather than user runtime estimates").
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from math import inf
 
 from app.scheduling.collecting import without_collections
 from app.scheduling.eviction import evictions
-from app.scheduling.ordering import in_turn
+from app.scheduling.ordering import in_turn, shortest_first
 from app.scheduling.pool import NOBODY_BEHIND, Behind, ClusterState, Pool
 from app.scheduling.preemption import victims
 from app.scheduling.quotas import Quotas
@@ -25,10 +28,9 @@ from app.scheduling.reservation import (
     endings,
     fits_ever,
 )
+from app.scheduling.scaling import grown_to_minima, no_longer_needed, target_node_count
 from app.scheduling.types import (
     Gang,
-    Node,
-    Place,
     Placement,
     Plan,
     Preemption,
@@ -36,6 +38,9 @@ from app.scheduling.types import (
     Snapshot,
     Waiting,
 )
+
+_Outcome = tuple[Reason, str, float]
+"""What keeps a gang waiting, what that is, and when its nodes are kept for it."""
 
 
 def plan(snapshot: Snapshot) -> Plan:
@@ -63,59 +68,69 @@ class _Cycle:
         self._waiting: list[Waiting] = []
         self._preempted: tuple[Preemption, ...] = ()
 
-    def consider(self, gangs: Iterable[Gang]) -> None:
+    def consider(self, turns: Sequence[Gang]) -> None:
         """Place those that can start, and say of the others what keeps them waiting."""
-        clusters, quotas, waiting = self._pool.clusters, self._quotas, self._waiting
-        for gang in gangs:
-            run_id, cluster_id, _, node_count, _, _, at_most_seconds, _ = gang
-            state = clusters[cluster_id]
-            if node_count > state.holds_at_most:
-                self._wait_for_somebody(gang, state)
-                continue
-            exceeded = quotas.exceeded(gang, state.cluster)
-            if exceeded:
-                self._wait(gang, *exceeded)
-                continue
-            behind = state.behind
-            if node_count <= behind.to and (
-                node_count >= behind.of_all_from
-                or (at_most_seconds > behind.longer_seconds and node_count >= behind.of_longer_from)
-            ):
-                # Most of a long queue ends here, so it is kept short.
-                state.waiting_count += 1
-                state.waiting_node_count += node_count
-                position = state.waiting_count
-                waiting.append(
-                    Waiting(run_id, cluster_id, position, Reason.BEHIND_RUN, behind.run_id)
-                )
+        outcomes: list[_Outcome | None] = [None] * len(turns)
+        behind_head: list[int] = []
+        for number, gang in enumerate(turns):
+            if self._room_head is not None:
+                behind_head.extend(range(number, len(turns)))
+                break
+            if gang.cluster_id in self._cluster_heads:
+                behind_head.append(number)
             else:
-                self._place_or_wait(gang, state)
+                outcomes[number] = self._decide(gang)
+        for number in shortest_first(turns, behind_head):
+            outcomes[number] = self._decide(turns[number])
+        self._say(turns, outcomes)
 
-    def _wait_for_somebody(self, gang: Gang, state: ClusterState) -> None:
-        if not state.cluster.is_enabled:
-            self._wait(gang, Reason.CLUSTER_DISABLED, gang.cluster_id)
-        elif gang.node_count > state.cluster.max_nodes:
-            self._wait(gang, Reason.LARGER_THAN_CLUSTER, gang.cluster_id)
-        else:
-            self._wait(gang, Reason.LARGER_THAN_HOSTS)
+    def _say(self, turns: Sequence[Gang], outcomes: Sequence[_Outcome | None]) -> None:
+        positions = dict.fromkeys(self._pool.clusters, 0)
+        for gang, outcome in zip(turns, outcomes, strict=True):
+            if outcome is not None:
+                cluster_id = gang.cluster_id
+                positions[cluster_id] = position = positions[cluster_id] + 1
+                reason, object_, starts = outcome
+                self._waiting.append(
+                    Waiting(gang.run_id, cluster_id, position, reason, object_, starts)
+                )
 
-    def _place_or_wait(self, gang: Gang, state: ClusterState) -> None:
+    def _decide(self, gang: Gang) -> _Outcome | None:
+        """What keeps a gang waiting; None when it was placed."""
+        _, cluster_id, _, node_count, _, _, at_most_seconds, _ = gang
+        state = self._pool.clusters[cluster_id]
+        if node_count > state.holds_at_most:
+            return _for_somebody(gang, state)
+        exceeded = self._quotas.exceeded(gang, state.cluster)
+        if exceeded:
+            return (*exceeded, inf)
+        behind = state.behind
+        if node_count <= behind.to and (
+            node_count >= behind.of_all_from
+            or (at_most_seconds > behind.longer_seconds and node_count >= behind.of_longer_from)
+        ):
+            # Most of a long queue ends here, so it is kept short.
+            state.waiting_node_count += node_count
+            return Reason.BEHIND_RUN, behind.run_id, inf
+        return self._place_or_wait(gang, state)
+
+    def _place_or_wait(self, gang: Gang, state: ClusterState) -> _Outcome | None:
         head = self._cluster_heads.get(gang.cluster_id)
         exceeds = state.busy_count + gang.node_count > state.cluster.max_nodes
         if exceeds and head is None:
             state.waiting_node_count += gang.node_count
-            self._lead_cluster(gang, state)
-        elif exceeds or self._is_known_to_wait(gang, state):
-            self._wait_behind(gang, state, head)
-        elif self._pool.has_room(gang):
-            if not self._try_to_place(gang, state, head):
-                self._wait_behind(gang, state, head)
+            return self._lead_cluster(gang, state)
+        if exceeds or self._is_known_to_wait(gang, state):
+            return self._wait_behind(gang, state, head)
+        if self._pool.has_room(gang):
+            if self._try_to_place(gang, state, head):
+                return None
         elif self._room_head is None and head is None:
             state.waiting_node_count += gang.node_count
-            self._lead_hosts(gang, state)
+            return self._lead_hosts(gang, state)
         else:
             state.fits_no_more = gang.node_count
-            self._wait_behind(gang, state, head)
+        return self._wait_behind(gang, state, head)
 
     def _is_known_to_wait(self, gang: Gang, state: ClusterState) -> bool:
         # Room only gets less during a plan: what did not fit needs no second look.
@@ -125,12 +140,12 @@ class _Cycle:
 
     def _wait_behind(
         self, gang: Gang, state: ClusterState, head: ClusterReservation | None
-    ) -> None:
+    ) -> _Outcome:
         state.waiting_node_count += gang.node_count
         ahead = head or self._room_head
         assert ahead is not None, "without a head, whatever fits is placed"
-        self._wait(gang, Reason.BEHIND_RUN, ahead.gang.run_id)
         state.behind = self._all_behind(state, head, ahead.gang.run_id)
+        return Reason.BEHIND_RUN, ahead.gang.run_id, inf
 
     def _all_behind(
         self, state: ClusterState, head: ClusterReservation | None, run_id: str
@@ -176,45 +191,32 @@ class _Cycle:
             head.note(gang)
         return True
 
-    def _lead_cluster(self, gang: Gang, state: ClusterState) -> None:
+    def _lead_cluster(self, gang: Gang, state: ClusterState) -> _Outcome:
         reservation = ClusterReservation(gang, state, self._all_endings())
         self._cluster_heads[gang.cluster_id] = reservation
         state.behind = NOBODY_BEHIND
         # Whoever goes before it leaves its part of the quotas to it.
         self._quotas.add(gang, state.cluster)
-        starts = reservation.starts_in_seconds
-        self._wait(gang, Reason.NO_CAPACITY_NOW, gang.cluster_id, starts)
+        return Reason.NO_CAPACITY_NOW, gang.cluster_id, reservation.starts_in_seconds
 
-    def _lead_hosts(self, gang: Gang, state: ClusterState) -> None:
+    def _lead_hosts(self, gang: Gang, state: ClusterState) -> _Outcome:
         # Room only gets less during a plan: what is too large needs no second look.
         if gang.node_count >= state.fits_never:
-            self._wait(gang, Reason.NO_CAPACITY_NOW)
-            return
+            return Reason.NO_CAPACITY_NOW, "", inf
         reservation = RoomReservation(gang, self._pool, self._all_endings())
         preempted = victims(gang, self._pool, self._endings())
         is_in_sight = preempted is not None or reservation.starts_in_seconds < inf
         if not is_in_sight and not self._fits_ever(gang):
             # Whoever waited behind it would wait in vain.
             state.fits_never = gang.node_count
-            self._wait(gang, Reason.NO_CAPACITY_NOW)
-            return
+            return Reason.NO_CAPACITY_NOW, "", inf
         self._room_head = reservation
         self._quotas.add(gang, state.cluster)
         if preempted is None:
-            self._wait(gang, Reason.NO_CAPACITY_NOW, "", self._room_head.starts_in_seconds)
-        else:
-            self._preempted = preempted
-            first = preempted[0].run_id if preempted else ""
-            self._wait(gang, Reason.PREEMPTING, first, self._room_head.starts_in_seconds)
-
-    def _wait(
-        self, gang: Gang, reason: Reason, object_: str = "", starts: float = float("inf")
-    ) -> None:
-        state = self._pool.clusters[gang.cluster_id]
-        state.waiting_count += 1
-        self._waiting.append(
-            Waiting(gang.run_id, gang.cluster_id, state.waiting_count, reason, object_, starts)
-        )
+            return Reason.NO_CAPACITY_NOW, "", reservation.starts_in_seconds
+        self._preempted = preempted
+        first = preempted[0].run_id if preempted else ""
+        return Reason.PREEMPTING, first, reservation.starts_in_seconds
 
     def _fits_ever(self, gang: Gang) -> bool:
         return fits_ever(gang, self._pool, [*self._endings(), *self._placed_ending])
@@ -234,9 +236,10 @@ class _Cycle:
 
     def result(self) -> Plan:
         """All decisions, with growth to the minima and idle nodes that have to go."""
-        new = tuple(self._grow_to_minima())
-        removable = [node for state in self._pool.clusters.values() for node in _removable(state)]
-        removed = [*self._pool.doomed, *self._pool.reclaimed, *removable]
+        new = () if self._room_head is not None else tuple(grown_to_minima(self._pool))
+        states = self._pool.clusters
+        idle = [node for state in states.values() for node in no_longer_needed(state)]
+        removed = [*self._pool.doomed, *self._pool.reclaimed, *idle]
         return Plan(
             placed=self._placed,
             waiting=tuple(self._waiting),
@@ -247,41 +250,15 @@ class _Cycle:
             new_nodes=new,
             remove_node_ids=tuple(node.id for node in removed),
             target_node_counts={
-                cluster_id: _target(state) for cluster_id, state in self._pool.clusters.items()
+                cluster_id: target_node_count(state) for cluster_id, state in states.items()
             },
         )
 
-    def _grow_to_minima(self) -> list[Place]:
-        if self._room_head is not None:
-            return []
-        new = []
-        for state in self._pool.clusters.values():
-            cluster = state.cluster
-            missing = cluster.min_nodes - state.node_count
-            count = min(missing, self._pool.rooms.count(cluster.node_size))
-            if count > 0:
-                hosts = self._pool.rooms.choose(cluster.node_size, count, packs=cluster.packs)
-                new += [self._pool.new_node(cluster, host) for host in hosts or []]
-                state.node_count += count
-        return new
 
-
-def _removable(state: ClusterState) -> list[Node]:
-    cluster = state.cluster
-    surplus = state.node_count - cluster.min_nodes
-    over = state.node_count - cluster.max_nodes
-    going = []
-    for position, node in enumerate(sorted(state.idle.values(), key=lambda node: -node.index)):
-        # Nodes stay while somebody waits for this cluster, however long they have been idle.
-        is_old = node.idle_seconds >= cluster.idle_seconds_before_scaledown
-        if position < over or (is_old and not state.waiting_node_count):
-            going.append(node)
-    going = going[: max(0, surplus)]
-    state.node_count -= len(going)
-    return going
-
-
-def _target(state: ClusterState) -> int:
-    cluster = state.cluster
-    wanted = min(state.busy_count + state.waiting_node_count, cluster.max_nodes)
-    return max(cluster.min_nodes, wanted, state.node_count)
+def _for_somebody(gang: Gang, state: ClusterState) -> _Outcome:
+    """Only somebody who changes the cluster, or the hosts, lets it start."""
+    if not state.cluster.is_enabled:
+        return Reason.CLUSTER_DISABLED, gang.cluster_id, inf
+    if gang.node_count > state.cluster.max_nodes:
+        return Reason.LARGER_THAN_CLUSTER, gang.cluster_id, inf
+    return Reason.LARGER_THAN_HOSTS, "", inf

@@ -44,7 +44,6 @@ class ClusterState:
         self.idle: dict[str, Node] = {node.id: node for node in idle}
         self.spare = self.spare_of(idle)
         self.waiting_node_count = 0
-        self.waiting_count = 0
         # More nodes no gang can ever have here as things are: all hosts together have room for so
         # many when nothing else runs.
         self.holds_at_most = 0

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from math import inf
 
 from app.scheduling.types import Cluster, Gang, Limits, Reason, Size, Snapshot
 
@@ -16,6 +17,12 @@ class Quotas:
         self._workspaces = _left(snapshot.workspace_limits)
         self._users = _left(snapshot.user_limits)
         self._budgets = dict(snapshot.workspace_budgets)
+        # By owner and cluster: gangs of at most so many nodes are within the quota. A long queue
+        # asks the same again and again.
+        self._most_of_workspace: dict[str, dict[str, float]] = {
+            name: {} for name in self._workspaces
+        }
+        self._most_of_user: dict[str, dict[str, float]] = {name: {} for name in self._users}
         if not self._workspaces and not self._users:
             return
         clusters = {cluster.id: cluster for cluster in snapshot.clusters}
@@ -25,15 +32,21 @@ class Quotas:
 
     def exceeded(self, gang: Gang, cluster: Cluster) -> tuple[Reason, str] | None:
         """What is in its way: a quota, as ``workspace.cores`` or ``user.runs``, or the budget."""
-        workspace_id = cluster.workspace_id
-        if workspace_id in self._workspaces:
-            name = _lacking(self._workspaces[workspace_id], gang, cluster.node_size)
-            if name:
-                return Reason.QUOTA, f"workspace.{name}"
-        if gang.user_id in self._users:
-            name = _lacking(self._users[gang.user_id], gang, cluster.node_size)
-            if name:
-                return Reason.QUOTA, f"user.{name}"
+        workspace_id, cluster_id = cluster.workspace_id, cluster.id
+        known = self._most_of_workspace.get(workspace_id)
+        if known is not None:
+            left = self._workspaces[workspace_id]
+            if cluster_id not in known:
+                known[cluster_id] = _most(left, cluster.node_size)
+            if gang.node_count > known[cluster_id]:
+                return Reason.QUOTA, f"workspace.{_lacking(left, gang, cluster.node_size)}"
+        known = self._most_of_user.get(gang.user_id)
+        if known is not None:
+            left = self._users[gang.user_id]
+            if cluster_id not in known:
+                known[cluster_id] = _most(left, cluster.node_size)
+            if gang.node_count > known[cluster_id]:
+                return Reason.QUOTA, f"user.{_lacking(left, gang, cluster.node_size)}"
         if 0 < gang.cost > self._budgets.get(workspace_id, gang.cost) + _COINS:
             return Reason.BUDGET, ""
         return None
@@ -46,6 +59,8 @@ class Quotas:
 
     def _take(self, cluster: Cluster, user_id: str, node_count: int) -> None:
         size = cluster.node_size
+        self._most_of_workspace.get(cluster.workspace_id, {}).clear()
+        self._most_of_user.get(user_id, {}).clear()
         for left in (self._workspaces.get(cluster.workspace_id), self._users.get(user_id)):
             if left is not None:
                 left[0] -= 1
@@ -60,14 +75,21 @@ def _left(limits: Mapping[str, Limits]) -> dict[str, _Left]:
     }
 
 
+def _most(left: _Left, size: Size) -> float:
+    """A gang of so many nodes lacks nothing; a wider one does."""
+    runs, nodes, cores, gpus = left
+    if runs < 1:
+        return 0
+    of_cores = cores / size.cores if size.cores else inf
+    return min(nodes, of_cores, gpus / size.gpus if size.gpus else inf)
+
+
 def _lacking(left: _Left, gang: Gang, size: Size) -> str:
     """The first that a gang needs more of than is left; what it does not need is no matter."""
-    runs, nodes, cores, gpus = left
+    runs, nodes, cores, _ = left
     count = gang.node_count
     if runs < 1:
         return "runs"
     if nodes < count:
         return "nodes"
-    if cores < count * size.cores:
-        return "cores"
-    return "gpus" if size.gpus and gpus < count * size.gpus else ""
+    return "cores" if cores < count * size.cores else "gpus"

@@ -79,8 +79,8 @@ def _workload(path: Path | None, *, jobs: int, gpus: int, load: float, seed: int
 
 def _replay_all(jobs: Sequence[Job], pool: Pool) -> dict[str, dict[str, float]]:
     results = {
-        "FIFO": reference.replay(jobs, gpus=pool.gpus, backfills=False),
-        "EASY": reference.replay(jobs, gpus=pool.gpus, backfills=True),
+        "FIFO": reference.replay(jobs, gpus=pool.gpus, backfill=reference.Backfill.NONE),
+        "EASY": reference.replay(jobs, gpus=pool.gpus, backfill=reference.Backfill.EASY),
     }
     with Progress(console=_errors, transient=True, disable=not _errors.is_terminal) as progress:
         task = progress.add_task("planning", total=len(jobs))

@@ -1,23 +1,35 @@
 """First come, first served, and EASY backfill, as they are defined: to compare the planner with.
 
-Both count GPUs of one pool and know neither hosts nor fragmentation, which is in their favour.
+All count GPUs of one pool and know neither hosts nor fragmentation, which is in their favour.
 EASY: Lifka 1995, "The ANL/IBM SP scheduling system"; Mu'alem and Feitelson 2001.
+EASY-SJBF: Tsafrir, Etsion and Feitelson 2007, "Backfilling using system-generated predictions".
 """
 
 import heapq
 from collections.abc import Sequence
+from enum import Enum, auto
 from itertools import count
 
 from app.simulation.trace import Job
 
 
-def replay(jobs: Sequence[Job], *, gpus: int, backfills: bool) -> dict[str, float]:
+class Backfill(Enum):
+    """Who may overtake the head of the queue where that does not delay it."""
+
+    NONE = auto()
+    EASY = auto()
+    """Whoever fits, in the order of arrival."""
+    EASY_SJBF = auto()
+    """Whoever fits, the shortest limit first."""
+
+
+def replay(jobs: Sequence[Job], *, gpus: int, backfill: Backfill) -> dict[str, float]:
     """When each job starts.
 
     Args:
         jobs: by arrival; those wider than the pool are left out.
         gpus: of the pool.
-        backfills: EASY; otherwise nothing overtakes the head.
+        backfill: who may overtake the head.
 
     Returns:
         Start in seconds by job.
@@ -37,7 +49,7 @@ def replay(jobs: Sequence[Job], *, gpus: int, backfills: bool) -> dict[str, floa
             now = next_arrival
             queue.append(arrivals[position])
             position += 1
-        for job in _startable(queue, running, starts, now=now, free=free, backfills=backfills):
+        for job in _startable(queue, running, starts, now=now, free=free, backfill=backfill):
             starts[job.job_id] = now
             free -= job.width
             heapq.heappush(running, (now + job.duration_seconds, next(number), job))
@@ -52,7 +64,7 @@ def _startable(
     *,
     now: float,
     free: int,
-    backfills: bool,
+    backfill: Backfill,
 ) -> list[Job]:
     chosen: list[Job] = []
     for position, job in enumerate(queue):
@@ -63,8 +75,10 @@ def _startable(
         free -= job.width
     else:
         return chosen
-    if not backfills:
+    if backfill is Backfill.NONE:
         return chosen
+    if backfill is Backfill.EASY_SJBF:
+        rest = sorted(rest, key=lambda job: job.limit_seconds)
     ends = [(starts[job.job_id] + job.limit_seconds, job.width) for _, _, job in running]
     ends += [(now + job.limit_seconds, job.width) for job in chosen]
     shadow, extra = _shadow(head, sorted(ends), free)
