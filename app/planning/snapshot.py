@@ -226,6 +226,7 @@ def _running(row: Row[Any], durations: Mapping[str, tuple[float, float]]) -> Run
         # Rather too early: then what is backfilled has ended when the head could really start.
         ends_in_seconds=max(0.0, (expected or 0.0) - row.running_seconds),
         is_stopping=row.gives_way_because is not None or row.status in _ENDING,
+        gives_way=row.gives_way_because is not None,
     )
 
 

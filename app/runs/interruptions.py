@@ -30,7 +30,7 @@ async def preempt(session: AsyncSession, *, run_id: str, for_run_id: str) -> Non
 
     Nothing happens when it is not running any more, or being stopped already.
     """
-    because = f"Its nodes were needed by run {for_run_id}, which has a higher priority."
+    because = f"Its nodes were needed by run {for_run_id}, which low-priority work gives way to."
     await _give_way(session, run_id, kind="preempted", because=because, for_run_id=for_run_id)
 
 

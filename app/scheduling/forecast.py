@@ -78,7 +78,15 @@ def _forecast(
             found[item.run_id] = Lasts(own.now, inf)
             continue
         shortest = own.start(item.cluster_id, count, takes.shortest)
-        longest = late.start(item.cluster_id, count, takes.longest)
+        if item.reason is Reason.BEHIND_RUN:
+            longest = late.start(item.cluster_id, count, takes.longest)
+        elif item.starts_in_seconds == inf:
+            # Nothing that is known to end makes room for it; nobody behind waits for it.
+            longest = inf
+        else:
+            # The plan knows what the clocks do not: on which host there is room.
+            late.wait_until(item.starts_in_seconds)
+            longest = late.start(item.cluster_id, count, takes.longest)
         found[item.run_id] = Lasts(shortest, longest)
     return found
 
@@ -89,7 +97,7 @@ class _World:
     def __init__(self, snapshot: Snapshot, lasts: Mapping[str, Lasts]) -> None:
         self._lasts = lasts
         self.max_nodes = {cluster.id: cluster.max_nodes for cluster in snapshot.clusters}
-        holding = Holding(snapshot.hosts)
+        holding = Holding([host for host in snapshot.hosts if host.takes_work])
         # The part of all hosts together that a node of a cluster takes.
         self.share = {
             cluster.id: 1 / max(1, holding.count(cluster.node_size))
@@ -130,6 +138,10 @@ class _Clock:
         twin._placed, twin._busy = list(self._placed), dict(self._busy)
         twin._used, twin.now = self._used, self.now
         return twin
+
+    def wait_until(self, seconds: float) -> None:
+        """Nothing starts before that moment."""
+        self.now = max(self.now, seconds)
 
     def start(self, cluster_id: str, count: int, takes: float) -> float:
         """When so many nodes of a cluster are free, which the gang then has for so long."""

@@ -11,7 +11,7 @@ go first, and of equals whoever ends soonest: room that is left over is worth mo
 system-generated predictions rather than user runtime estimates").
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Sequence
 from math import inf
 
 from app.scheduling.collecting import without_collections
@@ -60,6 +60,8 @@ class _Cycle:
         self._snapshot = snapshot
         self._pool = Pool(snapshot)
         self._quotas = Quotas(snapshot)
+        # Whoever has waited for so long for a quota lets nobody take what comes back of it.
+        self._waits_long_seconds = snapshot.policy.ageing_seconds
         self._running: list[Ending] | None = None
         self._placed_ending: list[Ending] = []
         self._cluster_heads: dict[str, ClusterReservation] = {}
@@ -103,7 +105,10 @@ class _Cycle:
             return _for_somebody(gang, state)
         exceeded = self._quotas.exceeded(gang, state.cluster)
         if exceeded:
-            return (*exceeded, inf)
+            reason, quota = exceeded
+            if reason is Reason.QUOTA and gang.queued_seconds >= self._waits_long_seconds:
+                self._quotas.keep(gang, state.cluster, quota)
+            return reason, quota, inf
         behind = state.behind
         if node_count <= behind.to and (
             node_count >= behind.of_all_from
@@ -203,8 +208,10 @@ class _Cycle:
         # Room only gets less during a plan: what is too large needs no second look.
         if gang.node_count >= state.fits_never:
             return Reason.NO_CAPACITY_NOW, "", inf
-        reservation = RoomReservation(gang, self._pool, self._all_endings())
         preempted = victims(gang, self._pool, self._endings())
+        # Whoever has to go for it goes now: what they give back is its own from then on.
+        going = {item.run_id for item in preempted or ()}
+        reservation = RoomReservation(gang, self._pool, self._all_endings(going))
         is_in_sight = preempted is not None or reservation.starts_in_seconds < inf
         if not is_in_sight and not self._fits_ever(gang):
             # Whoever waited behind it would wait in vain.
@@ -212,11 +219,13 @@ class _Cycle:
             return Reason.NO_CAPACITY_NOW, "", inf
         self._room_head = reservation
         self._quotas.add(gang, state.cluster)
-        if preempted is None:
-            return Reason.NO_CAPACITY_NOW, "", reservation.starts_in_seconds
-        self._preempted = preempted
-        first = preempted[0].run_id if preempted else ""
-        return Reason.PREEMPTING, first, reservation.starts_in_seconds
+        starts = reservation.starts_in_seconds
+        self._preempted = preempted or ()
+        if preempted:
+            return Reason.PREEMPTING, preempted[0].run_id, starts
+        if preempted is not None and any(end.run.gives_way for end in self._endings()):
+            return Reason.PREEMPTING, "", starts
+        return Reason.NO_CAPACITY_NOW, "", starts
 
     def _fits_ever(self, gang: Gang) -> bool:
         return fits_ever(gang, self._pool, [*self._endings(), *self._placed_ending])
@@ -226,13 +235,19 @@ class _Cycle:
             self._running = endings(self._pool, self._snapshot.running, self._snapshot.nodes)
         return self._running
 
-    def _all_endings(self) -> list[Ending]:
-        """What is expected to end, of what runs and of what this plan has placed so far."""
-        expected = self._expected([*self._endings(), *self._placed_ending])
-        return sorted(expected, key=Ending.key)
+    def _all_endings(self, going: Container[str] = ()) -> list[Ending]:
+        """What is expected to end, of what runs and of what this plan has placed so far.
 
-    def _expected(self, ending: Iterable[Ending]) -> list[Ending]:
-        return [end for end in ending if end.ends_in_seconds < inf]
+        Args:
+            going: runs that are told to end now.
+        """
+        ending = [*self._endings(), *self._placed_ending]
+        expected = [
+            end.now() if end.run.run_id in going else end
+            for end in ending
+            if end.ends_in_seconds < inf or end.run.run_id in going
+        ]
+        return sorted(expected, key=Ending.key)
 
     def result(self) -> Plan:
         """All decisions, with growth to the minima and idle nodes that have to go."""

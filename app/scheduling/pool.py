@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from math import isclose
 from typing import NamedTuple
 
-from app.scheduling.rooms import Holding, Rooms, node_size
+from app.scheduling.rooms import Holding, NodeSizes, Rooms
 from app.scheduling.types import Cluster, Gang, Host, Node, Place, Placement, Size, Snapshot
 
 
@@ -88,6 +88,7 @@ class Pool:
         working = [host for host in snapshot.hosts if host.takes_work]
         names = {host.name for host in working}
         limits = {host.name: host.node_limit for host in working}
+        sizes = NodeSizes(snapshot.hosts)
         nominal = {cluster.id: cluster.node_size for cluster in snapshot.clusters}
         going = [
             node
@@ -95,7 +96,10 @@ class Pool:
             if node.host not in names
             or not node.is_usable
             # Made when the host gave more, or the cluster's size was another one.
-            or not (node.run_id or _is_as(node.size, nominal[node.cluster_id], limits[node.host]))
+            or not (
+                node.run_id
+                or _is_as(node.size, sizes.on(limits[node.host], nominal[node.cluster_id]))
+            )
         ]
         self.doomed = [node for node in going if not node.run_id]
         gone = {node.id for node in self.doomed}
@@ -110,7 +114,7 @@ class Pool:
             )
             for cluster in snapshot.clusters
         }
-        self.rooms = Rooms(working, _free(working, nodes))
+        self.rooms = Rooms(working, _free(working, nodes), sizes)
         self.rooms_with_spare = self.rooms.copy(*{c.node_size for c in snapshot.clusters})
         for state in self.clusters.values():
             for node in state.spare.values():
@@ -200,9 +204,8 @@ class Pool:
                 self.reclaimed.append(node)
 
 
-def _is_as(size: Size, nominal: Size, limit: Size) -> bool:
+def _is_as(size: Size, now: Size) -> bool:
     """Whether a node has what one that were made now would have."""
-    now = node_size(nominal, limit)
     return (
         isclose(size.cores, now.cores)
         and isclose(size.memory_bytes, now.memory_bytes)

@@ -14,6 +14,8 @@ class Quotas:
     """What is left of quotas and budgets, of those who have one."""
 
     def __init__(self, snapshot: Snapshot) -> None:
+        self._limits_of_workspaces = snapshot.workspace_limits
+        self._limits_of_users = snapshot.user_limits
         self._workspaces = _left(snapshot.workspace_limits)
         self._users = _left(snapshot.user_limits)
         self._budgets = dict(snapshot.workspace_budgets)
@@ -51,6 +53,24 @@ class Quotas:
             return Reason.BUDGET, ""
         return None
 
+    def keep(self, gang: Gang, cluster: Cluster, exceeded: str) -> None:
+        """What comes back of the quota that keeps a gang waiting is its own, if that can be enough.
+
+        Args:
+            gang: that waits.
+            cluster: where.
+            exceeded: the quota, as `exceeded` says it.
+        """
+        if exceeded.startswith("workspace."):
+            owner, limits = cluster.workspace_id, self._limits_of_workspaces
+            left, most = self._workspaces, self._most_of_workspace
+        else:
+            owner, limits = gang.user_id, self._limits_of_users
+            left, most = self._users, self._most_of_user
+        if gang.node_count <= _most(_all_of(limits[owner]), cluster.node_size):
+            _subtract(left[owner], gang.node_count, cluster.node_size)
+            most[owner].clear()
+
     def add(self, gang: Gang, cluster: Cluster) -> None:
         """It has been placed."""
         if cluster.workspace_id in self._budgets:
@@ -63,16 +83,22 @@ class Quotas:
         self._most_of_user.get(user_id, {}).clear()
         for left in (self._workspaces.get(cluster.workspace_id), self._users.get(user_id)):
             if left is not None:
-                left[0] -= 1
-                left[1] -= node_count
-                left[2] -= node_count * size.cores
-                left[3] -= node_count * size.gpus
+                _subtract(left, node_count, size)
 
 
 def _left(limits: Mapping[str, Limits]) -> dict[str, _Left]:
-    return {
-        owner: [limit.runs, limit.nodes, limit.cores, limit.gpus] for owner, limit in limits.items()
-    }
+    return {owner: _all_of(limit) for owner, limit in limits.items()}
+
+
+def _all_of(limits: Limits) -> _Left:
+    return [limits.runs, limits.nodes, limits.cores, limits.gpus]
+
+
+def _subtract(left: _Left, node_count: int, size: Size) -> None:
+    left[0] -= 1
+    left[1] -= node_count
+    left[2] -= node_count * size.cores
+    left[3] -= node_count * size.gpus
 
 
 def _most(left: _Left, size: Size) -> float:

@@ -10,6 +10,7 @@ the time that it may, so that a wrong expectation delays a backfilled run and no
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
 from math import inf
 
@@ -33,6 +34,11 @@ class Ending:
         self.nodes = nodes
         self.going_count = going_count
         self.ends_in_seconds = 0.0 if run.is_stopping else run.ends_in_seconds
+
+    def now(self) -> "Ending":
+        """The same, ending at once."""
+        stopping = replace(self.run, is_stopping=True)
+        return Ending(stopping, self.nodes, going_count=self.going_count)
 
     def key(self) -> tuple[float, str]:
         """By which they are in order."""
@@ -257,7 +263,7 @@ def endings(pool: Pool, running: Sequence[Running], nodes: Sequence[Node]) -> li
 
 
 def ending_of(gang: Gang, idle: Sequence[Node], new: Sequence[Place]) -> Ending:
-    """The end of a gang that the plan at hand has placed: at its limit, if it has one.
+    """The end of a gang that the plan at hand has placed: at its limit, or at any moment.
 
     Args:
         gang: that was placed.
@@ -268,7 +274,8 @@ def ending_of(gang: Gang, idle: Sequence[Node], new: Sequence[Place]) -> Ending:
         Node(f"{gang.run_id}/{number}", place.cluster_id, place.host, _LAST + number, place.size)
         for number, place in enumerate(new)
     ]
-    run = Running(gang.run_id, gang.cluster_id, gang.user_id, ends_in_seconds=gang.at_most_seconds)
+    ends = gang.at_most_seconds if gang.at_most_seconds < inf else 0.0
+    run = Running(gang.run_id, gang.cluster_id, gang.user_id, ends_in_seconds=ends)
     return Ending(run, [*idle, *made], going_count=0)
 
 

@@ -2,19 +2,42 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from operator import ge
 
 from app.scheduling.types import Host, Size
 
 _ROUNDING = 1e-9
 
 
-def node_size(nominal: Size, limit: Size) -> Size:
-    """What a node of this nominal size really gets on a host that gives one node so much at most.
+_NOTHING = Size(0.0, 0, 0)
 
-    Sizes larger than a host are cut down to it, so that scripts written for large machines still
-    find a place (docs/decisions, 0003).
+
+class NodeSizes:
+    """What a node of a nominal size really gets, on hosts that give one node so much at most.
+
+    Sizes larger than every host are cut down, so that scripts written for large machines still
+    find a place (docs/decisions, 0003): of GPUs they get as many as the best host gives. Where a
+    host holds the size whole, none is cut down elsewhere.
     """
+
+    def __init__(self, hosts: Iterable[Host]) -> None:
+        self._limits = {host.node_limit for host in hosts}
+        self._least: dict[Size, Size] = {}
+
+    def on(self, limit: Size, nominal: Size) -> Size:
+        """What a node gets where it gets so much at most; nothing where it is not to be."""
+        got = _cut(nominal, limit)
+        least = self._least.get(nominal)
+        if least is None:
+            cuts = [_cut(nominal, other) for other in self._limits]
+            gpus = max((cut.gpus for cut in cuts), default=0)
+            least = nominal if nominal in cuts else Size(0.0, 0, gpus)
+            self._least[nominal] = least
+        return got if all(map(ge, got, least)) else _NOTHING
+
+
+def _cut(nominal: Size, limit: Size) -> Size:
     return Size(
         min(nominal.cores, limit.cores),
         min(nominal.memory_bytes, limit.memory_bytes),
@@ -38,7 +61,8 @@ def fit_count(free: Size, size: Size) -> int:
 class Holding:
     """What hosts would hold if nothing were on them, those that take no work now as well."""
 
-    def __init__(self, hosts: Iterable[Host]) -> None:
+    def __init__(self, hosts: Sequence[Host]) -> None:
+        self._sizes = NodeSizes(hosts)
         # Many hosts are alike.
         self._kinds = Counter((host.total, host.node_limit) for host in hosts)
         self._counts: dict[Size, int] = {}
@@ -47,7 +71,7 @@ class Holding:
         """How many nodes of a size."""
         if nominal not in self._counts:
             self._counts[nominal] = sum(
-                fit_count(total, node_size(nominal, limit)) * hosts
+                fit_count(total, self._sizes.on(limit, nominal)) * hosts
                 for (total, limit), hosts in self._kinds.items()
             )
         return self._counts[nominal]
@@ -100,7 +124,8 @@ class _Index:
 class Rooms:
     """What hosts have left to hand out."""
 
-    def __init__(self, hosts: Iterable[Host], free: Mapping[str, Size]) -> None:
+    def __init__(self, hosts: Iterable[Host], free: Mapping[str, Size], sizes: NodeSizes) -> None:
+        self._sizes = sizes
         self._limits = {host.name: host.node_limit for host in hosts}
         self._orders = {name: order for order, name in enumerate(sorted(self._limits))}
         self.free = {name: free[name] for name in self._limits}
@@ -109,7 +134,7 @@ class Rooms:
 
     def size_on(self, host: str, nominal: Size) -> Size:
         """What a node really gets there."""
-        return node_size(nominal, self._limits[host])
+        return self._sizes.on(self._limits[host], nominal)
 
     def count(self, nominal: Size) -> int:
         """How many nodes of a size fit, on all hosts together."""
@@ -176,7 +201,7 @@ class Rooms:
         Args:
             sizes: nodes of which are going to be counted; others can be too, for more time.
         """
-        twin = Rooms((), {})
+        twin = Rooms((), {}, self._sizes)
         twin._limits, twin._orders, twin._cache = self._limits, self._orders, self._cache
         twin.free = dict(self.free)
         twin._indexes = {size: self._index(size).copy() for size in sizes}
@@ -200,5 +225,5 @@ class Rooms:
         free = self.free[host]
         fit = found.get(free)
         if fit is None:
-            fit = found[free] = fit_count(free, node_size(nominal, limit))
+            fit = found[free] = fit_count(free, self._sizes.on(limit, nominal))
         return fit

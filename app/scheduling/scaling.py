@@ -37,5 +37,5 @@ def no_longer_needed(state: ClusterState) -> list[Node]:
 def target_node_count(state: ClusterState) -> int:
     """How many nodes a cluster should have in the end."""
     cluster = state.cluster
-    wanted = min(state.busy_count + state.waiting_node_count, cluster.max_nodes)
-    return max(cluster.min_nodes, wanted, state.node_count)
+    wanted = max(state.busy_count + state.waiting_node_count, state.node_count)
+    return max(cluster.min_nodes, min(wanted, cluster.max_nodes))

@@ -150,6 +150,7 @@ class Running:
         ends_in_seconds: when it is expected to end, from its limit or from what earlier ones took;
             0 when nothing is known: it may end at any moment.
         is_stopping: it is being ended already.
+        gives_way: it is, because its nodes are needed by others.
     """
 
     run_id: str
@@ -159,6 +160,7 @@ class Running:
     running_seconds: float = 0.0
     ends_in_seconds: float = 0.0
     is_stopping: bool = False
+    gives_way: bool = False
 
 
 @dataclass(frozen=True, slots=True)

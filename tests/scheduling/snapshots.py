@@ -195,7 +195,12 @@ def after(snapshot: Snapshot, decision: Plan) -> Snapshot:
         )
     started = tuple(
         Running(
-            item.run_id, item.cluster_id, item.user_id, item.priority, 0.0, item.at_most_seconds
+            item.run_id,
+            item.cluster_id,
+            item.user_id,
+            item.priority,
+            # Without a limit it may end at any moment.
+            ends_in_seconds=item.at_most_seconds if item.at_most_seconds < inf else 0.0,
         )
         for item in snapshot.queue
         if item.run_id in decision.placed

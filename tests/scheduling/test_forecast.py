@@ -3,13 +3,14 @@
 from dataclasses import replace
 from math import inf
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.scheduling.forecast import Lasts, forecast
 from app.scheduling.planner import plan
-from app.scheduling.types import Reason, Snapshot, Waiting
-from tests.scheduling.snapshots import busy, cluster, gang, host, snapshots
+from app.scheduling.types import Node, Reason, Running, Size, Snapshot, Waiting
+from tests.scheduling.snapshots import GIB, SMALL, busy, cluster, gang, host, snapshots
 
 _SECONDS = st.sampled_from((0.0, 5.0, 60.0, 600.0))
 
@@ -62,12 +63,55 @@ def test_a_queue_of_one_cluster_starts_one_after_the_other() -> None:
         queue=(gang("a", waited=2.0), gang("b", waited=1.0)),
     )
     waiting = [
-        Waiting("a", "c", 1, Reason.NO_CAPACITY_NOW, "c"),
+        Waiting("a", "c", 1, Reason.NO_CAPACITY_NOW, "c", 10.0),
         Waiting("b", "c", 2, Reason.BEHIND_RUN, "a"),
     ]
     lasts = {"r": Lasts(10.0, 20.0), "a": Lasts(100.0, 200.0)}
     assert forecast(snapshot, waiting, lasts) == {"a": (10.0, 20.0), "b": (110.0, 220.0)}
     assert forecast(snapshot, waiting, {}) == {"a": (0.0, inf), "b": (0.0, inf)}
+
+
+def test_the_late_end_knows_on_which_host_there_is_room() -> None:
+    # Two cores are free on each host, and a node needs three.
+    snapshot = Snapshot(
+        hosts=(host("g"), host("h")),
+        clusters=(cluster("a"), cluster(size=Size(3.0, 2 * GIB))),
+        nodes=(*busy("first", 2, on="a", at="g"), *busy("second", 2, on="a", at="h")),
+        running=(
+            Running("first", "a", "u", ends_in_seconds=600.0),
+            Running("second", "a", "u", ends_in_seconds=700.0),
+        ),
+        queue=(gang("wide"),),
+    )
+    lasts = {"first": Lasts(600.0, 900.0), "second": Lasts(700.0, 900.0)}
+    found = forecast(snapshot, plan(snapshot).waiting, lasts)
+    assert found["wide"].longest >= 600.0
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        pytest.param(
+            Snapshot(
+                hosts=(host("g"), replace(host("h"), takes_work=False)),
+                clusters=(cluster(max_nodes=8),),
+                queue=(gang("wide", 8),),
+            ),
+            id="a host is away",
+        ),
+        pytest.param(
+            Snapshot(
+                hosts=(host(),),
+                clusters=(cluster("a", min_nodes=2), cluster()),
+                nodes=(Node("n", "a", "h", 0, SMALL), Node("m", "a", "h", 1, SMALL)),
+                queue=(gang("wide", 4),),
+            ),
+            id="nodes of a minimum are in the way",
+        ),
+    ],
+)
+def test_what_nothing_that_ends_can_help_has_no_late_end(snapshot: Snapshot) -> None:
+    assert forecast(snapshot, plan(snapshot).waiting, {})["wide"].longest == inf
 
 
 def test_what_waits_for_somebody_to_change_something_has_no_estimate() -> None:
