@@ -17,19 +17,20 @@ from app.pictures.spec import Line, Panel, Picture
 from app.scheduling.types import Policy
 from app.simulation import philly, reference
 from app.simulation.replay import Pool, replay
-from app.simulation.report import Report, busy, report
+from app.simulation.report import Report, busy, fairness_over_time, report
 from app.simulation.trace import Job, TraceInvalid, generate, read_csv, write_csv
 
 cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _console = Console()
 _errors = Console(stderr=True)
+_LOOKED_AT_BYTES = 1024
 
 
 @cli.command()
 def simulate(
     *,
     trace: Annotated[
-        Path | None, typer.Argument(help="CSV file, or Philly's cluster_job_log (.json).")
+        Path | None, typer.Argument(help="CSV file, or Philly's cluster_job_log.")
     ] = None,
     jobs: Annotated[int, typer.Option(help="Without a trace: jobs to make up.", min=1)] = 1000,
     load: Annotated[float, typer.Option(help="Work made up, per capacity.", min=0.01)] = 0.9,
@@ -55,26 +56,36 @@ def simulate(
         host_gpus = tuple(philly.read_machines(machines)) if machines else (gpus,) * hosts
         pool = Pool(host_gpus, policy=Policy(ageing), cycle_seconds=cycle)
         found = _workload(trace, jobs=jobs, gpus=pool.gpus, load=load, seed=seed)[:limit]
+        held = [job for job in found if pool.holds(job)]
+        if not held:
+            raise TraceInvalid(f"none of the {len(found)} jobs has room on these hosts")
         if save is not None:
             write_csv(save, found)
     except (OSError, TraceInvalid) as error:
         _errors.print(f"error: {error}", markup=False)
         raise typer.Exit(2) from None
-    results = _replay_all(found, pool)
+    results = _replay_all(held, pool)
     reports = [report(name, found, starts, gpus=pool.gpus) for name, starts in results.items()]
     if as_json:
         for item in reports:
             typer.echo(json.dumps(item.as_json()))
     else:
-        _console.print(_table(reports, left_out=len(found) - reports[-1].jobs))
+        _console.print(_table(reports))
     if picture is not None:
-        _draw(picture, found, results, pool)
+        try:
+            _draw(picture, held, results, pool)
+        except OSError as error:
+            _errors.print(f"error: {error}", markup=False)
+            raise typer.Exit(2) from None
 
 
 def _workload(path: Path | None, *, jobs: int, gpus: int, load: float, seed: int) -> list[Job]:
     if path is None:
         return generate(jobs=jobs, gpus=gpus, load=load, seed=seed)
-    return philly.read_jobs(path) if path.suffix == ".json" else read_csv(path)
+    # By what it is, whatever it is called: the public trace is published without a suffix.
+    with path.open("rb") as file:
+        is_json = file.read(_LOOKED_AT_BYTES).lstrip()[:1] in (b"[", b"{")
+    return philly.read_jobs(path) if is_json else read_csv(path)
 
 
 def _replay_all(jobs: Sequence[Job], pool: Pool) -> dict[str, dict[str, float]]:
@@ -90,9 +101,10 @@ def _replay_all(jobs: Sequence[Job], pool: Pool) -> dict[str, dict[str, float]]:
     return results
 
 
-def _table(reports: Sequence[Report], *, left_out: int) -> Table:
-    caption = f"{left_out} jobs are wider than the pool and were left out." if left_out else None
-    table = Table(caption=caption)
+def _table(reports: Sequence[Report]) -> Table:
+    left_out = reports[0].left_out
+    caption = f"{left_out} jobs were left out: no hosts here have room for them."
+    table = Table(caption=caption if left_out else None)
     table.add_column("policy", no_wrap=True)
     for name in ("jobs", "mean wait", "median", "95 %", "longest", "slow", "use", "fair"):
         table.add_column(name, justify="right")
@@ -129,12 +141,14 @@ def _draw(
     end = max(
         start + durations[name] for starts in results.values() for name, start in starts.items()
     )
-    working, waiting, waits = [], [], []
+    working, waiting, waits, fairness = [], [], [], []
     for number, (name, starts) in enumerate(results.items()):
         lines = busy(jobs, starts, end_seconds=end)
         moments = [(step + 0.5) * end / len(lines[0]) for step in range(len(lines[0]))]
         working.append(_line(name, number, moments, lines[0]))
         waiting.append(_line(name, number, moments, lines[1]))
+        fair = fairness_over_time(jobs, starts, end_seconds=end)
+        fairness.append(_line(name, number, moments, fair))
         by_job = sorted(
             starts[job.job_id] - job.arrives_seconds for job in jobs if job.job_id in starts
         )
@@ -151,6 +165,7 @@ def _draw(
             _panel("GPUs waited for", "GPUs", waiting),
             _panel("Jobs that waited no longer", "% of jobs", waits)
             | {"x_label": "wait in seconds", "log_x": True},
+            _panel("Fairness between workspaces so far", "Jain's index", fairness),
         ],
         "timeline": None,
     }

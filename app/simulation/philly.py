@@ -23,7 +23,7 @@ def read_jobs(path: Path) -> list[Job]:
     The trace knows no limits of time; planners are told the real durations.
 
     Raises:
-        TraceInvalid: the file is something else.
+        TraceInvalid: the file is something else, no job of it ever ran, or one is there twice.
     """
     try:
         listed = json.loads(path.read_bytes())
@@ -31,29 +31,37 @@ def read_jobs(path: Path) -> list[Job]:
         raise TraceInvalid(f"{path} is not JSON: {error}") from error
     if not isinstance(listed, list):
         raise TraceInvalid(f"{path} is not a list of jobs")
-    jobs = []
+    jobs: dict[str, Job] = {}
     for number, item in enumerate(listed):
         try:
             job = _job(item)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise TraceInvalid(f"{path}, job {number}: {error!r}") from error
-        if job is not None:
-            jobs.append(job)
-    return in_order(jobs)
+        if job is None:
+            continue
+        if job.job_id in jobs:
+            raise TraceInvalid(f"{path}, job {number}: there is a job {job.job_id!r} already")
+        jobs[job.job_id] = job
+    if not jobs:
+        raise TraceInvalid(f"{path} has no job that ran")
+    return in_order(list(jobs.values()))
 
 
 def read_machines(path: Path) -> list[int]:
     """GPUs of each machine of a ``cluster_machine_list``.
 
     Raises:
-        TraceInvalid: the file is something else.
+        TraceInvalid: the file is something else, or names no GPUs.
     """
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
     try:
-        return [int(row[1]) for row in rows[1:] if row]
-    except (IndexError, ValueError) as error:
-        raise TraceInvalid(f"{path}: {error!r}") from error
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+        gpus = [int(row[1]) for row in rows[1:] if row]
+    except (IndexError, ValueError, csv.Error) as error:
+        raise TraceInvalid(f"{path} is no list of machines: {error}") from error
+    if sum(gpus) < 1 or min(gpus) < 0:
+        raise TraceInvalid(f"{path} names no machine with GPUs")
+    return gpus
 
 
 def _job(item: dict[str, Any]) -> Job | None:

@@ -50,6 +50,11 @@ class Pool:
         """GPUs of all hosts."""
         return sum(self.host_gpus)
 
+    def holds(self, job: Job) -> bool:
+        """Whether it could ever start: a node is on one host, and all hosts have room for all."""
+        per_node = max(1, job.gpus_per_node)
+        return job.node_count <= sum(gpus // per_node for gpus in self.host_gpus)
+
 
 def replay(
     jobs: Sequence[Job], pool: Pool, *, on_progress: Callable[[int], None] = lambda done: None
@@ -64,8 +69,9 @@ def replay(
     Returns:
         Start in seconds by job.
     """
-    world = _World(pool, jobs)
-    events = [(job.arrives_seconds, number, job) for number, job in enumerate(jobs)]
+    held = [job for job in jobs if pool.holds(job)]
+    world = _World(pool, held)
+    events = [(job.arrives_seconds, number, job) for number, job in enumerate(held)]
     heapq.heapify(events)
     number = count(len(events))
     planned_at = float("-inf")

@@ -17,6 +17,7 @@ class Report:
     Attributes:
         policy: its name.
         jobs: how many started.
+        left_out: how many did not, because the pool can never hold them.
         mean_wait_seconds, median_wait_seconds, p95_wait_seconds, longest_wait_seconds: from
             arrival to start.
         mean_bounded_slowdown: (wait + duration) over duration, with durations under 10 s counted
@@ -27,6 +28,7 @@ class Report:
 
     policy: str
     jobs: int
+    left_out: int
     mean_wait_seconds: float
     median_wait_seconds: float
     p95_wait_seconds: float
@@ -60,6 +62,7 @@ def report(policy: str, jobs: Sequence[Job], starts: Mapping[str, float], *, gpu
     return Report(
         policy=policy,
         jobs=len(started),
+        left_out=len(jobs) - len(started),
         mean_wait_seconds=fmean(waits),
         median_wait_seconds=waits[len(waits) // 2],
         p95_wait_seconds=waits[int(len(waits) * 0.95)],
@@ -74,6 +77,36 @@ def jain(values: Sequence[float]) -> float:
     """Jain's index of fairness: 1 when all are equal, 1/n when one has everything."""
     squares = sum(value * value for value in values)
     return sum(values) ** 2 / (len(values) * squares) if squares else 1.0
+
+
+def fairness_over_time(
+    jobs: Sequence[Job], starts: Mapping[str, float], *, end_seconds: float
+) -> list[float]:
+    """Jain's index over time: at the end of each of equal steps, of all that had started by then.
+
+    Args:
+        jobs: the workload.
+        starts: when each job started.
+        end_seconds: of the time that is shown.
+
+    Returns:
+        As many values as `busy` has; 1 before anything started, the last one as in the report.
+    """
+    started = sorted((job for job in jobs if job.job_id in starts), key=lambda j: starts[j.job_id])
+    sums: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    index, position = [], 0
+    for step in range(1, _STEPS + 1):
+        until = end_seconds * step / _STEPS
+        while position < len(started) and (
+            step == _STEPS or starts[started[position].job_id] <= until
+        ):
+            job = started[position]
+            sums[job.workspace] = sums.get(job.workspace, 0.0) + _slowdown(job, starts)
+            counts[job.workspace] = counts.get(job.workspace, 0) + 1
+            position += 1
+        index.append(jain([sums[name] / counts[name] for name in sums]))
+    return index
 
 
 def busy(

@@ -4,9 +4,11 @@ import csv
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from math import isfinite
 from pathlib import Path
 
 _DAY_SECONDS = 86_400.0
+_REQUIRED = ("arrives_seconds", "duration_seconds")
 _NODE_COUNTS = (1, 2, 4, 8)
 _NODE_WEIGHTS = (0.70, 0.15, 0.10, 0.05)
 
@@ -91,16 +93,25 @@ def read_csv(path: Path) -> list[Job]:
     Only ``arrives_seconds`` and ``duration_seconds`` are required.
 
     Raises:
-        TraceInvalid: a field is missing or is no number.
+        TraceInvalid: there are no jobs, a column is missing, a field is no number, or a job is
+            there twice.
     """
-    jobs = []
-    with path.open(newline="", encoding="utf-8") as file:
-        for number, row in enumerate(csv.DictReader(file), start=1):
-            try:
-                jobs.append(_job(number, row))
-            except (KeyError, TypeError, ValueError) as error:
-                raise TraceInvalid(f"{path}, job {number}: {error!r}") from error
-    return in_order(jobs)
+    jobs: dict[str, Job] = {}
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            _check_columns(path, reader.fieldnames or ())
+            for number, row in enumerate(reader, start=1):
+                job = _job_of_line(f"{path}, line {reader.line_num} (job {number})", number, row)
+                if job.job_id in jobs:
+                    where = f"{path}, line {reader.line_num} (job {number})"
+                    raise TraceInvalid(f"{where}: there is a job {job.job_id!r} already")
+                jobs[job.job_id] = job
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TraceInvalid(f"{path} is no CSV file in UTF-8: {error}") from error
+    if not jobs:
+        raise TraceInvalid(f"{path} has no jobs")
+    return in_order(list(jobs.values()))
 
 
 def write_csv(path: Path, jobs: Iterable[Job]) -> None:
@@ -125,6 +136,22 @@ def in_order(jobs: Sequence[Job]) -> list[Job]:
     return sorted(moved, key=lambda job: (job.arrives_seconds, job.job_id))
 
 
+def _check_columns(path: Path, columns: Sequence[str]) -> None:
+    missing = [name for name in _REQUIRED if name not in columns]
+    if missing:
+        raise TraceInvalid(
+            f"{path} is no trace: its first line does not name the columns {', '.join(missing)} "
+            "(a trace is a CSV file, or Philly's cluster_job_log)"
+        )
+
+
+def _job_of_line(where: str, number: int, row: dict[str, str]) -> Job:
+    try:
+        return _job(number, row)
+    except (KeyError, TypeError, ValueError) as error:
+        raise TraceInvalid(f"{where}: {error}") from error
+
+
 def _job(number: int, row: dict[str, str]) -> Job:
     duration = float(row["duration_seconds"])
     job = Job(
@@ -138,6 +165,11 @@ def _job(number: int, row: dict[str, str]) -> Job:
         user=row.get("user") or "default",
         priority=int(row.get("priority") or 50),
     )
-    if job.duration_seconds < 0 or job.node_count < 1 or job.gpus_per_node < 0:
-        raise ValueError("a duration, a number of nodes or of GPUs is too small")
+    times = (job.arrives_seconds, job.duration_seconds, job.limit_seconds)
+    if not all(isfinite(seconds) for seconds in times):
+        raise ValueError("a time is no number of seconds")
+    if min(job.duration_seconds, job.limit_seconds) < 0 or job.node_count < 1:
+        raise ValueError("a duration, a limit or a number of nodes is too small")
+    if job.gpus_per_node < 0:
+        raise ValueError("a number of GPUs is too small")
     return job
