@@ -13,7 +13,7 @@ class ClusterNotFound(NotFound):
 
 
 class ClusterBusy(Conflict):
-    """The cluster has runs, so it cannot go."""
+    """Runs, sweeps or batch scorings use the cluster, so it cannot go."""
 
     code = "cluster_busy"
 

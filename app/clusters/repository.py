@@ -7,9 +7,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clusters.errors import ClusterNotFound
 from app.kernel.pagination import PageQuery, fetch_page
+from app.tables.batch_scoring import BatchScoring
 from app.tables.cluster import Cluster, ClusterNode
 from app.tables.host import HostSettings, SeenHost
 from app.tables.run import Attempt, Run, RunNode
+from app.tables.sweep import Sweep
 
 UNFINISHED = (
     "NotStarted",
@@ -27,6 +29,21 @@ UNFINISHED = (
 async def find(session: AsyncSession, workspace_id: str, name: str) -> Cluster | None:
     """The cluster of this name, if there is one."""
     statement = select(Cluster).where(Cluster.workspace_id == workspace_id, Cluster.name == name)
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def hold(session: AsyncSession, workspace_id: str, name: str) -> Cluster | None:
+    """The cluster as it is now; nobody deletes it before the transaction ends.
+
+    What refers to the cluster locks it in this very way when it is written, so this costs little
+    and hinders nobody but those who delete it.
+    """
+    statement = (
+        select(Cluster)
+        .where(Cluster.workspace_id == workspace_id, Cluster.name == name)
+        .with_for_update(read=True, key_share=True)
+        .execution_options(populate_existing=True)
+    )
     return (await session.execute(statement)).scalar_one_or_none()
 
 
@@ -108,9 +125,22 @@ async def node_state_counts(session: AsyncSession, cluster_id: str) -> dict[str,
     return {state: count for state, count in counts}  # noqa: C416  (a row is no tuple to mypy)
 
 
-async def has_unfinished_runs(session: AsyncSession, cluster_id: str) -> bool:
-    """Whether a run waits for or runs on the cluster."""
-    statement = (
-        select(Run.id).where(Run.cluster_id == cluster_id, Run.status.in_(UNFINISHED)).limit(1)
+async def users(session: AsyncSession, cluster: Cluster) -> list[str]:
+    """What still needs the cluster, one of a kind: a run, a sweep, a batch scoring; as words."""
+    run = select(Run.id).where(Run.cluster_id == cluster.id, Run.status.in_(UNFINISHED))
+    sweep = select(Sweep.id).where(
+        Sweep.workspace_id == cluster.workspace_id,
+        Sweep.ended_at.is_(None),
+        Sweep.spec["trial"]["cluster_name"].as_string() == cluster.name,
     )
-    return (await session.execute(statement)).first() is not None
+    scoring = select(BatchScoring.id).where(
+        BatchScoring.workspace_id == cluster.workspace_id,
+        BatchScoring.ended_at.is_(None),
+        BatchScoring.spec["cluster_name"].as_string() == cluster.name,
+    )
+    found = []
+    for kind, statement in (("run", run), ("sweep", sweep), ("batch scoring", scoring)):
+        row_id = await session.scalar(statement.limit(1))
+        if row_id is not None:
+            found.append(f"{kind} {row_id}")
+    return found

@@ -99,10 +99,16 @@ async def delete(session: AsyncSession, row: Cluster) -> None:
     """Have the cluster removed by the next plan; the transaction woke the planner before it read.
 
     Raises:
-        ClusterBusy: runs wait for it or run on it.
+        ClusterBusy: runs wait for it or run on it, or sweeps or batch scorings need it yet.
     """
-    if await repository.has_unfinished_runs(session, row.id):
-        raise ClusterBusy(f"Runs use cluster {row.name!r}; cancel them or wait for their end.")
+    # Whoever is being accepted holds the row: only when they are through can they be seen.
+    await session.refresh(row, with_for_update=True)
+    users = await repository.users(session, row)
+    if users:
+        raise ClusterBusy(
+            f"Cluster {row.name!r} is used, among others by {' and '.join(users)}: cancel what "
+            "uses it, or wait for its end."
+        )
     row.provisioning_state = "Deleting"
     row.provisioning_state_at = _now()
     await session.flush()

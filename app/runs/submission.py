@@ -67,6 +67,8 @@ async def submit(
     await check_secrets(session, workspace.id, body.secrets)
     image, more_warnings = await environments.ensure_image(session, settings, workspace, spec)
     experiment, _ = await experiments.get_or_create(session, workspace.id, body.experiment_name)
+    # Last, when nothing else is waited for.
+    cluster = await hold_cluster(session, workspace, body.cluster_name)
     request = body.model_dump(mode="json", exclude_unset=True) | {
         "inputs": inputs,
         "argv": argv,
@@ -103,10 +105,22 @@ async def submit(
     return run
 
 
+async def hold_cluster(session: AsyncSession, workspace: Workspace, name: str) -> Cluster:
+    """The cluster, which nobody deletes before what is being accepted has been written.
+
+    Raises:
+        Invalid: there is none, or it is being deleted.
+    """
+    return _usable(await clusters.hold(session, workspace.id, name), name)
+
+
 async def _cluster(session: AsyncSession, workspace: Workspace, body: RunCreate) -> Cluster:
-    cluster = await clusters.find(session, workspace.id, body.cluster_name)
+    return _usable(await clusters.find(session, workspace.id, body.cluster_name), body.cluster_name)
+
+
+def _usable(cluster: Cluster | None, name: str) -> Cluster:
     if cluster is None or cluster.provisioning_state == "Deleting":
-        message = f"There is no cluster {body.cluster_name!r}; create it with PUT …/clusters/NAME."
+        message = f"There is no cluster {name!r}; create it with PUT …/clusters/NAME."
         raise invalid_field("/cluster_name", "unknown_cluster", message)
     return cluster
 

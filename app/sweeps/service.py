@@ -61,6 +61,10 @@ async def create(
     await _check_warm_start(session, workspace, body)
     await _try_first(session, settings, workspace=workspace, body=body, actor=actor)
     await _check_money(session, settings, workspace, body)
+    try:
+        await submission.hold_cluster(session, workspace, body.trial.cluster_name)
+    except Invalid as error:
+        raise _within_trial(error) from error
     experiment, _ = await experiments.get_or_create(
         session, workspace.id, body.trial.experiment_name
     )
