@@ -1,7 +1,7 @@
 """The pool while a plan is made: nodes, rooms and clusters, changing with each decision."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from math import isclose
 from typing import NamedTuple
 
@@ -33,13 +33,19 @@ NOBODY_BEHIND = Behind("", 0, 0, 0, 0.0)
 class ClusterState:
     """A cluster while a plan is made."""
 
-    def __init__(self, cluster: Cluster, nodes: list[Node], *, leaving_count: int) -> None:
+    def __init__(
+        self, cluster: Cluster, nodes: list[Node], *, leaving_count: int, closed: Collection[str]
+    ) -> None:
         self.cluster = cluster
         # Busy nodes that are of no more use, or on hosts that take no work: they go with their
         # run, whatever the minimum.
         self._leaving_count = leaving_count
         self.node_count = len(nodes)
-        idle = sorted((node for node in nodes if not node.run_id), key=lambda node: node.index)
+        # Where nothing could be started lately, the next run had better not begin.
+        idle = sorted(
+            (node for node in nodes if not node.run_id),
+            key=lambda node: (node.host in closed, node.index),
+        )
         self.busy_count = len(nodes) - len(idle)
         self.idle: dict[str, Node] = {node.id: node for node in idle}
         self.spare = self.spare_of(idle)
@@ -87,6 +93,7 @@ class Pool:
     def __init__(self, snapshot: Snapshot) -> None:
         working = [host for host in snapshot.hosts if host.takes_work]
         names = {host.name for host in working}
+        closed = {host.name for host in working if not host.takes_new_nodes}
         limits = {host.name: host.node_limit for host in working}
         sizes = NodeSizes(snapshot.hosts)
         nominal = {cluster.id: cluster.node_size for cluster in snapshot.clusters}
@@ -110,7 +117,7 @@ class Pool:
         leaving = Counter(node.cluster_id for node in going if node.run_id)
         self.clusters = {
             cluster.id: ClusterState(
-                cluster, by_cluster[cluster.id], leaving_count=leaving[cluster.id]
+                cluster, by_cluster[cluster.id], leaving_count=leaving[cluster.id], closed=closed
             )
             for cluster in snapshot.clusters
         }

@@ -2,7 +2,7 @@
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from operator import ge
 
 from app.scheduling.types import Host, Size
@@ -124,10 +124,11 @@ class _Index:
 class Rooms:
     """What hosts have left to hand out."""
 
-    def __init__(self, hosts: Iterable[Host], free: Mapping[str, Size], sizes: NodeSizes) -> None:
+    def __init__(self, hosts: Collection[Host], free: Mapping[str, Size], sizes: NodeSizes) -> None:
         self._sizes = sizes
         self._limits = {host.name: host.node_limit for host in hosts}
         self._orders = {name: order for order, name in enumerate(sorted(self._limits))}
+        self._closed = {host.name for host in hosts if not host.takes_new_nodes}
         self.free = {name: free[name] for name in self._limits}
         self._indexes: dict[Size, _Index] = {}
         self._cache: dict[tuple[Size, Size], dict[Size, int]] = {}
@@ -203,7 +204,7 @@ class Rooms:
         """
         twin = Rooms((), {}, self._sizes)
         twin._limits, twin._orders, twin._cache = self._limits, self._orders, self._cache
-        twin.free = dict(self.free)
+        twin.free, twin._closed = dict(self.free), self._closed
         twin._indexes = {size: self._index(size).copy() for size in sizes}
         return twin
 
@@ -217,6 +218,8 @@ class Rooms:
         return index
 
     def _fit(self, host: str, nominal: Size) -> int:
+        if host in self._closed:
+            return 0
         # Many hosts are alike: what was found for one holds for all of them.
         limit = self._limits[host]
         found = self._cache.get((nominal, limit))

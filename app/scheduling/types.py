@@ -48,6 +48,7 @@ class Host:
         node_limit: the most that a single node gets there; larger ones are cut down to it.
         gpu_ids: its GPUs; each is handed out once.
         takes_work: False while it is away or being drained.
+        takes_new_nodes: False while nodes cannot be started there; those that there are stay.
         leaving: which of the runs that have nodes there are to go elsewhere.
     """
 
@@ -56,6 +57,7 @@ class Host:
     node_limit: Size
     gpu_ids: tuple[str, ...] = ()
     takes_work: bool = True
+    takes_new_nodes: bool = True
     leaving: Leaving = Leaving.NOBODY
 
 
