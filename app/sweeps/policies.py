@@ -16,6 +16,8 @@ from typing import Annotated, Literal, Self, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from app.sweeps.slack import slackened
+
 Goal = Literal["maximize", "minimize"]
 _LARGEST = 1e300
 _Slack = Annotated[float, Field(gt=0, allow_inf_nan=False, le=1e300)]
@@ -109,9 +111,7 @@ class Board:
             number = -math.inf if value is None else _clamped(self._sign * value)
             reached = len(bests)
             bests.append(max(bests[-1], number) if bests else number)
-            means.append(means[-1] + (number - means[-1]) / (reached + 1) if means else number)
-            if math.isinf(number) or math.isinf(bests[reached]):
-                means[-1] = -math.inf
+            means.append(_mean(means[-1] if means else 0.0, number, count=reached + 1))
 
     def end(self, trial: int) -> None:
         """Note that a trial is over."""
@@ -136,6 +136,13 @@ class Board:
     def shown(self, figure: float) -> float | None:
         """A figure as the script logged it; None: no number."""
         return self._sign * figure if math.isfinite(figure) else None
+
+
+def _mean(before: float, number: float, *, count: int) -> float:
+    """The average with one number more; with one that is none it is worse than all, for good."""
+    if math.isinf(before) or math.isinf(number):
+        return -math.inf
+    return before + (number - before) / count
 
 
 def _clamped(value: float) -> float:
@@ -176,7 +183,7 @@ def intervals(policy: Policy, *, after: int, up_to: int) -> Iterator[int]:
     """
     if isinstance(policy, Asha | Hyperband):
         rung = policy.min_intervals
-        while rung <= up_to:
+        while rung <= min(up_to, _last_rung(policy, up_to)):
             if rung > after:
                 yield rung
             rung *= policy.reduction_factor
@@ -184,6 +191,11 @@ def intervals(policy: Policy, *, after: int, up_to: int) -> Iterator[int]:
     step = policy.evaluation_interval
     first = max(after + 1, policy.delay_evaluation, step)
     yield from range(math.ceil(first / step) * step, up_to + 1, step)
+
+
+def _last_rung(policy: Asha | Hyperband, up_to: int) -> int:
+    # Who has come to the end of a whole trial saves nothing by being ended.
+    return up_to if isinstance(policy, Asha) else policy.max_intervals - 1
 
 
 def judged(policy: Policy, board: Board, *, trial: int, interval: int) -> PolicyComparison | None:
@@ -200,9 +212,12 @@ def judged(policy: Policy, board: Board, *, trial: int, interval: int) -> Policy
     """
     figures = board.bests(interval)
     value = figures[trial]
+    is_ended: bool | None = None
     match policy:
         case Bandit():
-            threshold = _slackened(policy, max(figures.values()))
+            threshold, is_ended = slackened(
+                max(figures.values()), value, factor=policy.slack_factor, amount=policy.slack_amount
+            )
         case MedianStopping():
             figures = board.means(interval)
             threshold = median(figures.values())
@@ -232,22 +247,12 @@ def judged(policy: Policy, board: Board, *, trial: int, interval: int) -> Policy
         interval=interval,
         value=board.shown(value),
         threshold=board.shown(threshold),
-        is_ended=value < threshold,
+        is_ended=value < threshold if is_ended is None else is_ended,
         compared=[
             Compared(trial=number, value=board.shown(figure))
             for number, figure in sorted(figures.items())
         ],
     )
-
-
-def _slackened(policy: Bandit, best: float) -> float:
-    if policy.slack_amount is not None:
-        return best - policy.slack_amount
-    assert policy.slack_factor is not None
-    factor = 1 + policy.slack_factor
-    # The contract's best / (1 + slack), and to be minimised best · (1 + slack), are for values
-    # above zero. Below it they change places, or the best would be too far from itself.
-    return best / factor if best >= 0 else best * factor
 
 
 def _lowest_kept(figures: dict[int, float], ended: int) -> float:

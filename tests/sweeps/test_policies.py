@@ -1,6 +1,8 @@
 """Early termination, against tables that were worked out by hand."""
 
+import math
 from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -79,6 +81,39 @@ def test_bandit(
     assert found is not None
     assert found.is_ended is is_ended
     assert found.value == value
+
+
+@pytest.mark.parametrize(
+    ("goal", "slack", "best", "value"),
+    [
+        ("minimize", {"slack_amount": 0.1}, 0.7, 0.8),
+        ("maximize", {"slack_amount": 0.1}, 0.8, 0.7),
+        ("maximize", {"slack_amount": 0.1}, 0.3, 0.2),
+        ("minimize", {"slack_factor": 0.1}, 0.7, 0.77),
+        ("minimize", {"slack_factor": 0.2}, 3.0, 3.6),
+        ("maximize", {"slack_factor": 0.1}, 0.77, 0.7),
+        ("maximize", {"slack_factor": 0.1}, -0.7, -0.77),
+    ],
+)
+def test_bandit_does_not_end_what_stands_exactly_at_the_threshold(
+    goal: Goal, slack: dict[str, float], best: float, value: float
+) -> None:
+    made = policy("bandit", **slack)
+    found = judged(made, board(goal, [best], [value]), trial=1, interval=1)
+    assert found is not None
+    assert not found.is_ended
+    worse = value + (1e-9 if goal == "minimize" else -1e-9)
+    found = judged(made, board(goal, [best], [worse]), trial=1, interval=1)
+    assert found is not None
+    assert found.is_ended
+
+
+def test_bandit_takes_the_largest_numbers() -> None:
+    for slack in ({"slack_amount": 1e300}, {"slack_factor": 1e300}):
+        curves = board("maximize", [-1e308], [-1e300], [None])
+        found = judged(policy("bandit", **slack), curves, trial=2, interval=1)
+        assert found is not None
+        assert found.is_ended
 
 
 def test_bandit_compares_bests_up_to_the_interval_among_those_that_reached_it() -> None:
@@ -169,7 +204,8 @@ def test_hyperband_has_brackets_that_begin_later() -> None:
     made = policy("hyperband", min_intervals=1, max_intervals=9, reduction_factor=3)
     assert bracket_count(made) == 3
     curves = board("maximize", *[[number / 10] * 3 for number in range(9)])
-    # Trials 0, 3, 6 are compared at 1; 1, 4, 7 first at 3; 2, 5, 8 first at 9.
+    # Trials 0, 3, 6 are compared at 1 and 3; 1, 4, 7 at 3 only; 2, 5, 8 never: at 9 all are whole.
+    assert list(intervals(made, after=0, up_to=20)) == [1, 3]
     first = judged(made, curves, trial=0, interval=1)
     assert first is not None
     assert [one.trial for one in first.compared] == [0, 3, 6]
@@ -187,6 +223,18 @@ def test_what_is_no_number_is_worse_than_all() -> None:
     assert found is not None
     assert (found.value, found.is_ended) == (None, True)
     assert found.compared[1].value is None
+
+
+@given(st.lists(st.floats(-1e6, 1e6) | st.none(), min_size=1, max_size=30))
+def test_running_averages_are_averages_until_one_is_no_number(values: list[float | None]) -> None:
+    seen = board("maximize", values)
+    for interval in range(1, len(values) + 1):
+        numbers = [value for value in values[:interval] if value is not None]
+        mean = seen.means(interval)[0]
+        if len(numbers) < interval:
+            assert mean == -math.inf
+        else:
+            assert mean == pytest.approx(fmean(numbers), rel=1e-9, abs=1e-6)
 
 
 _POLICIES = [
