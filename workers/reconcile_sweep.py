@@ -1,48 +1,38 @@
 """Moves a sweep on: sees how its trials are, ends some early, and submits the next ones."""
 
 import asyncio
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from math import inf
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
-import structlog
 from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.costs import charges
-from app.costs.charges import ALL_DIGITS, CENT_DIGITS, Spending
+from app.costs.charges import Spending
 from app.kernel.config import Settings
 from app.kernel.db import Database
 from app.kernel.errors import DomainError
-from app.runs import service as runs
 from app.runs import submission
-from app.runs.errors import RunFinished, RunNotFound
-from app.runs.schemas import RunCreate
-from app.runs.states import TERMINAL, BlockerCode
-from app.runs.transitions import SWEEP_PROPERTY, lock_run
-from app.runs.waiting import blocker
 from app.sweeps import repository, service
 from app.sweeps.decide import Decision, View, decide
 from app.sweeps.distributions import Values
 from app.sweeps.money import Purse, cost_of_trial, purse_of
 from app.sweeps.past import Past
-from app.sweeps.policies import Board, intervals, judged
 from app.sweeps.proposing import learns, next_values
-from app.sweeps.repository import Progress
 from app.sweeps.schemas import SweepCreate
 from app.sweeps.space import NothingLeft
-from app.sweeps.template import filled
+from app.sweeps.trial_run import run_of
 from app.tables.sweep import Sweep, Trial
 from app.tables.workspace import Workspace
 from workers.reconciler import Guard
+from workers.sweep_blockers import note_blockers, note_refusal
+from workers.sweep_trials import end_early, end_run, note
 
 _LOOK_SECONDS = 1.0
 _LATER_SECONDS = 5.0
 _SHORTEST_SECONDS = 0.1
-_LONGEST_TAG = 1000
-_log = structlog.get_logger(__name__)
 
 
 class _Plan(NamedTuple):
@@ -88,12 +78,12 @@ class SweepReconciler:
         found = await repository.progress(session, sweep.id, spec.objective.primary_metric)
         run_ids = [one.run_id for one in found if one.run_id is not None]
         spending = await charges.of_runs(session, run_ids)
-        await _note(session, spec, trials, found, spending)
-        await _end_early(session, sweep, spec, trials, found)
+        await note(session, spec, trials, found, spending)
+        await end_early(session, sweep, spec, trials, found)
         purse = await self._purse(session, sweep, spec, trials.values(), spending)
         decision = decide(await _view(session, sweep, trials.values(), purse), spec.limits)
         sweep.end_reason = decision.end_reason
-        _note_blockers(sweep, decision, purse)
+        note_blockers(sweep, decision, purse)
         if decision.cancels:
             await _cancel(session, sweep, trials.values(), reason=_WORDS[decision.end_reason])
         if decision.final:
@@ -135,28 +125,32 @@ class SweepReconciler:
         return purse_of(spec.limits.max_cost, trials, spending, next_cost=next_cost)
 
     async def _propose(self, guard: Guard, plan: _Plan) -> bool:
-        """Submit the next trials; False: not now, but later."""
+        """Submit the next trials; False: not all of them now, but later."""
         try:
             proposals = await asyncio.to_thread(
                 next_values, plan.spec, plan.past, seed=plan.seed, numbers=plan.numbers
             )
-        except NothingLeft as error:
-            await self._refuse(guard, "nothing_left", str(error))
-            return True
+        except NothingLeft:
+            proposals, reason = [], "nothing_left"
+        else:
+            reason = "grid_exhausted" if len(proposals) < len(plan.numbers) else ""
         try:
             async with self._database.session() as session:
                 await guard.check(session)
                 sweep = await session.get_one(Sweep, guard.lease.row_id)
                 if sweep.end_reason:
                     return True
-                if len(proposals) < len(plan.numbers):
-                    sweep.end_reason = "grid_exhausted"
                 for number, values in zip(plan.numbers, proposals, strict=False):
-                    await self._submit(session, sweep, plan, number, values)
+                    refused = await self._submit(session, sweep, plan, number, values)
+                    if refused is not None:
+                        # Those before it stay.
+                        return note_refusal(sweep, refused)
+                sweep.blockers = []
+                sweep.end_reason = reason
         except DomainError as error:
-            if error.retryable:
-                return False
-            await self._refuse(guard, error.code, error.detail)
+            if not error.retryable:
+                raise
+            return False
         return True
 
     async def _submit(
@@ -166,12 +160,23 @@ class SweepReconciler:
         plan: _Plan,
         number: int,
         values: Values,
-    ) -> None:
+    ) -> DomainError | None:
+        """Write a trial and its run, or neither and say why."""
         workspace = await session.get_one(Workspace, sweep.workspace_id)
-        body = _run_of(sweep, plan.spec, number, values)
-        run = await submission.submit(
-            session, self._settings, workspace=workspace, body=body, actor=sweep.created_by
-        )
+        try:
+            async with session.begin_nested():
+                body = run_of(
+                    plan.spec,
+                    values,
+                    sweep_id=sweep.id,
+                    number=number,
+                    name=sweep.display_name or sweep.id,
+                )
+                run = await submission.submit(
+                    session, self._settings, workspace=workspace, body=body, actor=sweep.created_by
+                )
+        except DomainError as error:
+            return error
         session.add(
             Trial(
                 sweep_id=sweep.id,
@@ -182,13 +187,7 @@ class SweepReconciler:
             )
         )
         await session.flush()
-
-    async def _refuse(self, guard: Guard, code: str, message: str) -> None:
-        async with self._database.session() as session:
-            await guard.check(session)
-            sweep = await session.get_one(Sweep, guard.lease.row_id)
-            sweep.error = {"code": code, "message": message}
-            _log.warning("trial_refused", sweep=sweep.id, code=code)
+        return None
 
 
 _WORDS = {
@@ -198,107 +197,6 @@ _WORDS = {
     "max_failed_trials": "as many trials of the sweep failed as may",
     "trial_refused": "a further trial of the sweep was refused",
 }
-
-
-def _run_of(sweep: Sweep, spec: SweepCreate, number: int, values: Values) -> RunCreate:
-    body = filled(spec.trial, values, space=spec.search_space)
-    name = sweep.display_name or sweep.id
-    tags = {**body.tags}
-    text = json.dumps(values, ensure_ascii=False)
-    if len(text) <= _LONGEST_TAG:
-        tags["hyperparameters"] = text
-    return body.model_copy(
-        update={
-            "display_name": body.display_name or f"{name} {number}",
-            "tags": tags,
-            "properties": {
-                **body.properties,
-                SWEEP_PROPERTY: sweep.id,
-                "trial_number": str(number),
-            },
-        }
-    )
-
-
-async def _note(
-    session: AsyncSession,
-    spec: SweepCreate,
-    trials: dict[int, Trial],
-    found: Sequence[Progress],
-    spending: Mapping[str, Spending],
-) -> None:
-    """Write down what the runs logged, cost and came to."""
-    over = [one for one in found if _is_over(one)]
-    attempts = [(one.run_id, one.attempt) for one in over if one.run_id is not None]
-    logged = await repository.logged(session, attempts, spec.objective.primary_metric)
-    for one in found:
-        trial = trials[one.number]
-        trial.value = one.highest if spec.objective.goal == "maximize" else one.lowest
-        trial.intervals = one.intervals
-        known = spending.get(one.run_id or "")
-        cost = trial.cost if known is None else known.cost
-        # To the hundredth while it goes on: else every look would write every trial.
-        trial.cost = round(cost, ALL_DIGITS if _is_over(one) else CENT_DIGITS)
-    for one in over:
-        trial = trials[one.number]
-        is_gone = one.run_id is None or one.is_deleted or one.status not in TERMINAL
-        trial.outcome = "Canceled" if is_gone else one.status
-        trial.ended_at = one.ended_at or func.clock_timestamp()
-        trial.reported = [value for value, _ in logged.get(one.run_id or "", [])]
-    await session.flush()
-
-
-def _is_over(one: Progress) -> bool:
-    return one.run_id is None or one.is_deleted or one.status in TERMINAL
-
-
-async def _end_early(
-    session: AsyncSession,
-    sweep: Sweep,
-    spec: SweepCreate,
-    trials: dict[int, Trial],
-    found: Sequence[Progress],
-) -> None:
-    """Ask the policy about every interval that a trial has reached since the last look."""
-    policy = spec.early_termination
-    if policy is None:
-        return
-    going = [one for one in found if one.run_id is not None and not _is_over(one)]
-    due = [
-        one
-        for one in going
-        if any(intervals(policy, after=trials[one.number].judged_interval, up_to=one.intervals))
-        and trials[one.number].termination is None
-    ]
-    if not due:
-        return
-    board = await _board(session, sweep, spec, going)
-    for one in due:
-        trial = trials[one.number]
-        reached = board.reached(one.number)
-        for interval in intervals(policy, after=trial.judged_interval, up_to=reached):
-            comparison = judged(policy, board, trial=one.number, interval=interval)
-            if comparison is not None and comparison.is_ended:
-                reason = f"{comparison.policy} of {sweep.id} at interval {interval}"
-                if await _end_run(session, trial, sweep, reason=reason):
-                    trial.termination = comparison.model_dump(mode="json")
-                break
-        trial.judged_interval = max(trial.judged_interval, reached)
-    await session.flush()
-
-
-async def _board(
-    session: AsyncSession, sweep: Sweep, spec: SweepCreate, going: Sequence[Progress]
-) -> Board:
-    board = Board(spec.objective.goal)
-    for number, values in (await repository.reported(session, sweep.id)).items():
-        board.add(number, values)
-        board.end(number)
-    attempts = [(one.run_id, one.attempt) for one in going if one.run_id is not None]
-    logged = await repository.logged(session, attempts, spec.objective.primary_metric)
-    for one in going:
-        board.add(one.number, [value for value, _ in logged[one.run_id or ""]])
-    return board
 
 
 async def _view(session: AsyncSession, sweep: Sweep, trials: Any, purse: Purse | None) -> View:
@@ -316,37 +214,10 @@ async def _view(session: AsyncSession, sweep: Sweep, trials: Any, purse: Purse |
     )
 
 
-def _note_blockers(sweep: Sweep, decision: Decision, purse: Purse | None) -> None:
-    if purse is None or not decision.waits_for_money:
-        sweep.blockers = []
-        return
-    since = sweep.blockers[0]["since"] if sweep.blockers else None
-    found = blocker(
-        BlockerCode.BUDGET,
-        "max_cost of the sweep",
-        "trials that go on cost less than was kept for them",
-        needed=round(purse.next_cost, CENT_DIGITS),
-        available=round(max(0.0, purse.available), CENT_DIGITS),
-    )
-    sweep.blockers = [found if since is None else found | {"since": since}]
-
-
 async def _cancel(session: AsyncSession, sweep: Sweep, trials: Any, *, reason: str) -> None:
     for trial in trials:
         if trial.outcome == "":
-            await _end_run(session, trial, sweep, reason=reason)
-
-
-async def _end_run(session: AsyncSession, trial: Trial, sweep: Sweep, *, reason: str) -> bool:
-    """Cancel the run of a trial; False: it has come to its end by itself meanwhile."""
-    if trial.run_id is None:
-        return False
-    try:
-        run = await lock_run(session, trial.run_id)
-        await runs.cancel(session, run, actor=f"sweep {sweep.id}", reason=reason)
-    except (RunFinished, RunNotFound):
-        return False
-    return True
+            await end_run(session, trial, sweep, reason=reason)
 
 
 def _finish(sweep: Sweep, decision: Decision) -> None:
@@ -354,13 +225,20 @@ def _finish(sweep: Sweep, decision: Decision) -> None:
     sweep.ended_at = func.clock_timestamp()
 
 
+_LEARNT: Mapping[str, Literal["running", "completed", "failed"]] = {
+    "": "running",
+    "Completed": "completed",
+    "Failed": "failed",
+}
+
+
 def _past(trials: Sequence[Trial], *, is_earlier: bool = False) -> list[Past]:
+    """What the sampler learns from; what somebody canceled teaches nothing."""
     found = []
     for trial in trials:
-        if trial.termination is not None:
+        if trial.ended_interval is not None:
             found.append(Past(trial.parameters, "ended", trial.value, trial.intervals))
-        elif trial.outcome == "Completed":
-            found.append(Past(trial.parameters, "completed", trial.value, trial.intervals))
-        elif trial.outcome == "" and not is_earlier:
-            found.append(Past(trial.parameters, "running", None, 0))
+        elif trial.outcome in _LEARNT and not (is_earlier and trial.outcome == ""):
+            value = trial.value if trial.outcome else None
+            found.append(Past(trial.parameters, _LEARNT[trial.outcome], value, trial.intervals))
     return found

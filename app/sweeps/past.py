@@ -11,12 +11,12 @@ class Past(NamedTuple):
 
     Attributes:
         values: its parameters.
-        state: running, completed, or ended early; those that failed teach nothing.
+        state: running, completed, ended early, or failed.
         value: the best of the primary metric; None: it has logged none.
         intervals: how many values it has logged.
     """
 
     values: Mapping[str, Value]
-    state: Literal["running", "completed", "ended"]
+    state: Literal["running", "completed", "ended", "failed"]
     value: float | None
     intervals: int

@@ -1,34 +1,20 @@
 """A sweep that is over, under another policy: what would have ended when; pure."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 from pydantic import BaseModel, Field
 
-from app.sweeps.policies import Board, Goal, Policy, intervals, judged
+from app.sweeps.judging import History, judged_in_order
+from app.sweeps.policies import Goal, Policy, PolicyComparison, intervals
 
 MOST_COMPARISONS = 5_000_000
 """More would keep the caller waiting for many seconds."""
+MOST_VALUES = 1_000_000
+"""More would take too much memory at a time."""
 
 
 class TooMuchToReplay(ValueError):
     """The policy would be asked too often among too many trials."""
-
-
-class History(NamedTuple):
-    """What a trial logged, and when.
-
-    Attributes:
-        trial: its number.
-        values: of the primary metric in order; None: no number.
-        times: of the values, in seconds since any moment that is the same for all trials.
-        ended: when the trial ended, in the same seconds.
-    """
-
-    trial: int
-    values: Sequence[float | None]
-    times: Sequence[float]
-    ended: float
 
 
 class EndedTrial(BaseModel):
@@ -62,63 +48,66 @@ class Replay(BaseModel):
     ended: list[EndedTrial]
 
 
-def replayed(policy: Policy, goal: Goal, histories: Sequence[History]) -> Replay:
+def check_size(policy: Policy, lengths: Sequence[int]) -> None:
+    """See that a replay does not take too long.
+
+    Args:
+        policy: the other policy.
+        lengths: how many values the trials have logged.
+
+    Raises:
+        TooMuchToReplay: more than `MOST_VALUES` would have to be read, or more than
+            `MOST_COMPARISONS` be made.
+    """
+    if sum(lengths) > MOST_VALUES:
+        raise TooMuchToReplay(f"the trials logged more than {MOST_VALUES:,} values")
+    asked = sum(sum(1 for _ in intervals(policy, after=0, up_to=length)) for length in lengths)
+    if asked * len(lengths) > MOST_COMPARISONS:
+        raise TooMuchToReplay("take a larger evaluation_interval")
+
+
+def replayed(
+    policy: Policy,
+    goal: Goal,
+    histories: Sequence[History],
+    *,
+    recorded: Mapping[int, PolicyComparison] | None = None,
+) -> Replay:
     """Ask a policy at every moment at which a trial logged a value.
 
     Args:
         policy: the other policy.
         goal: which values are good.
         histories: of all trials that have logged something.
+        recorded: the comparisons that ended trials, where this was the policy of the sweep. They
+            stand: then values may have come too late to be known when they should have counted.
 
     Raises:
-        TooMuchToReplay: more than `MOST_COMPARISONS` would have to be made.
+        TooMuchToReplay: it would take too long.
     """
-    asked = sum(
-        sum(1 for _ in intervals(policy, after=0, up_to=len(history.values)))
+    check_size(policy, [len(history.values) for history in histories])
+    if recorded is None:
+        recorded = judged_in_order(policy, goal, histories, judged_before={}, ended_before={})
+    ended = {
+        history.trial: _ended(history, recorded[history.trial])
         for history in histories
-    )
-    if asked * len(histories) > MOST_COMPARISONS:
-        raise TooMuchToReplay("take a larger evaluation_interval")
-    board, ended = Board(goal), dict[int, EndedTrial]()
-    for _, is_end, trial, interval in _moments(histories):
-        history = histories[trial]
-        if history.trial in ended:
-            continue
-        if is_end:
-            board.end(history.trial)
-            continue
-        board.add(history.trial, [history.values[interval - 1]])
-        found = _ended(policy, board, history, interval)
-        if found is not None:
-            ended[history.trial] = found
-            board.end(history.trial)
+        if history.trial in recorded
+    }
     return _summary(goal, histories, ended)
 
 
-def _moments(histories: Sequence[History]) -> list[tuple[float, bool, int, int]]:
-    moments = [
-        (time, False, place, interval)
-        for place, history in enumerate(histories)
-        for interval, time in enumerate(history.times, start=1)
-    ]
-    moments += [(history.ended, True, place, 0) for place, history in enumerate(histories)]
-    return sorted(moments)
-
-
-def _ended(policy: Policy, board: Board, history: History, interval: int) -> EndedTrial | None:
-    for asked in intervals(policy, after=interval - 1, up_to=interval):
-        comparison = judged(policy, board, trial=history.trial, interval=asked)
-        if comparison is not None and comparison.is_ended:
-            return EndedTrial(
-                trial=history.trial,
-                interval=interval,
-                value=comparison.value,
-                threshold=comparison.threshold,
-                compared_count=len(comparison.compared),
-                saved_intervals=len(history.values) - interval,
-                saved_seconds=max(0.0, history.ended - history.times[interval - 1]),
-            )
-    return None
+def _ended(history: History, comparison: PolicyComparison) -> EndedTrial:
+    interval = comparison.interval
+    at = history.times[min(interval, len(history.times)) - 1]
+    return EndedTrial(
+        trial=history.trial,
+        interval=interval,
+        value=comparison.value,
+        threshold=comparison.threshold,
+        compared_count=len(comparison.compared),
+        saved_intervals=max(0, len(history.values) - interval),
+        saved_seconds=max(0.0, history.ended - at),
+    )
 
 
 def _summary(goal: Goal, histories: Sequence[History], ended: dict[int, EndedTrial]) -> Replay:

@@ -1,6 +1,7 @@
 """Queries about sweeps and trials."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import Row, Select, func, select
@@ -8,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.pagination import PageQuery, fetch_page
 from app.sweeps.errors import SweepNotFound
+from app.sweeps.judging import History
 from app.tables.experiment import Experiment
 from app.tables.metric import Metric, MetricSummary
 from app.tables.run import Run
@@ -89,7 +91,7 @@ async def counts(session: AsyncSession, sweep_ids: Sequence[str]) -> dict[str, C
             func.count().filter(outcome == "Completed").label("completed"),
             func.count().filter(outcome == "Failed").label("failed"),
             func.count().filter(outcome == "Canceled").label("canceled"),
-            func.count().filter(Trial.termination.is_not(None)).label("ended_early"),
+            func.count().filter(Trial.ended_interval.is_not(None)).label("ended_early"),
             func.sum(Trial.cost).label("cost"),
         )
         .where(Trial.sweep_id.in_(sweep_ids))
@@ -170,7 +172,7 @@ async def shown_trial(session: AsyncSession, sweep_id: str, number: int) -> Row[
 
 
 async def all_trials(session: AsyncSession, sweep_ids: Sequence[str]) -> Sequence[Trial]:
-    """Trials of these sweeps by number, without the values that they reported."""
+    """Trials of these sweeps by number, without what they reported and what ended them."""
     statement = (
         select(Trial)
         .where(Trial.sweep_id.in_(sweep_ids))
@@ -195,7 +197,11 @@ class Progress(NamedTuple):
 
 
 async def progress(session: AsyncSession, sweep_id: str, metric: str) -> list[Progress]:
-    """How far the runs of the trials are that have come to nothing yet."""
+    """How far the runs of the trials are that have come to nothing yet.
+
+    Intervals are those of the newest attempt; the lowest and the highest value are of all.
+    """
+    count = MetricSummary.__table__.c["count"]
     statement = (
         select(
             Trial.number,
@@ -204,19 +210,19 @@ async def progress(session: AsyncSession, sweep_id: str, metric: str) -> list[Pr
             func.coalesce(Run.attempt, 0),
             Run.deleted_at.is_not(None),
             Run.ended_at,
-            func.coalesce(MetricSummary.__table__.c["count"], 0),
-            MetricSummary.min,
-            MetricSummary.max,
+            func.coalesce(func.max(count).filter(MetricSummary.attempt == Run.attempt), 0),
+            func.min(MetricSummary.min),
+            func.max(MetricSummary.max),
         )
         .outerjoin(Run, Run.id == Trial.run_id)
         .outerjoin(
             MetricSummary,
             (MetricSummary.run_id == Run.id)
-            & (MetricSummary.attempt == Run.attempt)
             & (MetricSummary.namespace == "")
             & (MetricSummary.name == metric),
         )
         .where(Trial.sweep_id == sweep_id, Trial.outcome == "")
+        .group_by(Trial.sweep_id, Trial.number, Run.id)
         .order_by(Trial.number)
     )
     return [Progress(*row) for row in await session.execute(statement)]
@@ -229,12 +235,40 @@ async def attempts(session: AsyncSession, sweep_id: str) -> list[tuple[str, int]
     return [(run_id, attempt) for run_id, attempt in found]
 
 
-async def reported(session: AsyncSession, sweep_id: str) -> dict[int, list[float | None]]:
+class Reported(NamedTuple):
+    """What a trial that is over had logged."""
+
+    number: int
+    values: list[float | None] | None
+    times: list[float] | None
+    ended_at: datetime | None
+
+
+def history(found: Reported) -> History:
+    """The same, with when it ended."""
+    values = found.values or []
+    # Of trials that were over before moments were kept, all came before everything else.
+    times = [0.0] * len(values) if found.times is None else found.times
+    ended = 0.0 if found.ended_at is None or found.times is None else found.ended_at.timestamp()
+    return History(found.number, values, times, max([ended, *times[-1:]]))
+
+
+async def reported(session: AsyncSession, sweep_id: str) -> list[Reported]:
     """What the trials that are over had logged, by number."""
-    statement = select(Trial.number, Trial.reported).where(
-        Trial.sweep_id == sweep_id, Trial.outcome != ""
+    statement = (
+        select(Trial.number, Trial.reported, Trial.reported_at, Trial.ended_at)
+        .where(Trial.sweep_id == sweep_id, Trial.outcome != "")
+        .order_by(Trial.number)
     )
-    return {number: values or [] for number, values in await session.execute(statement)}
+    return [Reported(*row) for row in await session.execute(statement)]
+
+
+async def terminations(session: AsyncSession, sweep_id: str) -> dict[int, dict[str, Any]]:
+    """The comparisons that ended trials of a sweep, by number."""
+    statement = select(Trial.number, Trial.termination).where(
+        Trial.sweep_id == sweep_id, Trial.ended_interval.is_not(None)
+    )
+    return {row.number: row.termination for row in await session.execute(statement)}
 
 
 async def logged(

@@ -16,7 +16,7 @@ from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
 from app.models import service as models
 from app.models.schemas import ModelVersionRead
-from app.sweeps import repository, service
+from app.sweeps import replaying, repository, service
 from app.sweeps.errors import NoTrialYet
 from app.sweeps.replay import Replay
 from app.sweeps.schemas import (
@@ -195,11 +195,17 @@ async def replay_sweep(
     database: DatabaseDep,
     _: UserAccess,
 ) -> Replay:
-    """What another policy would have ended, and whether the winner among it; changes nothing."""
+    """What another policy would have ended, and whether the winner among it; changes nothing.
+
+    Of the sweep's own policy it says what that ended.
+    """
     async with database.session() as session:
         sweep = await repository.get(session, workspace.id, sweep_id)
-        found = await service.histories(session, sweep)
-    return await anyio.to_thread.run_sync(service.replay, sweep, body.early_termination, found)
+        found = await replaying.histories(session, sweep, body.early_termination)
+        record = await replaying.recorded(session, sweep, body.early_termination)
+    return await anyio.to_thread.run_sync(
+        replaying.replay, sweep, body.early_termination, found, record
+    )
 
 
 def _etag(sweep: Sweep) -> str:

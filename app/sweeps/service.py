@@ -1,4 +1,4 @@
-"""Sweeps: making, showing, canceling, replaying."""
+"""Sweeps: making, showing, canceling."""
 
 import secrets
 from collections.abc import Sequence
@@ -18,10 +18,8 @@ from app.runs import submission
 from app.runs.schemas import Blocker
 from app.sweeps import repository
 from app.sweeps.checking import check
-from app.sweeps.errors import NothingToCompare, ReplayRefused, SweepFinished
+from app.sweeps.errors import SweepFinished
 from app.sweeps.money import cost_of_trial
-from app.sweeps.policies import Policy
-from app.sweeps.replay import History, Replay, TooMuchToReplay, replayed
 from app.sweeps.repository import Counts
 from app.sweeps.schemas import (
     GridSampling,
@@ -247,39 +245,3 @@ async def cancel(session: AsyncSession, sweep: Sweep) -> Sweep:
     await wake(session, Sweep, sweep.id)
     await session.refresh(sweep)
     return sweep
-
-
-async def histories(session: AsyncSession, sweep: Sweep) -> list[History]:
-    """What the trials logged, and when.
-
-    Raises:
-        NothingToCompare: none has logged the metric.
-    """
-    metric = sweep.spec["objective"]["primary_metric"]
-    trials = await repository.all_trials(session, [sweep.id])
-    attempts = await repository.attempts(session, sweep.id)
-    logged = await repository.logged(session, attempts, metric)
-    found = []
-    for trial in trials:
-        values = logged.get(trial.run_id or "", [])
-        if values:
-            times = [at.timestamp() for _, at in values]
-            ended = times[-1] if trial.ended_at is None else trial.ended_at.timestamp()
-            found.append(
-                History(trial.number, [value for value, _ in values], times, max(ended, times[-1]))
-            )
-    if not found:
-        raise NothingToCompare(f"No trial has logged {metric!r} yet.")
-    return found
-
-
-def replay(sweep: Sweep, policy: Policy, found: Sequence[History]) -> Replay:
-    """What a policy would have done.
-
-    Raises:
-        ReplayRefused: it would take too long to find out.
-    """
-    try:
-        return replayed(policy, sweep.spec["objective"]["goal"], found)
-    except TooMuchToReplay as error:
-        raise ReplayRefused(f"That is too much to compare; {error}.") from error

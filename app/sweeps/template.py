@@ -2,9 +2,12 @@
 
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
+from app.kernel.errors import FieldError, Invalid
 from app.runs.schemas import RunCreate
 from app.sweeps.distributions import Value
 
@@ -36,6 +39,9 @@ def filled(trial: RunCreate, values: Mapping[str, Value], *, space: Mapping[str,
         trial: the template.
         values: by parameter.
         space: all parameters that there may be.
+
+    Raises:
+        Invalid: with these values it is no run.
     """
     document = trial.model_dump(mode="json", exclude_unset=True)
     is_shell_line = isinstance(document.get("command"), str)
@@ -60,7 +66,29 @@ def filled(trial: RunCreate, values: Mapping[str, Value], *, space: Mapping[str,
         if name in values and name not in mentioned:
             key = name if name.startswith("-") else f"--{name}"
             document["script_params"][key] = shown(values[name])
-    return RunCreate.model_validate(document)
+    return validated(document)
+
+
+def validated(document: Mapping[str, Any]) -> RunCreate:
+    """A document as a run request.
+
+    Raises:
+        Invalid: it is none; the fields are named.
+    """
+    try:
+        return RunCreate.model_validate(document)
+    except ValidationError as error:
+        raise Invalid(
+            "With the values of a trial its run is not valid.",
+            errors=[
+                FieldError(_pointer(one["loc"]), one["type"], one["msg"])
+                for one in error.errors(include_url=False, include_input=False)
+            ],
+        ) from error
+
+
+def _pointer(place: Sequence[int | str]) -> str:
+    return "".join(f"/{str(one).replace('~', '~0').replace('/', '~1')}" for one in place)
 
 
 def shown(value: Value) -> str:

@@ -55,14 +55,22 @@ class Trial(Base):
     outcome: Mapped[str] = mapped_column(server_default="")
     """Empty while its run goes on; then Completed, Failed or Canceled."""
     value: Mapped[float | None] = mapped_column(Float(53))
-    """The best of the primary metric so far."""
+    """The best of the primary metric so far, of all attempts of its run."""
     intervals: Mapped[int] = mapped_column(server_default="0")
-    """How many values of the primary metric it has logged."""
+    """How many values of the primary metric the last attempt has logged."""
+    judged_attempt: Mapped[int] = mapped_column(server_default="0")
+    """The attempt of its run about which the policy was last asked."""
     judged_interval: Mapped[int] = mapped_column(server_default="0")
-    """The last interval at which the policy was asked."""
+    """The last interval of this attempt at which the policy was asked."""
     reported: Mapped[list[Any] | None] = mapped_column(deferred=True, deferred_raiseload=True)
-    """Once it is over: the values in their order; null: no number."""
-    termination: Mapped[dict[str, Any] | None]
+    """Once it is over: the values of the last attempt in their order; null: no number."""
+    reported_at: Mapped[list[Any] | None] = mapped_column(deferred=True, deferred_raiseload=True)
+    """The moments of these values, in seconds since 1970."""
+    ended_interval: Mapped[int | None]
+    """The interval at which the policy ended it; NULL: it did not."""
+    termination: Mapped[dict[str, Any] | None] = mapped_column(
+        deferred=True, deferred_raiseload=True
+    )
     """The comparison for which the policy ended it."""
     reserved: Mapped[float] = mapped_column(Float(53), server_default="0")
     """Kept of the sweep's max_cost for it: the most that it was expected to cost."""

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from app.sweeps.judging import History, judged_in_order
 from app.sweeps.policies import Board, Goal, Policy, bracket_count, intervals, judged
-from app.sweeps.replay import History, TooMuchToReplay, replayed
+from app.sweeps.replay import TooMuchToReplay, replayed
 
 _POLICY: TypeAdapter[Any] = TypeAdapter(Policy)
 
@@ -342,3 +343,27 @@ def test_a_replay_that_would_take_long_is_refused() -> None:
     with pytest.raises(TooMuchToReplay, match="evaluation_interval"):
         replayed(policy("median_stopping"), "maximize", many)
     assert replayed(policy("asha"), "maximize", many[:50]).ended_count == 0
+
+
+@given(st.sampled_from(_POLICIES), _CURVES, st.integers(1, 5))
+def test_it_matters_not_how_often_a_sweep_is_looked_at(made: Any, curves: Any, step: int) -> None:
+    whole = [
+        History(number, curve, [t + number / 10 for t in range(len(curve))], len(curve) + 1.0)
+        for number, curve in enumerate(curves)
+    ]
+    looked, seen = dict[int, Any](), dict[int, int]()
+    for now in range(0, 9 + step, step):
+        known = [
+            one._replace(
+                values=one.values[: sum(at < now for at in one.times)],
+                times=[at for at in one.times if at < now],
+                ended=one.ended if one.ended < now else math.inf,
+            )
+            for one in whole
+        ]
+        known = [one for one in known if one.values]
+        ended = {number: found.interval for number, found in looked.items()}
+        looked |= judged_in_order(made, "maximize", known, judged_before=seen, ended_before=ended)
+        seen = {one.trial: len(one.values) for one in known}
+    at_once = judged_in_order(made, "maximize", whole, judged_before={}, ended_before={})
+    assert looked == at_once
