@@ -4,14 +4,18 @@ from typing import NoReturn
 
 from app.kernel.errors import invalid_field
 from app.sweeps.constraints import check_constraints
-from app.sweeps.distributions import Choice, QUniform, Uniform
+from app.sweeps.distributions import Choice, QUniform, Uniform, Values
+from app.sweeps.proposing import learns
 from app.sweeps.schemas import BayesianSampling, GridSampling, SweepCreate
-from app.sweeps.space import NothingLeft, combination, drawn, ordered
+from app.sweeps.space import NothingLeft, combinations, ordered, tried
 from app.sweeps.template import named
 
 
-def check(body: SweepCreate) -> None:
-    """See that the parts of a request fit each other.
+def check(body: SweepCreate) -> Values:
+    """See that the parts of a request fit each other; slow where constraints leave little.
+
+    Returns:
+        Values with which a trial can be tried.
 
     Raises:
         Invalid: they do not; the field and what to do are named.
@@ -29,8 +33,13 @@ def check(body: SweepCreate) -> None:
     if unknown:
         _refuse("/trial", "unknown_parameter", f"the run names {unknown[0]}, which is not there")
     _check_algorithm(body)
+    if isinstance(body.algorithm, GridSampling):
+        first = next(combinations(space, body.constraints), None)
+        if first is None:
+            _refuse("/constraints", "nothing_left", "the constraints leave no combination")
+        return first
     try:
-        drawn(space, body.constraints, seed=0, number=0)
+        return tried(space, body.constraints)
     except NothingLeft as error:
         _refuse("/constraints", "nothing_left", str(error))
 
@@ -43,8 +52,12 @@ def _check_algorithm(body: SweepCreate) -> None:
             _refuse(
                 f"/search_space/{wrong[0]}", "not_in_a_grid", "a grid takes distributions choice"
             )
-        if combination(body.search_space, body.constraints, 0) is None:
-            _refuse("/constraints", "nothing_left", "the constraints leave no combination")
+    if body.warm_start_from and not learns(body):
+        _refuse(
+            "/warm_start_from",
+            "not_learned_from",
+            f"{body.algorithm.type} learns nothing from earlier sweeps; tpe, gp and bayesian do",
+        )
     if isinstance(body.algorithm, BayesianSampling):
         allowed = (Choice, Uniform, QUniform)
         wrong = sorted(name for name, kind in kinds.items() if kind not in allowed)

@@ -12,14 +12,20 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-Value = Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")] | (
-    int | float | bool
+_WHOLE = 2**63
+Value = (
+    Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")]
+    | Annotated[int, Field(ge=-_WHOLE, lt=_WHOLE)]
+    | Annotated[float, Field(allow_inf_nan=False)]
+    | bool
 )
 Values = dict[str, Value]
 ParameterName = Annotated[str, StringConstraints(pattern=r"^-{0,2}[A-Za-z_][A-Za-z0-9_.-]{0,99}$")]
 _LARGEST_EXPONENT = 700.0
 _SIGMAS = 10.0
 _EDGE = 1e-12
+_MOST_STEPS = 2.0**53
+"""More multiples of q than this, and a float does not tell them apart."""
 _Finite = Annotated[float, Field(allow_inf_nan=False, ge=-1e300, le=1e300)]
 _Positive = Annotated[float, Field(allow_inf_nan=False, gt=0, le=1e300)]
 
@@ -66,6 +72,13 @@ class _LogBetween(_Between):
         return self
 
 
+def _check_steps(largest: float, q: float) -> None:
+    if largest / q > _MOST_STEPS:
+        raise ValueError(
+            f"q is too small for numbers up to {largest:g}: at least {largest / _MOST_STEPS:.3g}"
+        )
+
+
 class Uniform(_Between):
     """Any number from ``min`` to ``max``."""
 
@@ -77,6 +90,11 @@ class QUniform(_Between):
 
     type: Literal["quniform"]
     q: _Positive
+
+    @model_validator(mode="after")
+    def _not_too_fine(self) -> Self:
+        _check_steps(max(abs(self.min), abs(self.max)), self.q)
+        return self
 
 
 class LogUniform(_LogBetween):
@@ -90,6 +108,11 @@ class QLogUniform(_LogBetween):
 
     type: Literal["qloguniform"]
     q: _Positive
+
+    @model_validator(mode="after")
+    def _not_too_fine(self) -> Self:
+        _check_steps(math.exp(self.max), self.q)
+        return self
 
 
 class _Bell(_Distribution):
@@ -117,6 +140,11 @@ class QNormal(_Bell):
     type: Literal["qnormal"]
     q: _Positive
 
+    @model_validator(mode="after")
+    def _not_too_fine(self) -> Self:
+        _check_steps(abs(self.mu) + _SIGMAS * self.sigma, self.q)
+        return self
+
 
 class LogNormal(_LogBell):
     """exp(normal(mu, sigma))."""
@@ -129,6 +157,11 @@ class QLogNormal(_LogBell):
 
     type: Literal["qlognormal"]
     q: _Positive
+
+    @model_validator(mode="after")
+    def _not_too_fine(self) -> Self:
+        _check_steps(math.exp(self.mu + _SIGMAS * self.sigma), self.q)
+        return self
 
 
 Distribution = Annotated[
@@ -217,7 +250,8 @@ def _is_near(distribution: Any, value: float) -> bool:
 def _multiple(value: float, q: float) -> int | float:
     """round(value / q) * q, without the noise of binary fractions; whole where q is."""
     found = Decimal(repr(q)) * round(value / q)
-    return int(found) if float(q).is_integer() else float(found)
+    is_whole = float(q).is_integer() and abs(found) < _WHOLE
+    return int(found) if is_whole else float(found)
 
 
 def _same(left: Value, right: Value) -> bool:

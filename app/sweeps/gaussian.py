@@ -6,7 +6,7 @@ that are still running count with the value that the process expects of them.
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.samplers import BaseSampler, RandomSampler
-from optuna.search_space import IntersectionSearchSpace
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 from scipy.optimize import minimize
@@ -34,30 +33,42 @@ _NEAR_BEST = 256
 _STEPS = 20
 _MOST_TRIALS = 400
 """The process takes the cube of their number; of more, those with the best values count."""
+_LEARNT = (TrialState.COMPLETE, TrialState.PRUNED)
 Array = NDArray[np.float64]
 
 
 class GaussianProcessSampler(BaseSampler):
     """Proposes where the expected improvement is largest."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        active: Callable[[dict[str, Any]], dict[str, Any]],
+        allowed: Callable[[dict[str, Any]], bool],
+    ) -> None:
         """Make a sampler.
 
         Args:
             seed: the same seed and the same trials give the same proposal.
+            active: what of parameters does not depend on a choice that was made otherwise.
+            allowed: whether constraints let parameters be proposed.
         """
+        self._active = active
+        self._allowed = allowed
         self._rng = np.random.default_rng(seed)
         self._seed = seed
         self._random = RandomSampler(seed=seed)
-        self._space = IntersectionSearchSpace()
         self._process: tuple[int, GaussianProcessRegressor] | None = None
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """The parameters that every trial so far has; others are drawn at random."""
-        found = self._space.calculate(study)
-        return {name: one for name, one in found.items() if not one.single()}
+        """The parameters that any trial has that came to a value."""
+        found: dict[str, BaseDistribution] = {}
+        for one in study.get_trials(deepcopy=False, states=_LEARNT):
+            found |= one.distributions
+        return {name: one for name, one in sorted(found.items()) if not one.single()}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -67,20 +78,21 @@ class GaussianProcessSampler(BaseSampler):
         done = [
             (one, sign * value)
             for one in study.get_trials(deepcopy=False)
-            if (value := _value(one)) is not None and search_space.keys() <= one.params.keys()
+            if (value := _value(one)) is not None
         ]
         if len(done) < _STARTUP_TRIALS or not search_space:
             return {}
         done = sorted(done, key=lambda pair: -pair[1])[:_MOST_TRIALS]
-        values = np.array([value for _, value in done])
-        best = float((values[0] - values.mean()) / (values.std() or 1.0))
+        values = _scaled(np.array([value for _, value in done]))
+        best = float(values[0])
         candidates = self._candidates(done[0][0].params, search_space)
-        places = np.array([_encoded(one, search_space) for one in candidates])
+        places = np.array([_encoded(self._active(one), search_space) for one in candidates])
         # Matrices this small are slower in many threads, which wait for each other by spinning.
         with threadpool_limits(1):
             process = self._fitted(study, done, values, search_space)
             gains = _expected_improvement(process, best, places)
-        return candidates[int(np.argmax(gains))]
+        ranked = [candidates[int(place)] for place in np.argsort(-gains, kind="stable")]
+        return next((one for one in ranked if self._allowed(one)), ranked[0])
 
     def _fitted(
         self,
@@ -95,7 +107,6 @@ class GaussianProcessSampler(BaseSampler):
             running = [
                 _encoded(one.params, space)
                 for one in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-                if space.keys() <= one.params.keys()
             ]
             self._process = (len(done), _fitted(known, values, np.array(running), self._seed))
         return self._process[1]
@@ -117,7 +128,10 @@ class GaussianProcessSampler(BaseSampler):
             {name: self._drawn(one) for name, one in space.items()} for _ in range(_CANDIDATES)
         ]
         near = [
-            {name: self._near(best[name], one) for name, one in space.items()}
+            {
+                name: self._near(best[name], one) if name in best else self._drawn(one)
+                for name, one in space.items()
+            }
             for _ in range(_NEAR_BEST)
         ]
         return anywhere + near
@@ -150,20 +164,31 @@ def _value(trial: FrozenTrial) -> float | None:
 
 
 def _encoded(params: dict[str, Any], space: dict[str, BaseDistribution]) -> list[float]:
-    """A place in the unit cube; each choice has a dimension for each of its values."""
+    """A place in the unit cube; each choice has a dimension for each of its values.
+
+    What is absent, because it depends on another choice, is in the middle, or none of the values.
+    """
     place: list[float] = []
     for name in sorted(space):
-        distribution, value = space[name], params[name]
+        distribution, value = space[name], params.get(name)
         if isinstance(distribution, CategoricalDistribution):
             place += [float(value == one) for one in distribution.choices]
+        elif value is None:
+            place.append(0.5)
         else:
             assert isinstance(distribution, IntDistribution | FloatDistribution)
             place.append((value - distribution.low) / (distribution.high - distribution.low))
     return place
 
 
-def _fitted(known: Array, values: Array, running: Array, seed: int) -> GaussianProcessRegressor:
-    scaled = (values - values.mean()) / (values.std() or 1.0)
+def _scaled(values: Array) -> Array:
+    """With mean 0 and deviation 1; first to at most 1, for the squares of the largest numbers."""
+    small = values / (np.abs(values).max() or 1.0)
+    scaled: Array = (small - small.mean()) / (small.std() or 1.0)
+    return scaled
+
+
+def _fitted(known: Array, scaled: Array, running: Array, seed: int) -> GaussianProcessRegressor:
     kernel = ConstantKernel(1.0, (1e-2, 1e2)) * Matern(
         length_scale=[0.5] * known.shape[1], length_scale_bounds=(1e-2, 1e2), nu=2.5
     ) + WhiteKernel(1e-3, (1e-6, 1.0))

@@ -2,11 +2,12 @@
 
 import importlib
 from collections.abc import Sequence
+from itertools import islice
 
 from app.sweeps.distributions import Values
 from app.sweeps.past import Past
 from app.sweeps.schemas import GpSampling, GridSampling, RandomSampling, SweepCreate
-from app.sweeps.space import combination, drawn
+from app.sweeps.space import combinations, drawn
 
 
 def next_values(
@@ -18,7 +19,7 @@ def next_values(
         spec: the request of the sweep.
         past: its trials so far, and those of earlier sweeps that it learns from.
         seed: of the sweep.
-        numbers: of the trials.
+        numbers: of the trials, without gaps.
 
     Raises:
         NothingLeft: the constraints leave no values.
@@ -27,8 +28,7 @@ def next_values(
     if isinstance(spec.algorithm, RandomSampling):
         return [drawn(space, constraints, seed=seed, number=number) for number in numbers]
     if isinstance(spec.algorithm, GridSampling):
-        found = [combination(space, constraints, number) for number in numbers]
-        return [values for values in found if values is not None]
+        return list(islice(combinations(space, constraints), numbers[0], numbers[-1] + 1))
     # Loaded by the first sweep that learns: it takes a second, and memory for good.
     sampling = importlib.import_module("app.sweeps.sampling")
     proposals: list[Values] = sampling.proposed(

@@ -101,7 +101,12 @@ async def counts(session: AsyncSession, sweep_ids: Sequence[str]) -> dict[str, C
 
 
 async def best_trial(
-    session: AsyncSession, sweep_id: str, *, maximize: bool, outcomes: Sequence[str] | None = None
+    session: AsyncSession,
+    sweep_id: str,
+    *,
+    maximize: bool,
+    outcomes: Sequence[str] | None = None,
+    has_run: bool = False,
 ) -> Trial | None:
     """The trial with the best value; of equals the first.
 
@@ -110,8 +115,11 @@ async def best_trial(
         sweep_id: the sweep.
         maximize: whether high values are good.
         outcomes: only trials that came to one of these; None: any, running ones too.
+        has_run: only trials whose run was not deleted.
     """
     statement = select(Trial).where(Trial.sweep_id == sweep_id, Trial.value.is_not(None))
+    if has_run:
+        statement = statement.join(Run, Run.id == Trial.run_id).where(Run.deleted_at.is_(None))
     if outcomes is not None:
         statement = statement.where(Trial.outcome.in_(outcomes))
     order = Trial.value.desc() if maximize else Trial.value.asc()

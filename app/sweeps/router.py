@@ -163,12 +163,17 @@ async def register_best_model(
     response: Response,
     principal: UserAccess,
 ) -> ModelVersionRead:
-    """Register files of the best trial that completed as the next version of a model."""
+    """Register files of the best trial that completed as the next version of a model.
+
+    Where its run was deleted, those of the next best.
+    """
     check(Need("runs.read"), principal, request.path_params)
     sweep = await repository.get(session, workspace.id, sweep_id)
-    trial = await service.best(session, sweep, outcomes=["Completed"])
+    trial = await service.best(session, sweep, outcomes=["Completed"], has_run=True)
     if trial is None or trial.run_id is None:
-        raise NoTrialYet("No trial that completed has logged the primary metric yet.")
+        raise NoTrialYet(
+            "No trial that completed, and whose run was not deleted, has logged the primary metric."
+        )
     files, lineage = await models.files_of_run(
         session, workspace=workspace, run_id=trial.run_id, path=body.path
     )

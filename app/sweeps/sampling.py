@@ -6,9 +6,11 @@ whoever proposes next, after a crash or on another machine, proposes the same.
 This and `app.sweeps.gaussian` take seconds and 80 MB to load; only who needs them loads them.
 """
 
+import functools
+import math
 import random
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import optuna
@@ -40,6 +42,8 @@ from app.sweeps.space import drawn, is_active, ordered
 
 _TRIES = 50
 _STARTUP_TRIALS = 10
+_SPREADS = 4.0
+"""So many times further from the best than half of the values are: beyond, all are as bad."""
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
@@ -68,13 +72,15 @@ def proposed(
     Raises:
         NothingLeft: the constraints leave no values.
     """
+    past = _comparable(past, goal)
     known = [trial for one in past if (trial := _frozen(space, one)) is not None]
     found: list[Values] = []
     with warnings.catch_warnings():
         # Optuna calls options experimental that it has had for years.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         for number in numbers:
-            sampler = _sampler(kind, random.Random(f"{seed}/{number}").getrandbits(32))  # noqa: S311
+            chance = random.Random(f"{seed}/{number}")  # noqa: S311
+            sampler = _sampler(kind, space, constraints, chance.getrandbits(32))
             study = optuna.create_study(direction=goal, sampler=sampler)
             study.add_trials(known)
             values = _asked(study, space, constraints)
@@ -86,9 +92,51 @@ def proposed(
     return found
 
 
-def _sampler(kind: Literal["tpe", "gp"], seed: int) -> BaseSampler:
+def _comparable(past: Sequence[Past], goal: Goal) -> list[Past]:
+    """Trials whose values a sampler can compare.
+
+    Those that failed or logged no number are worse than the worst. How bad a value is that is far
+    worse than most says nothing: it would only make the others look alike.
+    """
+    sign = 1.0 if goal == "maximize" else -1.0
+    known = sorted(
+        (sign * one.value for one in past if one.value is not None and one.state != "failed"),
+        reverse=True,
+    )
+    floor = _floor(known)
+    worse = floor - 0.1 * (known[0] - floor or 1.0) if known else 0.0
+    if math.isinf(worse):
+        worse = floor
+    found = []
+    for one in past:
+        if one.state == "running":
+            found.append(one)
+        elif one.state == "failed" or one.value is None:
+            found.append(one._replace(state="failed", value=sign * worse, intervals=0))
+        else:
+            found.append(one._replace(value=sign * max(sign * one.value, floor)))
+    return found
+
+
+def _floor(values: Sequence[float]) -> float:
+    """The worst value that is told from worse ones; of values from the best to the worst."""
+    if not values:
+        return 0.0
+    best, middle, low = values[0], values[len(values) // 2], values[3 * len(values) // 4]
+    spread = best - (middle if middle < best else low)
+    return max(values[-1], best - _SPREADS * spread) if spread > 0 else values[-1]
+
+
+def _sampler(
+    kind: Literal["tpe", "gp"], space: Space, constraints: Sequence[Constraint], seed: int
+) -> BaseSampler:
     if kind == "gp":
-        return GaussianProcessSampler(seed)
+        order = ordered(space)
+        return GaussianProcessSampler(
+            seed,
+            active=functools.partial(_active, space, order),
+            allowed=lambda params: satisfies(constraints, _values(space, order, params)),
+        )
     return TPESampler(
         n_startup_trials=_STARTUP_TRIALS,
         multivariate=True,
@@ -106,6 +154,32 @@ def _asked(study: Study, space: Space, constraints: Sequence[Constraint]) -> Val
             return values
         study.tell(trial, state=TrialState.FAIL)
     return None
+
+
+def _active(space: Space, order: Sequence[str], params: Mapping[str, Any]) -> dict[str, Any]:
+    """What of these, as Optuna has them, does not depend on a choice that was made otherwise."""
+    values: Values = {}
+    for name in order:
+        distribution = space[name]
+        if name in params and (not distribution.when or is_active(distribution, values)):
+            value = params[name]
+            is_choice = isinstance(distribution, Choice)
+            values[name] = distribution.values[value] if is_choice else value
+    return {name: params[name] for name in values}
+
+
+def _values(space: Space, order: Sequence[str], params: Mapping[str, Any]) -> Values:
+    """Parameters as Optuna has them, as the script gets them."""
+    values: Values = {}
+    for name in order:
+        if name in params and is_active(space[name], values):
+            distribution, value = space[name], params[name]
+            if isinstance(distribution, Choice):
+                values[name] = distribution.values[value]
+            else:
+                is_whole = isinstance(distribution, RandInt)
+                values[name] = value if is_whole else value_at(distribution, value)
+    return values
 
 
 def _suggested(trial: Trial, space: Space) -> Values:
@@ -139,22 +213,21 @@ def _frozen(space: Space, past: Past) -> FrozenTrial | None:
         params[name], distributions[name] = internal
     if past.values.keys() != params.keys():
         return None
-    if past.state != "running" and past.value is None:
-        return None
     states = {
         "running": TrialState.RUNNING,
         "completed": TrialState.COMPLETE,
         "ended": TrialState.PRUNED,
+        # As ended before it came to anything.
+        "failed": TrialState.PRUNED,
     }
+    is_pruned = states[past.state] == TrialState.PRUNED
     return create_trial(
         state=states[past.state],
         value=past.value if past.state == "completed" else None,
         params=params,
         distributions=distributions,
         intermediate_values=(
-            {past.intervals: past.value}
-            if past.state == "ended" and past.value is not None
-            else None
+            {past.intervals: past.value} if is_pruned and past.value is not None else None
         ),
     )
 

@@ -133,18 +133,20 @@ class SweepRead(BaseModel):
     )
     end_reason: str = Field(
         description="Why no more trials are proposed: max_trials, grid_exhausted, max_duration, "
-        "max_cost, max_failed_trials, canceled, trial_refused; empty while they are"
+        "max_cost, max_failed_trials, canceled, trial_refused, nothing_left; empty while they are"
     )
     blockers: list[Blocker] = Field(
         description="Why no trial is proposed just now: code budget, when those that go on keep "
-        "what is left of max_cost"
+        "what is left of max_cost; code quota, when the workspace has as many runs as it may"
     )
     error: SweepError | None
     display_name: str
     description: str
     tags: dict[str, str]
     experiment_name: str
-    trial: dict[str, Any]
+    trial: dict[str, Any] = Field(
+        description="With the versions of data and the environment that there were at first"
+    )
     search_space: dict[str, Distribution]
     constraints: list[Constraint]
     algorithm: Algorithm

@@ -1,5 +1,6 @@
 """Sweeps: making, showing, canceling."""
 
+import asyncio
 import secrets
 from collections.abc import Sequence
 from typing import Any
@@ -15,21 +16,21 @@ from app.kernel.hints import discard_hints
 from app.kernel.ids import new_id
 from app.kernel.wake import wake
 from app.runs import submission
-from app.runs.schemas import Blocker
+from app.runs.schemas import Blocker, RunCreate
 from app.sweeps import repository
 from app.sweeps.checking import check
+from app.sweeps.distributions import Values
 from app.sweeps.errors import SweepFinished
 from app.sweeps.money import cost_of_trial
+from app.sweeps.pinning import pinned
 from app.sweeps.repository import Counts
 from app.sweeps.schemas import (
-    GridSampling,
     SweepCreate,
     SweepError,
     SweepRead,
     TrialRead,
 )
-from app.sweeps.space import combinations, drawn
-from app.sweeps.template import filled
+from app.sweeps.trial_run import run_of
 from app.tables.sweep import Sweep, Trial
 from app.tables.workspace import Workspace
 
@@ -55,9 +56,13 @@ async def create(
     Raises:
         Invalid: something in it cannot be; the field and what to do are named.
     """
-    check(body)
+    # Where constraints leave little, it takes a while.
+    values = await asyncio.to_thread(check, body)
     await _check_warm_start(session, workspace, body)
-    await _try_first(session, settings, workspace=workspace, body=body, actor=actor)
+    body = body.model_copy(update={"trial": await pinned(session, workspace, body.trial)})
+    sweep_id = new_id("sweep")
+    last = _run(body, values, sweep_id)
+    await _try(session, settings, workspace=workspace, run=last, actor=actor)
     await _check_money(session, settings, workspace, body)
     try:
         await submission.hold_cluster(session, workspace, body.trial.cluster_name)
@@ -67,7 +72,7 @@ async def create(
         session, workspace.id, body.trial.experiment_name
     )
     sweep = Sweep(
-        id=new_id("sweep"),
+        id=sweep_id,
         workspace_id=workspace.id,
         experiment_id=experiment.id,
         created_by=actor,
@@ -85,20 +90,19 @@ async def create(
     return sweep
 
 
-async def _try_first(
-    session: AsyncSession,
-    settings: Settings,
-    *,
-    workspace: Workspace,
-    body: SweepCreate,
-    actor: str,
+def _run(body: SweepCreate, values: Values, sweep_id: str) -> RunCreate:
+    """The run of the last trial, whose number is the longest."""
+    number, name = body.limits.max_trials - 1, body.display_name or sweep_id
+    try:
+        return run_of(body, values, sweep_id=sweep_id, number=number, name=name)
+    except Invalid as error:
+        raise _within_trial(error) from error
+
+
+async def _try(
+    session: AsyncSession, settings: Settings, *, workspace: Workspace, run: RunCreate, actor: str
 ) -> None:
-    """Submit a run with some values and take it back, so that what is wrong is said now."""
-    if isinstance(body.algorithm, GridSampling):
-        values = next(combinations(body.search_space, body.constraints))
-    else:
-        values = drawn(body.search_space, body.constraints, seed=0, number=0)
-    run = filled(body.trial, values, space=body.search_space)
+    """Submit the run of a trial and take it back, so that what is wrong is said now."""
     trying = await session.begin_nested()
     try:
         await submission.submit(session, settings, workspace=workspace, body=run, actor=actor)
@@ -167,11 +171,17 @@ async def read_all(session: AsyncSession, sweeps: Sequence[Sweep]) -> list[Sweep
 
 
 async def best(
-    session: AsyncSession, sweep: Sweep, *, outcomes: Sequence[str] | None = None
+    session: AsyncSession,
+    sweep: Sweep,
+    *,
+    outcomes: Sequence[str] | None = None,
+    has_run: bool = False,
 ) -> Trial | None:
     """The best trial so far; None: none has logged the metric."""
     maximize = sweep.spec["objective"]["goal"] == "maximize"
-    return await repository.best_trial(session, sweep.id, maximize=maximize, outcomes=outcomes)
+    return await repository.best_trial(
+        session, sweep.id, maximize=maximize, outcomes=outcomes, has_run=has_run
+    )
 
 
 def _read(sweep: Sweep, experiment: str, counts: Counts, best: Trial | None) -> SweepRead:

@@ -7,8 +7,10 @@ from itertools import islice
 from app.sweeps.constraints import Constraint, satisfies
 from app.sweeps.distributions import Choice, Distribution, Space, Value, Values, has, value_at
 
-MOST_DRAWS = 1000
+MOST_DRAWS = 20_000
 """So often values are drawn anew before the constraints are said to leave nothing."""
+_TRIED_DRAWS, _FEWEST_HELD = 2000, 5
+"""Where the constraints hold in so few of so many draws, a sweep might find nothing midway."""
 MOST_COMBINATIONS = 100_000
 """So many combinations of a grid are looked at."""
 
@@ -65,43 +67,72 @@ def drawn(space: Space, constraints: Sequence[Constraint], *, seed: int, number:
         number: of the trial.
 
     Raises:
-        NothingLeft: the constraints do not hold in a thousand draws.
+        NothingLeft: the constraints hold in none of `MOST_DRAWS` draws.
     """
     order = ordered(space)
     for attempt in range(MOST_DRAWS):
-        values: Values = {}
-        for name in order:
-            if is_active(space[name], values):
-                # Not for secrets: anybody may foresee them, and a test does.
-                chance = random.Random(f"{seed}/{number}/{attempt}/{name}")  # noqa: S311
-                values[name] = value_at(space[name], chance.random())
+        values = _drawn(space, order, f"{seed}/{number}/{attempt}")
         if satisfies(constraints, values):
             return values
     raise NothingLeft(f"the constraints held in none of {MOST_DRAWS} draws")
 
 
+def _drawn(space: Space, order: Sequence[str], key: str) -> Values:
+    values: Values = {}
+    for name in order:
+        if is_active(space[name], values):
+            # Not for secrets: anybody may foresee them, and a test does.
+            chance = random.Random(f"{key}/{name}")  # noqa: S311
+            values[name] = value_at(space[name], chance.random())
+    return values
+
+
+def tried(space: Space, constraints: Sequence[Constraint]) -> Values:
+    """Values for a try; sees that the constraints leave enough to be found by drawing.
+
+    Raises:
+        NothingLeft: they hold too seldom.
+    """
+    order, held = ordered(space), list[Values]()
+    for attempt in range(_TRIED_DRAWS):
+        values = _drawn(space, order, f"0/0/{attempt}")
+        if satisfies(constraints, values):
+            held.append(values)
+            if len(held) == _FEWEST_HELD:
+                return held[0]
+    raise NothingLeft(
+        f"the constraints held in {len(held)} of {_TRIED_DRAWS} draws, too seldom to find values "
+        "for every trial: narrow the search space to what they allow"
+    )
+
+
 def combinations(space: Space, constraints: Sequence[Constraint]) -> Iterator[Values]:
     """All combinations of a space of choices that the constraints allow, in a fixed order."""
     order = ordered(space)
-    for values in islice(_combined(space, order, {}), MOST_COMBINATIONS):
+    choices = {name: _distinct(space[name]) for name in order}
+    for values in islice(_combined(space, choices, order, {}), MOST_COMBINATIONS):
         if satisfies(constraints, values):
             yield values
 
 
-def _combined(space: Space, order: Sequence[str], before: Values) -> Iterator[Values]:
+def _distinct(distribution: Distribution) -> list[Value]:
+    assert isinstance(distribution, Choice)
+    found: list[Value] = []
+    for value in distribution.values:
+        if not has(found, value):
+            found.append(value)
+    return found
+
+
+def _combined(
+    space: Space, choices: Mapping[str, Sequence[Value]], order: Sequence[str], before: Values
+) -> Iterator[Values]:
     if not order:
         yield before
         return
     name, *rest = order
-    distribution = space[name]
-    if not is_active(distribution, before):
-        yield from _combined(space, rest, before)
+    if not is_active(space[name], before):
+        yield from _combined(space, choices, rest, before)
         return
-    assert isinstance(distribution, Choice)
-    for value in distribution.values:
-        yield from _combined(space, rest, {**before, name: value})
-
-
-def combination(space: Space, constraints: Sequence[Constraint], number: int) -> Values | None:
-    """The combination of this number, from 0; None: there are fewer."""
-    return next(islice(combinations(space, constraints), number, None), None)
+    for value in choices[name]:
+        yield from _combined(space, choices, rest, {**before, name: value})

@@ -52,10 +52,10 @@ def filled(trial: RunCreate, values: Mapping[str, Value], *, space: Mapping[str,
     }
 
     def put(text: str) -> str:
-        return _put(text, values, quoted=False)
+        return _PLACE.sub(lambda place: _plain(place, values), text)
 
     def put_quoted(text: str) -> str:
-        return _put(text, values, quoted=True)
+        return _put_in_line(text, values)
 
     for part in _PARTS:
         if part in document:
@@ -65,7 +65,12 @@ def filled(trial: RunCreate, values: Mapping[str, Value], *, space: Mapping[str,
     for name in space:
         if name in values and name not in mentioned:
             key = name if name.startswith("-") else f"--{name}"
-            document["script_params"][key] = shown(values[name])
+            document["script_params"].pop(key, None)
+            if values[name] == "":
+                # As a parameter of the script, an empty text is a flag.
+                document["arguments"] = [key, "", *document.get("arguments", [])]
+            else:
+                document["script_params"][key] = shown(values[name])
     return validated(document)
 
 
@@ -106,14 +111,42 @@ def _walk(found: Any, change: Callable[[str], str]) -> Any:
     return found
 
 
-def _put(text: str, values: Mapping[str, Value], *, quoted: bool) -> str:
-    def value_of(place: re.Match[str]) -> str:
-        if place[1] not in values:
-            return ""
-        plain = shown(values[place[1]])
-        return shlex.quote(plain) if quoted else plain
+def _plain(place: re.Match[str], values: Mapping[str, Value]) -> str:
+    return shown(values[place[1]]) if place[1] in values else ""
 
-    return _PLACE.sub(value_of, text)
+
+def _put_in_line(line: str, values: Mapping[str, Value]) -> str:
+    """A shell line with its values quoted, as is right where they stand."""
+    pieces: list[str] = []
+    at, quote = 0, ""
+    for place in _PLACE.finditer(line):
+        before = line[at : place.start()]
+        pieces.append(before)
+        quote = _quote_after(before, quote)
+        plain = _plain(place, values)
+        if quote == "'":
+            pieces.append(plain.replace("'", """'"'"'"""))
+        elif quote == '"':
+            pieces.append(re.sub(r'([\\"$`])', r"\\\1", plain))
+        else:
+            pieces.append(shlex.quote(plain) if place[1] in values else "")
+        at = place.end()
+    return "".join([*pieces, line[at:]])
+
+
+def _quote_after(text: str, quote: str) -> str:
+    """In which quotes a shell is at the end of a text, if it was in these at its beginning."""
+    is_escaped = False
+    for letter in text:
+        if is_escaped:
+            is_escaped = False
+        elif letter == "\\" and quote != "'":
+            is_escaped = True
+        elif letter == quote:
+            quote = ""
+        elif letter in "'\"" and not quote:
+            quote = letter
+    return quote
 
 
 def _is_absent(value: Any, values: Mapping[str, Value]) -> bool:

@@ -38,6 +38,8 @@ def view(
         (view(end_reason="canceled", total=2, failed=3), Decision("canceled", final="Canceled")),
         (view(end_reason="grid_exhausted", total=2, active=1), Decision("grid_exhausted")),
         (view(end_reason="grid_exhausted", total=2), Decision("grid_exhausted", final="Completed")),
+        (view(end_reason="nothing_left", total=2, active=1), Decision("nothing_left")),
+        (view(end_reason="nothing_left", total=2), Decision("nothing_left", final="Completed")),
         (view(total=3, active=3, affordable=0), Decision("", waits_for_money=True)),
         (view(total=2, active=2, affordable=1), Decision("", proposes=1)),
         (view(total=4, active=4, affordable=0), Decision("")),

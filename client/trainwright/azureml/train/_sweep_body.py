@@ -59,9 +59,6 @@ def sweep_body(config: Any) -> dict[str, Any]:
     }
     if config.max_concurrent_runs is not None:
         limits["max_concurrent_trials"] = config.max_concurrent_runs
-    resumed = config.resume_from or []
-    if not isinstance(resumed, list | tuple):
-        resumed = [resumed]
     body = {
         "search_space": {
             name: _distribution(name, how) for name, how in sampling.parameter_space.items()
@@ -72,10 +69,17 @@ def sweep_body(config: Any) -> dict[str, Any]:
             "goal": config.primary_metric_goal.value.lower(),
         },
         "limits": limits,
-        "warm_start_from": [one.id for one in resumed],
+        # Random values and grids learn nothing from them; they count for the best run all the same.
+        "warm_start_from": resumed_ids(config) if kind == "bayesian" else [],
     }
     policy = _policy(config.policy)
     return body if policy is None else body | {"early_termination": policy}
+
+
+def resumed_ids(config: Any) -> list[str]:
+    """Ids of the earlier sweeps of a HyperDriveConfig; none where there is none."""
+    resumed = getattr(config, "resume_from", None) or []
+    return [one.id for one in (resumed if isinstance(resumed, list | tuple) else [resumed])]
 
 
 def _distribution(name: str, how: Any) -> dict[str, Any]:

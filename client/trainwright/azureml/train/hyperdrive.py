@@ -36,7 +36,7 @@ from trainwright.azureml.train._sampling import (
     randint,
     uniform,
 )
-from trainwright.azureml.train._sweep_body import sweep_body
+from trainwright.azureml.train._sweep_body import resumed_ids, sweep_body
 
 if TYPE_CHECKING:
     from trainwright.azureml.core.experiment import Experiment
@@ -233,7 +233,8 @@ class HyperDriveRun:
             include_canceled: canceled ones, too.
             include_resume_from_runs: those of `resume_from`, too.
         """
-        sweeps = [self.id, *(self._read()["warm_start_from"] if include_resume_from_runs else [])]
+        resumed = self._read()["warm_start_from"] or resumed_ids(self._config)
+        sweeps = [self.id, *(resumed if include_resume_from_runs else [])]
         params = {
             "include_failed": str(include_failed).lower(),
             "include_canceled": str(include_canceled).lower(),
@@ -324,11 +325,13 @@ class HyperDriveRun:
 def _without(arguments: Sequence[Any], names: Mapping[str, Any]) -> list[Any]:
     """Arguments without those that the sweep gives, each with its value."""
     kept: list[Any] = []
+    flags = _flags(names)
     is_value = False
     for argument in arguments:
         is_name = isinstance(argument, str) and argument.startswith("-")
-        if is_name and argument in _flags(names):
-            is_value = True
+        name, equals, _ = argument.partition("=") if is_name else ("", "", "")
+        if name in flags:
+            is_value = not equals
         elif is_value and not is_name:
             is_value = False
         else:
