@@ -40,7 +40,7 @@ _SAMPLERS: dict[str, Callable[[], BaseSampler]] = {
     "tpe": lambda: TPESampler(
         n_startup_trials=10, multivariate=True, group=True, constant_liar=True, seed=1
     ),
-    "gp": lambda: GaussianProcessSampler(1),
+    "gp": lambda: GaussianProcessSampler(1, active=dict, allowed=lambda _: True),
 }
 
 

@@ -62,7 +62,8 @@ class ImportancePlot(BaseModel):
     primary_metric: str
     trials_count: int = Field(description="That were compared")
     importances: dict[str, float] = Field(
-        description="The part of the variance that each parameter alone explains; in sum 1"
+        description="The part of the variance of the values' ranks that each parameter alone "
+        "explains; in sum 1, or 0 each where nothing varies"
     )
     left_out: list[str] = Field(
         description="Parameters that not every trial has, because they depend on a choice"

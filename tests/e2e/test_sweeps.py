@@ -156,6 +156,50 @@ def test_a_sweep_survives_the_death_of_every_part(
     assert json.loads(made)["lineage"]["run_id"] == sweep["best_run_id"]
 
 
+def test_gangs_of_a_sweep_survive_the_death_of_all_at_once(
+    stack: Stack,
+    talk: Talk,
+    program: Callable[..., str],
+    tmp_path: Path,
+) -> None:
+    # Two gangs at a time where one fits; nodes that are lost are an attempt more.
+    trial = {**body()["trial"], "node_count": 2, "priority": 70, "max_attempts": 5}
+    limits = {"max_trials": 4, "max_concurrent_trials": 2}
+    document = body(trial=trial, algorithm={"type": "random"}, limits=limits)
+    (tmp_path / "sweep.yaml").write_text(json.dumps(document))
+    cli = (sys.executable, "-m", "trainwright.main", "sweep")
+    sweep_id = json.loads(program(*cli, "submit", "sweep.yaml", "--json"))["id"]
+    base = "/v1/workspaces/sweep"
+    path = f"{base}/sweeps/{sweep_id}/trials"
+
+    def runs() -> list[dict[str, Any]]:
+        return [talk.get(f"{base}/runs/{one['run_id']}") for one in talk.get(path)["items"]]
+
+    while not (
+        any(run["status"] == "Running" for run in (seen := runs()))
+        and any(run["blockers"] for run in seen)
+    ):
+        time.sleep(0.1)
+    assert all((run["node_count"], run["priority"]) == (2, 70) for run in seen)
+    # The supervisor before those whom it would start again.
+    while found := processes(stack, ""):
+        for process in sorted(found, key=lambda one: one.pid):
+            process.kill()
+    stack.start()
+    while (sweep := sweep_of(talk, sweep_id))["ended_at"] is None:
+        time.sleep(0.3)
+    assert (sweep["status"], sweep["completed_count"]) == ("Completed", 4), sweep
+    found_runs = talk.get(f"{base}/runs?page_size=100")["items"]
+    numbers = [
+        run["properties"]["trial_number"]
+        for run in found_runs
+        if run["properties"].get("sweep_id") == sweep_id
+    ]
+    assert sorted(map(int, numbers)) == [0, 1, 2, 3], "a trial was proposed twice"
+    assert any(run["attempt"] > 1 for run in runs()), "no attempt was lost"
+    assert all(one["intervals"] > 0 for one in talk.get(path)["items"])
+
+
 def test_hyperdrive_of_a_notebook(
     talk: Talk,
     program: Callable[..., str],

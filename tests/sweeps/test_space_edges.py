@@ -1,15 +1,18 @@
 """Search spaces at their edges: doubles, huge numbers, constraints that leave little."""
 
+import subprocess
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from app.runs.schemas import RunCreate
 from app.sweeps.distributions import value_at
 from app.sweeps.past import Past
 from app.sweeps.proposing import next_values
 from app.sweeps.schemas import SweepCreate
 from app.sweeps.space import NothingLeft, combinations, drawn, tried
+from app.sweeps.template import filled
 from tests.sweeps.test_space import constraints, dist
 
 RUN = {"experiment_name": "e", "snapshot_id": "s", "cluster_name": "c", "entry_script": "a.py"}
@@ -98,3 +101,25 @@ def test_huge_values_stop_no_sampler(kind: str, goal: str) -> None:
     ]
     (values,) = next_values(spec, past, seed=1, numbers=[20])
     assert 0 <= float(values["x"]) <= 1
+
+
+@pytest.mark.parametrize("value", ["plain", "two words", "it's", 'say "$HOME" `x` \\\\', ""])
+def test_a_place_in_a_shell_line_is_one_word_whatever_its_quotes(value: str) -> None:
+    line = (
+        "printf '%s\\n' ${{search_space.x}} '${{search_space.x}}' \"${{search_space.x}}\" "
+        """it\\'s '<${{ search_space.x }}>'"""
+    )
+    spec = request(search_space={"x": {"type": "choice", "values": [value]}})
+    trial = RunCreate.model_validate({**RUN, "entry_script": None, "command": line})
+    command = filled(trial, {"x": value}, space=spec.search_space).command
+    said = subprocess.run(
+        ["/bin/sh", "-c", str(command)], capture_output=True, text=True, check=True, timeout=10
+    )
+    assert said.stdout.splitlines() == [value, value, value, "it's", f"<{value}>"]
+
+
+def test_an_empty_choice_is_a_value_and_no_flag() -> None:
+    space = request(search_space={"x": {"type": "choice", "values": ["", "a"]}}).search_space
+    trial = RunCreate.model_validate({**RUN, "arguments": ["--last"]})
+    assert filled(trial, {"x": ""}, space=space).arguments == ["--x", "", "--last"]
+    assert filled(trial, {"x": "a"}, space=space).script_params == {"--x": "a"}
