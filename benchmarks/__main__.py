@@ -7,6 +7,7 @@ from collections.abc import Callable
 from benchmarks import (
     api,
     api_vs_mlflow,
+    digits_sweep,
     docker_start,
     list_latency,
     log_latency,
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "ps_start": ps_start.measure,
     "planner": planner.measure,
     "sweep_overhead": sweep_overhead.measure,
+    "digits_sweep": digits_sweep.measure,
 }
 
 

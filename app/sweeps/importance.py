@@ -8,12 +8,12 @@ import json
 import sys
 from typing import Any
 
+import numpy as np
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.logging import WARNING, set_verbosity
 from optuna.study import create_study
 from optuna.trial import create_trial
-from scipy.stats import rankdata
 
 
 def importances(places: list[dict[str, float | int]], values: list[float]) -> dict[str, float]:
@@ -35,7 +35,7 @@ def importances(places: list[dict[str, float | int]], values: list[float]) -> di
         return shares
     places = [{name: place[name] for name in varied} for place in places]
     # Ranks: of one huge value nothing is learnt about the others, and its square is no number.
-    ranks = [float(rank) for rank in rankdata(values)]
+    ranks = np.unique(values, return_inverse=True)[1].astype(float).tolist()
     study = create_study()
     sizes = {
         name: 1 + max(int(place[name]) for place in places)

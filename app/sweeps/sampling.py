@@ -163,8 +163,9 @@ def _active(space: Space, order: Sequence[str], params: Mapping[str, Any]) -> di
         distribution = space[name]
         if name in params and (not distribution.when or is_active(distribution, values)):
             value = params[name]
-            is_choice = isinstance(distribution, Choice)
-            values[name] = distribution.values[value] if is_choice else value
+            if isinstance(distribution, Choice):
+                value = distribution.values[value]
+            values[name] = value
     return {name: params[name] for name in values}
 
 

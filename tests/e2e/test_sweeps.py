@@ -175,11 +175,12 @@ def test_gangs_of_a_sweep_survive_the_death_of_all_at_once(
     def runs() -> list[dict[str, Any]]:
         return [talk.get(f"{base}/runs/{one['run_id']}") for one in talk.get(path)["items"]]
 
+    seen = runs()
     while not (
-        any(run["status"] == "Running" for run in (seen := runs()))
-        and any(run["blockers"] for run in seen)
+        any(run["status"] == "Running" for run in seen) and any(run["blockers"] for run in seen)
     ):
         time.sleep(0.1)
+        seen = runs()
     assert all((run["node_count"], run["priority"]) == (2, 70) for run in seen)
     # The supervisor before those whom it would start again.
     while found := processes(stack, ""):

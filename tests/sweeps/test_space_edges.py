@@ -85,7 +85,7 @@ def test_constraints_that_hold_seldom_are_refused_before_a_sweep_begins() -> Non
     def below(limit: float) -> Any:
         return constraints({"type": "sum_at_most", "parameters": ["x"], "limit": limit})
 
-    assert tried(space, below(0.01))["x"] <= 0.01
+    assert float(tried(space, below(0.01))["x"]) <= 0.01
     with pytest.raises(NothingLeft, match="too seldom"):
         tried(space, below(0.0001))
     # What is accepted is found for every trial of the largest sweep.
