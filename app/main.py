@@ -18,6 +18,8 @@ from app.auth.oidc import Provider
 from app.auth.shortcuts import Shortcuts
 from app.auth.signing import Signer
 from app.deployments.scoring import scoring_router
+from app.health.figures import Figures
+from app.health.readiness import Readiness
 from app.kernel.addresses import check_address
 from app.kernel.answers import JsonAnswers
 from app.kernel.broker import BrokerHints
@@ -119,6 +121,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.provider = provider
     app.state.bearers = provider and Bearers(settings, provider, app.state.database)
     app.state.objects = make_object_store(settings)
+    app.state.figures = Figures(app.state.database, settings.data_dir)
+    app.state.readiness = Readiness(app.state.database, app.state.objects, app.state.signals)
     scoring = AsyncExitStack()
     app.state.scoring = await scoring.enter_async_context(
         scoring_router(app.state.database, app.state.signer)
@@ -131,6 +135,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         with suppress(asyncio.CancelledError):
             await listener
         await scoring.aclose()
+        await app.state.readiness.close()
         if provider is not None:
             await provider.close()
         hints.close()

@@ -1,11 +1,16 @@
 """The Celery worker: it receives hints, and it polls for what no hint announced."""
 
+import os
+import signal
+
+import structlog
 from celery import Celery
 from celery.signals import worker_init, worker_shutdown
 
 from app.kernel.broker import RECONCILE_TASK, broker_options
 from app.kernel.config import get_settings
 from app.kernel.logging import configure_logging
+from workers.health import HealthDoor
 from workers.loop import LoopThread
 from workers.process import WorkerProcess
 
@@ -28,6 +33,7 @@ celery_app.conf.update(
 )
 
 _CLOSE_SECONDS = 3.0
+_log = structlog.get_logger(__name__)
 _loop: LoopThread | None = None
 _process: WorkerProcess | None = None
 
@@ -38,8 +44,28 @@ def start_process(**_: object) -> None:
     global _loop, _process
     configure_logging()
     _loop = LoopThread()
-    _process = WorkerProcess(get_settings())
-    _loop.submit(_process.run())
+    settings = get_settings()
+    _process = WorkerProcess(settings)
+    _loop.submit(_live(_process))
+    if settings.worker_listen:
+        _listen(settings.worker_listen, _process)
+
+
+async def _live(process: WorkerProcess) -> None:
+    """Run the process's work; should that ever end, so does the process, to be started anew."""
+    try:
+        await process.run()
+    except (ExceptionGroup, OSError):
+        _log.exception("worker_ended")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _listen(address: str, process: WorkerProcess) -> None:
+    try:
+        HealthDoor(address, process.pulse, process.pool_use)
+    except OSError as error:
+        # Celery goes on after whatever is raised here; without its figures a worker still works.
+        _log.error("health_not_served", address=address, error=str(error))
 
 
 @worker_shutdown.connect  # type: ignore[untyped-decorator]

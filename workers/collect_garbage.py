@@ -14,6 +14,7 @@ from app.kernel.db import Database
 from app.storage.errors import StorageError
 from app.storage.objects import ObjectStore
 from app.uploads import service as uploads
+from workers import measures
 
 _SECONDS_PER_DAY = 24 * 3600.0
 _log = structlog.get_logger(__name__)
@@ -45,6 +46,7 @@ class GarbageCollector:
             try:
                 await self.collect()
             except (SQLAlchemyError, OSError, StorageError) as error:
+                measures.COLLECTIONS_FAILED.labels("garbage").inc()
                 _log.warning("garbage_not_collected", error=str(error).splitlines()[0])
 
     async def collect(self) -> None:
@@ -62,6 +64,7 @@ class GarbageCollector:
             WheelCache(self._settings.compiled_wheels_dir).collect,
             unused_for_seconds=self._settings.image_keep_days * _SECONDS_PER_DAY,
         )
+        measures.FREED_BYTES.inc(done.freed_bytes)
         if given_up or wheels or done.names_count or done.objects_count:
             _log.info(
                 "garbage_collected",

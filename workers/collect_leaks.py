@@ -8,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.kernel.db import Database
 from app.leaks import repository
 from app.providers.base import KeepsInputs, NotYetRemoved, Provider, ProviderError
+from workers import measures
 
 _log = structlog.get_logger(__name__)
 
@@ -39,6 +40,7 @@ class LeakCollector:
             except (ProviderError, SQLAlchemyError, OSError) as error:
                 # OSError: another worker may be removing the same folder. Whatever ended this
                 # loop would end the worker's poller beside it.
+                measures.COLLECTIONS_FAILED.labels("leaks").inc()
                 _log.warning("leaks_not_looked_for", error=str(error).splitlines()[0])
             await asyncio.sleep(self._every_seconds)
 
@@ -55,8 +57,10 @@ class LeakCollector:
             held |= {("volume", name) for name in await self._provider.list_volumes()}
         async with self._database.session() as session:
             unowned = held - await repository.owned(session)
-            await repository.note(session, self._provider.name, unowned)
+            found = await repository.note(session, self._provider.name, unowned)
             ripe = await repository.ripe(session, grace_seconds=self._grace_seconds)
+        for kind, _ in found:
+            measures.LEAKS_FOUND.labels(kind).inc()
         gone = set()
         for kind, name in ripe:
             try:
@@ -64,6 +68,7 @@ class LeakCollector:
             except NotYetRemoved:
                 continue
             gone.add((kind, name))
+            measures.LEAKS_REMOVED.labels(kind).inc()
             _log.warning("leak_removed", kind=kind, name=name)
         if gone:
             async with self._database.session() as session:

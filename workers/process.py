@@ -9,7 +9,7 @@ from app.auth.signing import Signer
 from app.hosts import repository as hosts
 from app.kernel.broker import BrokerHints
 from app.kernel.config import Settings
-from app.kernel.db import Database
+from app.kernel.db import Database, PoolUse
 from app.kernel.hints import Hint
 from app.kernel.signals import Signals
 from app.providers.base import Provider
@@ -24,6 +24,7 @@ from workers.collect_leaks import LeakCollector
 from workers.context import WorkerContext
 from workers.evict_inputs import InputEvictor
 from workers.expire_logs import LogExpiry
+from workers.pulse import Pulse
 from workers.reconciler import Engine
 from workers.registry import make_reconcilers
 from workers.watch_hosts import HostWatcher
@@ -102,6 +103,7 @@ class WorkerProcess:
     """Runs the engine; made in the process that uses it (engines do not survive a fork)."""
 
     def __init__(self, settings: Settings) -> None:
+        self.pulse = Pulse()
         signals = Signals()
         hints = WorkerHints(BrokerHints(settings, signals))
         context = make_context(settings, signals, hints)
@@ -112,7 +114,7 @@ class WorkerProcess:
             make_reconcilers(context),
             lease_seconds=settings.lease_seconds,
             poll_seconds=settings.poll_seconds,
-            alive_file=settings.worker_alive_file,
+            pulse=self.pulse,
         )
         hints.engine = self._engine
         self._evictor = InputEvictor(context.database, settings)
@@ -141,12 +143,17 @@ class WorkerProcess:
         clean = partial(self._objects.clean_incoming, older_than_seconds=_ABANDONED_SECONDS)
         await asyncio.to_thread(clean)
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.pulse.beat())
             tasks.create_task(self._engine.poll_forever())
             tasks.create_task(self._leaks.run_forever())
             tasks.create_task(self._log_expiry.run_forever())
             tasks.create_task(self._garbage.run_forever())
             tasks.create_task(self._hosts.run_forever())
             tasks.create_task(self._evictor.run_forever())
+
+    def pool_use(self) -> list[PoolUse]:
+        """What the pools of database connections hold."""
+        return self._database.pool_use()
 
     async def close(self) -> None:
         """End the work in hand and close the connections."""

@@ -1,6 +1,7 @@
 """Builds images, and removes those that nobody has used for long."""
 
 import asyncio
+import time
 from typing import cast
 
 import structlog
@@ -25,6 +26,7 @@ from app.storage.objects import ObjectStore
 from app.tables.deployment import Deployment
 from app.tables.image import Image
 from app.tables.run import Run
+from workers import measures
 from workers.build_log import BuildLog
 from workers.reconciler import Guard
 from workers.resolve_base import BaseResolution
@@ -93,12 +95,16 @@ class ImageReconciler:
         number = await self._begin(guard)
         owner = build_log_owner(image.id, number)
         log = BuildLog(self._database, guard, owner)
+        began = time.perf_counter()
         try:
             built = await log.during(_make(builder, spec, finished, machine, image.lock, log))
         except BuildFailed as error:
             await self._fail(guard, log, owner, error)
+            outcome = "failed"
         else:
             await self._end(guard, owner, built=built, error=None)
+            outcome = "ready"
+        measures.IMAGE_BUILD_SECONDS.labels(outcome).observe(time.perf_counter() - began)
 
     async def _resolve_base(
         self, guard: Guard, image: Image, builder: DockerImageBuilder

@@ -7,7 +7,7 @@ only ends the lease: the row is due again, and the next one goes on from what th
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
+from contextvars import Context
 from typing import Any, Protocol
 
 import structlog
@@ -20,6 +20,8 @@ from app.kernel.db import Database
 from app.kernel.direct import Statement
 from app.kernel.errors import Unavailable
 from app.kernel.leases import Lease
+from workers import measures
+from workers.pulse import Pulse
 
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
@@ -75,7 +77,7 @@ class Engine:
         *,
         lease_seconds: float,
         poll_seconds: float,
-        alive_file: Path | None = None,
+        pulse: Pulse | None = None,
     ) -> None:
         """Make the engine.
 
@@ -84,13 +86,13 @@ class Engine:
             reconcilers: one a table.
             lease_seconds: how long a row is held without a sign of life.
             poll_seconds: how long to wait between two looks.
-            alive_file: touched after every look; None: nobody asks.
+            pulse: told of every look; None: nobody asks.
         """
         self._database = database
         self._reconcilers = {r.table.name: r for r in reconcilers}
         self._lease_seconds = lease_seconds
         self._poll_seconds = poll_seconds
-        self._alive_file = alive_file
+        self._pulse = pulse or Pulse()
         self._running: set[tuple[str, str]] = set()
         self._hinted_again: set[tuple[str, str]] = set()
         self._failures: dict[tuple[str, str], int] = {}
@@ -109,9 +111,9 @@ class Engine:
             try:
                 for name, row_id in await self._due(statement):
                     self._start(self._reconcilers[name], row_id)
-                if self._alive_file is not None:
-                    self._alive_file.touch()
+                self._pulse.note_look()
             except Unavailable as error:
+                self._pulse.note_failed_look(str(error))
                 _log.warning("poll_failed", error=str(error))
             await asyncio.sleep(self._poll_seconds)
 
@@ -138,7 +140,8 @@ class Engine:
             self._hinted_again.add(key)
             return
         self._running.add(key)
-        task = asyncio.create_task(self._work(reconciler, row_id))
+        # Whoever hinted at it may be working on another row, whose name is in its log lines.
+        task = asyncio.create_task(self._work(reconciler, row_id), context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -160,12 +163,18 @@ class Engine:
             lease = await leases.acquire(session, table, row_id=row_id, seconds=self._lease_seconds)
         if lease is None:
             return False
+        if lease.is_takeover:
+            measures.LEASE_TAKEOVERS.labels(table.name).inc()
+            _log.warning("lease_taken_over")
         guard = Guard(self._database, table, lease)
         extender = asyncio.create_task(self._extend(table, lease))
         try:
-            check_in = await reconciler.reconcile(guard)
+            with measures.reconciliation(table.name, lost=LeaseLost):
+                check_in = await reconciler.reconcile(guard)
             self._failures.pop((table.name, row_id), None)
         except LeaseLost:
+            measures.LEASE_LOSSES.labels(table.name).inc()
+            _log.warning("lease_lost")
             return False
         except Exception:
             # A defect or an outage in one row must not end the loop that serves all others;

@@ -10,7 +10,7 @@ from prometheus_client import Counter, Histogram
 
 from app.deployments.repository import Target
 from app.kernel.errors import DomainError
-from app.kernel.request_metrics import REGISTRY
+from app.kernel.measures import REGISTRY
 
 _LABELS = ["workspace_id", "deployment", "version", "role"]
 _PREDICTIONS = Counter(

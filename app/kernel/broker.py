@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 
 from app.kernel.config import Settings
 from app.kernel.hints import Hint
+from app.kernel.measures import HINTS_DROPPED
 from app.kernel.signals import CHANNEL, Signals
 
 RECONCILE_TASK = "reconcile"
@@ -60,6 +61,7 @@ class BrokerHints:
         try:
             self._queue.put_nowait(hints)
         except queue.Full:
+            HINTS_DROPPED.inc(len(hints))
             _log.warning("hints_dropped", count=len(hints))
 
     def close(self) -> None:
@@ -71,12 +73,14 @@ class BrokerHints:
         silent_until = 0.0
         while (hints := self._queue.get()) is not None:
             if time.monotonic() < silent_until:
+                HINTS_DROPPED.inc(len(hints))
                 continue
             try:
                 for hint in hints:
                     self._send_one(hint)
             except (OperationalError, RedisError, OSError) as error:
                 silent_until = time.monotonic() + _PAUSE_SECONDS
+                HINTS_DROPPED.inc(len(hints))
                 _log.warning("broker_unreachable", error=str(error).splitlines()[0])
 
     def _send_one(self, hint: Hint) -> None:

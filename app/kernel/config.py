@@ -173,8 +173,8 @@ class Settings(OidcSettings, BaseSettings):
     poll_seconds: float = 1.0
     """How often a worker looks for due rows that no message announced."""
     lease_seconds: float = 30.0
-    worker_alive_file: Path | None = None
-    """File that a worker touches each time it has looked for due rows; for health checks."""
+    worker_listen: str = Field(default="", pattern=r"^(.+:\d+)?$")
+    """host:port where a worker answers /healthz, /readyz and /metrics, whoever asks; empty: no."""
 
     @model_validator(mode="after")
     def _complete_addresses(self) -> Self:

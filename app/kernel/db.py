@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Request
 from pydantic_core import from_json
@@ -11,10 +11,20 @@ from sqlalchemy.ext.asyncio import (
     async_sessionmaker,
     create_async_engine,
 )
+from sqlalchemy.pool import QueuePool
 
 from app.kernel.config import Settings
 from app.kernel.direct import DirectPool
 from app.kernel.hints import Hint, HintSender, collected_hints, discard_hints
+
+
+class PoolUse(NamedTuple):
+    """How many connections of a pool are in use, lie idle, and may be open."""
+
+    pool: str
+    in_use: int
+    idle: int
+    limit: int
 
 
 class Database:
@@ -32,6 +42,7 @@ class Database:
             json_deserializer=from_json,
             connect_args={"connect_timeout": 5},
         )
+        self._limit = 2 * settings.database_pool_size
         self.direct = DirectPool(settings)
         self._sessions = async_sessionmaker(self.engine, expire_on_commit=False)
         self._hints = hints
@@ -55,6 +66,14 @@ class Database:
     def send(self, hint: Hint) -> None:
         """Send a hint about what was written without a session, once it is safe."""
         self._hints.send([hint])
+
+    def pool_use(self) -> list[PoolUse]:
+        """What this process's pools of connections hold."""
+        pool = self.engine.pool
+        assert isinstance(pool, QueuePool)
+        of_sessions = PoolUse("sessions", pool.checkedout(), pool.checkedin(), self._limit)
+        in_use, idle, limit = self.direct.use()
+        return [of_sessions, PoolUse("direct", in_use, idle, limit)]
 
     async def close(self) -> None:
         """Close all connections."""

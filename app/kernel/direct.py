@@ -137,6 +137,13 @@ class DirectPool:
         found = await self.rows(statement, **given)
         return found[0] if found else None
 
+    def use(self) -> tuple[int, int, int]:
+        """How many connections are in use, lie idle, and may be open."""
+        if self._pool is None:
+            return 0, 0, self._size
+        idle: int = self._pool.get_idle_size()
+        return self._pool.get_size() - idle, idle, self._size
+
     async def close(self) -> None:
         """Close all connections."""
         pool, self._pool = self._pool, None

@@ -18,11 +18,13 @@ class Lease:
         row_id: the row.
         token: fencing token; a write counts only while the row still carries it.
         wake_seq: the row's wake counter when the lease was taken.
+        is_takeover: whether it was taken from somebody who had let it run out.
     """
 
     row_id: str
     token: str
     wake_seq: int
+    is_takeover: bool = False
 
 
 async def acquire(
@@ -37,14 +39,23 @@ async def acquire(
         seconds: how long the lease holds without being extended.
     """
     token = secrets.token_hex(8)
+    # What stands in the row before it is written: RETURNING tells only what stands there then.
+    before = (
+        select(table.c.id, table.c.lease_token)
+        .where(table.c.id == row_id, _is_free(table))
+        .with_for_update(key_share=True)
+        .cte("before")
+    )
     statement = (
         update(table)
-        .where(table.c.id == row_id, _is_free(table))
+        .where(table.c.id == before.c.id)
         .values(lease_token=token, lease_expires_at=_in(seconds))
-        .returning(table.c.wake_seq)
+        .returning(table.c.wake_seq, before.c.lease_token.is_not(None))
     )
-    wake_seq = (await session.execute(statement)).scalar_one_or_none()
-    return None if wake_seq is None else Lease(row_id=row_id, token=token, wake_seq=wake_seq)
+    row = (await session.execute(statement)).one_or_none()
+    if row is None:
+        return None
+    return Lease(row_id=row_id, token=token, wake_seq=row[0], is_takeover=row[1])
 
 
 def due_statement(tables: Sequence[Table], *, limit: int) -> CompoundSelect[Any]:

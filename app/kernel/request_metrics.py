@@ -1,9 +1,10 @@
 """Counts and durations of requests, for Prometheus."""
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import Counter, Histogram
 from starlette.types import Scope
 
-REGISTRY = CollectorRegistry()
+from app.kernel.measures import REGISTRY
+
 _REQUESTS = Counter(
     "trainwright_http_requests_total",
     "Answered requests",

@@ -19,6 +19,7 @@ class Signals:
 
     def __init__(self) -> None:
         self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self.is_listening = False
 
     def notify(self, topic: str, row_id: str) -> None:
         """Wake whoever waits for this topic and row in this process."""
@@ -36,13 +37,16 @@ class Signals:
             try:
                 async with client.pubsub() as pubsub:
                     await pubsub.subscribe(CHANNEL)
+                    self.is_listening = True
                     async for message in pubsub.listen():
                         if message["type"] == "message":
                             topic, _, row_id = message["data"].decode().partition(":")
                             self.notify(topic, row_id)
             except (RedisError, OSError):
+                self.is_listening = False
                 await asyncio.sleep(1)
             finally:
+                self.is_listening = False
                 with suppress(RedisError, OSError):
                     await client.aclose()
 

@@ -35,16 +35,22 @@ async def owned(session: AsyncSession) -> set[Thing]:
     return found | {("node", name) for name in replicas}
 
 
-async def note(session: AsyncSession, provider: str, things: set[Thing]) -> None:
-    """Write down what is seen now; what was seen before keeps its time, what is gone goes."""
+async def note(session: AsyncSession, provider: str, things: set[Thing]) -> list[Thing]:
+    """Write down what is seen now; what was seen before keeps its time, what is gone goes.
+
+    Returns:
+        What was not seen before.
+    """
     keys = sorted(things)
     gone = delete(Leak)
     if keys:
         gone = gone.where(tuple_(Leak.kind, Leak.name).not_in(keys))
     await session.execute(gone)
-    if keys:
-        rows = [{"kind": kind, "name": name, "provider": provider} for kind, name in keys]
-        await session.execute(insert(Leak).values(rows).on_conflict_do_nothing())
+    if not keys:
+        return []
+    rows = [{"kind": kind, "name": name, "provider": provider} for kind, name in keys]
+    added = insert(Leak).values(rows).on_conflict_do_nothing().returning(Leak.kind, Leak.name)
+    return [(kind, name) for kind, name in await session.execute(added)]
 
 
 async def ripe(session: AsyncSession, *, grace_seconds: float) -> list[Thing]:

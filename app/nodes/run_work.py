@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.signing import Signer
+from app.kernel.clock import utc_now
 from app.kernel.config import Settings
 from app.kernel.errors import invalid_field
 from app.kernel.keyring import Keyring
@@ -16,6 +17,7 @@ from app.metrics import service as metrics
 from app.metrics.schemas import MetricRecord
 from app.metrics.writing import TooManyMetrics
 from app.nodes.host_values import HOST_NAMESPACE, host_values
+from app.nodes.measures import RUN_WAIT_SECONDS
 from app.nodes.run_reports import exit_result, noted_end
 from app.nodes.schemas import (
     Checkpoint,
@@ -109,7 +111,7 @@ class RunWork:
         elif event.event == "started" and node.state in ("Assigned", "Launched", "Ready"):
             node.state = "Running"
             if run.status in (Status.QUEUED, Status.NOT_RESPONDING):
-                transition(session, run, Status.RUNNING, actor=node.name)
+                _start(session, run, node)
         elif event.event == "process_ended" and node.state not in _OVER:
             node.result = noted_end(node.result, event)
         elif event.event == "exited" and node.state not in _OVER:
@@ -132,7 +134,7 @@ class RunWork:
         has_run = (node.result or {}).get("reason") != gang.PEER_FAILED
         if run.status == Status.QUEUED and has_run:
             # "started" and "exited" may come in one breath, or "started" may have been lost.
-            transition(session, run, Status.RUNNING, actor=node.name)
+            _start(session, run, node)
         if run.status in (Status.RUNNING, Status.NOT_RESPONDING):
             transition(session, run, Status.FINALIZING, actor=node.name)
 
@@ -223,6 +225,12 @@ class RunWork:
         _check_current(node, run)
         assert node is not None
         return run, node
+
+
+def _start(session: AsyncSession, run: Run, node: RunNode) -> None:
+    if run.status == Status.QUEUED and run.queued_at is not None:
+        RUN_WAIT_SECONDS.observe(max(0.0, (utc_now() - run.queued_at).total_seconds()))
+    transition(session, run, Status.RUNNING, actor=node.name)
 
 
 def _check_current(node: RunNode | None, run: Run | None) -> None:

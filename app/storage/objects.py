@@ -192,6 +192,21 @@ class ObjectStore:
         path = self._path(sha256)
         return path if is_sealed(path) else None
 
+    def probe(self) -> None:
+        """Write a few bytes where objects are written, and take them away again; blocks.
+
+        Raises:
+            OSError: the folder cannot be written to.
+            StoreUnavailable: the bucket cannot.
+        """
+        path = self._root / "incoming" / f"probe-{uuid.uuid4().hex}"
+        try:
+            path.write_bytes(b"probe")
+        finally:
+            path.unlink(missing_ok=True)
+        if self.remote is not None:
+            self.remote.probe()
+
     def clean_incoming(self, *, older_than_seconds: float) -> int:
         """Remove what crashed writers left, untouched for that long; return how many files."""
         removed = 0

@@ -18,6 +18,7 @@ from app.storage.writer import CHUNK_BYTES
 _REFRESHED_AFTER = timedelta(hours=1)
 """What was stored longer ago is stored again, so that no collection takes it for unused."""
 _QUESTIONS_AT_ONCE = 64
+_PROBE_KEY = "probe"
 _CLIENT_OPTIONS: Any = {"connect_timeout": timedelta(seconds=10)}
 _RETRIES: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
 
@@ -63,6 +64,15 @@ class RemoteObjects:
             is_young = found and datetime.now(UTC) - found["last_modified"] < _REFRESHED_AFTER
             if found is None or not is_young or found["size"] != path.stat().st_size:
                 obstore.put(self._store, object_key(sha256), path)
+
+    def probe(self) -> None:
+        """Store a few bytes, always in the same place; blocks.
+
+        Raises:
+            StoreUnavailable: the bucket does not answer, or refuses.
+        """
+        with _problems():
+            obstore.put(self._store, _PROBE_KEY, b"probe")
 
     def fetch(self, sha256: str) -> Iterator[bytes]:
         """The object's bytes; blocks.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from sqlalchemy import Table, delete, text
+from sqlalchemy import Table, delete, text, update
 from sqlalchemy.dialects import postgresql
 
 from app.kernel import leases
@@ -15,7 +15,10 @@ from app.kernel.ids import new_id
 from app.kernel.wake import wake
 from app.tables.planning import ALL, Planning
 from app.tables.run import Run
+from tests.health.figures import read, value
 from tests.live_api import LiveApi, live_api
+from tests.waiting import until
+from workers.pulse import Pulse
 from workers.reconciler import Engine, Guard, LeaseLost
 
 pytestmark = pytest.mark.anyio
@@ -104,6 +107,43 @@ async def test_a_stale_holder_cannot_write(api: LiveApi) -> None:
         await Guard(api.database, TABLE, new).check(session)
 
 
+async def test_leases_that_are_lost_and_taken_over_are_counted(api: LiveApi) -> None:
+    row_id = await make_row(api)
+    before = await read(api)
+    done = asyncio.Event()
+
+    async def work(guard: Guard) -> float | None:
+        if guard.lease.row_id != row_id:
+            return None
+        if guard.lease.is_takeover:
+            done.set()
+            return None
+        async with api.database.session() as session:
+            # As if this worker had stood still for longer than its lease.
+            gone = {"lease_token": "another", "lease_expires_at": text("now() - interval '1 s'")}
+            await session.execute(update(TABLE).where(TABLE.c.id == row_id).values(gone))
+        async with api.database.session() as session:
+            await guard.check(session)
+        raise AssertionError("the lease was lost")
+
+    engine = Engine(api.database, [Recorder(work)], lease_seconds=30, poll_seconds=0.02)
+    async with polling(engine), asyncio.timeout(20):
+        await done.wait()
+
+        async def are_counted() -> bool:
+            after = await read(api)
+            return all(
+                (value(after, name, **labels) or 0) - (value(before, name, **labels) or 0) == 1
+                for name, labels in (
+                    ("trainwright_lease_losses_total", {"table": TABLE.name}),
+                    ("trainwright_lease_takeovers_total", {"table": TABLE.name}),
+                    ("trainwright_reconciles_total", {"table": TABLE.name, "outcome": "lost"}),
+                )
+            )
+
+        await until(are_counted)
+
+
 async def test_a_wake_during_the_work_is_not_lost(api: LiveApi) -> None:
     row_id = await make_row(api)
     rounds: list[int] = []
@@ -189,21 +229,18 @@ async def test_many_hints_at_once_run_a_row_one_at_a_time(api: LiveApi) -> None:
     assert most == 1
 
 
-async def test_a_look_at_the_database_is_a_sign_of_life(api: LiveApi, tmp_path: Path) -> None:
-    alive = tmp_path / "alive"
+async def test_a_look_at_the_database_is_a_sign_of_life(api: LiveApi) -> None:
+    pulse = Pulse()
 
     async def leave_alone(guard: Guard) -> None:
         return None
 
     engine = Engine(
-        api.database,
-        [Recorder(leave_alone)],
-        lease_seconds=10,
-        poll_seconds=0.02,
-        alive_file=alive,
+        api.database, [Recorder(leave_alone)], lease_seconds=10, poll_seconds=0.02, pulse=pulse
     )
+    assert pulse.obstacle()
 
     async with polling(engine):
         async with asyncio.timeout(10):
-            while not alive.exists():
+            while pulse.obstacle():
                 await asyncio.sleep(0.01)
