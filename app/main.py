@@ -36,6 +36,7 @@ from app.kernel.problems import install_problem_handlers
 from app.kernel.proxies import ForwardedHeaders
 from app.kernel.routes import RouteTable
 from app.kernel.signals import Signals
+from app.kernel.tracing import make_tracing
 from app.mlflow.problems import MlflowProblems
 from app.openapi.document import install_openapi
 from app.pictures.render import Renderer
@@ -69,6 +70,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.signals = Signals()
+    app.state.tracing = None
     app.state.renderer = Renderer(settings)
     app.router.routes.extend(_routes())
     install_problem_handlers(app)
@@ -121,6 +123,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.provider = provider
     app.state.bearers = provider and Bearers(settings, provider, app.state.database)
     app.state.objects = make_object_store(settings)
+    app.state.tracing = make_tracing(settings)
     app.state.figures = Figures(app.state.database, settings.data_dir)
     app.state.readiness = Readiness(app.state.database, app.state.objects, app.state.signals)
     scoring = AsyncExitStack()
@@ -138,5 +141,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         await app.state.readiness.close()
         if provider is not None:
             await provider.close()
+        if app.state.tracing is not None:
+            app.state.tracing.close()
         hints.close()
         await app.state.database.close()

@@ -6,6 +6,7 @@ from app.auth.signing import Signer
 from app.kernel.config import Settings
 from app.kernel.db import Database
 from app.kernel.signals import Signals
+from app.kernel.tracing import Tracing
 from app.providers.base import Provider
 from app.storage.objects import ObjectStore
 
@@ -20,3 +21,4 @@ class WorkerContext:
     signals: Signals
     signer: Signer
     provider: Provider
+    tracing: Tracing | None = None

@@ -158,7 +158,7 @@ class Preparation:
             run_id=run.id,
             end=Outcome(Status.FAILED, error),
         )
-        _log.info("run_failed_in_preparation", run_id=run.id, code=error["code"])
+        _log.info("run_failed_in_preparation", code=error["code"])
         return 0.0
 
     def _image_error(self, image: Image) -> dict[str, Any]:

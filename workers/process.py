@@ -12,6 +12,7 @@ from app.kernel.config import Settings
 from app.kernel.db import Database, PoolUse
 from app.kernel.hints import Hint
 from app.kernel.signals import Signals
+from app.kernel.tracing import make_tracing
 from app.providers.base import Provider
 from app.providers.docker.engine import EngineAddress
 from app.providers.docker.networks import OverlayNetworks
@@ -63,6 +64,7 @@ def make_context(settings: Settings, signals: Signals, hints: WorkerHints) -> Wo
         signals=signals,
         signer=signer,
         provider=make_provider(settings, signer, database),
+        tracing=make_tracing(settings),
     )
 
 
@@ -109,6 +111,7 @@ class WorkerProcess:
         context = make_context(settings, signals, hints)
         self._objects = context.objects
         self._database = context.database
+        self._tracing = context.tracing
         self._engine = Engine(
             context.database,
             make_reconcilers(context),
@@ -159,6 +162,8 @@ class WorkerProcess:
         """End the work in hand and close the connections."""
         await self._engine.close()
         await self._database.close()
+        if self._tracing is not None:
+            self._tracing.close()
 
     async def hint(self, topic: str, row_id: str) -> None:
         """Look at a row now."""

@@ -5,7 +5,7 @@ import time
 from typing import cast
 
 import structlog
-from sqlalchemy import Table
+from sqlalchemy import Table, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.environments import repository
@@ -132,6 +132,8 @@ class ImageReconciler:
             broken_off = image.build_number if image.state == ImageState.BUILDING else 0
             image.state = ImageState.BUILDING
             image.build_number += 1
+            image.build_started_at = func.clock_timestamp()
+            image.build_ended_at = None
             number = image.build_number
         if broken_off:
             await self._seal(build_log_owner(guard.lease.row_id, broken_off))
@@ -144,6 +146,7 @@ class ImageReconciler:
         async with self._database.session() as session:
             await guard.check(session)
             image = await session.get_one(Image, guard.lease.row_id)
+            image.build_ended_at = func.clock_timestamp()
             if built is not None:
                 image.state = ImageState.READY
                 image.error = None

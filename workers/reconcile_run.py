@@ -6,11 +6,13 @@ from typing import cast
 
 import structlog
 from sqlalchemy import Table
+from structlog.contextvars import bind_contextvars
 
 from app.providers.base import HostLost, NotYetRemoved, ProviderError
 from app.runs import attempts, finalizing, interruptions, waiting
 from app.runs.decide import NODE_LOST, PREEMPTED, NodeView, Outcome, is_tried_again, outcome
 from app.runs.states import TERMINAL, BlockerCode, Status
+from app.runs.trace import log_names
 from app.runs.transitions import lock_run, transition
 from app.tables.run import Run, RunNode
 from workers.context import WorkerContext
@@ -18,6 +20,7 @@ from workers.launch_run import Launch
 from workers.prepare_run import Preparation
 from workers.reconciler import Guard
 from workers.run_health import RunHealth
+from workers.tell_traces import tell_trace
 
 ACTOR = "worker"
 _WATCH_SECONDS = 2.0
@@ -57,17 +60,26 @@ class RunReconciler:
 
     async def reconcile(self, guard: Guard) -> float | None:
         """Take steps as long as they change the run's state."""
+        before = None
         while True:
             async with self._database.session() as session:
                 run = await session.get_one(Run, guard.lease.row_id)
-            if run.status in TERMINAL:
-                return await self._clean_up(guard, run)
-            try:
-                again = await self._steps[Status(run.status)](guard, run)
-            except ProviderError as error:
-                return await self._note_provider(guard, run, error)
-            if again != 0.0:
+            # For all that this task says from here on: it is about no other run.
+            bind_contextvars(**log_names(run))
+            if before is not None and before != run.status:
+                _log.info("run_changed", status=run.status, before=before, attempt=run.attempt)
+            before = run.status
+            again = await self._step(guard, run)
+            if run.status in TERMINAL or again != 0.0:
                 return again
+
+    async def _step(self, guard: Guard, run: Run) -> float | None:
+        if run.status in TERMINAL:
+            return await self._clean_up(guard, run)
+        try:
+            return await self._steps[Status(run.status)](guard, run)
+        except ProviderError as error:
+            return await self._note_provider(guard, run, error)
 
     async def _start(self, guard: Guard, run: Run) -> float | None:
         async with self._database.session() as session:
@@ -209,11 +221,12 @@ class RunReconciler:
         try:
             is_clean = await self._remove_nodes(guard, run)
         except ProviderError as error:
-            _log.warning("provider_unavailable", run_id=run.id, error=str(error))
+            _log.warning("provider_unavailable", error=str(error))
             is_clean = False
         if not is_clean:
             return _RETRY_SECONDS
         async with self._database.session() as session:
             await guard.check(session)
             await attempts.release_nodes(session, run)
+        await tell_trace(self._database, self._context.tracing, run)
         return None

@@ -4,6 +4,7 @@ import base64
 import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
+from structlog.contextvars import bound_contextvars
 
 from app.auth.bearer import Bearers, is_of_provider
 from app.auth.principal import Principal
@@ -40,7 +41,8 @@ class Authentication:
         except DomainError as error:
             await send_problem(error, scope, receive, send)
             return
-        await self._app(scope, receive, send)
+        with bound_contextvars(**scope["principal"].log_names):
+            await self._app(scope, receive, send)
 
     async def _identify(self, scope: Scope) -> Principal:
         path: str = scope["path"]

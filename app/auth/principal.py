@@ -76,3 +76,12 @@ class Principal:
     is_admin: bool = False
     scope: TokenScope = WHOLE
     entered: Entered | None = None
+
+    @property
+    def log_names(self) -> dict[str, str]:
+        """What lines of the log about its requests have: the run that it belongs to."""
+        if self.kind == "run":
+            return {"run_id": self.id}
+        if self.kind == "node" and self.id.startswith("tw-run_"):
+            return {"run_id": self.id.removeprefix("tw-").rsplit("-", 2)[0]}
+        return {}

@@ -25,7 +25,10 @@ class Settings(OidcSettings, BaseSettings):
 
     # A complaint about one setting must not show the others: passwords are among them.
     model_config = SettingsConfigDict(
-        env_prefix="TRAINWRIGHT_", extra="ignore", hide_input_in_errors=True
+        env_prefix="TRAINWRIGHT_",
+        extra="ignore",
+        hide_input_in_errors=True,
+        populate_by_name=True,
     )
 
     data_dir: Path = Field(default_factory=lambda: Path.home() / ".trainwright")
@@ -176,6 +179,15 @@ class Settings(OidcSettings, BaseSettings):
     worker_listen: str = Field(default="", pattern=r"^(.+:\d+)?$")
     """host:port where a worker answers /healthz, /readyz and /metrics, whoever asks; empty: no."""
 
+    # The names of these are OpenTelemetry's own; its SDK reads the rest of them by itself.
+    otlp_endpoint: str = Field(default="", validation_alias="OTEL_EXPORTER_OTLP_ENDPOINT")
+    """Where a collector takes traces of runs, by OTLP over HTTP; empty: nobody is told."""
+    otlp_traces_endpoint: str = Field(
+        default="", validation_alias="OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+    )
+    """The same with the whole path."""
+    is_telemetry_off: bool = Field(default=False, validation_alias="OTEL_SDK_DISABLED")
+
     @model_validator(mode="after")
     def _complete_addresses(self) -> Self:
         """Put the passwords that lie in files into the addresses that they are for."""
@@ -203,6 +215,14 @@ class Settings(OidcSettings, BaseSettings):
     def base_url(self) -> str:
         """The address of the API without a trailing slash."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def traces_url(self) -> str:
+        """Where traces go; empty: nowhere."""
+        if self.is_telemetry_off:
+            return ""
+        base = self.otlp_endpoint.rstrip("/")
+        return self.otlp_traces_endpoint or (f"{base}/v1/traces" if base else "")
 
     @property
     def answered_hosts(self) -> list[str]:

@@ -7,22 +7,22 @@ look through the header fields, costs each request; so what can be done in one, 
 import re
 import secrets
 import time
-from typing import NamedTuple
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.kernel.clock import utc_now
 from app.kernel.errors import BadRequest, DomainError, Forbidden, TooLarge
 from app.kernel.problems import send_problem
 from app.kernel.request_head import Head, head_refusal, read_head
 from app.kernel.request_metrics import count_request
+from app.kernel.trace_context import RequestTrace, enter
+from app.kernel.tracing import Span, Tracing
 
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
-_TRACEPARENT = re.compile(
-    r"^(?!ff)[0-9a-f]{2}-(?P<trace>(?!0{32})[0-9a-f]{32})-(?!0{16})[0-9a-f]{16}"
-    r"-(?P<flags>[0-9a-f]{2})(-.*)?$"
-)
+_RUN = re.compile(r"/runs/(run_\w{1,64})")
 # No answer is a page: should a browser take one for it, nothing in it runs or loads.
 _ALWAYS = (
     (b"x-content-type-options", b"nosniff"),
@@ -37,7 +37,8 @@ class Envelope:
 
     The id is in the log, in problems and in the ``X-Request-Id`` header. A request that belongs to
     a trace (W3C Trace Context) is one span of it: the log has the trace, the answer's
-    ``traceparent`` names the span, and so does that of requests made for this one.
+    ``traceparent`` names the span, and so does that of requests made for this one. Other requests
+    are spans only if they begin something that has a trace.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -48,14 +49,17 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id, span = _named(scope)
+        request_id, traceparent = _named(scope)
+        trace = RequestTrace(traceparent)
+        enter(trace)
         scope.setdefault("state", {})["request_id"] = request_id
         known = {"request_id": request_id}
         always: tuple[tuple[bytes, bytes], ...] = ((b"x-request-id", request_id.encode()), *_ALWAYS)
-        if span is not None:
-            known["trace_id"] = span.trace_id
-            named = (b"traceparent", span.traceparent.encode())
-            always = (named, *always)
+        if (run := _RUN.search(scope["path"])) is not None:
+            known["run_id"] = run.group(1)
+        if trace.span is not None:
+            known["trace_id"] = trace.span.trace_id
+            named = (b"traceparent", trace.span.traceparent.encode())
             scope["headers"] = [
                 named if field[0] == named[0] else field for field in scope["headers"]
             ]
@@ -66,19 +70,46 @@ class Envelope:
                 given = [field for field in message["headers"] if field[0] not in _OURS]
                 names = {name for name, _ in given}
                 given += [field for field in always if field[0] not in names]
+                if trace.span is not None:
+                    given.append((b"traceparent", trace.span.traceparent.encode()))
+                scope["state"]["status"] = message["status"]
                 message = {**message, "headers": given}
             await send(message)
 
         with structlog.contextvars.bound_contextvars(**known):
             await self._app(scope, receive, send_completed)
+        if trace.span is not None and trace.span.is_sampled:
+            _tell(scope, trace, request_id, time.perf_counter() - started)
 
 
-class _Span(NamedTuple):
-    trace_id: str
-    traceparent: str
+def _tell(scope: Scope, trace: RequestTrace, request_id: str, seconds: float) -> None:
+    tracing: Tracing | None = scope["app"].state.tracing
+    # What nodes and scripts ask all the time is no part of a trace that somebody would look at.
+    is_of_run = getattr(scope.get("principal"), "kind", "") in ("node", "run")
+    if tracing is None or trace.span is None or is_of_run:
+        return
+    ended_at = utc_now()
+    route: str = getattr(scope.get("route"), "path", "")
+    status: int = scope["state"].get("status", 0)
+    span = Span(
+        name=f"{scope['method']} {route}",
+        span_id=trace.span.span_id,
+        parent_id=trace.parent.span_id if trace.parent else "",
+        started_at=ended_at - timedelta(seconds=seconds),
+        ended_at=ended_at,
+        service="api",
+        attributes={
+            "http.request.method": scope["method"],
+            "http.route": route,
+            "http.response.status_code": status,
+            "trainwright.request.id": request_id,
+        },
+        error=f"answered {status}" if status >= 500 else "",
+    )
+    tracing.tell(trace.span.trace_id, [span])
 
 
-def _named(scope: Scope) -> tuple[str, _Span | None]:
+def _named(scope: Scope) -> tuple[str, str]:
     request_id = traceparent = ""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and not request_id:
@@ -87,16 +118,7 @@ def _named(scope: Scope) -> tuple[str, _Span | None]:
             traceparent = value.decode("latin-1")
     if not _REQUEST_ID.match(request_id):
         request_id = secrets.token_hex(8)
-    return request_id, _span(traceparent)
-
-
-def _span(parent: str | None) -> _Span | None:
-    """A span of the trace that a ``traceparent`` names; None: it names none."""
-    found = _TRACEPARENT.match(parent) if parent else None
-    if found is None:
-        return None
-    own = f"00-{found['trace']}-{secrets.token_hex(8)}-{found['flags']}"
-    return _Span(found["trace"], own)
+    return request_id, traceparent
 
 
 class Gate:

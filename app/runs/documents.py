@@ -46,6 +46,7 @@ _BY_FIELD: dict[str, Any] = {
     "experiment_name": Experiment.name,
     "cluster_name": Cluster.name,
     "params": _PARAMS,
+    "trace_id": func.substr(Run.traceparent, 4, 32),
     "queue_position": null(),  # this and the next stand in the blockers
     "estimate": null(),
     "input_datasets": Run.request["inputs"],

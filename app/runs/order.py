@@ -14,6 +14,7 @@ from app.kernel.clock import utc_now
 from app.kernel.config import Settings
 from app.runs import gang, repository, tracking
 from app.runs.input_volumes import mount_folder
+from app.runs.trace import attempt_traceparent
 from app.runtimes.tasks import on_node
 from app.tables.experiment import Experiment
 from app.tables.image import Image
@@ -68,6 +69,7 @@ async def build_order(
         "environment": {
             **_given(request, tracking.variables(settings, token, run, workspace, experiment)),
             **_contract_variables(settings, signer, token, run, workspace, experiment),
+            **_traced(run, node.attempt),
             "AZ_BATCH_TASK_SHARED_DIR": os.fspath(folder / "work"),
         },
         "path_prepend": [str(Path(image.python).parent)] if image.python else [],
@@ -80,7 +82,13 @@ async def build_order(
         "checkpoints": CHECKPOINTS,
         "host_metrics_seconds": settings.host_metrics_seconds or None,
         "secrets": list(request.get("secrets", {})),
+        "traceparent": attempt_traceparent(run, node.attempt),
     }
+
+
+def _traced(run: Run, attempt: int) -> dict[str, str]:
+    traceparent = attempt_traceparent(run, attempt)
+    return {"TRACEPARENT": traceparent} if traceparent else {}
 
 
 async def _source(session: AsyncSession, run: Run) -> list[dict[str, Any]]:

@@ -285,6 +285,9 @@ class RunRead(BaseModel):
     cost: float = Field(
         description="Of the nodes that its attempts held, by now; see docs/budgets.md"
     )
+    trace_id: str | None = Field(
+        description="Of the trace that it belongs to; see docs/observability.md"
+    )
     creator_run_id: str | None = Field(description="Whose script made this tracked run")
     created_by: str
     created_at: datetime

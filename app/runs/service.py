@@ -31,6 +31,7 @@ from app.runs.schemas import (
     estimate_of,
 )
 from app.runs.states import TERMINAL, TRACKED, Status
+from app.runs.trace import context_of
 from app.runs.transitions import add_event, lock_run, transition
 from app.storage.writer import StoredObject
 from app.tables.run import Run, RunFile
@@ -240,6 +241,7 @@ def _read(
 ) -> RunRead:
     blockers = [Blocker.model_validate(b) for b in run.blockers]
     positions = [b["position"] for b in run.blockers if "position" in b]
+    context = context_of(run)
     inputs = [
         InputDataset(
             name=name, dataset=value["dataset"], version=value["version"], mode=value["mode"]
@@ -273,6 +275,7 @@ def _read(
         request=_shown_request(run),
         outputs_partial=run.outputs_partial,
         cost=cost,
+        trace_id=context.trace_id if context else None,
         creator_run_id=run.creator_run_id,
         created_by=run.created_by,
         created_at=run.created_at,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clusters import repository as clusters
@@ -12,6 +13,7 @@ from app.experiments import repository as experiments
 from app.kernel.config import Settings
 from app.kernel.errors import invalid_field
 from app.kernel.ids import new_id
+from app.kernel.trace_context import of_this_work
 from app.kernel.wake import wake
 from app.runs import repository
 from app.runs.placeable import check_placeable
@@ -28,6 +30,7 @@ from app.tables.snapshot import Snapshot
 from app.tables.workspace import Workspace
 
 _SHOWN_FILES = 20
+_log = structlog.get_logger(__name__)
 
 
 async def submit(
@@ -74,6 +77,7 @@ async def submit(
         "argv": argv,
         "environment": spec.model_dump(mode="json"),
     }
+    trace = of_this_work()
     run = Run(
         id=new_id("run"),
         workspace_id=workspace.id,
@@ -81,6 +85,7 @@ async def submit(
         cluster_id=cluster.id,
         snapshot_id=snapshot.id,
         image_id=image.id,
+        traceparent=trace.traceparent,
         created_by=actor,
         display_name=body.display_name,
         description=body.description,
@@ -102,6 +107,7 @@ async def submit(
     await session.flush()
     await wake(session, Run, run.id)
     await session.refresh(run)
+    _log.info("run_submitted", run_id=run.id, trace_id=trace.trace_id)
     return run
 
 

@@ -33,6 +33,8 @@ class Image(Reconciled, Timestamped, Base):
     """Debian packages that were asked for, and their versions."""
     size_bytes: Mapped[int | None]
     build_seconds: Mapped[float | None]
+    build_started_at: Mapped[datetime | None]
+    build_ended_at: Mapped[datetime | None]
     build_number: Mapped[int] = mapped_column(server_default="0")
     """How many builds were begun; the log of build n is attempt n of the image's log."""
     last_used_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

@@ -53,6 +53,8 @@ class Run(Reconciled, Timestamped, Base):
         ForeignKey("runs.id", ondelete="SET NULL"), index=True
     )
     """The run whose script made this tracked one; its token is good for this one too."""
+    traceparent: Mapped[str | None]
+    """The span that submitted it, as W3C Trace Context writes it: all of the run is below that."""
     created_by: Mapped[str]
     display_name: Mapped[str] = mapped_column(server_default="")
     description: Mapped[str] = mapped_column(server_default="")

@@ -107,6 +107,7 @@ async def fake_world(
             signals=Signals(),
             signer=app.state.signer,
             provider=fake,
+            tracing=app.state.tracing,
         )
         return [PlanningReconciler(context), RunReconciler(context)]
 

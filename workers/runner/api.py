@@ -163,6 +163,8 @@ class Channel:
         connection = self._connected(timeout_seconds)
         content = body() if callable(body) else body or None
         sent = {"Authorization": "Bearer " + self._token, **headers}
+        if traceparent := self._endpoint.control.traceparent:
+            sent["traceparent"] = traceparent
         connection.request(method, self._prefix + path, content, sent)
         return connection.getresponse()
 

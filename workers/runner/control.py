@@ -27,6 +27,8 @@ class Control:
 
     def __init__(self) -> None:
         self.inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self.traceparent = ""
+        """Of the attempt; sent along, so that the control plane's log has the trace."""
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._is_preparing = True

@@ -116,6 +116,7 @@ class Node:
             order = parse_order(data)
         except PrepareError as error:
             return self._fail(error, deliver_seconds=BAD_ORDER_DELIVER_SECONDS)
+        self._control.traceparent = order.traceparent
         self._shipper.prefix = order.stream_prefix
         self._shipper.budget.limit_bytes = order.log_spool_bytes
         self._shipper.budget.stream_limit_bytes = order.log_stream_bytes

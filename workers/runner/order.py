@@ -99,6 +99,7 @@ class Order(NamedTuple):
     host_metrics_seconds: float | None
     readiness: Readiness | None
     secrets: list[str]
+    traceparent: str
 
 
 def parse_order(data: dict[str, Any]) -> Order:
@@ -158,6 +159,7 @@ def _parse(data: dict[str, Any]) -> Order:
         stream_prefix=str(data.get("stream_prefix") or ""),
         readiness=None if readiness is None else _readiness(readiness),
         secrets=[_secret(item) for item in data.get("secrets") or []],
+        traceparent=str(data.get("traceparent") or ""),
     )
 
 
