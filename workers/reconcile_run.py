@@ -60,15 +60,11 @@ class RunReconciler:
 
     async def reconcile(self, guard: Guard) -> float | None:
         """Take steps as long as they change the run's state."""
-        before = None
         while True:
             async with self._database.session() as session:
                 run = await session.get_one(Run, guard.lease.row_id)
             # For all that this task says from here on: it is about no other run.
             bind_contextvars(**log_names(run))
-            if before is not None and before != run.status:
-                _log.info("run_changed", status=run.status, before=before, attempt=run.attempt)
-            before = run.status
             again = await self._step(guard, run)
             if run.status in TERMINAL or again != 0.0:
                 return again

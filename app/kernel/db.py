@@ -15,7 +15,7 @@ from sqlalchemy.pool import QueuePool
 
 from app.kernel.config import Settings
 from app.kernel.direct import DirectPool
-from app.kernel.hints import Hint, HintSender, collected_hints, discard_hints
+from app.kernel.hints import Hint, HintSender, collected_hints, discard_hints, say_now
 
 
 class PoolUse(NamedTuple):
@@ -60,6 +60,7 @@ class Database:
             except BaseException:
                 discard_hints(session)
                 raise
+            say_now(session)
             hints = collected_hints(session)
         self._hints.send(hints)
 

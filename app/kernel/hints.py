@@ -6,7 +6,10 @@ broker to a worker, and as a signal to the streams that wait for a change.
 
 from typing import Literal, NamedTuple, Protocol
 
+import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
+
+_log = structlog.get_logger(__name__)
 
 
 class Hint(NamedTuple):
@@ -24,6 +27,18 @@ class HintSender(Protocol):
         """Send these soon, best effort."""
 
 
+def say_after_commit(session: AsyncSession, event: str, **values: str | int) -> None:
+    """Write a line to the log once this session has committed, and none if it never does."""
+    said: list[tuple[str, dict[str, str | int]]] = session.info.setdefault("said", [])
+    said.append((event, values))
+
+
+def say_now(session: AsyncSession) -> None:
+    """Write the lines of this session, which has committed."""
+    for event, values in session.info.pop("said", []):
+        _log.info(event, **values)
+
+
 def add_hint(session: AsyncSession, hint: Hint) -> None:
     """Send ``hint`` after this session's commit."""
     hints: list[Hint] = session.info.setdefault("hints", [])
@@ -38,5 +53,6 @@ def collected_hints(session: AsyncSession) -> list[Hint]:
 
 
 def discard_hints(session: AsyncSession) -> None:
-    """Forget the hints of a session that is rolled back."""
+    """Forget the hints, and the lines, of a session that is rolled back."""
     session.info.pop("hints", None)
+    session.info.pop("said", None)

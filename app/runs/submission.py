@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import structlog
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clusters import repository as clusters
@@ -12,6 +11,7 @@ from app.environments.spec import EnvironmentSpec
 from app.experiments import repository as experiments
 from app.kernel.config import Settings
 from app.kernel.errors import invalid_field
+from app.kernel.hints import say_after_commit
 from app.kernel.ids import new_id
 from app.kernel.trace_context import of_this_work
 from app.kernel.wake import wake
@@ -21,6 +21,7 @@ from app.runs.quota import check_room
 from app.runs.run_secrets import check_secrets
 from app.runs.schemas import DatasetArgument, DatasetInput, RunCreate
 from app.runs.states import Status
+from app.runs.trace import log_names
 from app.runs.transitions import add_event, transition
 from app.runtimes.distribution import Mpi
 from app.runtimes.tasks import CountsRefused, plan_tasks
@@ -30,7 +31,6 @@ from app.tables.snapshot import Snapshot
 from app.tables.workspace import Workspace
 
 _SHOWN_FILES = 20
-_log = structlog.get_logger(__name__)
 
 
 async def submit(
@@ -107,7 +107,7 @@ async def submit(
     await session.flush()
     await wake(session, Run, run.id)
     await session.refresh(run)
-    _log.info("run_submitted", run_id=run.id, trace_id=trace.trace_id)
+    say_after_commit(session, "run_submitted", **log_names(run))
     return run
 
 

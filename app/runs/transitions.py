@@ -5,10 +5,11 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.kernel.hints import Hint, add_hint
+from app.kernel.hints import Hint, add_hint, say_after_commit
 from app.kernel.wake import signal
 from app.runs.errors import RunNotFound, TransitionRefused
 from app.runs.states import TERMINAL, TRACKED, TRACKED_TRANSITIONS, TRANSITIONS, Status
+from app.runs.trace import log_names
 from app.tables.run import Run, RunEvent
 
 RUN_TOPIC = "run"
@@ -102,6 +103,8 @@ def transition(
         if to in TERMINAL and name in run.properties:
             # A hint alone: the row looks by itself, and is locked before those of its runs.
             add_hint(session, Hint("reconcile", watcher, run.properties[name]))
+    names = log_names(run)
+    say_after_commit(session, "run_changed", **names, status=to, before=before, actor=actor)
     add_event(
         session,
         run,

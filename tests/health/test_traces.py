@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ async def test_a_run_is_one_trace_below_the_span_of_its_client(traced: Traced) -
         assert span.began_ns <= span.ended_ns
         assert not span.is_error
     in_order = ("hand to a worker", "prepare", "wait in the queue", "start nodes", "finalize")
-    for earlier, later in zip(in_order, in_order[1:], strict=False):
+    for earlier, later in pairwise(in_order):
         assert spans[earlier].ended_ns <= spans[later].began_ns, later
     given = f"00-{TRACE}-{attempt.span_id}-01"
     assert order["environment"]["TRACEPARENT"] == given
