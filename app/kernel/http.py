@@ -22,6 +22,8 @@ from app.kernel.trace_context import RequestTrace, enter
 from app.kernel.tracing import Span, Tracing
 
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+FIGURES_PATH = "/metrics"
+"""Prometheus calls each process by its address; a page that a browser shows has no token for it."""
 _RUN = re.compile(r"/runs/(run_\w{1,64})")
 # No answer is a page: should a browser take one for it, nothing in it runs or loads.
 _ALWAYS = (
@@ -148,7 +150,8 @@ class Gate:
             await self._app(scope, receive, send)
             return
         head = read_head(scope)
-        refusal = head_refusal(scope, head) or self._foreign(head) or self._too_large(scope, head)
+        foreign = None if scope["path"] == FIGURES_PATH else self._foreign(head)
+        refusal = head_refusal(scope, head) or foreign or self._too_large(scope, head)
         if refusal is not None:
             await send_problem(refusal, scope, receive, send)
         elif head.content_length is None:

@@ -4,6 +4,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.live_api import LiveApi
 
+NO_PROMTOOL = "promtool is not installed"
+
 
 def value(text: str, name: str, **labels: str) -> float | None:
     """The sample of this name that has these labels, among others; None: there is none."""
@@ -12,14 +14,6 @@ def value(text: str, name: str, **labels: str) -> float | None:
             if sample.name == name and labels.items() <= sample.labels.items():
                 return sample.value
     return None
-
-
-def names(text: str) -> set[str]:
-    """The names of all metrics, those without a sample among them, as they are documented."""
-    found = set()
-    for family in text_string_to_metric_families(text):
-        found.add(f"{family.name}_total" if family.type == "counter" else family.name)
-    return found
 
 
 async def read(api: LiveApi) -> str:
