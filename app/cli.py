@@ -1,4 +1,4 @@
-"""The command line: `trainwright up | api | worker | migrate | revision | token … | secrets …`.
+"""The command line: `trainwright up | api | worker | migrate | backup | restore | …`.
 
 The supervisor lives in this process for as long as the stack runs, so what it does not need
 (SQLAlchemy, Alembic: see :mod:`app.admin`) is executed, not imported.
@@ -125,6 +125,18 @@ def revision(context: typer.Context) -> None:
 def audit(context: typer.Context) -> None:
     """Delete old events of the audit log."""
     _execute("app.admin", "audit", *context.args)
+
+
+@cli.command(context_settings=_PASSED_ON, add_help_option=False)
+def backup(context: typer.Context) -> None:
+    """Save database, objects and keys in a folder; everything goes on meanwhile."""
+    _execute("app.backups.command", "backup", *context.args)
+
+
+@cli.command(context_settings=_PASSED_ON, add_help_option=False)
+def restore(context: typer.Context) -> None:
+    """Bring a backup back."""
+    _execute("app.backups.command", "restore", *context.args)
 
 
 @cli.command(context_settings=_PASSED_ON, add_help_option=False)

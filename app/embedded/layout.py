@@ -39,6 +39,10 @@ class Layout:
         """Note that this database has had this release's migrations."""
         self._migrated_path.write_text(self._schema_state())
 
+    def forget_migrated(self) -> None:
+        """Have the next start look at the database's version."""
+        self._migrated_path.unlink(missing_ok=True)
+
     @property
     def _migrated_path(self) -> Path:
         return self.data_dir / "migrated"

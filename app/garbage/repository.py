@@ -57,3 +57,9 @@ async def usage(session: AsyncSession, workspace_id: str) -> tuple[int, int, int
     ).where(Blob.workspace_id == workspace_id)
     row = (await session.execute(statement)).one()
     return int(row[0]), int(row[1]), int(row[2]), int(row[3])
+
+
+async def everything(session: AsyncSession) -> list[str]:
+    """Every sha256 that a workspace has or a sealed log consists of, sorted."""
+    logged = references.of_logs()
+    return sorted(await session.scalars(union(select(Blob.sha256), select(logged.c.sha256))))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import anyio.to_thread
 
-from app.garbage import repository
+from app.garbage import hold, repository
 from app.kernel.db import Database
 from app.storage.objects import ObjectStore
 from app.storage.unused import UnusedObjects
@@ -34,6 +34,7 @@ async def collect(
     """Remove what nothing refers to and nobody touched for so long; safe beside everything else.
 
     An interrupted collection loses nothing: what it had set aside is judged again by the next.
+    While a backup is being made nothing is collected.
 
     Args:
         database: where references are.
@@ -41,6 +42,17 @@ async def collect(
         unused_for_seconds: how long bytes stay after they were last sent or asked about.
         sparing: digests that stay in any case.
     """
+    async with database.session() as lasting:
+        if not await hold.may_collect(lasting):
+            return Collected(names_count=0, objects_count=0, freed_bytes=0)
+        return await _collect(
+            database, objects, unused_for_seconds=unused_for_seconds, sparing=sparing
+        )
+
+
+async def _collect(
+    database: Database, objects: ObjectStore, *, unused_for_seconds: float, sparing: Sequence[str]
+) -> Collected:
     async with database.session() as session:
         names_count = await repository.delete_unreferenced(
             session, unused_for_seconds=unused_for_seconds, sparing=sparing

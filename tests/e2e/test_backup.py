@@ -1,0 +1,166 @@
+"""A stack is saved while it works, destroyed, and brought back elsewhere: everything goes on."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from examples.demo import TENSORFLOW
+from examples.walk.stack import Stack
+from examples.walk.talk import Talk
+from tests.conftest import REPOSITORY
+from tests.e2e import scripts
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
+
+WS = "/v1/workspaces/saved"
+MODEL = """
+import tensorflow as tf
+
+class Doubler(tf.Module):
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")])
+    def __call__(self, x):
+        return {"y": x * 2.0}
+
+tf.saved_model.save(Doubler(), "outputs/model")
+open("outputs/big.bin", "wb").write(bytes(range(256)) * 20_000)
+print("made")
+"""
+WAITING = """
+import pathlib, sys, time
+print("started", flush=True)
+while not pathlib.Path(sys.argv[1]).exists():
+    time.sleep(0.1)
+open("outputs/done.txt", "w").write("done")
+"""
+
+submit = partial(scripts.submit, workspace="saved")
+await_status = partial(scripts.await_status, workspace="saved")
+
+
+def command(stack: Stack, *words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "app.cli", *words],
+        cwd=REPOSITORY,
+        env={**os.environ, "TRAINWRIGHT_DATA_DIR": str(stack.data_dir)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def destroy(stack: Stack) -> None:
+    """Take away all processes and the folder, as a machine that burns does."""
+    stack.crash()
+    for process in psutil.process_iter():
+        try:
+            if any(str(stack.data_dir) in word for word in process.cmdline()):
+                process.kill()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    deadline = time.monotonic() + 30
+    while stack.data_dir.exists():
+        shutil.rmtree(stack.data_dir, ignore_errors=True)
+        assert time.monotonic() < deadline
+
+
+def predicted(talk: Talk) -> Any:
+    answer = talk.client.post(
+        f"{WS}/deployments/doubler/score",
+        json={"instances": [[1.0, 2.0]]},
+        headers=talk.authorization(),
+    )
+    return answer.json() if answer.status_code == 200 else answer.status_code
+
+
+def files_of(talk: Talk, run_id: str) -> dict[str, str]:
+    """The digest of each of the run's outputs, of the bytes as they are served."""
+    found = {}
+    for file in talk.get(f"{WS}/runs/{run_id}/files?prefix=outputs/")["items"]:
+        answer = talk.client.get(
+            f"{WS}/runs/{run_id}/files/{file['path']}", headers=talk.authorization()
+        )
+        assert answer.status_code == 200
+        found[file["path"]] = hashlib.sha256(answer.content).hexdigest()
+    return found
+
+
+def log_of(talk: Talk, run_id: str) -> str:
+    return talk.client.get(f"{WS}/runs/{run_id}/logs", headers=talk.authorization()).text
+
+
+def deploy(talk: Talk) -> str:
+    """Train and deploy a model; the run's id."""
+    environment = {"framework": "tensorflow", "framework_version": TENSORFLOW}
+    run_id = submit(talk, MODEL, environment=environment)
+    await_status(talk, run_id, "Completed", seconds=300)
+    version = {
+        "run_id": run_id,
+        "path": "outputs/model",
+        "framework": "TensorFlow",
+        "framework_version": TENSORFLOW,
+    }
+    talk.ask("POST", f"{WS}/models/doubler/versions", body=version, expect=(201,))
+    talk.ask("PUT", f"{WS}/deployments/doubler", body={"model_name": "doubler"}, expect=(200, 201))
+    scripts.await_true(lambda: predicted(talk) == {"predictions": [[2.0, 4.0]]}, seconds=300)
+    return run_id
+
+
+def test_a_stack_that_was_destroyed_goes_on_from_its_backup(tmp_path: Path) -> None:
+    go, folder = tmp_path / "go", tmp_path / "backups"
+    first = Stack(tmp_path / "first")
+    first.start()
+    talk = Talk(first.address, first.token, is_silent=True)
+    second = Stack(tmp_path / "second")
+    try:
+        talk.ask("PUT", WS, expect=(200, 201))
+        body = {"vm_size": "SMALL", "max_nodes": 1}
+        talk.ask("PUT", f"{WS}/clusters/cpu", body=body, expect=(200, 201))
+        completed = deploy(talk)
+        files, log = files_of(talk, completed), log_of(talk, completed)
+        assert "outputs/big.bin" in files
+        running = submit(talk, WAITING, arguments=[str(go)])
+        await_status(talk, running, "Running")
+        queued = submit(talk, WAITING, arguments=[str(go)])
+        await_status(talk, queued, "Queued")
+
+        said = command(first, "backup", str(folder), "--with-keys")
+        assert "saved" in said
+        # What comes later is not in it; of the objects, only what is new is copied.
+        late = submit(talk, WAITING, arguments=[str(go)])
+        talk.close()
+        destroy(first)
+
+        command(second, "restore", str(folder))
+        second.token = first.token
+        (second.data_dir / "first-token").write_text(first.token)
+        second.start()
+        talk = Talk(second.address, first.token, is_silent=True)
+        assert talk.client.get(f"{WS}/runs/{late}", headers=talk.authorization()).status_code == 404
+        assert files_of(talk, completed) == files
+        assert log_of(talk, completed) == log
+        go.touch()
+        assert await_status(talk, running, "Completed")["attempt"] == 2
+        assert await_status(talk, queued, "Completed")["attempt"] == 1
+        assert files_of(talk, queued) == files_of(talk, running)
+        scripts.await_true(lambda: predicted(talk) == {"predictions": [[2.0, 4.0]]}, seconds=300)
+        for run_id in (running, queued):
+            events = talk.get(f"{WS}/runs/{run_id}/events")["items"]
+            assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+        talk.ask("DELETE", f"{WS}/deployments/doubler", expect=(202, 204))
+        scripts.await_true(lambda: not list((second.data_dir / "nodes").iterdir()), seconds=60)
+    finally:
+        talk.close()
+        first.stop()
+        left = second.stop()
+    assert left == []
