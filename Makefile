@@ -6,6 +6,8 @@ PYTEST_WORKERS ?= 0
 PYTEST_ARGS ?=
 NAME ?=
 MESSAGE ?=
+MINUTES ?= 2
+SEED ?= 1
 
 CANDIDATES := python3 python3.13 python3.12 python3.11 python3.14 python
 PYTHON ?= $(shell for name in $(CANDIDATES); do \
@@ -73,6 +75,10 @@ sdk: $(READY)  ## Generate clients into build/sdk: Python (two), Go, TypeScript;
 .PHONY: bench
 bench: $(READY)  ## Measure; NAME=warm_start runs one benchmark, without it all of them
 	@exec $(RUN) benchmarks $(NAME)
+
+.PHONY: soak
+soak: $(READY)  ## Load and random faults on a whole stack for MINUTES=2; SEED=1: counts, which have to be 0
+	@exec $(RUN) tests.soak --minutes $(MINUTES) --seed $(SEED)
 
 .PHONY: migrate
 migrate: $(READY)  ## Bring the database of TRAINWRIGHT_DATABASE_URL, or of a running `make up`, to head

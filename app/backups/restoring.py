@@ -4,10 +4,11 @@ import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import tenacity
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from app.backups import keys
@@ -20,6 +21,7 @@ from app.kernel.config import Settings
 from app.storage.configured import make_object_store
 
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+_LEAVING_SECONDS = 3.0
 _OTHERS = text(
     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
     " AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
@@ -64,7 +66,7 @@ async def check(url: str, manifest: Manifest, *, overwrite: bool) -> None:
     engine = create_async_engine(url, poolclass=NullPool)
     try:
         async with engine.connect() as connection:
-            others = int(await connection.scalar(_OTHERS) or 0)
+            others = await _others(connection)
             tables = int(await connection.scalar(_TABLES) or 0)
     finally:
         await engine.dispose()
@@ -72,6 +74,23 @@ async def check(url: str, manifest: Manifest, *, overwrite: bool) -> None:
         raise BackupError(f"{others} others are connected to the database: stop API and workers")
     if tables and not overwrite:
         raise BackupError("the database holds something already: --overwrite replaces all of it")
+
+
+async def _others(connection: AsyncConnection) -> int:
+    """How many others are connected; those that are just leaving are waited for."""
+
+    async def ask() -> int:
+        found = int(await connection.scalar(_OTHERS) or 0)
+        await connection.rollback()
+        return found
+
+    retrying = tenacity.AsyncRetrying(
+        stop=tenacity.stop_after_delay(_LEAVING_SECONDS),
+        wait=tenacity.wait_fixed(0.2),
+        retry=tenacity.retry_if_result(bool),
+        retry_error_callback=lambda state: state.outcome.result() if state.outcome else 0,
+    )
+    return int(await retrying(ask))
 
 
 async def restore(

@@ -16,3 +16,8 @@ def upgrade() -> None:
     """Apply."""
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.add_column("deployments", sa.Column("limits", JSONB(), server_default="{}", nullable=False))
+
+
+def downgrade() -> None:
+    """Undo."""
+    op.drop_column("deployments", "limits")

@@ -36,3 +36,10 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("deployment_id", "router_id", name=op.f("pk_deployment_loads")),
     )
+
+
+def downgrade() -> None:
+    """Undo."""
+    op.drop_table("deployment_loads")
+    for column in ("previous", "traffic", "busy_at", "autoscale"):
+        op.drop_column("deployments", column)

@@ -27,7 +27,7 @@ from tests.conftest import REPOSITORY
 from tests.databases import own_database
 from tests.live_api import LiveApi, live_api
 
-pytestmark = [pytest.mark.anyio]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 class Installation:

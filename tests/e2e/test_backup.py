@@ -62,14 +62,14 @@ def command(stack: Stack, *words: str) -> str:
 def destroy(stack: Stack) -> None:
     """Take away all processes and the folder, as a machine that burns does."""
     stack.crash()
-    for process in psutil.process_iter():
-        try:
-            if any(str(stack.data_dir) in word for word in process.cmdline()):
-                process.kill()
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while stack.data_dir.exists():
+        for process in psutil.process_iter():
+            try:
+                if any(str(stack.data_dir) in word for word in (process.cwd(), *process.cmdline())):
+                    process.kill()
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
         shutil.rmtree(stack.data_dir, ignore_errors=True)
         assert time.monotonic() < deadline
 

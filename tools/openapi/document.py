@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from alembic.script import ScriptDirectory
 
 from app.main import create_app
 
 FOLDER = Path(__file__).parents[2] / "openapi"
 CURRENT = FOLDER / "openapi.json"
 RELEASED = FOLDER / "released.json"
+MIGRATIONS = FOLDER.with_name("migrations")
 
 
 def current() -> dict[str, Any]:
@@ -28,12 +30,14 @@ def render(document: dict[str, Any]) -> str:
 
 
 def main(*, release: bool = False) -> None:
-    """Write the document; with ``--release`` as the one that was released, too."""
+    """Write the document; with ``--release`` as the one that was released, too, with its schema."""
     document = current()
     FOLDER.mkdir(exist_ok=True)
     CURRENT.write_text(render(document))
     if release:
         RELEASED.write_text(render(document))
+        head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+        (MIGRATIONS / "released.txt").write_text(f"{head}\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,96 @@
+"""Faults, drawn from a seed: any component is killed or frozen, connections are cut."""
+
+import random
+import signal
+import time
+from collections import Counter
+
+import psutil
+
+from examples.walk.stack import Stack
+from tests.client.door import Door
+
+PARTS = ("api", "worker", "broker", "postgres", "runner")
+_LONGEST_FREEZE_SECONDS = 4.0
+_LONGEST_OUTAGE_SECONDS = 3.0
+
+
+class Faults:
+    """Hurts a stack; `injected` counts what was done, by kind.
+
+    Args:
+        stack: which.
+        door: the way by which clients and runners reach its API.
+        seed: the same gives the same order of faults.
+    """
+
+    def __init__(self, stack: Stack, door: Door, *, seed: int) -> None:
+        self.injected: Counter[str] = Counter()
+        self._stack = stack
+        self._door = door
+        self._random = random.Random(seed)
+
+    def inject(self) -> None:
+        """Do one thing; what was frozen or cut off is well again afterwards."""
+        kind = self._random.choice(("kill", "kill", "freeze", "cut", "outage"))
+        if kind == "cut":
+            self._door.cut()
+            self.injected["network cut"] += 1
+        elif kind == "outage":
+            self._door.shut()
+            time.sleep(self._random.uniform(0.2, _LONGEST_OUTAGE_SECONDS))
+            self._door.reopen()
+            self.injected["network outage"] += 1
+        else:
+            self._hurt(kind)
+
+    def _hurt(self, kind: str) -> None:
+        part = self._random.choice(PARTS)
+        seconds = self._random.uniform(0.5, _LONGEST_FREEZE_SECONDS)
+        found = processes(self._stack, part)
+        if not found:
+            return
+        chosen = self._random.choice(found)
+        try:
+            if kind == "kill":
+                chosen.send_signal(signal.SIGKILL)
+            else:
+                chosen.suspend()
+                time.sleep(seconds)
+                chosen.resume()
+        except psutil.NoSuchProcess:
+            return
+        self.injected[f"{kind} {part}"] += 1
+
+
+def processes(stack: Stack, part: str) -> list[psutil.Process]:
+    """The processes of a part of the stack; of PostgreSQL the server and its back ends."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = process.cmdline()
+            folder = str(stack.data_dir)
+            if folder in process.cwd() or any(folder in word for word in words):
+                if _part(words) == part:
+                    found.append(process)
+            elif process.environ().get("TRAINWRIGHT_DATA_DIR") == folder and _part(words) == part:
+                found.append(process)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return found
+
+
+def _part(words: list[str]) -> str:
+    line = " ".join(words)
+    if "exec_child.py" in line:
+        return ""
+    for part, sign in {
+        "api": "app.cli api",
+        "worker": "celery",
+        "broker": "valkey-server",
+        "postgres": "postgres",
+        "runner": "runner/main.py",
+    }.items():
+        if sign in line:
+            return part
+    return ""
