@@ -22,6 +22,8 @@ from tests.upgrade.schema import (
     version,
 )
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
 EXCEPTIONS: frozenset[str] = frozenset()
 """Contractions since the release that it does not stumble over, each with its reason beside."""
 
@@ -79,7 +81,7 @@ def test_several_at_once_and_killed_ones_end_in_the_same(url: str, wanted: str) 
         process.wait()
         killed_at.append(version(url))
     at_once = [start_migrating(url) for _ in range(3)]
-    assert [process.wait(timeout=100) for process in at_once] == [0, 0, 0]
+    assert [process.wait(timeout=240) for process in at_once] == [0, 0, 0]
     assert dumped(url) == wanted
     assert killed_at[0] != version(url), "it was killed too late to say anything"
 
