@@ -33,7 +33,7 @@ from tests.waiting import until
 MOST_GROWTH_BYTES = 32 * 1024 * 1024
 """So much more memory at the end than half-way is the allocator's, not a leak."""
 _AT_ONCE = 10
-_STREAMS_AT_ONCE = 50
+_STREAMS_AT_ONCE = 10
 _LOOKS = 10
 _RESET = struct.pack("ii", 1, 0)
 

@@ -19,7 +19,7 @@ from tests.databases import own_database
 from tests.e2e import scripts
 from tests.live_api import LiveApi, live_api
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(500)]
 
 SCRIPT = """
 from azureml.core import Run
@@ -73,11 +73,15 @@ def started(code: Path, settings: dict[str, str], log: Path, *words: str) -> Ite
         assert process.poll() is None, log.read_text()[-2000:]
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def wait_until_ready(address: str) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while True:
         try:
             if httpx2.get(f"{address}/readyz", timeout=5, trust_env=False).is_success:
