@@ -5,6 +5,7 @@ import asyncio
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.db import Database
 from app.leaks import repository
 from app.providers.base import KeepsInputs, NotYetRemoved, Provider, ProviderError
@@ -65,6 +66,7 @@ class LeakCollector:
         for kind, name in ripe:
             try:
                 await self._remove(kind, name)
+                reached(CrashPoint.LEAK_REMOVED)
             except NotYetRemoved:
                 continue
             gone.add((kind, name))

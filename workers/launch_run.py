@@ -7,6 +7,7 @@ from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.principal import Principal
+from app.kernel.crash_points import CrashPoint, reached
 from app.providers.base import (
     HostLost,
     HostState,
@@ -111,7 +112,9 @@ class Launch:
 
     async def _start(self, run: Run, node: RunNode, mounts: Mounts) -> None:
         spec = await self._spec(run, node)
+        reached(CrashPoint.NODE_STARTING)
         await self._provider.ensure(replace(spec, inputs=mounts.by_host.get(node.host, ())))
+        reached(CrashPoint.NODE_STARTED)
 
     async def _note_launched(self, guard: Guard, run: Run, mounts: Mounts) -> None:
         async with self._database.session() as session:

@@ -11,6 +11,7 @@ from app.environments import repository as images
 from app.environments import service as environments
 from app.environments.spec import EnvironmentSpec
 from app.environments.states import ImageState
+from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.errors import DomainError
 from app.planning.service import wake_planner
 from app.runs import finalizing
@@ -99,6 +100,7 @@ class Preparation:
                 )  # fmt: skip
                 set_blockers(session, run, [found])
             return _DATA_RETRY_SECONDS
+        reached(CrashPoint.DATA_CHECKED)
         async with self._database.session() as session:
             await guard.check(session)
             run = await lock_run(session, run.id)

@@ -18,6 +18,7 @@ from app.datasets.source import FetchPolicy
 from app.datasets.stored import url_of, with_datastores
 from app.datasets.threads import in_fetch_thread
 from app.kernel.config import Settings
+from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.db import Database
 from app.storage.objects import ObjectStore
 from app.tables.dataset import DatasetRegistration
@@ -55,6 +56,7 @@ class DatasetReconciler:
             _log.info("dataset_registration_failed", code=error.code, url=error.url)
             await self._apply(guard, error)
             return None
+        reached(CrashPoint.DATASET_FETCHED)
         await self._apply(guard, list(zip(sources, files, strict=True)))
         return None
 

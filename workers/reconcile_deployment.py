@@ -28,6 +28,7 @@ from app.deployments.schemas import Autoscale
 from app.environments import service as environments
 from app.environments.states import ImageState
 from app.kernel.clock import utc_now
+from app.kernel.crash_points import CrashPoint, reached
 from app.logs import sealing
 from app.providers.base import (
     LOCAL,
@@ -266,11 +267,13 @@ class DeploymentReconciler:
             image=image.reference,
             gpus=int(wanted["gpu"]),
         )
+        reached(CrashPoint.REPLICA_WRITTEN)
         try:
             await self._context.provider.ensure(spec)
         except NodeRefused as error:
             await self._note_refusal(guard, replica, str(error))
             return
+        reached(CrashPoint.REPLICA_STARTED)
         address = await self._context.provider.address(replica.name)
         async with self._context.database.session() as session:
             await guard.check(session)
@@ -301,6 +304,7 @@ class DeploymentReconciler:
             except NotYetRemoved:
                 continue
         if gone:
+            reached(CrashPoint.REPLICA_REMOVED)
             async with self._context.database.session() as session:
                 await guard.check(session)
                 await session.execute(

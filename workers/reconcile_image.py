@@ -19,6 +19,7 @@ from app.environments.resolved import Machine, ResolvedSpec
 from app.environments.service import build_log_owner, is_local
 from app.environments.states import ImageState
 from app.kernel.config import Settings
+from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.db import Database
 from app.kernel.wake import wake
 from app.logs import sealing
@@ -93,6 +94,7 @@ class ImageReconciler:
         # An engine that is away is noticed here, before a build is begun.
         finished = await asyncio.to_thread(builder.find, spec.spec_hash)
         number = await self._begin(guard)
+        reached(CrashPoint.BUILD_BEGUN)
         owner = build_log_owner(image.id, number)
         log = BuildLog(self._database, guard, owner)
         began = time.perf_counter()
@@ -102,6 +104,7 @@ class ImageReconciler:
             await self._fail(guard, log, owner, error)
             outcome = "failed"
         else:
+            reached(CrashPoint.BUILD_MARKED)
             await self._end(guard, owner, built=built, error=None)
             outcome = "ready"
         measures.IMAGE_BUILD_SECONDS.labels(outcome).observe(time.perf_counter() - began)

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from sqlalchemy import Table
 
+from app.kernel.crash_points import CrashPoint, reached
 from app.models.kind import Found, Kind
 from app.models.service import found_in
 from app.models.signature import SignatureUnavailable, choose_signature
@@ -42,6 +43,7 @@ class ModelReconciler:
             signature = await self._signature(row, found_in(row))
         except SignatureUnavailable as error:
             reason = str(error)
+        reached(CrashPoint.MODEL_INSPECTED)
         async with self._context.database.session() as session:
             await guard.check(session)
             row = await session.get_one(ModelVersion, guard.lease.row_id)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.costs import accounts
 from app.costs.budget import MAX_COST_SPENT, covers
+from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.ids import new_id
 from app.planning import repository, snapshot
 from app.planning.snapshot import Loaded
@@ -61,6 +62,7 @@ class PlanningReconciler:
         decision = await asyncio.to_thread(plan, loaded.snapshot)
         took_seconds = monotonic() - started
         starts = await asyncio.to_thread(forecast, loaded.snapshot, decision.waiting, loaded.lasts)
+        reached(CrashPoint.PLAN_MADE)
         async with self._context.database.session() as session:
             await guard.check(session)
             for run_id in loaded.spent_runs:

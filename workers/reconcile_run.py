@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import Table
 from structlog.contextvars import bind_contextvars
 
+from app.kernel.crash_points import CrashPoint, reached
 from app.providers.base import HostLost, NotYetRemoved, ProviderError
 from app.runs import attempts, finalizing, interruptions, waiting
 from app.runs.decide import NODE_LOST, PREEMPTED, NodeView, Outcome, is_tried_again, outcome
@@ -90,9 +91,9 @@ class RunReconciler:
         async with self._database.session() as session:
             nodes = list(await attempts.nodes_of(session, run.id, run.attempt))
             attempt = await attempts.current(session, run)
-        if not nodes or all(node.removed for node in nodes):
-            return None
-        if attempt is not None and attempt.gives_way_because is not None:
+        if attempt is None or attempt.ended_at is not None:
+            return None  # it queues, and the planner wakes it
+        if attempt.gives_way_because is not None:
             return await self._give_way(guard, run, nodes)
         if await self._health.is_start_overdue(run, nodes):
             await self._health.give_up_start(guard, run)
@@ -158,6 +159,7 @@ class RunReconciler:
                 if run.status != status:
                     transition(session, run, status, actor=ACTOR, reason=reason)
             await attempts.release_nodes(session, run)
+            reached(CrashPoint.ATTEMPT_GIVEN_UP)
 
     async def _cancel(self, guard: Guard, run: Run) -> float | None:
         """Stop what runs, wait for its partial outputs, and end the run."""
@@ -171,6 +173,7 @@ class RunReconciler:
                 if node.state not in _FINISHED:
                     with suppress(HostLost):
                         await self._provider.stop(node.name, host=node.host)
+                        reached(CrashPoint.NODE_STOPPED)
             return _WATCH_SECONDS
         return await self._finish(guard, run, views)
 
@@ -201,6 +204,7 @@ class RunReconciler:
         for node in nodes:
             try:
                 await self._provider.remove(node.name, host=node.host)
+                reached(CrashPoint.NODE_REMOVED)
             except NotYetRemoved:
                 return False
             except HostLost as error:

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.costs import charges
 from app.costs.charges import Spending
 from app.kernel.config import Settings
+from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.db import Database
 from app.kernel.errors import DomainError
 from app.runs import submission
@@ -134,6 +135,7 @@ class SweepReconciler:
             proposals, reason = [], "nothing_left"
         else:
             reason = "grid_exhausted" if len(proposals) < len(plan.numbers) else ""
+        reached(CrashPoint.TRIALS_PROPOSED)
         try:
             async with self._database.session() as session:
                 await guard.check(session)
@@ -187,6 +189,7 @@ class SweepReconciler:
             )
         )
         await session.flush()
+        reached(CrashPoint.TRIAL_UNCOMMITTED)
         return None
 
 

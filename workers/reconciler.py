@@ -16,6 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel import leases
+from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.db import Database
 from app.kernel.direct import Statement
 from app.kernel.errors import Unavailable
@@ -167,6 +168,7 @@ class Engine:
             measures.LEASE_TAKEOVERS.labels(table.name).inc()
             _log.warning("lease_taken_over")
         guard = Guard(self._database, table, lease)
+        reached(CrashPoint.LEASE_TAKEN)
         extender = asyncio.create_task(self._extend(table, lease))
         try:
             with measures.reconciliation(table.name, lost=LeaseLost):
@@ -185,6 +187,7 @@ class Engine:
             extender.cancel()
             with suppress(asyncio.CancelledError):
                 await extender
+        reached(CrashPoint.RECONCILED)
         async with self._database.session() as session:
             return await leases.release(session, table, lease, check_in_seconds=check_in)
 

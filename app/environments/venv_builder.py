@@ -27,6 +27,7 @@ from app.environments.horovod_compile import compile_wheel, machine_key
 from app.environments.interpreters import Interpreter
 from app.environments.resolved import ResolvedSpec
 from app.environments.wheels import WheelCache
+from app.kernel.crash_points import CrashPoint, reached
 
 MARKER = "image.json"
 DEFAULT_TIMEOUT_SECONDS = 3600.0
@@ -279,6 +280,7 @@ def _write_marker(folder: Path, facts: dict[str, object]) -> None:
         json.dump(facts, file)
         file.flush()
         os.fsync(file.fileno())
+    reached(CrashPoint.BUILD_UNMARKED)
     partial.rename(folder / MARKER)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import anyio.to_thread
 
 from app.garbage import hold, repository
+from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.db import Database
 from app.storage.objects import ObjectStore
 from app.storage.unused import UnusedObjects
@@ -57,6 +58,7 @@ async def _collect(
         names_count = await repository.delete_unreferenced(
             session, unused_for_seconds=unused_for_seconds, sparing=sparing
         )
+    reached(CrashPoint.NAMES_DELETED)
     unused = UnusedObjects(objects.root)
     taken = await anyio.to_thread.run_sync(unused.leftovers)
     freed_bytes = await _judge(database, unused, taken)
@@ -71,6 +73,7 @@ async def _collect(
             return unused.set_aside(loose, unused_for_seconds=unused_for_seconds)
 
         taken = await anyio.to_thread.run_sync(set_aside)
+        reached(CrashPoint.OBJECTS_SET_ASIDE)
         freed_bytes += await _judge(database, unused, taken)
         count += len(taken)
     count += await _collect_remote(

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import (
 from sqlalchemy.pool import QueuePool
 
 from app.kernel.config import Settings
+from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.direct import DirectPool
 from app.kernel.hints import Hint, HintSender, collected_hints, discard_hints, say_now
 
@@ -62,6 +63,7 @@ class Database:
                 raise
             say_now(session)
             hints = collected_hints(session)
+        reached(CrashPoint.COMMITTED)
         self._hints.send(hints)
 
     def send(self, hint: Hint) -> None:
@@ -100,6 +102,7 @@ async def _request_session(request: Request, database: DatabaseDep) -> AsyncIter
         if "validate_only" in request.scope:
             discard_hints(session)
             await session.rollback()
+        reached(CrashPoint.REQUEST_UNCOMMITTED)
 
 
 # scope="function": the commit happens before the answer leaves, so an answer is never a lie.

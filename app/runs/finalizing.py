@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.blobs import repository as blobs
+from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.db import Database
 from app.logs import sealing
 from app.runs import attempts
@@ -59,6 +60,7 @@ async def publish_and_end(
         end: how.
     """
     hashes = await sealing.store_streams(database, objects, run_id)
+    reached(CrashPoint.LOGS_STORED)
     async with database.session() as session:
         await check(session)
         run = await lock_run(session, run_id)
@@ -87,6 +89,7 @@ async def publish_and_end(
         reason = f"the script of run {run.id}, which kept it, has ended"
         await end_children(session, run, status, actor=_ACTOR, reason=reason)
         await attempts.release_nodes(session, run)
+        reached(CrashPoint.RUN_ENDING)
 
 
 def _pass_through_finalizing(session: AsyncSession, run: Run, status: Status) -> None:

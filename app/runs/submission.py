@@ -10,6 +10,7 @@ from app.environments import service as environments
 from app.environments.spec import EnvironmentSpec
 from app.experiments import repository as experiments
 from app.kernel.config import Settings
+from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.errors import invalid_field
 from app.kernel.hints import say_after_commit
 from app.kernel.ids import new_id
@@ -108,6 +109,7 @@ async def submit(
     await wake(session, Run, run.id)
     await session.refresh(run)
     say_after_commit(session, "run_submitted", **log_names(run))
+    reached(CrashPoint.RUN_UNCOMMITTED)
     return run
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from app.kernel.crash_points import CrashPoint, reached
 from app.storage.errors import DigestMismatch, ObjectCorrupt, ObjectMissing, ObjectTooLarge
 from app.storage.keys import object_key
 from app.storage.remote import RemoteObjects
@@ -238,7 +239,9 @@ class ObjectStore:
                 return
         seal(incoming)
         target.parent.mkdir(parents=True, exist_ok=True)
+        reached(CrashPoint.OBJECT_WRITTEN)
         incoming.rename(target)
+        reached(CrashPoint.OBJECT_PLACED)
         sync_folder(target.parent)
 
     def _copy_in(self, path: Path, expected_sha256: str | None) -> StoredObject:

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from app.blobs import repository as blobs
 from app.blobs.errors import BlobDigestMismatch, BlobTooLarge
+from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.db import Database
 from app.kernel.errors import FieldError, invalid_field
 from app.kernel.ids import new_id
@@ -246,7 +247,9 @@ class Receiver:
             )
         async with self._database.session() as session:
             await repository.record_hash(session, self._upload.id, found)
+        reached(CrashPoint.UPLOAD_HASHED)
         await anyio.to_thread.run_sync(self._objects.adopt, self._path, found)
+        reached(CrashPoint.UPLOAD_PLACED)
 
     async def _finished(self) -> Upload:
         async with self._database.session() as session:

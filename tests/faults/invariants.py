@@ -83,7 +83,7 @@ class _History:
 
     def __init__(self, connection: psycopg.Connection[dict[str, Any]]) -> None:
         def rows(statement: str) -> list[dict[str, Any]]:
-            return connection.execute(statement).fetchall()  # type: ignore[arg-type]
+            return connection.execute(statement).fetchall()
 
         self.runs = {
             row["id"]: row

@@ -16,6 +16,7 @@ from app.providers.base import Capacity, NodeRefused, ProviderError
 from app.providers.fake.faults import Fault, Verb
 from app.providers.fake.provider import FakeProvider
 from app.tables.image import Image
+from app.tables.run import RunNode
 from tests.databases import own_database
 from tests.live_api import LiveApi, live_api
 from tests.runs.test_submission import packed
@@ -222,6 +223,29 @@ async def test_a_run_cannot_end_while_its_nodes_cannot_be_removed_and_says_so(
     assert run["status"] == "Finalizing"
     world.fake.faults.clear()
     await world.until(run_id, lambda run: run["status"] == "Completed")
+
+
+@pytest.mark.parametrize("is_lost", [False, True])
+async def test_a_worker_that_died_after_it_had_removed_the_nodes_is_succeeded(
+    world: World, is_lost: bool
+) -> None:
+    run_id = await world.submit()
+    name = await started(world, run_id)
+    world.fake.faults.add(Fault(Verb.REMOVE, error=_AWAY, times=None))
+    if is_lost:
+        world.fake.lose(name)
+    else:
+        await world.say(name, "exited", processes=[{"exit_code": 0}])
+        await world.say(name, "finished")
+    await world.until(run_id, lambda run: codes(run) == ["provider_unavailable"])
+
+    async with world.api.database.session() as session:
+        await session.execute(update(RunNode).where(RunNode.name == name).values(removed=True))
+
+    if is_lost:
+        await world.until(run_id, lambda run: run["attempt"] == 2)
+    else:
+        await world.until(run_id, lambda run: run["status"] == "Completed")
 
 
 async def test_a_lost_node_begins_another_attempt(world: World) -> None:

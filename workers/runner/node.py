@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Any
 
+from workers.runner import crash_points
 from workers.runner.api import Channel, Endpoint, persist
 from workers.runner.attendants import start_attendants
 from workers.runner.control import PEERS_DONE, Control
@@ -112,6 +113,7 @@ class Node:
         channel = self._endpoint.channel()
         data = persist(lambda: channel.get_json("/order"), self._control)
         channel.close()
+        crash_points.reached(crash_points.ORDER_TAKEN)
         try:
             order = parse_order(data)
         except PrepareError as error:
@@ -249,6 +251,7 @@ class Node:
         with open(self._started_marker, "wb"):
             pass
         launch.begin(processes, cwd=self._work_dir, told=told)
+        crash_points.reached(crash_points.SCRIPT_STARTED)
         self._events.post("started")
         follower.start()
         attendants = start_attendants(
@@ -287,6 +290,7 @@ class Node:
         # At once: delivering may take a day.
         self._secrets.wipe()
         self._inputs.remove_outside()
+        crash_points.reached(crash_points.SCRIPT_ENDED)
         reports = [process.report() for process in processes]
         bad = [helper.report() for helper in helpers if helper.ended_badly]
         more = {"helpers": bad} if bad else {}
@@ -296,10 +300,12 @@ class Node:
         )
         if processes and order.collect:
             self._publish(order, is_partial=is_partial)
+        crash_points.reached(crash_points.OUTPUTS_PUBLISHED)
         self._records.close()
         streams = self._shipper.seal_and_drain()
         exited.wait()
         self._events.post("finished", streams=streams).wait()
+        crash_points.reached(crash_points.END_REPORTED)
 
     def _publish(self, order: Order, *, is_partial: bool) -> None:
         try:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from app.kernel.crash_points import FILE_VARIABLE
 from app.providers.base import LOCAL, Capacity, Host, NodeSpec, NotYetRemoved, ProviderError
 
 LOOPBACK = "127.0.0.1"
@@ -23,7 +24,7 @@ NODE_VARIABLE = "TRAINWRIGHT_NODE"
 """Every process of a node carries its name in this variable."""
 _MEMORY = Path("/dev/shm")  # noqa: S108 - each node makes a folder of its own there
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
-              "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")  # fmt: skip
+              "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", FILE_VARIABLE)  # fmt: skip
 
 
 class ProcessProvider:
