@@ -19,7 +19,6 @@ import time
 from pathlib import Path
 from typing import List
 
-import tensorflow as tf
 import uvicorn
 
 from .batching import Limits
@@ -123,9 +122,9 @@ def _load(replica: Replica, options: argparse.Namespace) -> None:
     model = load_model(options.model_dir)
     signature = model.signatures[model.default]
     _log.info(
-        "loaded %s with TensorFlow %s in %.1f s: %s → %s",
+        "loaded %s with %s in %.1f s: %s → %s",
         signature.name,
-        tf.__version__,
+        model.runtime,
         time.monotonic() - started,
         "; ".join(f"{each.name} {each.describe()}" for each in signature.inputs),
         "; ".join(f"{each.name} {each.describe()}" for each in signature.outputs),

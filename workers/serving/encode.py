@@ -45,7 +45,7 @@ def parse_json(body: bytes) -> Any:
     Raises:
         Problem: 400, with the place of the mistake.
     """
-    if orjson is not None:
+    if _HAS_ORJSON:
         try:
             return orjson.loads(body)
         except ValueError:  # it refuses NaN: let the slow parser decide, and word the error

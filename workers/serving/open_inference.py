@@ -115,12 +115,15 @@ def encode_inference(
     return b"".join([head, *raw]), headers
 
 
-def describe_model(signature: Signature, *, model: str, version: str) -> Dict[str, Any]:
+def describe_model(
+    signature: Signature, *, model: str, version: str, runtime: str
+) -> Dict[str, Any]:
     """Return the model's metadata in the protocol's form."""
+    is_tensorflow = runtime.startswith("TensorFlow")
     return {
         "name": model,
         "versions": [version],
-        "platform": "tensorflow_savedmodel",
+        "platform": "tensorflow_savedmodel" if is_tensorflow else "onnxruntime_onnx",
         "inputs": [_describe(tensor) for tensor in signature.inputs],
         "outputs": [_describe(tensor) for tensor in signature.outputs],
     }

@@ -15,12 +15,17 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List
 
-import tensorflow as tf
 from azureml.core import Run
 
 from .batch_scoring import Scorer, Share, TooManyFailedRowsError
 from .inspect_model import UnreadableModelError
-from .model import Model, UnservableModelError, describe_refusal, load_model
+from .model import (
+    Model,
+    ModelFailedError,
+    ModelRefusedError,
+    UnservableModelError,
+    load_model,
+)
 from .problems import Problem
 from .rows import SUFFIXES, UnreadableFileError, list_files, read_rows
 from .signature import Signature
@@ -78,7 +83,7 @@ def _load(folder: Path) -> tuple[Model, Signature]:
             f"the input {fixed[0].name!r} takes {fixed[0].describe()}, not any number of rows"
         )
     seconds = time.monotonic() - started
-    _log.info("loaded %s with TensorFlow %s in %.1f s", signature.name, tf.__version__, seconds)
+    _log.info("loaded %s with %s in %.1f s", signature.name, model.runtime, seconds)
     return model, signature
 
 
@@ -95,8 +100,8 @@ def _caller(model: Model) -> Any:
     def call(arrays: Dict[str, Any]) -> Dict[str, Any]:
         try:
             return model.run(model.default, arrays)
-        except (tf.errors.OpError, ValueError, TypeError) as error:
-            raise Problem(400, "model_refused", describe_refusal(error)) from error
+        except (ModelRefusedError, ModelFailedError) as error:
+            raise Problem(400, "model_refused", str(error)) from error
 
     return call
 

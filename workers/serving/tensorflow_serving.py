@@ -10,11 +10,15 @@ import binascii
 from typing import Any, Dict, Mapping
 
 import numpy as np
-import tensorflow as tf
 
 from .decode import Request, choose_signature
 from .problems import invalid_field
 from .signature import CLASSIFY, REGRESS, Signature, Tensor
+
+try:
+    import tensorflow as tf
+except ImportError:  # an environment of ONNX models, none of which can classify or regress
+    tf = None
 
 METHODS = {"classify": CLASSIFY, "regress": REGRESS}
 _DTYPES = {"float32": "DT_FLOAT", "float64": "DT_DOUBLE", "float16": "DT_HALF"}

@@ -8,7 +8,6 @@ import logging
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional
 
-import tensorflow as tf
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
@@ -18,7 +17,7 @@ from .batching import Batcher, Limits
 from .decode import Request as Inputs
 from .decode import decode_request
 from .encode import dump, encode_answer, parse_json
-from .model import Model, describe_refusal
+from .model import Model, ModelFailedError, ModelRefusedError
 from .open_inference import HEADER_LENGTH, decode_inference, describe_model, encode_inference
 from .problems import Problem
 from .tensorflow_serving import (
@@ -85,7 +84,7 @@ class Replica:
             "ready": True,
             "signature": model.signatures[model.default].as_json(),
             "signatures": {name: each.as_json() for name, each in model.signatures.items()},
-            "tensorflow_version": tf.__version__,
+            "runtime": model.runtime,
         }
 
     def check_live(self) -> None:
@@ -128,16 +127,11 @@ class Replica:
                 f"No answer within {seconds:g} seconds.",
                 headers={"Retry-After": "1"},
             ) from error
-        except (
-            tf.errors.InvalidArgumentError,
-            tf.errors.FailedPreconditionError,
-            ValueError,
-            TypeError,
-        ) as error:
-            raise Problem(400, "model_refused", describe_refusal(error)) from error
-        except tf.errors.OpError as error:
+        except ModelRefusedError as error:
+            raise Problem(400, "model_refused", str(error)) from error
+        except ModelFailedError as error:
             _log.exception("inference failed")
-            raise Problem(500, "inference_failed", describe_refusal(error)) from error
+            raise Problem(500, "inference_failed", str(error)) from error
 
     def _started(self) -> tuple[Model, Batcher]:
         if self._model is None or self._batcher is None:
@@ -220,7 +214,8 @@ def open_inference_routes(replica: Replica) -> List[Route]:
     async def server(request: Request) -> Response:
         await _entered(replica, request)
         extensions = ["binary_tensor_data"]
-        document = {"name": "trainwright", "version": tf.__version__, "extensions": extensions}
+        runtime = replica.model.runtime.rpartition(" ")[2]
+        document = {"name": "trainwright", "version": runtime, "extensions": extensions}
         return _json(document)
 
     async def is_ready(request: Request) -> Response:
@@ -229,8 +224,14 @@ def open_inference_routes(replica: Replica) -> List[Route]:
 
     async def metadata(request: Request) -> Response:
         await _entered(replica, request)
-        signature = replica.model.signatures[replica.model.default]
-        return _json(describe_model(signature, model=served.model, version=served.version))
+        model = replica.model
+        described = describe_model(
+            model.signatures[model.default],
+            model=served.model,
+            version=served.version,
+            runtime=model.runtime,
+        )
+        return _json(described)
 
     async def infer(request: Request) -> Response:
         body = await _entered(replica, request)
