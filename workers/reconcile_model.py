@@ -20,7 +20,7 @@ from workers.reconciler import Guard
 _INSPECTOR = Path(__file__).parent / "serving" / "inspect_model.py"
 _TIMEOUT_SECONDS = 60.0
 _MAX_ANSWER_BYTES = 4 * 1024**2
-_LATER = "The signature of a Keras file is known once it is deployed: it takes TensorFlow to read."
+_LATER = "The signature of such a file is known once it is deployed: it takes its library to read."
 
 
 class ModelReconciler:
@@ -37,10 +37,13 @@ class ModelReconciler:
             row = await session.get(ModelVersion, guard.lease.row_id)
         if row is None or row.signature_state != "Pending":
             return None
+        found = found_in(row)
+        if found.is_servable and found.kind != Kind.SAVED_MODEL and self._is_captured:
+            return None  # loading it tells
         signature: dict[str, Any] | None = None
         reason = ""
         try:
-            signature = await self._signature(row, found_in(row))
+            signature = await self._signature(row, found)
         except SignatureUnavailable as error:
             reason = str(error)
         reached(CrashPoint.MODEL_INSPECTED)
@@ -51,6 +54,10 @@ class ModelReconciler:
             row.signature_state = "Ready" if signature else "Unavailable"
             row.signature_reason = reason
         return None
+
+    @property
+    def _is_captured(self) -> bool:
+        return self._context.settings.captures_at_once > 0
 
     async def _signature(self, row: ModelVersion, found: Found) -> dict[str, Any]:
         if found.reason:

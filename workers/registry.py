@@ -2,6 +2,7 @@
 
 from workers.context import WorkerContext
 from workers.reconcile_batch_scoring import BatchScoringReconciler
+from workers.reconcile_capture import CaptureReconciler
 from workers.reconcile_dataset import DatasetReconciler
 from workers.reconcile_deployment import DeploymentReconciler
 from workers.reconcile_image import ImageReconciler
@@ -22,6 +23,7 @@ def make_reconcilers(context: WorkerContext) -> list[Reconciler]:
         InputVolumeReconciler(context),
         RunReconciler(context),
         ModelReconciler(context),
+        CaptureReconciler(context),
         DeploymentReconciler(context),
         SweepReconciler(context.database, context.settings),
         BatchScoringReconciler(context.database, context.objects),

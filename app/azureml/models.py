@@ -13,7 +13,7 @@ from app.azureml.errors import AssetUnknown
 from app.azureml.schemas import AssetSent, ModelSent
 from app.models import repository, service
 from app.models.errors import ModelVersionNotFound
-from app.models.kind import SERVABLE, find_kind
+from app.models.kind import find_kind, framework_of
 from app.models.schemas import ModelDescription
 from app.tables.model import ModelVersion
 from app.tables.workspace import Workspace
@@ -55,7 +55,7 @@ async def register(
     kind = find_kind(file.path for file in files).kind
     resources = sent.resource_requirements
     given: dict[str, Any] = {
-        "framework": sent.framework or ("tensorflow" if kind in SERVABLE else "custom"),
+        "framework": sent.framework or framework_of(kind),
         "framework_version": sent.framework_version or "",
         "description": sent.description or "",
         "tags": _texts(sent.kv_tags),

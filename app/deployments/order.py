@@ -62,19 +62,9 @@ async def build_order(
         "grace_seconds": _GRACE_SECONDS,
         "max_duration_seconds": None,
         "deliver_seconds": _DELIVER_SECONDS,
-        "source": [
-            {
-                "path": file.path,
-                "sha256": file.sha256,
-                "size_bytes": file.size_bytes,
-                "executable": False,
-            }
-            for file in program_files()
-        ],
+        "source": program_source(),
         "texts": {} if sample is None else {_SAMPLE_FILE: json.dumps(sample)},
-        "inputs": [
-            {"name": _MODEL, "mode": "mount", "path_on_compute": None, "files": _files(version)}
-        ],
+        "inputs": [model_input(version)],
         "processes": [
             {
                 "stream": f"replica_{replica.index}/g{replica.generation}_{replica.start}.txt",
@@ -111,10 +101,8 @@ async def build_order(
 
 async def _stored_sample(session: AsyncSession, version: ModelVersion) -> dict[str, Any] | None:
     """What the version is known to answer, for a replica to compare with; None: nothing is."""
-    ready = select(ModelSample).where(
-        ModelSample.model_version_id == version.id, ModelSample.state == "Ready"
-    )
-    found = (await session.execute(ready)).scalar_one_or_none()
+    of_version = select(ModelSample).where(ModelSample.model_version_id == version.id)
+    found = (await session.execute(of_version)).scalar_one_or_none()
     if found is None:
         return None
     return {
@@ -125,12 +113,45 @@ async def _stored_sample(session: AsyncSession, version: ModelVersion) -> dict[s
     }
 
 
-def _model_options(model: Model, version: ModelVersion) -> list[Any]:
+def program_source() -> list[dict[str, Any]]:
+    """The serving program as an order names it."""
+    return [
+        {
+            "path": file.path,
+            "sha256": file.sha256,
+            "size_bytes": file.size_bytes,
+            "executable": False,
+        }
+        for file in program_files()
+    ]
+
+
+def model_input(version: ModelVersion) -> dict[str, Any]:
+    """The input of an order that brings the model's files."""
+    by_path = {file["path"]: file for file in version.files}
+    chosen = files_below(by_path, find_kind(by_path))
+    files = [
+        {
+            "path": relative,
+            "sha256": by_path[path]["sha256"],
+            "size_bytes": by_path[path]["size_bytes"],
+        }
+        for relative, path in chosen.items()
+    ]
+    return {"name": _MODEL, "mode": "mount", "path_on_compute": None, "files": files}
+
+
+def model_place(version: ModelVersion) -> dict[str, str]:
+    """The argument that is the folder or file of that input which is to be loaded."""
     found = find_kind(file["path"] for file in version.files)
     below = "" if found.kind == Kind.SAVED_MODEL else f"/{found.root.rpartition('/')[2]}"
+    return {"template": f"${{{{inputs.{_MODEL}}}}}{below}"}
+
+
+def _model_options(model: Model, version: ModelVersion) -> list[Any]:
     return [
         "--model-dir",
-        {"template": f"${{{{inputs.{_MODEL}}}}}{below}"},
+        model_place(version),
         "--model-name",
         model.name,
         "--model-version",
@@ -150,17 +171,4 @@ def _limit_options(settings: Settings, limits: DeploymentLimits) -> list[str]:
         str(limits.max_waiting),
         "--deadline-seconds",
         str(limits.timeout_seconds),
-    ]
-
-
-def _files(version: ModelVersion) -> list[dict[str, Any]]:
-    by_path = {file["path"]: file for file in version.files}
-    chosen = files_below(by_path, find_kind(by_path))
-    return [
-        {
-            "path": relative,
-            "sha256": by_path[path]["sha256"],
-            "size_bytes": by_path[path]["size_bytes"],
-        }
-        for relative, path in chosen.items()
     ]

@@ -281,7 +281,7 @@ async def serving_environment(
     Raises:
         Invalid: it cannot be had here.
     """
-    first, *others = serving_specs(version.framework_version, use_gpu=use_gpu)
+    first, *others = serving_specs(version.framework_version, kind=version.kind, use_gpu=use_gpu)
     pointer = "/model_version"
     try:
         image, _ = await environments.ensure_image(

@@ -11,6 +11,7 @@ from app.runs.attempts import network_name
 from app.tables.deployment import Replica
 from app.tables.input_volume import InputVolume
 from app.tables.leak import Leak
+from app.tables.model import ModelCapture
 from app.tables.run import RunNode
 
 Thing = tuple[str, str]
@@ -32,7 +33,10 @@ async def owned(session: AsyncSession) -> set[Thing]:
         found |= {("node", name), ("network", network_name(run_id, attempt))}
     found |= {("volume", name) for name in await session.scalars(select(InputVolume.id))}
     replicas = await session.scalars(select(Replica.name).where(Replica.removed.is_(False)))
-    return found | {("node", name) for name in replicas}
+    captures = await session.scalars(
+        select(ModelCapture.node_name).where(ModelCapture.node_name.is_not(None))
+    )
+    return found | {("node", name) for name in [*replicas, *captures] if name is not None}
 
 
 async def note(session: AsyncSession, provider: str, things: set[Thing]) -> list[Thing]:

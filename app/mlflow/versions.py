@@ -11,7 +11,7 @@ from app.mlflow.errors import NoPermission, NoSuchResource
 from app.mlflow.places import Place
 from app.mlflow.registry_schemas import VersionCreate
 from app.models import service
-from app.models.kind import SERVABLE, find_kind
+from app.models.kind import find_kind, framework_of
 from app.models.schemas import Lineage, LineageParent, ModelDescription, ModelFile
 from app.tables.model import Model, ModelVersion
 from app.tables.run import Run
@@ -49,7 +49,7 @@ async def create(
         session,
         workspace=caller.workspace,
         name=model.name,
-        about=ModelDescription(framework="tensorflow" if kind in SERVABLE else "custom"),
+        about=ModelDescription(framework=framework_of(kind)),
         files=source.files,
         lineage=source.lineage,
         actor=caller.principal.name,

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import PurePosixPath
+from typing import Literal
 
 _SAVED_MODEL_FILE = "saved_model.pb"
 _TF1_META = re.compile(r"\.meta$")
@@ -25,7 +26,7 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
-SERVABLE = frozenset({Kind.SAVED_MODEL, Kind.KERAS, Kind.H5})
+SERVABLE = frozenset({Kind.SAVED_MODEL, Kind.KERAS, Kind.H5, Kind.ONNX})
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def find_kind(paths: Iterable[str]) -> Found:
         or _single_file(names, frozenset({".keras"}), Kind.KERAS)
         or _single_file(names, _HDF5_SUFFIXES, Kind.H5)
         or _checkpoint(names)
-        or _onnx(names)
+        or _single_file(names, frozenset({".onnx"}), Kind.ONNX)
         or _keras_weights(names)
         or Found(Kind.UNKNOWN, reason=_unknown(names))
     )
@@ -73,9 +74,11 @@ def files_below(paths: Iterable[str], found: Found) -> dict[str, str]:
         paths: all files of the version.
         found: what `find_kind` said of them.
     """
-    if found.kind != Kind.SAVED_MODEL:
+    if found.kind not in (Kind.SAVED_MODEL, Kind.ONNX):
         return {PurePosixPath(path).name: path for path in paths if path == found.root}
-    prefix = f"{found.root}/" if found.root else ""
+    # An ONNX model may keep large tensors in other files of its folder.
+    root = _parent(found.root) if found.kind == Kind.ONNX else found.root
+    prefix = f"{root}/" if root else ""
     return {path.removeprefix(prefix): path for path in paths if path.startswith(prefix)}
 
 
@@ -100,6 +103,13 @@ def _saved_model(names: list[str]) -> Found | None:
         root=nearest[0],
         reason=f"There is more than one SavedModel in it ({listed}): register the folder of one.",
     )
+
+
+def framework_of(kind: Kind) -> Literal["tensorflow", "onnx", "custom"]:
+    """The framework of models of this kind, where nobody has named it."""
+    if kind == Kind.ONNX:
+        return "onnx"
+    return "tensorflow" if kind in SERVABLE else "custom"
 
 
 def _single_file(names: list[str], suffixes: frozenset[str], kind: Kind) -> Found | None:
@@ -143,16 +153,6 @@ def _checkpoint(names: list[str]) -> Found | None:
     return None
 
 
-def _onnx(names: list[str]) -> Found | None:
-    if not any(path.lower().endswith(".onnx") for path in names):
-        return None
-    return Found(
-        Kind.ONNX,
-        reason="This is an ONNX model; deployments without code serve TensorFlow SavedModels and"
-        " whole Keras models (.keras, .h5).",
-    )
-
-
 def _keras_weights(names: list[str]) -> Found | None:
     weights = [
         path for path in names if PurePosixPath(path).suffix.lower() in _HDF5_SUFFIXES | {".keras"}
@@ -170,7 +170,8 @@ def _unknown(names: list[str]) -> str:
     shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
     return (
         "No model was recognised in these files: a SavedModel (a folder with saved_model.pb) or a"
-        f" whole Keras model (.keras, .h5) can be deployed without code. The files are: {shown}."
+        " whole Keras (.keras, .h5) or ONNX model (.onnx) can be deployed without code. The files"
+        f" are: {shown}."
     )
 
 

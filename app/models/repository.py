@@ -12,7 +12,7 @@ from app.models import aliases
 from app.models.errors import ModelNotFound, ModelVersionNotFound
 from app.tables.deployment import Deployment
 from app.tables.experiment import Experiment
-from app.tables.model import Model, ModelVersion
+from app.tables.model import Model, ModelCapture, ModelVersion
 from app.tables.run import Run
 
 
@@ -136,3 +136,10 @@ async def experiment_name(session: AsyncSession, experiment_id: str) -> str:
     """Name of an experiment."""
     statement = select(Experiment.name).where(Experiment.id == experiment_id)
     return (await session.execute(statement)).scalar_one()
+
+
+async def captures(session: AsyncSession, version_ids: Sequence[str]) -> dict[str, ModelCapture]:
+    """The captures of these versions, by the version's id."""
+    statement = select(ModelCapture).where(ModelCapture.model_version_id.in_(version_ids))
+    rows = (await session.execute(statement)).scalars()
+    return {row.model_version_id: row for row in rows}

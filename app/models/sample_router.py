@@ -33,7 +33,10 @@ async def get_model_sample(row: VersionDep, session: SessionDep, response: Respo
     """What a version answers to one input; replicas that answer otherwise are not healthy."""
     sample = await _find(session, row)
     if sample is None:
-        raise SampleNotFound(f"Version {row.version} has no sample: PUT one.")
+        raise SampleNotFound(
+            f"Version {row.version} has no sample: PUT one, or see `capture` of the version, which"
+            " says why none could be taken."
+        )
     response.headers["ETag"] = _etag(sample)
     return SampleRead.model_validate(sample)
 
@@ -61,11 +64,8 @@ async def put_model_sample(
     check_preconditions(request, None if before is None else _etag(before))
     given = {
         **body.model_dump(),
-        "state": "Ready",
-        "reason": "",
         "is_given": True,
         "captured_at": utc_now(),
-        "next_check_at": None,
     }
     statement = insert(ModelSample).values(id=new_id("sample"), model_version_id=row.id, **given)
     await session.execute(
@@ -116,5 +116,4 @@ def _check(row: ModelVersion, body: SamplePut) -> None:
 
 
 def _etag(sample: ModelSample) -> str:
-    assert sample.captured_at is not None
     return resource_etag(sample.id, sample.captured_at)

@@ -241,7 +241,28 @@ class SampleRead(BaseModel):
     outputs: dict[str, Any]
     relative_tolerance: float
     absolute_tolerance: float
+    is_given: bool = Field(description="By a user; else the registry captured it")
     captured_at: datetime
+
+
+class CaptureError(BaseModel):
+    """Why there is no captured sample."""
+
+    code: str
+    message: str
+    last_lines: list[str] = Field(default=[], description="The last of what loading it printed")
+
+
+class CaptureRead(BaseModel):
+    """The loading of a new version in a node of its own, for its signature and a sample."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    state: str = Field(description="Pending, Running, Captured or Failed; more may come")
+    error: CaptureError | None = Field(description="With Failed: why; the version stays")
+    runtime: str = Field(description="What loaded it", examples=["TensorFlow 2.15.1"])
+    started_at: datetime | None
+    ended_at: datetime | None
 
 
 class DamagedFile(BaseModel):
@@ -285,6 +306,9 @@ class ModelVersionRead(BaseModel):
     signature_state: str = Field(description="Pending, Ready or Unavailable; more may come")
     signature_reason: str = ""
     signature: SignatureRead | None
+    capture: CaptureRead | None = Field(
+        description="How its sample was captured; null: nobody tries to"
+    )
     verification: Verification | None = Field(description="The last one; null: never verified")
     stage: str = Field(description="None, Staging, Production or Archived; set through MLflow")
     created_by: str

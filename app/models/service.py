@@ -16,6 +16,7 @@ from app.models import aliases, repository
 from app.models.errors import ModelInUse, ModelNotFound, ModelVersionNotFound, PropertyImmutable
 from app.models.kind import SERVABLE, Found, find_kind
 from app.models.schemas import (
+    CaptureRead,
     Lineage,
     LineageDataset,
     LineageParent,
@@ -33,7 +34,7 @@ from app.models.schemas import (
 from app.runs import repository as runs
 from app.storage.errors import PathRejected
 from app.storage.paths import check_path, check_tree
-from app.tables.model import Model, ModelVersion
+from app.tables.model import Model, ModelCapture, ModelVersion
 from app.tables.run import Run, RunFile
 from app.tables.workspace import Workspace
 
@@ -78,6 +79,11 @@ async def add_version(
     session.add(row)
     await session.flush()
     await wake(session, ModelVersion, row.id)
+    if found.is_servable:
+        capture = ModelCapture(id=new_id("capture"), model_version_id=row.id)
+        session.add(capture)
+        await session.flush()
+        await wake(session, ModelCapture, capture.id)
     await session.refresh(row)
     return name, row
 
@@ -267,7 +273,8 @@ async def read_all(
 ) -> list[ModelVersionRead]:
     """Versions of a model as the API shows them."""
     found = await aliases.of_versions(session, [row.id for row in rows])
-    return [_read(name, row, found.get(row.id, [])) for row in rows]
+    captures = await repository.captures(session, [row.id for row in rows])
+    return [_read(name, row, found.get(row.id, []), captures.get(row.id)) for row in rows]
 
 
 async def read(session: AsyncSession, name: str, row: ModelVersion) -> ModelVersionRead:
@@ -275,7 +282,9 @@ async def read(session: AsyncSession, name: str, row: ModelVersion) -> ModelVers
     return (await read_all(session, name, [row]))[0]
 
 
-def _read(name: str, row: ModelVersion, names: list[str]) -> ModelVersionRead:
+def _read(
+    name: str, row: ModelVersion, names: list[str], capture: ModelCapture | None
+) -> ModelVersionRead:
     reason = not_servable_reason(row)
     return ModelVersionRead(
         name=name,
@@ -297,6 +306,7 @@ def _read(name: str, row: ModelVersion, names: list[str]) -> ModelVersionRead:
         signature_state=row.signature_state,
         signature_reason=row.signature_reason,
         signature=parse_signature(row.signature),
+        capture=None if capture is None else CaptureRead.model_validate(capture),
         verification=(
             None if row.verification is None else Verification.model_validate(row.verification)
         ),

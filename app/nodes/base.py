@@ -1,4 +1,4 @@
-"""What the node routes need of the thing that a node works for: a run or a replica."""
+"""What the node routes need of the thing that a node works for: a run, a replica, …"""
 
 from typing import Any, Protocol
 

@@ -7,8 +7,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.access import NodeAccess
 from app.auth.principal import Principal
+from app.captures.order import NODE_PREFIX as _CAPTURE_NODE_PREFIX
 from app.kernel.db import DatabaseDep
 from app.nodes.base import NodeWork
+from app.nodes.capture_work import CaptureWork
 from app.nodes.replica_work import ReplicaWork
 from app.nodes.run_work import RunWork
 
@@ -20,6 +22,11 @@ def is_of_run(principal: Principal) -> bool:
     return principal.id.startswith(_RUN_NODE_PREFIX)
 
 
+def is_of_capture(principal: Principal) -> bool:
+    """Whether the node loads a registered model once."""
+    return principal.id.startswith(_CAPTURE_NODE_PREFIX)
+
+
 async def find_work(session: AsyncSession, principal: Principal) -> NodeWork:
     """What the node that holds this token works for.
 
@@ -28,6 +35,8 @@ async def find_work(session: AsyncSession, principal: Principal) -> NodeWork:
     """
     if is_of_run(principal):
         return await RunWork.find(session, principal.id)
+    if is_of_capture(principal):
+        return await CaptureWork.find(session, principal.id)
     return await ReplicaWork.find(session, principal.id)
 
 

@@ -82,8 +82,8 @@ class ModelAlias(Base):
     )
 
 
-class ModelSample(Reconciled, Base):
-    """What a version answers to one input, as an isolated process of its own found it."""
+class ModelSample(Base):
+    """What a version answers to one input."""
 
     __tablename__ = "model_samples"
 
@@ -91,29 +91,42 @@ class ModelSample(Reconciled, Base):
     model_version_id: Mapped[str] = mapped_column(
         ForeignKey("model_versions.id", ondelete="CASCADE"), unique=True
     )
-    state: Mapped[str] = mapped_column(server_default="Pending")
-    """Pending, Ready or Unavailable."""
-    reason: Mapped[str] = mapped_column(server_default="")
-    """Why there is none, in words."""
-    inputs: Mapped[dict[str, Any] | None]
+    inputs: Mapped[dict[str, Any]]
     """Values by the name of the input, nested lists, as ``inputs`` of a prediction request."""
-    outputs: Mapped[dict[str, Any] | None]
-    """Values by the name of the output; present when Ready."""
+    outputs: Mapped[dict[str, Any]]
+    """Values by the name of the output."""
     relative_tolerance: Mapped[float] = mapped_column(server_default="0.001")
     absolute_tolerance: Mapped[float] = mapped_column(server_default="0.00001")
     """An answer matches when |answer - stored| ≤ absolute + relative · |stored|, element by
     element."""
     is_given: Mapped[bool] = mapped_column(server_default="false")
-    """Whether the inputs are a user's; else they were made from the signature."""
+    """Whether it is a user's; else a capture found it."""
+    captured_at: Mapped[datetime]
+
+
+class ModelCapture(Reconciled, Base):
+    """The loading of a version in a node of its own, which finds its signature and sample."""
+
+    __tablename__ = "model_captures"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    model_version_id: Mapped[str] = mapped_column(
+        ForeignKey("model_versions.id", ondelete="CASCADE"), unique=True
+    )
+    state: Mapped[str] = mapped_column(server_default="Pending")
+    """Pending, Running, Captured or Failed."""
+    error: Mapped[dict[str, Any] | None]
+    """Why there is no sample: ``{code, message, last_lines}``."""
+    runtime: Mapped[str] = mapped_column(server_default="")
+    """Name and version of the library that loaded the model."""
     image_id: Mapped[str | None] = mapped_column(ForeignKey("images.id", ondelete="SET NULL"))
-    """The environment that it is, or was, computed in."""
+    """The environment that it runs, or ran, in."""
     start: Mapped[int] = mapped_column(server_default="0")
     """Counts the nodes that were started for it."""
     node_name: Mapped[str | None] = mapped_column(unique=True)
-    """The node that computes it, until nothing of it is left."""
+    """The node that works for it, until nothing of it is left."""
     result: Mapped[dict[str, Any] | None]
-    """What that node reported."""
-    framework_version: Mapped[str] = mapped_column(server_default="")
-    """TensorFlow's version that computed it."""
+    """What that node has reported."""
     started_at: Mapped[datetime | None]
-    captured_at: Mapped[datetime | None]
+    """When that node was asked for."""
+    ended_at: Mapped[datetime | None]

@@ -1,0 +1,64 @@
+"""What the capturing program has written, checked: it has run a stranger's model."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError
+
+from app.captures.decide import Failed, error
+from app.models.sample import MAX_ELEMENTS, elements, misfits
+from app.models.schemas import SignatureRead
+
+MAX_REPORT_BYTES = 16 * 1024**2
+
+
+class ReportedSample(BaseModel):
+    """An input and the answer to it."""
+
+    inputs: dict[str, Any] = Field(min_length=1)
+    outputs: dict[str, Any] = Field(min_length=1)
+
+
+class ReportedError(BaseModel):
+    """Why there is no sample."""
+
+    code: Literal[
+        "model_not_loadable", "inputs_refused", "answer_misfit", "answer_not_plain",
+        "answers_differ", "sample_too_large",
+    ]  # fmt: skip
+    message: str = Field(max_length=4000)
+
+
+class Report(BaseModel):
+    """What was found out."""
+
+    runtime: str = Field(max_length=100)
+    signature: SignatureRead | None
+    sample: ReportedSample | None
+    error: ReportedError | None
+
+
+def read_report(document: bytes) -> Report | Failed:
+    """The report, or why it cannot be used.
+
+    Args:
+        document: the bytes that the node sent.
+    """
+    try:
+        report = Report.model_validate_json(document)
+    except ValidationError as problem:
+        first = problem.errors(include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        words = f"The report on the model cannot be used: {where}: {first['msg']}."
+        return Failed(error("report_invalid", words))
+    if report.sample is None or report.signature is None:
+        return report
+    sample, signature = report.sample, report.signature
+    if elements(sample.inputs) + elements(sample.outputs) > MAX_ELEMENTS:
+        words = f"The sample has more than {MAX_ELEMENTS} values."
+        return Failed(error("sample_too_large", words))
+    wrong = misfits("inputs", signature.inputs, sample.inputs)
+    wrong += misfits("outputs", signature.outputs, sample.outputs)
+    if wrong:
+        pointer, said = wrong[0]
+        return Failed(error("answer_misfit", f"{pointer}: {said}"))
+    return report

@@ -1,0 +1,103 @@
+"""Captures of model versions have a table of their own; samples keep values alone."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision: str = "5e1b7c9d3a64"
+down_revision: str | None = "b04e7d92c5f1"
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+_DOCUMENT = postgresql.JSONB(none_as_null=True, astext_type=sa.Text())
+_MOMENT = sa.DateTime(timezone=True)
+
+
+def _reconciled() -> list[sa.Column[object]]:
+    now = sa.text("clock_timestamp()")
+    return [
+        sa.Column("next_check_at", _MOMENT, server_default=now, nullable=True),
+        sa.Column("wake_seq", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("lease_token", sa.String(), nullable=True),
+        sa.Column("lease_expires_at", _MOMENT, nullable=True),
+    ]
+
+
+def _of_a_node() -> list[sa.Column[object]]:
+    return [
+        sa.Column("image_id", sa.String(), nullable=True),
+        sa.Column("start", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("node_name", sa.String(), nullable=True),
+        sa.Column("result", _DOCUMENT, nullable=True),
+        sa.Column("started_at", _MOMENT, nullable=True),
+    ]
+
+
+def upgrade() -> None:
+    """Apply."""
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.create_table(
+        "model_captures",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("model_version_id", sa.String(), nullable=False),
+        sa.Column("state", sa.String(), server_default="Pending", nullable=False),
+        sa.Column("error", _DOCUMENT, nullable=True),
+        sa.Column("runtime", sa.String(), server_default="", nullable=False),
+        *_of_a_node(),
+        sa.Column("ended_at", _MOMENT, nullable=True),
+        *_reconciled(),
+        sa.ForeignKeyConstraint(
+            ["image_id"],
+            ["images.id"],
+            name=op.f("fk_model_captures_image_id_images"),
+            ondelete="SET NULL",
+        ),
+        sa.ForeignKeyConstraint(
+            ["model_version_id"],
+            ["model_versions.id"],
+            name=op.f("fk_model_captures_model_version_id_model_versions"),
+            ondelete="CASCADE",
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_model_captures")),
+        sa.UniqueConstraint("model_version_id", name=op.f("uq_model_captures_model_version_id")),
+        sa.UniqueConstraint("node_name", name=op.f("uq_model_captures_node_name")),
+    )
+    op.create_index(op.f("ix_model_captures_next_check_at"), "model_captures", ["next_check_at"])
+    # Nothing has ever written samples without an answer, nor any of these columns.
+    op.execute("DELETE FROM model_samples WHERE inputs IS NULL OR outputs IS NULL")
+    op.execute("UPDATE model_samples SET captured_at = now() WHERE captured_at IS NULL")
+    for column in ("inputs", "outputs", "captured_at"):
+        op.alter_column("model_samples", column, nullable=False)
+    op.drop_constraint("fk_model_samples_image_id_images", "model_samples", type_="foreignkey")
+    op.drop_constraint("uq_model_samples_node_name", "model_samples", type_="unique")
+    op.drop_index("ix_model_samples_next_check_at", "model_samples")
+    unused = [*_of_a_node(), *_reconciled()]
+    for name in ("state", "reason", "framework_version", *(column.name for column in unused)):
+        op.drop_column("model_samples", name)
+
+
+def downgrade() -> None:
+    """Undo."""
+    op.add_column("model_samples", sa.Column("state", sa.String(), server_default="Ready"))
+    op.alter_column("model_samples", "state", nullable=False, server_default="Pending")
+    for name in ("reason", "framework_version"):
+        column = sa.Column(name, sa.String(), server_default="", nullable=False)
+        op.add_column("model_samples", column)
+    for column in (*_of_a_node(), *_reconciled()):
+        op.add_column("model_samples", column)
+    op.execute("UPDATE model_samples SET next_check_at = NULL")
+    op.create_index(op.f("ix_model_samples_next_check_at"), "model_samples", ["next_check_at"])
+    op.create_unique_constraint("uq_model_samples_node_name", "model_samples", ["node_name"])
+    op.create_foreign_key(
+        "fk_model_samples_image_id_images",
+        "model_samples",
+        "images",
+        ["image_id"],
+        ["id"],
+        ondelete="SET NULL",
+    )
+    for column in ("inputs", "outputs", "captured_at"):
+        op.alter_column("model_samples", column, nullable=True)
+    op.drop_table("model_captures")

@@ -1,0 +1,283 @@
+"""Loads each new model version once, in a node of its own, for its signature and a sample.
+
+Nothing here reads the user's files: the node does, in the model's environment, with the limits of
+any other node. Registration waits for none of it.
+"""
+
+from typing import Any, cast
+
+from sqlalchemy import Table, func
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.auth.principal import Principal
+from app.blobs import repository as blobs
+from app.captures import repository
+from app.captures.decide import Again, Decision, Failed, Reported, View, Wait, decide, error
+from app.captures.environment import can_load
+from app.captures.order import node_name
+from app.captures.report import MAX_REPORT_BYTES, Report, read_report
+from app.deployments.program import publish_program
+from app.deployments.service import serving_environment
+from app.environments import service as environments
+from app.environments.states import ImageState
+from app.kernel.clock import utc_now
+from app.kernel.errors import DomainError
+from app.kernel.wake import wake
+from app.models.kind import Kind
+from app.models.schemas import ResourceConfiguration
+from app.providers.base import (
+    LOCAL,
+    ImageMissing,
+    NodeRefused,
+    NodeSpec,
+    NotYetRemoved,
+    ProviderError,
+)
+from app.tables.image import Image
+from app.tables.model import ModelCapture, ModelVersion
+from workers.context import WorkerContext
+from workers.reconciler import Guard
+
+_GIB = 1024**3
+_LOOK_SECONDS = 2.0
+_TURN_SECONDS = 10.0
+_IMAGE_SECONDS = 5.0
+_NOT_YET_SECONDS = 1.0
+_PROVIDER_CHECK_SECONDS = 5.0
+
+
+class CaptureReconciler:
+    """One step: Pending becomes Running, Running Captured or Failed; then the node goes away."""
+
+    table = cast("Table", ModelCapture.__table__)
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+
+    async def reconcile(self, guard: Guard) -> float | None:
+        """Do what can be done now; says when to look again."""
+        async with self._context.database.session() as session:
+            row = await session.get(ModelCapture, guard.lease.row_id)
+        if row is None:
+            return None
+        try:
+            if row.state in ("Captured", "Failed"):
+                return await self._clean(guard, row)
+            if row.state == "Running":
+                return await self._look(guard, row)
+            if row.node_name is None:
+                return await self._prepare(guard)
+            return await self._start(guard, row)
+        except NodeRefused as refusal:
+            failed = Failed(error("node_start_failed", str(refusal)))
+            return await self._settle(guard, failed, [])
+        except ImageMissing as missing:
+            return await self._replace_image(guard, row, missing)
+        except ProviderError:
+            return _PROVIDER_CHECK_SECONDS
+
+    async def _prepare(self, guard: Guard) -> float | None:
+        """Have an environment; when it is there, take a turn and with it a node's name."""
+        settings = self._context.settings
+        if settings.captures_at_once == 0:
+            await self._leave_off(guard)
+            return None
+        try:
+            async with self._context.database.session() as session:
+                await guard.check(session)
+                row = await session.get_one(ModelCapture, guard.lease.row_id)
+                image = await self._image(session, row)
+                row.image_id = image.id
+                is_ready = image.state == ImageState.READY
+                if is_ready and await repository.nodes_count(session) >= settings.captures_at_once:
+                    return _TURN_SECONDS
+                if is_ready:
+                    row.start += 1
+                    row.node_name = node_name(row.id, row.start)
+                    row.started_at = func.clock_timestamp()
+                    row.result = None
+        except DomainError as problem:
+            if problem.retryable:
+                raise
+            failed = Failed(error(problem.code, problem.detail))
+            return await self._settle(guard, failed, [])
+        if image.state == ImageState.FAILED:
+            words = f"The environment could not be built. {(image.error or {}).get('message', '')}"
+            failed = Failed(error("environment_build_failed", words.strip()))
+            return await self._settle(guard, failed, [])
+        return 0.0 if is_ready else _IMAGE_SECONDS
+
+    async def _image(self, session: AsyncSession, row: ModelCapture) -> Image:
+        """The environment: that of the run that made the model, else that of deployments."""
+        workspace, version = await repository.owner(session, row)
+        if row.image_id is not None:
+            image = await session.get_one(Image, row.image_id)
+            if image.state == ImageState.RESOLVED and image.resolved_to is not None:
+                image = await session.get_one(Image, image.resolved_to)
+            if image.state not in (ImageState.DELETED, ImageState.RESOLVED):
+                return image
+        made_in = version.lineage.get("image_hash")
+        image_of_run = None if made_in is None else await session.get(Image, made_in)
+        if (
+            image_of_run is not None
+            and image_of_run.state == ImageState.READY
+            and can_load(version.kind, image_of_run.spec)
+        ):
+            return image_of_run
+        _, image = await serving_environment(
+            session, self._context.settings, workspace, version, use_gpu=False
+        )
+        return image
+
+    async def _start(self, guard: Guard, row: ModelCapture) -> float:
+        """Start the node; one of its name that is there already is adopted."""
+        stored = await publish_program(self._context.objects)
+        async with self._context.database.session() as session:
+            workspace, version = await repository.owner(session, row)
+            image = await session.get_one(Image, row.image_id)
+            await blobs.add(session, workspace.id, stored)
+        assert row.node_name is not None
+        await self._context.provider.ensure(await self._spec(row, version, image, workspace.id))
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            row = await session.get_one(ModelCapture, guard.lease.row_id)
+            row.state = "Running"
+        return _LOOK_SECONDS
+
+    async def _spec(
+        self, row: ModelCapture, version: ModelVersion, image: Image, workspace_id: str
+    ) -> NodeSpec:
+        assert row.node_name is not None
+        wanted = ResourceConfiguration.model_validate(version.resource_configuration)
+        capacity = await self._context.provider.capacity()
+        token = self._context.signer.issue(
+            Principal(
+                kind="node",
+                id=row.node_name,
+                name=f"node {row.node_name}",
+                workspace_id=workspace_id,
+                attempt=row.start,
+            )
+        )
+        return NodeSpec(
+            name=row.node_name,
+            endpoint=self._context.settings.nodes_base_url,
+            token=token,
+            cores=min(wanted.cpu, capacity.cores),
+            memory_bytes=min(int(wanted.memory_gb * _GIB), capacity.memory_bytes),
+            image=image.reference,
+        )
+
+    async def _look(self, guard: Guard, row: ModelCapture) -> float | None:
+        assert row.node_name is not None
+        assert row.started_at is not None
+        view = View(
+            start=row.start,
+            is_alive=await self._context.provider.is_alive(row.node_name),
+            seconds=(utc_now() - row.started_at).total_seconds(),
+            result=row.result or {},
+        )
+        decision = decide(view)
+        if isinstance(decision, Wait):
+            return _LOOK_SECONDS
+        if isinstance(decision, Again):
+            return await self._give_up(guard, row)
+        if isinstance(decision, Reported):
+            return await self._settle(guard, await self._read(decision), decision.last_lines)
+        return await self._settle(guard, decision, [])
+
+    async def _read(self, reported: Reported) -> Report | Failed:
+        if reported.size_bytes > MAX_REPORT_BYTES:
+            words = f"The report on the model has more than {MAX_REPORT_BYTES} bytes."
+            return Failed(error("report_invalid", words))
+        pieces = await self._context.objects.open(reported.sha256)
+        return read_report(b"".join([piece async for piece in pieces]))
+
+    async def _settle(
+        self, guard: Guard, found: Report | Decision, last_lines: list[str]
+    ) -> float | None:
+        """Write down what was found; the node, if there is one, is removed in the next step."""
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            row = await session.get_one(ModelCapture, guard.lease.row_id)
+            version = await session.get_one(
+                ModelVersion, row.model_version_id, with_for_update=True, populate_existing=True
+            )
+            row.ended_at = func.clock_timestamp()
+            if isinstance(found, Report):
+                row.runtime = found.runtime
+                if found.sample is not None:
+                    await repository.add_sample(session, version.id, found.sample)
+                else:
+                    assert found.error is not None
+                    row.error = error(found.error.code, found.error.message, last_lines)
+            elif isinstance(found, Failed):
+                lines = found.error["last_lines"] or last_lines
+                row.error = {**found.error, "last_lines": lines}
+            row.state = "Captured" if row.error is None else "Failed"
+            _note_signature(version, found, row.error)
+        return 0.0
+
+    async def _leave_off(self, guard: Guard) -> None:
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            row = await session.get_one(ModelCapture, guard.lease.row_id)
+            await wake(session, ModelVersion, row.model_version_id)
+            await session.delete(row)
+
+    async def _give_up(self, guard: Guard, row: ModelCapture) -> float:
+        """Remove a node that is lost, and begin anew with another one."""
+        if not await self._remove(row):
+            return _NOT_YET_SECONDS
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            row = await session.get_one(ModelCapture, guard.lease.row_id)
+            row.state, row.node_name, row.result = "Pending", None, None
+        return 0.0
+
+    async def _replace_image(self, guard: Guard, row: ModelCapture, missing: ImageMissing) -> float:
+        """Have an image built again that is gone from the engine and cannot be pulled."""
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            row = await session.get_one(ModelCapture, guard.lease.row_id)
+            if row.image_id is not None:
+                await environments.replace_lost(session, row.image_id, missing.reference)
+            row.node_name = None
+        return _IMAGE_SECONDS
+
+    async def _clean(self, guard: Guard, row: ModelCapture) -> float | None:
+        if row.node_name is None:
+            return None
+        if not await self._remove(row):
+            return _NOT_YET_SECONDS
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            row = await session.get_one(ModelCapture, guard.lease.row_id)
+            row.node_name = row.result = None
+            await session.flush()
+            if following := await repository.first_waiting(session):
+                await wake(session, ModelCapture, following)
+        return None
+
+    async def _remove(self, row: ModelCapture) -> bool:
+        """Take the node away; says whether nothing of it is left."""
+        assert row.node_name is not None
+        try:
+            await self._context.provider.remove(row.node_name, host=LOCAL)
+        except NotYetRemoved:
+            return False
+        return True
+
+
+def _note_signature(
+    version: ModelVersion, found: Report | Decision, problem: dict[str, Any] | None
+) -> None:
+    """Give the version its signature; that of a SavedModel is read from its file."""
+    if version.kind == Kind.SAVED_MODEL:
+        return
+    if isinstance(found, Report) and found.signature is not None:
+        version.signature = found.signature.model_dump()
+        version.signature_state, version.signature_reason = "Ready", ""
+    elif version.signature_state == "Pending":
+        version.signature_state = "Unavailable"
+        version.signature_reason = str((problem or {}).get("message", ""))
