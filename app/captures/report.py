@@ -1,8 +1,8 @@
 """What the capturing program has written, checked: it has run a stranger's model."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from app.captures.decide import Failed, error
 from app.models.sample import MAX_ELEMENTS, elements, misfits
@@ -35,6 +35,14 @@ class Report(BaseModel):
     signature: SignatureRead | None
     sample: ReportedSample | None
     error: ReportedError | None
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if (self.sample is None) is (self.error is None):
+            raise ValueError("a report has a sample or an error")
+        if self.sample is not None and self.signature is None:
+            raise ValueError("a sample needs a signature")
+        return self
 
 
 def read_report(document: bytes) -> Report | Failed:

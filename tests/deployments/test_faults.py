@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import delete, select
 
 from app.deployments import decide
+from app.kernel.clock import utc_now
 from app.kernel.signals import Signals
 from app.providers.base import Capacity, NodeRefused, ProviderError
 from app.providers.fake.faults import Fault, Verb
@@ -142,7 +143,7 @@ async def test_a_replica_is_told_the_stored_sample(world: World) -> None:
     async with world.api.database.session() as session:
         version = f"{world.deployment_id}-1"
         row = ModelSample(
-            id=version, model_version_id=version, state="Ready", next_check_at=None,
+            id=version, model_version_id=version, captured_at=utc_now(),
             inputs={"x": [1.0]}, outputs={"y": [2.0]},
         )  # fmt: skip
         session.add(row)

@@ -30,6 +30,10 @@ def model_reconcilers(app: FastAPI) -> Sequence[Reconciler]:
 @pytest.fixture
 async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
     async with live_api(
-        tmp_path / "data", postgres_url, broker_url, reconcilers=model_reconcilers
+        tmp_path / "data",
+        postgres_url,
+        broker_url,
+        reconcilers=model_reconcilers,
+        captures_at_once=0,
     ) as live:
         yield live

@@ -53,7 +53,7 @@ async def test_a_zipped_saved_model_is_fetched_and_read(api: LiveApi) -> None:
 
 @pytest.mark.parametrize(
     ("name", "kind", "is_deployable"),
-    [("model.keras", "keras", True), ("digits.onnx", "onnx", False)],
+    [("model.keras", "keras", True), ("digits.onnx", "onnx", True)],
 )
 async def test_a_model_that_is_one_file(
     api: LiveApi, name: str, kind: str, is_deployable: bool

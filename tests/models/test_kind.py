@@ -23,6 +23,7 @@ def below(folder: str) -> list[str]:
         (["model.keras", "model.weights.h5"], Kind.KERAS, "model.keras"),
         (["Model.H5"], Kind.H5, "Model.H5"),
         (["model.hdf5"], Kind.H5, "model.hdf5"),
+        (["out/model.onnx", "out/model.onnx.data"], Kind.ONNX, "out/model.onnx"),
     ],
 )
 def test_what_can_be_served(paths: list[str], kind: Kind, root: str) -> None:
@@ -41,7 +42,7 @@ def test_what_can_be_served(paths: list[str], kind: Kind, root: str) -> None:
         ),
         (["mnist-tf.model.meta", "mnist-tf.model.index"], Kind.TF1_CHECKPOINT, "simple_save"),
         (["checkpoint", "-1.index", "-1.data-00000-of-00001"], Kind.TF2_CHECKPOINT, "export"),
-        (["model.onnx"], Kind.ONNX, "ONNX"),
+        (["a.onnx", "b.onnx"], Kind.ONNX, "more than one"),
         (["model.weights.h5"], Kind.UNKNOWN, "weights"),
         (["a.keras", "b.keras"], Kind.KERAS, "more than one"),
         (below("a") + below("b"), Kind.SAVED_MODEL, "more than one"),
@@ -75,3 +76,11 @@ def test_a_keras_file_is_loaded_alone() -> None:
     paths = ["out/model.keras", "out/log.txt"]
 
     assert files_below(paths, find_kind(paths)) == {"model.keras": "out/model.keras"}
+
+
+def test_an_onnx_file_is_loaded_with_what_lies_beside_it() -> None:
+    paths = ["out/model.onnx", "out/model.onnx.data", "log.txt"]
+
+    assert files_below(paths, find_kind(paths)) == {
+        "model.onnx": "out/model.onnx", "model.onnx.data": "out/model.onnx.data"
+    }  # fmt: skip
