@@ -34,7 +34,8 @@ def register_model(walk: Walk) -> None:
 
 
 def show_signature(walk: Walk) -> None:
-    """10: the signature, read from the SavedModel in a process of its own, and the lineage."""
+    """10: the signature, read from the SavedModel in a process of its own, the sample that a node
+    of its own captured, and the lineage."""
     address = f"{walk.base}/models/{walk.model}/versions/{walk.model_version}"
     poll(
         walk.talk,
@@ -43,8 +44,19 @@ def show_signature(walk: Walk) -> None:
         deadline_seconds=_SIGNATURE_SECONDS,
         words="the signature was read",
     )
+    poll(
+        walk.talk,
+        address,
+        until=lambda version: (
+            version["capture"] is None or version["capture"]["state"] in ("Captured", "Failed")
+        ),
+        deadline_seconds=_DEPLOY_SECONDS,
+        words="a sample was captured",
+    )
     version = walk.talk.get(address)
     require(bool(version.get("signature")), f"the model has no signature: {version}")
+    capture = version["capture"]
+    require(capture is None or capture["state"] == "Captured", f"no sample: {capture}")
     require(
         version["lineage"]["run_id"] == walk.run["id"], "the model does not say which run made it"
     )

@@ -68,8 +68,8 @@ def upgrade() -> None:
     # Nothing has ever written samples without an answer, nor any of these columns.
     op.execute("DELETE FROM model_samples WHERE inputs IS NULL OR outputs IS NULL")
     op.execute("UPDATE model_samples SET captured_at = now() WHERE captured_at IS NULL")
-    for column in ("inputs", "outputs", "captured_at"):
-        op.alter_column("model_samples", column, nullable=False)
+    for name in ("inputs", "outputs", "captured_at"):
+        op.alter_column("model_samples", name, nullable=False)
     op.drop_constraint("fk_model_samples_image_id_images", "model_samples", type_="foreignkey")
     op.drop_constraint("uq_model_samples_node_name", "model_samples", type_="unique")
     op.drop_index("ix_model_samples_next_check_at", "model_samples")
@@ -83,8 +83,8 @@ def downgrade() -> None:
     op.add_column("model_samples", sa.Column("state", sa.String(), server_default="Ready"))
     op.alter_column("model_samples", "state", nullable=False, server_default="Pending")
     for name in ("reason", "framework_version"):
-        column = sa.Column(name, sa.String(), server_default="", nullable=False)
-        op.add_column("model_samples", column)
+        text = sa.Column(name, sa.String(), server_default="", nullable=False)
+        op.add_column("model_samples", text)
     for column in (*_of_a_node(), *_reconciled()):
         op.add_column("model_samples", column)
     op.execute("UPDATE model_samples SET next_check_at = NULL")
@@ -98,6 +98,6 @@ def downgrade() -> None:
         ["id"],
         ondelete="SET NULL",
     )
-    for column in ("inputs", "outputs", "captured_at"):
-        op.alter_column("model_samples", column, nullable=True)
+    for name in ("inputs", "outputs", "captured_at"):
+        op.alter_column("model_samples", name, nullable=True)
     op.drop_table("model_captures")

@@ -127,14 +127,24 @@ def test_what_is_no_json_is_no_report() -> None:
 @pytest.mark.parametrize(
     ("kind", "spec", "can"),
     [
-        ("saved_model", {"framework": "tensorflow"}, True),
+        ("saved_model", {"framework": "tensorflow", "framework_version": "2.15.1"}, True),
+        ("saved_model", {"framework": "tensorflow", "framework_version": "1.15.5"}, False),
+        (
+            "saved_model",
+            {
+                "framework": "tensorflow",
+                "framework_version": "2.5.0",
+                "python_version": "3.7",
+            },
+            False,
+        ),
         ("keras", {"framework": None, "requirements": ["numpy"]}, False),
-        ("onnx", {"framework": "tensorflow", "requirements": ["tensorflow==2.15.1"]}, False),
-        ("onnx", {"framework": None, "requirements": ["OnnxRuntime>=1.17"]}, True),
-        ("onnx", {"framework": None, "requirements": ["onnxruntime-extensions"]}, False),
+        ("onnx", {"framework": "tensorflow", "framework_version": "2.15.1"}, False),
+        ("onnx", {"requirements": ["OnnxRuntime>=1.17"]}, True),
+        ("onnx", {"requirements": ["onnxruntime-extensions"]}, False),
     ],
 )
 def test_the_environment_of_the_run_is_taken_where_it_can_load_the_model(
     kind: str, spec: dict[str, Any], can: bool
 ) -> None:
-    assert can_load(kind, spec) is can
+    assert can_load(kind, {"python_version": "3.11", **spec}) is can

@@ -33,6 +33,11 @@ from workers.reconcile_capture import CaptureReconciler
 from workers.reconcile_model import ModelReconciler
 
 pytestmark = pytest.mark.anyio
+TENSORFLOW = {
+    "framework": "tensorflow",
+    "framework_version": "2.21",
+    "python_version": "3.11",
+}
 _AWAY = ProviderError("the engine is away")
 
 
@@ -47,7 +52,7 @@ class World:
         """Register a Keras model that a run made; the id of its capture."""
         async with self.api.database.session() as session:
             image = f"image-{uuid.uuid4().hex}"
-            spec = {"framework": "tensorflow"}
+            spec = TENSORFLOW
             session.add(Image(id=image, spec=spec, state=image_state, python=sys.executable))
             workspace = (await session.scalars(select(Workspace))).one()
             _, row = await add_version(

@@ -128,6 +128,15 @@ def test_a_killed_serving_process_comes_back(
     talk.ask("POST", f"{WS}/models/doubler/versions", body=version, expect=(201,))
     talk.ask("PUT", f"{WS}/deployments/doubler", body={"model_name": "doubler"}, expect=(200, 201))
     until(talk, f"{WS}/deployments/doubler", "state", "Healthy", seconds=400)
+    registered = talk.get(f"{WS}/models/doubler/versions/1", quiet=True)
+    deadline = time.monotonic() + 120
+    while registered["capture"]["state"] in ("Pending", "Running"):
+        assert time.monotonic() < deadline, registered
+        time.sleep(0.2)
+        registered = talk.get(f"{WS}/models/doubler/versions/1", quiet=True)
+    assert registered["capture"]["state"] == "Captured", registered
+    sample = talk.get(f"{WS}/models/doubler/versions/1/sample")
+    assert sample["outputs"]["y"] == [[2 * value for value in sample["inputs"]["x"][0]]]
     right = {"predictions": [[2.0, 4.0], [6.0, 8.0]]}
     assert doubled(talk) == right
 

@@ -83,7 +83,7 @@ async def register(api: LiveApi, name: str, python: Path, files: dict[str, bytes
         (await api.client.put(f"/blobs/{digest}", content=data)).raise_for_status()
         listed.append(ModelFile(path=path, sha256=digest, size_bytes=len(data)))
     async with api.database.session() as session:
-        spec = {"framework": "tensorflow"}
+        spec = {"framework": "tensorflow", "framework_version": "2.21", "python_version": "3.11"}
         await session.merge(Image(id="tensorflow", spec=spec, state="Ready", python=str(python)))
         workspace = (await session.scalars(select(Workspace))).one()
         await add_version(

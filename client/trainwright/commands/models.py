@@ -37,11 +37,12 @@ def list_models(
         )
     else:
         print_table(
-            ["VERSION", "FRAMEWORK", "RUN", "AGE"],
+            ["VERSION", "FRAMEWORK", "SAMPLE", "RUN", "AGE"],
             (
                 [
                     i["version"],
                     f"{i['framework']} {i['framework_version']}".strip(),
+                    (i.get("capture") or {}).get("state"),
                     (i.get("lineage") or {}).get("run_id"),
                     age(i["created_at"]),
                 ]
