@@ -57,7 +57,7 @@ class ModelReconciler:
 
     @property
     def _is_captured(self) -> bool:
-        return self._context.settings.captures_at_once > 0
+        return self._context.settings.model_captures_at_once > 0
 
     async def _signature(self, row: ModelVersion, found: Found) -> dict[str, Any]:
         if found.reason:

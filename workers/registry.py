@@ -2,12 +2,12 @@
 
 from workers.context import WorkerContext
 from workers.reconcile_batch_scoring import BatchScoringReconciler
-from workers.reconcile_capture import CaptureReconciler
 from workers.reconcile_dataset import DatasetReconciler
 from workers.reconcile_deployment import DeploymentReconciler
 from workers.reconcile_image import ImageReconciler
 from workers.reconcile_input_volume import InputVolumeReconciler
 from workers.reconcile_model import ModelReconciler
+from workers.reconcile_model_capture import ModelCaptureReconciler
 from workers.reconcile_planning import PlanningReconciler
 from workers.reconcile_run import RunReconciler
 from workers.reconcile_sweep import SweepReconciler
@@ -23,7 +23,7 @@ def make_reconcilers(context: WorkerContext) -> list[Reconciler]:
         InputVolumeReconciler(context),
         RunReconciler(context),
         ModelReconciler(context),
-        CaptureReconciler(context),
+        ModelCaptureReconciler(context),
         DeploymentReconciler(context),
         SweepReconciler(context.database, context.settings),
         BatchScoringReconciler(context.database, context.objects),

@@ -169,7 +169,7 @@ class Settings(OidcSettings, BaseSettings):
     """Without a heartbeat for so long a run is NotResponding."""
     replica_silence_seconds: float = Field(default=20.0, gt=0)
     """A serving process that gives no sign of life for so long hangs, and is replaced."""
-    captures_at_once: int = Field(default=2, ge=0)
+    model_captures_at_once: int = Field(default=2, ge=0)
     """So many newly registered models are loaded at a time, for their signatures and samples; 0:
     none is."""
     lost_after_seconds: float = 600.0

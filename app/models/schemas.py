@@ -245,7 +245,7 @@ class SampleRead(BaseModel):
     captured_at: datetime
 
 
-class CaptureError(BaseModel):
+class ModelCaptureError(BaseModel):
     """Why there is no captured sample."""
 
     code: str
@@ -253,13 +253,13 @@ class CaptureError(BaseModel):
     last_lines: list[str] = Field(default=[], description="The last of what loading it printed")
 
 
-class CaptureRead(BaseModel):
+class ModelCaptureRead(BaseModel):
     """The loading of a new version in a node of its own, for its signature and a sample."""
 
     model_config = ConfigDict(from_attributes=True)
 
     state: str = Field(description="Pending, Running, Captured or Failed; more may come")
-    error: CaptureError | None = Field(description="With Failed: why; the version stays")
+    error: ModelCaptureError | None = Field(description="With Failed: why; the version stays")
     runtime: str = Field(description="What loaded it", examples=["TensorFlow 2.15.1"])
     started_at: datetime | None
     ended_at: datetime | None
@@ -306,7 +306,7 @@ class ModelVersionRead(BaseModel):
     signature_state: str = Field(description="Pending, Ready or Unavailable; more may come")
     signature_reason: str = ""
     signature: SignatureRead | None
-    capture: CaptureRead | None = Field(
+    capture: ModelCaptureRead | None = Field(
         description="How its sample was captured; null: nobody tries to"
     )
     verification: Verification | None = Field(description="The last one; null: never verified")

@@ -16,10 +16,10 @@ from app.models import aliases, repository
 from app.models.errors import ModelInUse, ModelNotFound, ModelVersionNotFound, PropertyImmutable
 from app.models.kind import SERVABLE, Found, find_kind
 from app.models.schemas import (
-    CaptureRead,
     Lineage,
     LineageDataset,
     LineageParent,
+    ModelCaptureRead,
     ModelDescription,
     ModelFile,
     ModelRead,
@@ -306,7 +306,7 @@ def _read(
         signature_state=row.signature_state,
         signature_reason=row.signature_reason,
         signature=parse_signature(row.signature),
-        capture=None if capture is None else CaptureRead.model_validate(capture),
+        capture=None if capture is None else ModelCaptureRead.model_validate(capture),
         verification=(
             None if row.verification is None else Verification.model_validate(row.verification)
         ),

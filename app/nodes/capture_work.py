@@ -5,12 +5,12 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.signing import Signer
-from app.captures import repository
-from app.captures.decide import REPORT_PATH
-from app.captures.order import build_order
 from app.kernel.config import Settings
 from app.kernel.keyring import Keyring
 from app.kernel.wake import wake
+from app.model_captures import repository
+from app.model_captures.decide import REPORT_PATH
+from app.model_captures.order import build_order
 from app.nodes.schemas import (
     Checkpoint,
     Heartbeat,

@@ -7,8 +7,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.access import NodeAccess
 from app.auth.principal import Principal
-from app.captures.order import NODE_PREFIX as _CAPTURE_NODE_PREFIX
 from app.kernel.db import DatabaseDep
+from app.model_captures.order import NODE_PREFIX as _CAPTURE_NODE_PREFIX
 from app.nodes.base import NodeWork
 from app.nodes.capture_work import CaptureWork
 from app.nodes.replica_work import ReplicaWork

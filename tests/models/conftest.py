@@ -34,6 +34,6 @@ async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterat
         postgres_url,
         broker_url,
         reconcilers=model_reconcilers,
-        captures_at_once=0,
+        model_captures_at_once=0,
     ) as live:
         yield live

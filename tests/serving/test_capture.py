@@ -22,10 +22,10 @@ from tests.serving import onnx_models
 from tests.waiting import until
 from workers.context import WorkerContext
 from workers.process import RUNNER
-from workers.reconcile_capture import CaptureReconciler
 from workers.reconcile_deployment import DeploymentReconciler
 from workers.reconcile_image import ImageReconciler
 from workers.reconcile_model import ModelReconciler
+from workers.reconcile_model_capture import ModelCaptureReconciler
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(600)]
 _SECONDS = 240.0
@@ -51,7 +51,7 @@ async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterat
         return [
             ImageReconciler(state.database, state.objects, settings),
             ModelReconciler(context),
-            CaptureReconciler(context),
+            ModelCaptureReconciler(context),
             DeploymentReconciler(context),
         ]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.captures.decide import (
+from app.model_captures.decide import (
     MOST_STARTS,
     WHOLE_SECONDS,
     Again,
@@ -16,8 +16,8 @@ from app.captures.decide import (
     Wait,
     decide,
 )
-from app.captures.environment import can_load
-from app.captures.report import Report, read_report
+from app.model_captures.environment import can_load
+from app.model_captures.report import Report, read_report
 
 LIVE = View(start=1, is_alive=True, seconds=1.0, result={})
 GOOD = {"exit_code": 0, "signal": None, "oom": False, "last_lines": ["a line"]}

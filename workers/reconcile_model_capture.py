@@ -11,11 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.principal import Principal
 from app.blobs import repository as blobs
-from app.captures import repository
-from app.captures.decide import Again, Decision, Failed, Reported, View, Wait, decide, error
-from app.captures.environment import can_load
-from app.captures.order import node_name
-from app.captures.report import MAX_REPORT_BYTES, Report, read_report
 from app.deployments.program import publish_program
 from app.deployments.service import serving_environment
 from app.environments import service as environments
@@ -23,6 +18,11 @@ from app.environments.states import ImageState
 from app.kernel.clock import utc_now
 from app.kernel.errors import DomainError
 from app.kernel.wake import wake
+from app.model_captures import repository
+from app.model_captures.decide import Again, Decision, Failed, Reported, View, Wait, decide, error
+from app.model_captures.environment import can_load
+from app.model_captures.order import node_name
+from app.model_captures.report import MAX_REPORT_BYTES, Report, read_report
 from app.models.kind import Kind
 from app.models.schemas import ResourceConfiguration
 from app.providers.base import (
@@ -46,7 +46,7 @@ _NOT_YET_SECONDS = 1.0
 _PROVIDER_CHECK_SECONDS = 5.0
 
 
-class CaptureReconciler:
+class ModelCaptureReconciler:
     """One step: Pending becomes Running, Running Captured or Failed; then the node goes away."""
 
     table = cast("Table", ModelCapture.__table__)
@@ -79,7 +79,8 @@ class CaptureReconciler:
     async def _prepare(self, guard: Guard) -> float | None:
         """Have an environment; when it is there, take a turn and with it a node's name."""
         settings = self._context.settings
-        if settings.captures_at_once == 0:
+        most = settings.model_captures_at_once
+        if most == 0:
             await self._leave_off(guard)
             return None
         try:
@@ -89,7 +90,7 @@ class CaptureReconciler:
                 image = await self._image(session, row)
                 row.image_id = image.id
                 is_ready = image.state == ImageState.READY
-                if is_ready and await repository.nodes_count(session) >= settings.captures_at_once:
+                if is_ready and await repository.nodes_count(session) >= most:
                     return _TURN_SECONDS
                 if is_ready:
                     row.start += 1

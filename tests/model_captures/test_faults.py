@@ -13,9 +13,9 @@ import httpx2
 import pytest
 from sqlalchemy import select
 
-from app.captures.decide import MOST_STARTS, REPORT_PATH
 from app.kernel.signals import Signals
 from app.leaks import repository as leaks
+from app.model_captures.decide import MOST_STARTS, REPORT_PATH
 from app.models.schemas import Lineage, ModelDescription, ModelFile
 from app.models.service import add_version
 from app.providers.base import Capacity, NodeRefused, ProviderError
@@ -24,13 +24,13 @@ from app.providers.fake.provider import FakeProvider
 from app.tables.image import Image
 from app.tables.model import ModelCapture
 from app.tables.workspace import Workspace
-from tests.captures.test_decide import GOOD, REPORT
 from tests.databases import own_database
 from tests.live_api import LiveApi, live_api
+from tests.model_captures.test_decide import GOOD, REPORT
 from tests.waiting import until
 from workers.context import WorkerContext
-from workers.reconcile_capture import CaptureReconciler
 from workers.reconcile_model import ModelReconciler
+from workers.reconcile_model_capture import ModelCaptureReconciler
 
 pytestmark = pytest.mark.anyio
 TENSORFLOW = {
@@ -117,12 +117,12 @@ async def world(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIter
             settings=state.settings, database=state.database, objects=state.objects,
             signals=Signals(), signer=state.signer, provider=fake,
         )  # fmt: skip
-        return [ModelReconciler(context), CaptureReconciler(context)]
+        return [ModelReconciler(context), ModelCaptureReconciler(context)]
 
     async with (
         own_database(postgres_url) as database,
         live_api(
-            tmp_path, database, broker_url, reconcilers=reconcilers, captures_at_once=2
+            tmp_path, database, broker_url, reconcilers=reconcilers, model_captures_at_once=2
         ) as api,
     ):
         yield World(api, fake)

@@ -4,7 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from app.captures.decide import Failed, error
+from app.model_captures.decide import Failed, error
 from app.models.sample import MAX_ELEMENTS, elements, misfits
 from app.models.schemas import SignatureRead
 

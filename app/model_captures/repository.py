@@ -4,9 +4,9 @@ from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.captures.report import ReportedSample
 from app.kernel.clock import utc_now
 from app.kernel.ids import new_id
+from app.model_captures.report import ReportedSample
 from app.tables.model import Model, ModelCapture, ModelSample, ModelVersion
 from app.tables.workspace import Workspace
 

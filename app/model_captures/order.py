@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from app.captures.decide import REPORT_PATH, RUN_SECONDS
 from app.deployments.order import model_input, model_place, program_source
 from app.deployments.program import PACKAGE
 from app.kernel.config import Settings
+from app.model_captures.decide import REPORT_PATH, RUN_SECONDS
 from app.tables.image import Image
 from app.tables.model import ModelCapture, ModelVersion
 
