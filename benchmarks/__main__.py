@@ -15,6 +15,7 @@ from benchmarks import (
     mpi_throughput,
     planner,
     ps_start,
+    serving,
     sweep_overhead,
     warm_start,
 )
@@ -31,6 +32,7 @@ BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
     "list_latency": list_latency.measure,
     "ps_start": ps_start.measure,
     "planner": planner.measure,
+    "serving": serving.measure,
     "sweep_overhead": sweep_overhead.measure,
     "digits_sweep": digits_sweep.measure,
 }

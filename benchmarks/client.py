@@ -33,6 +33,10 @@ class Client:
         data = json.dumps(body).encode()
         return self._json("POST", path, data, "application/json", headers)
 
+    def send(self, path: str, data: bytes) -> Any:
+        """Post JSON that is written already, get JSON."""
+        return self._json("POST", path, data, "application/json")
+
     def get(self, path: str) -> Any:
         """Get JSON."""
         return self._json("GET", path, None, None)
