@@ -1,4 +1,4 @@
-"""The command line: `trainwright up | api | worker | migrate | backup | restore | …`.
+"""The command line: `trainwright up | api | worker | grpc | migrate | backup | restore | …`.
 
 The supervisor lives in this process for as long as the stack runs, so what it does not need
 (SQLAlchemy, Alembic: see :mod:`app.admin`) is executed, not imported.
@@ -46,6 +46,15 @@ def up(
     ] = Path(DEFAULT_DATA_DIR),
     host: Host = "127.0.0.1",
     port: Port = 8470,
+    grpc_port: Annotated[
+        int,
+        typer.Option(
+            envvar="TRAINWRIGHT_GRPC_PORT",
+            help="Port of the Open Inference Protocol over gRPC; 0: it is not spoken.",
+            min=0,
+            max=65535,
+        ),
+    ] = 0,
 ) -> None:
     """Start the whole stack on this machine: database, broker, API, worker. Ctrl-C stops it."""
     if not _is_loopback(host):
@@ -56,7 +65,12 @@ def up(
         )
     try:
         serve_until_stopped(
-            data_dir=data_dir, host=host, port=port, announce=_announce, report=_report
+            data_dir=data_dir,
+            host=host,
+            port=port,
+            grpc_port=grpc_port,
+            announce=_announce,
+            report=_report,
         )
     except EmbeddedError as error:
         typer.echo(f"error: {error}", err=True)
@@ -107,6 +121,12 @@ def worker(context: typer.Context) -> None:
         *("--without-gossip", "--without-mingle", "--without-heartbeat"),
         *context.args,
     )
+
+
+@cli.command(context_settings=_PASSED_ON, add_help_option=False)
+def grpc(context: typer.Context) -> None:
+    """Speak the Open Inference Protocol over gRPC; calls are passed on to the API."""
+    _execute("app.open_inference.server", *context.args)
 
 
 @cli.command(context_settings=_PASSED_ON, add_help_option=False)
@@ -188,6 +208,8 @@ def _announce(started: Started) -> None:
         f"  data folder  {started.data_dir}",
         f"  logs         {started.data_dir / 'logs'}",
     ]
+    if started.grpc_address is not None:
+        lines.append(f"  gRPC         {started.grpc_address}")
     if started.first_token is not None:
         lines.append(f"  first token  {started.first_token}")
         lines.append(f"               shown only now; for another one: {create}")

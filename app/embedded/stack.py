@@ -29,6 +29,7 @@ class Started:
     address: str
     data_dir: Path
     first_token: str | None
+    grpc_address: str | None
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class _Doors:
     host: str
     listener: socket.socket
     for_nodes: socket.socket | None
+    grpc_port: int
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -50,12 +52,18 @@ class _Doors:
         """What the person at the terminal calls it."""
         return f"http://{_reachable(self.host)}:{self.listener.getsockname()[1]}"
 
+    @property
+    def grpc_address(self) -> str | None:
+        """Where gRPC is spoken; None: it is not."""
+        return f"{_reachable(self.host)}:{self.grpc_port}" if self.grpc_port else None
+
 
 def serve_until_stopped(
     *,
     data_dir: Path,
     host: str,
     port: int,
+    grpc_port: int,
     announce: Callable[[Started], None],
     report: Callable[[str], None],
 ) -> None:
@@ -65,6 +73,7 @@ def serve_until_stopped(
         data_dir: everything is kept below it; made when absent.
         host: address to listen on.
         port: port to listen on; 0: a free one.
+        grpc_port: port of the Open Inference Protocol over gRPC; 0: it is not spoken.
         announce: called once everything is ready.
         report: told in a line what happens to the children.
 
@@ -77,7 +86,7 @@ def serve_until_stopped(
         listen(host, port) as listener,
         node_door(host, listener.getsockname()[1]) as for_nodes,
     ):
-        doors = _Doors(host, listener, for_nodes)
+        doors = _Doors(host, listener, for_nodes, grpc_port)
         asyncio.run(_serve(layout, doors, announce=announce, report=report))
 
 
@@ -124,7 +133,12 @@ async def _start(supervisor: Supervisor, layout: Layout, doors: _Doors) -> Start
         await supervisor.start(*servers)
         first_token = await _migrate(supervisor, layout, env)
         await supervisor.start(*services)
-    return Started(address=doors.address, data_dir=layout.data_dir, first_token=first_token)
+    return Started(
+        address=doors.address,
+        data_dir=layout.data_dir,
+        first_token=first_token,
+        grpc_address=doors.grpc_address,
+    )
 
 
 async def _migrate(supervisor: Supervisor, layout: Layout, env: dict[str, str]) -> str | None:
@@ -156,6 +170,7 @@ def _services(env: dict[str, str], layout: Layout, doors: _Doors) -> list[ChildS
         pidfile.unlink(missing_ok=True)
 
     return [
+        *_grpc(env, layout, doors),
         ChildSpec(
             name="api",
             argv=(*_PYTHON, "app.cli", "api", *(f"--fd={number}" for number in doors.numbers)),
@@ -175,6 +190,38 @@ def _services(env: dict[str, str], layout: Layout, doors: _Doors) -> list[ChildS
             stop_seconds=10.0,
         ),
     ]
+
+
+def _grpc(env: dict[str, str], layout: Layout, doors: _Doors) -> list[ChildSpec]:
+    """The door for gRPC, where there is to be one."""
+    if not doors.grpc_port:
+        return []
+
+    async def is_open() -> bool:
+        return await _opens(doors.host, doors.grpc_port)
+
+    options = (f"--port={doors.grpc_port}", f"--host={doors.host}", f"--api={doors.address}")
+    return [
+        ChildSpec(
+            name="grpc",
+            argv=(*_PYTHON, "app.cli", "grpc", *options),
+            env=env,
+            cwd=layout.data_dir,
+            is_ready=is_open,
+            stop_seconds=8.0,
+        )
+    ]
+
+
+async def _opens(host: str, port: int) -> bool:
+    """Say whether somebody listens there."""
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            _, writer = await asyncio.open_connection(_reachable(host).strip("[]"), port)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    return True
 
 
 def _environment(layout: Layout, doors: _Doors) -> dict[str, str]:

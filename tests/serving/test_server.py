@@ -68,7 +68,7 @@ def serve(tensorflow_python: Path, models: Path, tmp_path: Path) -> Iterator[Ser
 
 
 def start_program(
-    python: Path, model: Path, folder: Path, *options: str
+    python: Path, model: Path, folder: Path, *options: str, token: str = TOKEN
 ) -> subprocess.Popen[bytes]:
     # Copied, as a replica gets it: a package named serving in its work folder.
     shutil.copytree(WORKERS / "serving", folder / "serving", dirs_exist_ok=True)
@@ -78,7 +78,7 @@ def start_program(
             [str(python), "-m", "serving", "--model-dir", str(model), "--port-file", "port",
              *options],
             cwd=folder,
-            env={"TRAINWRIGHT_SERVING_TOKEN": TOKEN, "PATH": os.environ["PATH"],
+            env={"TRAINWRIGHT_SERVING_TOKEN": token, "PATH": os.environ["PATH"],
                  "TF_CPP_MIN_LOG_LEVEL": "2"},
             stdout=output,
             stderr=output,
