@@ -15,6 +15,7 @@ from app.costs import router as costs
 from app.datasets import router as datasets
 from app.datasets import versions_router as dataset_versions
 from app.datastores import router as datastores
+from app.deployments import capture_router as captures
 from app.deployments import router as deployments
 from app.deployments import scoring_router as scoring
 from app.environments import images_router as images
@@ -105,6 +106,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     model_sample.router,
     lineage.router,
     deployments.router,
+    captures.router,
     scoring.router,
     batch_scorings.router,
 )

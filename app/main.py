@@ -17,6 +17,7 @@ from app.auth.needs import authorize
 from app.auth.oidc import Provider
 from app.auth.shortcuts import Shortcuts
 from app.auth.signing import Signer
+from app.deployments.capture import Captures
 from app.deployments.scoring import scoring_router
 from app.health.figures import Figures
 from app.health.readiness import Readiness
@@ -128,7 +129,15 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.readiness = Readiness(app.state.database, app.state.objects, app.state.signals)
     scoring = AsyncExitStack()
     app.state.scoring = await scoring.enter_async_context(
-        scoring_router(app.state.database, app.state.signer)
+        scoring_router(
+            app.state.database,
+            app.state.signer,
+            Captures(
+                app.state.database,
+                app.state.objects,
+                write_seconds=settings.capture_write_seconds,
+            ),
+        )
     )
     listener = asyncio.create_task(app.state.signals.listen(settings.redis_url))
     try:

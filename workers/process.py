@@ -24,6 +24,7 @@ from workers.collect_garbage import GarbageCollector
 from workers.collect_leaks import LeakCollector
 from workers.context import WorkerContext
 from workers.evict_inputs import InputEvictor
+from workers.expire_captures import CaptureExpiry
 from workers.expire_logs import LogExpiry
 from workers.pulse import Pulse
 from workers.reconciler import Engine
@@ -124,6 +125,9 @@ class WorkerProcess:
         self._log_expiry = LogExpiry(
             context.database, every_seconds=settings.log_expiry_check_seconds
         )
+        self._capture_expiry = CaptureExpiry(
+            context.database, every_seconds=settings.log_expiry_check_seconds
+        )
         self._leaks = LeakCollector(
             context.database,
             context.provider,
@@ -150,6 +154,7 @@ class WorkerProcess:
             tasks.create_task(self._engine.poll_forever())
             tasks.create_task(self._leaks.run_forever())
             tasks.create_task(self._log_expiry.run_forever())
+            tasks.create_task(self._capture_expiry.run_forever())
             tasks.create_task(self._garbage.run_forever())
             tasks.create_task(self._hosts.run_forever())
             tasks.create_task(self._evictor.run_forever())

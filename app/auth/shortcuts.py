@@ -42,12 +42,13 @@ Body = TypeVar("Body", bound=BaseModel)
 
 
 class Answer(NamedTuple):
-    """JSON, as it is sent."""
+    """An answer, as it is sent."""
 
     body: bytes
     status: int = 200
     headers: tuple[tuple[bytes, bytes], ...] = ()
     """Names in lower case."""
+    media_type: bytes = b"application/json"
 
 
 class NotPlain(Exception):
@@ -202,7 +203,7 @@ class Shortcuts:
             return
         headers = [
             (b"content-length", str(len(found.body)).encode()),
-            (b"content-type", b"application/json"),
+            (b"content-type", found.media_type),
             *found.headers,
         ]
         await send({"type": "http.response.start", "status": found.status, "headers": headers})

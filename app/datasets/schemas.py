@@ -109,6 +109,9 @@ class DatasetLineage(BaseModel):
     """What a version was made from; empty when its files came from elsewhere."""
 
     batch_scoring_id: str | None = None
+    deployment_id: str | None = Field(
+        default=None, description="Whose captured predictions it holds"
+    )
     run_id: str | None = None
     model: MadeFromModel | None = None
     dataset_versions: list[MadeFromDataset] = []

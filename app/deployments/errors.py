@@ -101,6 +101,22 @@ class NothingBefore(Conflict):
     title = "There is nothing to go back to"
 
 
+class CaptureNotFound(NotFound):
+    """The deployment has no such file."""
+
+    code = "capture_not_found"
+
+    def __init__(self, capture_id: str) -> None:
+        super().__init__(f"This deployment has no captured file {capture_id!r}, or no longer.")
+
+
+class NothingCaptured(Conflict):
+    """There are no captured predictions of that time."""
+
+    code = "nothing_captured"
+    title = "Nothing was captured"
+
+
 class TakesTraffic(Conflict):
     """Another deployment sends requests to it."""
 

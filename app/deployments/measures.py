@@ -35,18 +35,22 @@ class Measure:
 
     Attributes:
         version: of the model that answered.
+        is_shadow: whether it is that of a copy.
         status: of the answer; 499: its caller went away.
+        seconds: until the answer; known when the block has ended.
     """
 
     version: str
+    is_shadow: bool
     status: int = 499
+    seconds: float = 0.0
 
 
 @contextmanager
 def measured(target: Target, *, is_shadow: bool) -> Iterator[Measure]:
     """Count the block as one prediction of this deployment; the block notes the answer."""
     row = target.deployment
-    measure = Measure(str(target.model_version))
+    measure = Measure(str(target.model_version), is_shadow)
     began = time.perf_counter()
     try:
         yield measure
@@ -54,7 +58,7 @@ def measured(target: Target, *, is_shadow: bool) -> Iterator[Measure]:
         measure.status = error.status
         raise
     finally:
-        seconds = time.perf_counter() - began
+        seconds = measure.seconds = time.perf_counter() - began
         role = "shadow" if is_shadow else "live"
         labels = (row.workspace_id, row.name, measure.version, role)
         _PREDICTIONS.labels(*labels, str(measure.status)).inc()

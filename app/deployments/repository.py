@@ -1,15 +1,18 @@
 """Queries about deployments and replicas."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from pydantic_core import from_json
 from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deployments.errors import DeploymentNotFound
+from app.kernel.direct import DirectPool
 from app.kernel.pagination import PageQuery, fetch_page
 from app.tables.deployment import Deployment, Replica
 from app.tables.model import Model, ModelVersion
@@ -30,7 +33,7 @@ class Target:
     """A deployment with the replicas that can answer now.
 
     Attributes:
-        deployment: its row.
+        deployment: its row, which belongs to no session.
         model_version: number of the version that it wants to serve.
         replicas: those of the newest generation first.
     """
@@ -163,28 +166,32 @@ async def senders_to(session: AsyncSession, workspace_id: str, name: str) -> Seq
     return (await session.scalars(statement)).all()
 
 
-async def find_target_of(session: AsyncSession, workspace_id: str, name: str) -> Target | None:
+async def find_target_of(direct: DirectPool, workspace_id: str, name: str) -> Target | None:
     """The same in a workspace whose id is known."""
-    return await _target(session, Workspace.id == workspace_id, Deployment.name == name)
+    return await _target(direct, Workspace.id == workspace_id, Deployment.name == name)
 
 
-async def find_target(session: AsyncSession, workspace: str, name: str) -> Target | None:
+async def find_target(direct: DirectPool, workspace: str, name: str) -> Target | None:
     """What a prediction needs, in one query.
 
     Args:
-        session: a transaction to read in.
+        direct: connections for hot paths.
         workspace: name of the workspace.
         name: of the deployment.
     """
-    return await _target(session, Workspace.name == workspace, Deployment.name == name)
+    return await _target(direct, Workspace.name == workspace, Deployment.name == name)
 
 
-async def find_target_by_id(session: AsyncSession, deployment_id: str) -> Target | None:
+async def find_target_by_id(direct: DirectPool, deployment_id: str) -> Target | None:
     """The same of a deployment that was found before."""
-    return await _target(session, Deployment.id == deployment_id)
+    return await _target(direct, Deployment.id == deployment_id)
 
 
-async def _target(session: AsyncSession, *which: ColumnElement[bool]) -> Target | None:
+_COLUMNS = Deployment.__table__.columns
+_DOCUMENTS = frozenset(column.key for column in _COLUMNS if isinstance(column.type, JSONB))
+
+
+async def _target(direct: DirectPool, *which: ColumnElement[bool]) -> Target | None:
     can_answer = and_(
         Replica.deployment_id == Deployment.id,
         Replica.state == "Serving",
@@ -194,28 +201,43 @@ async def _target(session: AsyncSession, *which: ColumnElement[bool]) -> Target 
     )
     statement = (
         select(
-            Deployment,
-            ModelVersion.version,
-            Replica.name,
-            Replica.address,
-            Replica.port,
-            Replica.created_at,
+            *_COLUMNS,
+            ModelVersion.version.label("target_version"),
+            Replica.name.label("replica_name"),
+            Replica.address.label("replica_address"),
+            Replica.port.label("replica_port"),
+            Replica.created_at.label("replica_created_at"),
         )
+        .select_from(Deployment)
         .join(Workspace, Workspace.id == Deployment.workspace_id)
         .join(ModelVersion, ModelVersion.id == Deployment.model_version_id)
         .outerjoin(Replica, can_answer)
         .where(*which)
         .order_by(Replica.generation.desc(), Replica.index)
     )
-    rows = (await session.execute(statement)).all()
+    rows = await direct.select(statement)
     if not rows:
         return None
     return Target(
-        rows[0][0],
-        rows[0][1],
+        _deployment(rows[0]),
+        rows[0]["target_version"],
         tuple(
-            Answering(name, address, port, created_at)
-            for _, _, name, address, port, created_at in rows
-            if name and address and port
+            Answering(
+                row["replica_name"],
+                row["replica_address"],
+                row["replica_port"],
+                row["replica_created_at"],
+            )
+            for row in rows
+            if row["replica_name"] and row["replica_address"] and row["replica_port"]
         ),
     )
+
+
+def _deployment(row: Mapping[str, Any]) -> Deployment:
+    """The row as an object of no session."""
+    found = {column.key: row[column.key] for column in _COLUMNS}
+    for key in _DOCUMENTS:
+        if found[key] is not None:
+            found[key] = from_json(found[key])
+    return Deployment(**found)

@@ -237,5 +237,6 @@ def _etag(row: Deployment) -> str:
     written = (
         f"{row.model_version_id}/{row.replica_count}/{sorted(row.resource_configuration.items())}"
         f"/{sorted(row.limits.items())}/{row.autoscale}/{row.description}/{sorted(row.tags.items())}"
+        f"/{row.data_capture}"
     )
     return resource_etag(f"{row.id}/{written}", row.created_at)

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import Path
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from app.kernel.names import Tags, ThingName
 from app.models.schemas import ResourceConfiguration, SignatureRead, VersionName
@@ -83,6 +83,24 @@ class Traffic(BaseModel):
         return self
 
 
+class DataCapture(BaseModel):
+    """Which requests and answers are kept, and for how long."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    percent: float = Field(default=100.0, gt=0, le=100, description="Of the predictions, by chance")
+    max_body_bytes: int = Field(
+        default=65_536,
+        ge=1,
+        le=1024**2,
+        description="Of a request or an answer; of longer ones only the length is kept",
+    )
+    keep_days: float = Field(default=30.0, gt=0, le=3650, description="Files go after so long")
+    max_total_bytes: int = Field(
+        default=1024**3, ge=1, le=1024**4, description="Of all files; beyond it the oldest go"
+    )
+
+
 class DeploymentPut(BaseModel):
     """A model version behind a scoring address."""
 
@@ -100,6 +118,9 @@ class DeploymentPut(BaseModel):
         default=None, description="Absent: that of the model version"
     )
     limits: DeploymentLimits = DeploymentLimits()
+    data_capture: DataCapture | None = Field(
+        default=None, description="Keep requests and answers; absent: none are kept"
+    )
     description: str = Field(default="", max_length=5000)
     tags: Tags = {}
 
@@ -134,6 +155,7 @@ class DeploymentRead(BaseModel):
     limits: DeploymentLimits
     autoscale: Autoscale | None
     traffic: Traffic
+    data_capture: DataCapture | None
     generation: int
     state: str = Field(
         description="Transitioning, Healthy, Unhealthy, Unschedulable or Failed; more may come"
@@ -163,3 +185,31 @@ class KeyRegenerate(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     key: Literal["primary", "secondary"]
+
+
+class CaptureFileRead(BaseModel):
+    """A file of captured predictions."""
+
+    id: str
+    path: str = Field(description="Its name, also in datasets that are made of it")
+    sha256: str
+    size_bytes: int
+    record_count: int
+    first_at: datetime
+    last_at: datetime
+    expires_at: datetime
+
+
+class CapturesRegister(BaseModel):
+    """Which captured files to make a dataset version of."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    dataset_name: ThingName
+    after: AwareDatetime | None = Field(
+        default=None, description="Files with a prediction from then on; absent: from the first"
+    )
+    before: AwareDatetime | None = Field(
+        default=None, description="Files with a prediction before then; absent: to the last"
+    )
+    description: str = Field(default="", max_length=5000)

@@ -6,22 +6,19 @@ none is left the deployment is looked up again, for as long as one may be on its
 
 import asyncio
 import itertools
-import json
 import random
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
 
 import httpx2
-from fastapi import Request
-from fastapi.responses import Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.signing import Signer
 from app.deployments import repository
+from app.deployments.capture import Captures
 from app.deployments.decide import State
 from app.deployments.errors import BodyTooLarge, DeadlineExceeded, NotReady, QueueFull
 from app.deployments.keys import replica_token
@@ -31,8 +28,6 @@ from app.deployments.repository import Answering, Target
 from app.deployments.schemas import DeploymentLimits, Traffic
 from app.kernel.db import Database
 from app.kernel.errors import DomainError
-from app.kernel.json import json_bytes
-from app.kernel.problems import PROBLEM_JSON
 
 _CONNECT_SECONDS = 2.0
 _GRACE_SECONDS = 10.0
@@ -50,7 +45,6 @@ _KEPT_OF_REQUEST = (
     "Traceparent",
     "Tracestate",
 )
-_KEPT_OF_ANSWER = ("Retry-After", "Inference-Header-Content-Length")
 
 
 @dataclass(frozen=True)
@@ -62,37 +56,55 @@ class Call:
         path: at the replica.
         body: passed on as it is.
         headers: of the request; a few are passed on.
+        request_id: of the request.
     """
 
     method: str
     path: str
     body: bytes
     headers: Mapping[str, str]
+    request_id: str
 
 
 @asynccontextmanager
-async def scoring_router(database: Database, signer: Signer) -> AsyncIterator["ScoringRouter"]:
+async def scoring_router(
+    database: Database, signer: Signer, captures: Captures
+) -> AsyncIterator["ScoringRouter"]:
     """The router with its pool of connections to replicas; one per API process."""
     async with httpx2.AsyncClient(
         limits=httpx2.Limits(max_connections=512, max_keepalive_connections=128),
         trust_env=False,
     ) as client:
-        router = ScoringRouter(client, database, signer)
+        router = ScoringRouter(client, database, signer, captures)
         keeping = asyncio.create_task(router.keep())
+        writing = asyncio.create_task(captures.write_forever())
         try:
             yield router
         finally:
             keeping.cancel()
             await asyncio.gather(keeping, *router.shadows, return_exceptions=True)
+            writing.cancel()
+            await asyncio.gather(writing, return_exceptions=True)
 
 
 class ScoringRouter:
-    """Chooses a replica for each request."""
+    """Chooses a replica for each request.
 
-    def __init__(self, client: httpx2.AsyncClient, database: Database, signer: Signer) -> None:
+    Attributes:
+        captures: what of them is kept.
+    """
+
+    def __init__(
+        self,
+        client: httpx2.AsyncClient,
+        database: Database,
+        signer: Signer,
+        captures: Captures,
+    ) -> None:
         self._client = client
         self._database = database
         self._signer = signer
+        self.captures = captures
         self._loads = LoadKeeper(database)
         self._shadows: set[asyncio.Task[None]] = set()
         self._turn = itertools.count()
@@ -132,6 +144,7 @@ class ScoringRouter:
         with measured(chosen, is_shadow=False) as measure:
             answer = await self.forward(chosen, call)
             note(measure, answer)
+        self._capture(chosen, measure, call, answer)
         return f"{chosen.deployment.name}/{measure.version}", answer
 
     async def _chosen(self, target: Target, rules: Traffic) -> Target:
@@ -143,9 +156,8 @@ class ScoringRouter:
         return target
 
     async def _find(self, target: Target, name: str) -> Target | None:
-        async with self._database.session() as session:
-            workspace_id = target.deployment.workspace_id
-            return await repository.find_target_of(session, workspace_id, name)
+        workspace_id = target.deployment.workspace_id
+        return await repository.find_target_of(self._database.direct, workspace_id, name)
 
     async def _shadow(self, target: Target, name: str, call: Call) -> None:
         with suppress(DomainError, SQLAlchemyError):
@@ -153,7 +165,23 @@ class ScoringRouter:
             if other is None:
                 return
             with measured(other, is_shadow=True) as measure:
-                note(measure, await self.forward(other, call))
+                answer = await self.forward(other, call)
+                note(measure, answer)
+            self._capture(other, measure, call, answer)
+
+    def _capture(
+        self, target: Target, measure: Measure, call: Call, answer: httpx2.Response
+    ) -> None:
+        if call.method == "POST":  # what is read of a deployment is no prediction
+            self.captures.note(
+                target,
+                measure,
+                answer,
+                path=call.path,
+                body=call.body,
+                headers=call.headers,
+                request_id=call.request_id,
+            )
 
     async def forward(self, target: Target, call: Call) -> httpx2.Response:
         """The answer of a replica, whatever it says.
@@ -186,8 +214,7 @@ class ScoringRouter:
         with self._waits(row.id, limits.max_waiting):
             while _is_coming(target) and time.monotonic() < ends_at:
                 await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-                async with self._database.session() as session:
-                    found = await repository.find_target_by_id(session, row.id)
+                found = await repository.find_target_by_id(self._database.direct, row.id)
                 if found is None:
                     break
                 target = found
@@ -266,26 +293,6 @@ def note(measure: Measure, answer: httpx2.Response) -> None:
     """Note what the measure of a prediction is to know of its answer."""
     measure.status = answer.status_code
     measure.version = answer.headers.get("Model-Version", measure.version)
-
-
-def passed_on(answer: httpx2.Response, request: Request) -> Response:
-    """A replica's answer as the caller gets it; problems are completed."""
-    kept = {key: answer.headers[key] for key in _KEPT_OF_ANSWER if key in answer.headers}
-    if answer.status_code < 400:
-        kind = answer.headers.get("Content-Type", "application/json")
-        return Response(answer.content, media_type=kind, headers=kept)
-    try:
-        problem: dict[str, Any] = dict(json.loads(answer.content))
-    except (ValueError, TypeError):
-        problem = {"code": "inference_failed", "detail": "The replica failed.", "title": "Failed"}
-    problem |= {
-        "status": answer.status_code,
-        "instance": request.url.path,
-        "request_id": request.scope.get("state", {}).get("request_id", ""),
-        "retryable": answer.status_code in (429, 503, 504),
-    }
-    problem.setdefault("errors", [])
-    return Response(json_bytes(problem), answer.status_code, media_type=PROBLEM_JSON, headers=kept)
 
 
 def _is_coming(target: Target) -> bool:

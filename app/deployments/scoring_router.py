@@ -4,14 +4,17 @@ from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request, Response
+from starlette.datastructures import Headers
 
 from app.auth.needs import needs
+from app.auth.shortcuts import Answer, Asked, shortcut
 from app.deployments import repository
-from app.deployments.access import TargetDep
+from app.deployments.access import TargetDep, find_target_for
+from app.deployments.answers import passed_on
 from app.deployments.errors import SignatureUnknown
 from app.deployments.openapi import build_document
 from app.deployments.repository import Target
-from app.deployments.scoring import Call, ScoringRouter, passed_on
+from app.deployments.scoring import Call, ScoringRouter
 from app.kernel.db import DatabaseDep
 from app.kernel.errors import UnsupportedMedia
 from app.kernel.media import is_json
@@ -22,6 +25,26 @@ router = APIRouter(
     prefix="/v1/workspaces/{workspace}/deployments/{deployment}", tags=["deployments"]
 )
 _JSON: dict[str, Any] = {"content": {"application/json": {"schema": {}}}}
+
+
+async def _score(asked: Asked) -> Answer:
+    state = asked.scope["app"].state
+    target = await find_target_for(
+        asked.database,
+        state.signer,
+        asked.principal,
+        workspace=asked.path["workspace"],
+        deployment=asked.path["deployment"],
+    )
+    request_id: str = asked.scope["state"]["request_id"]
+    headers = Headers(scope=asked.scope)
+    scoring: ScoringRouter = state.scoring
+    call = Call("POST", "/v1/predict", asked.body, headers, request_id)
+    answered_by, answer = await scoring.answer(target, call)
+    found = passed_on(answer, instance=asked.scope["path"], request_id=request_id)
+    more = {**found.headers, "Served-By": answered_by}.items()
+    fields = tuple((name.lower().encode(), value.encode("latin-1")) for name, value in more)
+    return Answer(found.body, found.status, fields, found.media_type.encode("latin-1"))
 
 
 @router.post(
@@ -35,6 +58,7 @@ _JSON: dict[str, Any] = {"content": {"application/json": {"schema": {}}}}
         }
     },
 )
+@shortcut(_score)
 @needs("deployments.score", deployment_key=True, audited=False)
 async def score_deployment(target: TargetDep, request: Request) -> Response:
     """Predict: TensorFlow Serving's ``instances`` or ``inputs``, or Azure's ``data``.
@@ -97,11 +121,12 @@ async def get_deployment_swagger(
 
 async def _forward(target: Target, request: Request, path: str) -> Response:
     scoring: ScoringRouter = request.app.state.scoring
-    call = Call(request.method, path, await request.body(), request.headers)
+    request_id = request.scope.get("state", {}).get("request_id", "")
+    call = Call(request.method, path, await request.body(), request.headers, request_id)
     answered_by, answer = await scoring.answer(target, call)
-    response = passed_on(answer, request)
-    response.headers["Served-By"] = answered_by
-    return response
+    found = passed_on(answer, instance=request.url.path, request_id=request_id)
+    headers = {**found.headers, "Served-By": answered_by}
+    return Response(found.body, found.status, headers, media_type=found.media_type)
 
 
 async def _document(target: TargetDep, request: Request, database: DatabaseDep) -> dict[str, Any]:

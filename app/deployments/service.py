@@ -19,6 +19,7 @@ from app.deployments.errors import (
 from app.deployments.keys import KeyName
 from app.deployments.schemas import (
     Autoscale,
+    DataCapture,
     DeploymentLimits,
     DeploymentPut,
     DeploymentRead,
@@ -101,6 +102,7 @@ async def put(
     row.autoscale = body.autoscale.model_dump() if body.autoscale else None
     row.resource_configuration = wanted.model_dump()
     row.limits = body.limits.model_dump()
+    row.data_capture = body.data_capture.model_dump() if body.data_capture else None
     row.description = body.description
     row.tags = dict(body.tags)
     if is_new or row.signature is None:
@@ -136,6 +138,7 @@ async def rollback(
             before["resource_configuration"]
         ),
         limits=DeploymentLimits.model_validate(before["limits"]),
+        data_capture=_capture_of(row),
         description=row.description,
         tags=row.tags,
     )
@@ -228,6 +231,7 @@ def _read(
         limits=DeploymentLimits.model_validate(row.limits),
         autoscale=None if row.autoscale is None else Autoscale.model_validate(row.autoscale),
         traffic=Traffic.model_validate(row.traffic),
+        data_capture=_capture_of(row),
         generation=row.generation,
         state=row.state,
         state_at=row.state_at,
@@ -328,6 +332,10 @@ def _replica_count(row: Deployment, body: DeploymentPut, *, is_fresh: bool) -> i
         return body.replicas
     least = max(rule.min_replicas, 1 if is_fresh else 0)
     return min(max(row.replica_count or 0, least), rule.max_replicas)
+
+
+def _capture_of(row: Deployment) -> DataCapture | None:
+    return None if row.data_capture is None else DataCapture.model_validate(row.data_capture)
 
 
 def _wish(row: Deployment) -> dict[str, Any]:

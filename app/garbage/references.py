@@ -10,7 +10,9 @@ from sqlalchemy import Select, Subquery, func, select, union_all
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import InstrumentedAttribute
 
+from app.tables.capture import CaptureFile
 from app.tables.dataset import Dataset, DatasetFile, DatasetVersion
+from app.tables.deployment import Deployment
 from app.tables.log import LogStream
 from app.tables.model import Model, ModelVersion
 from app.tables.run import Run, RunFile, RunNode
@@ -25,6 +27,9 @@ def of_workspaces() -> Subquery:
         .join(DatasetVersion, DatasetVersion.id == DatasetFile.version_id)
         .join(Dataset, Dataset.id == DatasetVersion.dataset_id)
     )
+    captures = select(Deployment.workspace_id, CaptureFile.sha256).join(
+        Deployment, Deployment.id == CaptureFile.deployment_id
+    )
     snapshots = _listed(Snapshot.workspace_id, Snapshot.files)
     models = _listed(Model.workspace_id, ModelVersion.files).join_from(
         ModelVersion, Model, Model.id == ModelVersion.model_id
@@ -32,6 +37,7 @@ def of_workspaces() -> Subquery:
     return union_all(
         run_files,
         dataset_files,
+        captures,
         snapshots,
         models,
         _of_nodes(RunNode.outputs),

@@ -172,6 +172,8 @@ class Settings(OidcSettings, BaseSettings):
     model_captures_at_once: int = Field(default=2, ge=0)
     """So many newly registered models are loaded at a time, for their signatures and samples; 0:
     none is."""
+    capture_write_seconds: float = Field(default=15.0, gt=0)
+    """Captured predictions wait in memory for so long at most until they are written."""
     lost_after_seconds: float = 600.0
     """Without a heartbeat for so long, while the API was there to take it, a node is lost."""
     gang_start_timeout_seconds: float = 600.0

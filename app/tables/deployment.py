@@ -44,6 +44,8 @@ class Deployment(Reconciled, Timestamped, Base):
     """When so many replicas were last needed."""
     traffic: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
     """``shares`` and ``shadow``: percent of the requests by the name of another deployment."""
+    data_capture: Mapped[dict[str, Any] | None]
+    """Which requests and answers are kept, and how long; None: none are."""
     previous: Mapped[dict[str, Any] | None]
     """The wish that was healthy before this one: where a rollback goes."""
 

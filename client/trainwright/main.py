@@ -14,6 +14,7 @@ import typer
 from trainwright.commands import (
     account,
     batch_scorings,
+    captures,
     clusters,
     datasets,
     deployments,
@@ -87,6 +88,7 @@ app.add_typer(models.app, name="models", rich_help_panel=_MODELS)
 app.command(rich_help_panel=_MODELS)(deployments.deploy)
 app.command(rich_help_panel=_MODELS)(deployments.score)
 app.add_typer(deployments.app, name="deployment", rich_help_panel=_MODELS)
+deployments.app.add_typer(captures.app, name="capture")
 app.add_typer(batch_scorings.app, name="batch", rich_help_panel=_MODELS)
 add_installed(app, {"secrets": secrets.app}, panel="The server that is installed here")
 

@@ -4,11 +4,17 @@ import asyncio
 import json
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import select
 
+from app.blobs import repository as blobs
+from app.kernel.clock import utc_now
+from app.tables.capture import CaptureFile
+from app.tables.deployment import Deployment
 from app.tables.model import Model, ModelVersion
 from app.tables.workspace import Workspace
 from tests.client.program import Program
@@ -92,3 +98,32 @@ def test_one_key_is_replaced_and_the_other_stays(program: Program, ask: Ask, mod
     assert after["primary"] == before["primary"]
     assert after["secondary"] != before["secondary"]
     assert ask("deployment", "keys", "blue") == after
+
+
+def test_captured_predictions_are_listed_fetched_and_registered(
+    program: Program, ask: Ask, model: str, served: Served, tmp_path: Path
+) -> None:
+    made = ask("deploy", "blue", model, "--no-wait", "--capture-percent=20")
+    line = b'{"request": 1}\n'
+
+    async def capture() -> None:
+        stored = await served.api.objects.put_bytes(line)
+        async with served.api.database.session() as session:
+            workspace_id = (await session.get_one(Deployment, made["id"])).workspace_id
+            await blobs.add(session, workspace_id, [stored])
+            session.add(
+                CaptureFile(
+                    id=f"cap_{uuid.uuid4().hex}", deployment_id=made["id"], sha256=stored.sha256,
+                    size_bytes=stored.size_bytes, record_count=1, first_at=utc_now(),
+                    last_at=utc_now(), expires_at=utc_now() + timedelta(days=1),
+                )
+            )  # fmt: skip
+
+    asyncio.run_coroutine_threadsafe(capture(), served.loop).result(60)
+
+    assert (made["data_capture"]["percent"], made["data_capture"]["keep_days"]) == (20.0, 30.0)
+    (file,) = ask("deployment", "capture", "list", "blue")
+    program.run("deployment", "capture", "download", "blue", f"--to={tmp_path / 'kept'}")
+    assert (tmp_path / "kept" / file["path"]).read_bytes() == line
+    version = ask("deployment", "capture", "register", "blue", "asked", "--after=2026-01-01")
+    assert (version["name"], version["version"], version["files_count"]) == ("asked", 1, 1)

@@ -10,7 +10,9 @@ from sqlalchemy import select
 
 from app.datasets.made import MadeFile
 from app.datasets.service import add_made
+from app.kernel.clock import utc_now
 from app.kernel.ids import new_id
+from app.tables.capture import CaptureFile
 from app.tables.dataset import Dataset, DatasetFile, DatasetVersion
 from app.tables.deployment import Deployment
 from app.tables.sweep import Trial
@@ -77,7 +79,7 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
     await made("PUT", "models/digits/aliases/champion", {"version": 1})
     sample = {"inputs": {"pixels": [[0.0]]}, "outputs": {"output_0": [[1.0]]}}
     await made("PUT", "models/digits/versions/1/sample", sample)
-    await _insert(api, version["id"])
+    capture_id = await _insert(api, version["id"])
     search = {
         "trial": submitted,
         "search_space": {"lr": {"type": "uniform", "min": 0, "max": 1}},
@@ -124,6 +126,7 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
             "alias": "champion",
             "version": "1",
             "deployment": "svc",
+            "capture_id": capture_id,
             "sha256": SHA256,
             "runs/path": "a.txt",
             "models/path": "saved_model.pb",
@@ -179,6 +182,7 @@ async def make_things(api: LiveApi, folder: Path) -> Things:
             "update_model_version": {"description": "changed"},
             "put_deployment": {"model_name": "digits", "description": "changed"},
             "put_deployment_traffic": {"shares": {}},
+            "register_captures": {"dataset_name": "asked"},
             "regenerate_deployment_key": {"key": "primary"},
         },
     )
@@ -212,7 +216,8 @@ async def _insert_table(api: LiveApi) -> None:
         )
 
 
-async def _insert(api: LiveApi, model_version_id: str) -> None:
+async def _insert(api: LiveApi, model_version_id: str) -> str:
+    """A dataset, and a deployment with a captured file, whose id is returned."""
     async with api.database.session() as session:
         found = await session.execute(select(Workspace.id).where(Workspace.name == api.workspace))
         workspace_id = found.scalar_one()
@@ -239,9 +244,10 @@ async def _insert(api: LiveApi, model_version_id: str) -> None:
                 sha256=SHA256,
             )
         )
+        deployment_id, capture_id = new_id("dep"), new_id("cap")
         session.add(
             Deployment(
-                id=new_id("dep"),
+                id=deployment_id,
                 workspace_id=workspace_id,
                 name="svc",
                 model_version_id=model_version_id,
@@ -249,3 +255,17 @@ async def _insert(api: LiveApi, model_version_id: str) -> None:
                 next_check_at=None,
             )
         )
+        await session.flush()
+        session.add(
+            CaptureFile(
+                id=capture_id,
+                deployment_id=deployment_id,
+                sha256=SHA256,
+                size_bytes=len(BYTES),
+                record_count=1,
+                first_at=utc_now(),
+                last_at=utc_now(),
+                expires_at=utc_now(),
+            )
+        )
+    return capture_id

@@ -72,6 +72,12 @@ def deploy(
         int | None, typer.Option(help="Requests that wait at a replica, else 429.", min=1)
     ] = None,
     timeout_seconds: Annotated[float | None, typer.Option(help="For an answer, else 504.")] = None,
+    capture_percent: Annotated[
+        float | None, typer.Option(help="Keep so much of requests and answers.", min=0, max=100)
+    ] = None,
+    capture_keep_days: Annotated[
+        float | None, typer.Option(help="Keep them for so long.", min=0)
+    ] = None,
     description: Annotated[str, typer.Option(help="What it is.")] = "",
     no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for it.")] = False,
     as_json: AsJson = False,
@@ -94,6 +100,7 @@ def deploy(
             "target_concurrency": target_concurrency,
             "idle_seconds": idle_seconds,
         },
+        "data_capture": {"percent": capture_percent, "keep_days": capture_keep_days},
     }
     body: dict[str, Any] = {"model_name": model_name, "model_version": version_of(version)}
     for key, part in parts.items():
