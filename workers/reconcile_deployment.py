@@ -234,7 +234,7 @@ class DeploymentReconciler:
             return [
                 replica
                 for replica in present[row.id]
-                if replica.state == "Assigned" and replica.name not in plan.remove
+                if _is_to_start(replica) and replica.name not in plan.remove
             ]
 
     async def _mark_lost(self, session: AsyncSession, present: Sequence[Replica]) -> None:
@@ -318,6 +318,14 @@ class DeploymentReconciler:
         async with self._context.database.session() as session:
             await guard.check(session)
             await session.delete(await session.get_one(Deployment, guard.lease.row_id))
+
+
+def _is_to_start(replica: Replica) -> bool:
+    """Whether its process may be missing, or nobody has written down yet where it is.
+
+    A replica may serve before its address is written; whoever was to write it may have failed.
+    """
+    return replica.state == "Assigned" or (replica.state == "Serving" and replica.address is None)
 
 
 def _show(row: Deployment, plan: Plan) -> None:

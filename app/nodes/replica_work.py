@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import func
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.signing import Signer
@@ -69,6 +69,9 @@ class ReplicaWork:
 
     async def on_event(self, session: AsyncSession, event: NodeEvent) -> NodeCommand:
         """Move the replica; an event that comes again changes nothing."""
+        if event.event in ("serving", "exited", "failed"):
+            # Before the replica's row, as its reconciler has it: neither then waits for the other.
+            await self._lock_deployment(session)
         replica = await self._lock(session)
         replica.heartbeat_at = func.clock_timestamp()
         if event.event == "serving" and replica.state not in _ENDED | {"Serving"}:
@@ -112,6 +115,10 @@ class ReplicaWork:
         replica.state = "Exited"
         replica.result = {**result, "ended_at": utc_now().timestamp()}
         await wake(session, Deployment, replica.deployment_id)
+
+    async def _lock_deployment(self, session: AsyncSession) -> None:
+        own = select(Deployment.id).where(Deployment.id == self.log_owner)
+        await session.execute(own.with_for_update(key_share=True))
 
     async def _lock(self, session: AsyncSession) -> Replica:
         replica = await session.get(

@@ -1,5 +1,6 @@
 """What deployments say and do when the provider of nodes fails them."""
 
+import asyncio
 import json
 import sys
 import uuid
@@ -9,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, text, update
 
 from app.deployments import decide
 from app.kernel.clock import utc_now
 from app.kernel.signals import Signals
+from app.kernel.wake import wake
 from app.providers.base import Capacity, NodeRefused, ProviderError
 from app.providers.fake.faults import Fault, Verb
 from app.providers.fake.provider import FakeProvider
-from app.tables.deployment import Deployment
+from app.tables.deployment import Deployment, Replica
 from app.tables.image import Image
 from app.tables.model import Model, ModelSample, ModelVersion
 from app.tables.workspace import Workspace
@@ -245,3 +247,37 @@ async def test_what_replicas_print_is_asked_for_as_lines(world: World) -> None:
     assert await lines(after=last) == ["three"]
     refused = await world.api.client.get(log, params={"tail": 1, "offset": 1})
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid")
+
+
+async def test_a_replica_that_serves_before_its_address_is_written_gets_it(world: World) -> None:
+    await world.serve(await world.replica())
+    async with world.api.database.session() as session:
+        named = update(Replica).where(Replica.deployment_id == world.deployment_id)
+        await session.execute(named.values(address=None))
+        await wake(session, Deployment, world.deployment_id)
+
+    async def has_address() -> bool:
+        async with world.api.database.session() as session:
+            found = select(Replica.address).where(Replica.deployment_id == world.deployment_id)
+            return (await session.scalars(found)).one() is not None
+
+    await until(has_address)
+
+
+async def test_a_report_and_the_reconciler_do_not_wait_for_each_other(world: World) -> None:
+    name = await world.replica()
+    async with world.api.database.session() as session:
+        held = select(Deployment.id).where(Deployment.id == world.deployment_id)
+        await session.execute(held.with_for_update(key_share=True))
+        report = asyncio.create_task(world.serve(name))
+
+        async def waits() -> bool:
+            blocked = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            return bool((await session.execute(blocked)).scalar_one())
+
+        await until(waits)
+        await session.execute(text("SET LOCAL lock_timeout = '2s'"))
+        await session.execute(
+            update(Replica).where(Replica.name == name).values(address="127.0.0.1")
+        )
+    await report
