@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision: str = "5e1b7c9d3a64"
-down_revision: str | None = "b04e7d92c5f1"
+down_revision: str | None = "7f3a1c9e5d20"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

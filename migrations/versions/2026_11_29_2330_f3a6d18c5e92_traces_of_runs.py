@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision: str = "f3a6d18c5e92"
-down_revision: str | None = "b04e7d92c5f1"
+down_revision: str | None = "5e1b7c9d3a64"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

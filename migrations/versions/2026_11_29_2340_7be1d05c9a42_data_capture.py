@@ -7,7 +7,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision: str = "7be1d05c9a42"
-down_revision: str | None = "b04e7d92c5f1"
+down_revision: str | None = "f3a6d18c5e92"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
