@@ -74,7 +74,7 @@ class World:
         async def is_there() -> bool:
             return name in self.fake.specs
 
-        await until(is_there)
+        await until(is_there, seconds=60)
         return name
 
     async def say(self, node: str, path: str, body: Any, *, method: str = "POST") -> int:
@@ -103,7 +103,7 @@ class World:
             seen.update((await self.api.client.get(f"models/{name}/versions/1")).json())
             return bool(until_(seen))
 
-        await until(is_so)
+        await until(is_so, seconds=60)
         return seen
 
 
@@ -138,7 +138,7 @@ async def gone(world: World) -> None:
             held = await session.scalars(select(ModelCapture.node_name))
             return not world.fake.specs and not any(held)
 
-    await until(is_so)
+    await until(is_so, seconds=60)
 
 
 async def test_a_report_becomes_signature_and_sample_and_the_node_goes(world: World) -> None:
