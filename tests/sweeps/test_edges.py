@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from app.tables.run import Run
+from app.tables.sweep import Sweep
 from tests.sweeps.searching import Searching, searching
 from tests.sweeps.test_sweeps import is_over
 
@@ -157,3 +158,19 @@ async def test_requests_at_the_edge(world: Searching) -> None:
     assert await errors(**grid) == []
     seldom = await errors(search_space=space, constraints=sparse)
     assert seldom == [("/constraints", "nothing_left")]
+
+
+async def test_constraints_that_leave_nothing_midway_end_a_sweep_in_peace(
+    world: Searching,
+) -> None:
+    sweep_id = await world.create(limits={"max_trials": 3, "max_concurrent_trials": 1})
+    (trial,) = await world.trials(sweep_id, 1)
+    never = [{"type": "sum_at_most", "parameters": ["lr"], "limit": -1}]
+    async with world.api.database.session() as session:
+        sweep = await session.get_one(Sweep, sweep_id)
+        sweep.spec = {**sweep.spec, "constraints": never}
+    await world.log(sweep_id, trial, 0.5)
+    await world.end(sweep_id, trial)
+    done = await world.until(sweep_id, is_over)
+    assert (done["status"], done["end_reason"]) == ("Completed", "nothing_left")
+    assert (done["completed_count"], done["error"]) == (1, None)
