@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import psutil
 import pytest
 
 from examples.walk.stack import Stack
@@ -185,7 +187,8 @@ def test_gangs_of_a_sweep_survive_the_death_of_all_at_once(
     # The supervisor before those whom it would start again.
     while found := processes(stack, ""):
         for process in sorted(found, key=lambda one: one.pid):
-            process.kill()
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
     stack.start()
     while (sweep := sweep_of(talk, sweep_id))["ended_at"] is None:
         time.sleep(0.3)

@@ -343,7 +343,11 @@ async def test_what_is_refused_later_fails_the_sweep(world: Searching) -> None:
             "/early_termination",
             "not_bayesian",
         ),
-        ({"warm_start_from": ["sweep_none"]}, "/warm_start_from/0", "unknown_sweep"),
+        (
+            {"algorithm": {"type": "tpe"}, "warm_start_from": ["sweep_none"]},
+            "/warm_start_from/0",
+            "unknown_sweep",
+        ),
         ({"limits": {"max_trials": 1001}}, "/limits/max_trials", "less_than_equal"),
     ],
 )
