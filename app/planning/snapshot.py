@@ -159,7 +159,8 @@ def _host(
         total=Size(capacity.cores * overcommit, capacity.memory_bytes, capacity.gpus),
         node_limit=Size(capacity.cores, int(capacity.memory_bytes / overcommit), capacity.gpus),
         gpu_ids=tuple(str(number) for number in range(capacity.gpus)),
-        takes_work=host.state == HostState.READY and not is_draining and not is_failing,
+        takes_work=host.state == HostState.READY and not is_draining,
+        takes_new_nodes=not is_failing,
         leaving=_leaving(wanted) if wanted is not None and is_draining else Leaving.NOBODY,
     )
 

@@ -1,5 +1,6 @@
 """Nodes that cannot be started: counted, shown, left, and their hosts left alone."""
 
+import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -75,3 +76,32 @@ async def test_a_node_that_cannot_be_started_is_replaced_on_another_host(world: 
         row = (await session.execute(select(HostFailure))).scalar_one()
     assert (row.name, row.count) == (first["nodes"][0]["host"], 4)
     assert row.retry_at > utc_now() + timedelta(seconds=60)
+
+
+async def test_a_host_that_is_left_alone_keeps_its_nodes_and_gets_no_new_ones(
+    world: World,
+) -> None:
+    address = f"clusters/minimum-{uuid.uuid4().hex[:8]}"
+    body = {"vm_size": "SMALL", "min_nodes": 2, "max_nodes": 4}
+    assert (await world.api.client.put(address, json=body)).status_code == 201
+
+    async def nodes() -> dict[str, str]:
+        found = (await world.api.client.get(f"{address}/nodes")).json()["items"]
+        return {node["id"]: node["host"] for node in found}
+
+    async def are(count: int) -> bool:
+        return len(await nodes()) == count
+
+    await until(lambda: are(2))
+    before = await nodes()
+    assert set(before.values()) == {"alpha", "beta"}
+    async with world.api.database.session() as session:
+        later = utc_now() + timedelta(minutes=5)
+        session.add(HostFailure(name="alpha", count=1, error="the disk is full", retry_at=later))
+
+    assert (await world.api.client.patch(address, json={"min_nodes": 4})).status_code == 200
+
+    await until(lambda: are(4))
+    after = await nodes()
+    assert before.items() <= after.items()
+    assert sorted(after.values()) == ["alpha", "beta", "beta", "beta"]
