@@ -8,10 +8,11 @@ from app.environments import service as environments
 from app.environments.states import ImageState
 from app.providers.base import ImageMissing
 from app.runs import finalizing
+from app.runs.blockers import blocker
 from app.runs.decide import Outcome
 from app.runs.states import BlockerCode, Status
 from app.runs.transitions import lock_run
-from app.runs.waiting import blocker, set_blockers
+from app.runs.waiting import set_blockers
 from app.tables.image import Image
 from app.tables.run import Run
 from workers.context import WorkerContext

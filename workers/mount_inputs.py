@@ -7,9 +7,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.providers.base import InputMount, KeepsInputs
 from app.runs import input_volumes
+from app.runs.blockers import blocker
 from app.runs.states import BlockerCode
 from app.runs.transitions import add_event, lock_run
-from app.runs.waiting import blocker, set_blockers
+from app.runs.waiting import set_blockers
 from app.tables.dataset import DatasetVersion
 from app.tables.image import Image
 from app.tables.run import Run

@@ -15,10 +15,11 @@ from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.errors import DomainError
 from app.planning.service import wake_planner
 from app.runs import finalizing
+from app.runs.blockers import at_first, blocker
 from app.runs.decide import Outcome
 from app.runs.states import BlockerCode, Status
 from app.runs.transitions import add_event, lock_run, transition
-from app.runs.waiting import blocker, set_blockers
+from app.runs.waiting import set_blockers
 from app.tables.image import Image
 from app.tables.run import Run
 from app.tables.workspace import Workspace
@@ -70,7 +71,6 @@ class Preparation:
                 return 0.0
             await images.touch(session, image.id)
             run.image_reference = image.reference
-            run.blockers = []
             transition(session, run, Status.QUEUED, actor=_ACTOR)
             await session.flush()
             await wake_planner(session)
@@ -105,6 +105,7 @@ class Preparation:
             await guard.check(session)
             run = await lock_run(session, run.id)
             run.data_checked = True
+            run.blockers = at_first(Status.PREPARING)
             run.warnings = [*run.warnings, *warnings]
             if run.request["inputs"]:
                 add_event(

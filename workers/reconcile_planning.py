@@ -1,27 +1,26 @@
 """Plans: who gets which nodes, which clusters grow and shrink, who has to wait and why."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 from time import monotonic
-from typing import cast
+from typing import Any, cast
 
 from sqlalchemy import Table, delete, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.costs import accounts
-from app.costs.budget import MAX_COST_SPENT, covers
 from app.kernel.crash_points import CrashPoint, reached
-from app.kernel.ids import new_id
 from app.planning import repository, snapshot
 from app.planning.snapshot import Loaded
 from app.providers.base import Host, HostState, ProviderError
-from app.runs import attempts, interruptions, waiting
-from app.runs.transitions import lock_run
-from app.scheduling.forecast import Lasts, forecast
+from app.runs import waiting
+from app.scheduling.forecast import forecast
 from app.scheduling.planner import plan
-from app.scheduling.types import Place, Plan, Reason
-from app.tables.cluster import Cluster, ClusterNode
+from app.scheduling.types import Plan
+from app.tables.cluster import Cluster
 from app.tables.planning import Planning
+from workers.carry_out_plan import CarriedOut, carry_out
 from workers.context import WorkerContext
 from workers.reconciler import Guard
 from workers.stop_spending import pause_until_spent, stop_what_is_spent
@@ -29,6 +28,33 @@ from workers.stop_spending import pause_until_spent, stop_what_is_spent
 _BUSY_CHECK_SECONDS = 10.0
 _PROVIDER_CHECK_SECONDS = 2.0
 _SHORTEST_PAUSE_SECONDS = 0.1
+_MOST_PASSES = 4
+"""So often a plan is made anew without runs whose rows could not be written."""
+_EXPLAINED = 10_000
+"""So many runs at most learn from one plan that they wait for another reason than before."""
+_WRITTEN_AT_ONCE = 1000
+"""Of them so many in a transaction: those who submit and cancel hardly wait for it."""
+
+_Blockers = Mapping[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A plan that has been carried out.
+
+    Attributes:
+        loaded: what it was made of.
+        decision: the plan.
+        done: what came of it.
+        failed: runs that are not in it, as their rows could not be written, with the error.
+        spending_seconds: until somebody may have spent what there is; None: nobody.
+    """
+
+    loaded: Loaded
+    decision: Plan
+    done: CarriedOut
+    failed: Mapping[str, str]
+    spending_seconds: float | None
 
 
 class PlanningReconciler:
@@ -55,136 +81,92 @@ class PlanningReconciler:
         async with self._context.database.session() as session:
             await guard.check(session)
             await session.execute(delete(Cluster).where(Cluster.provisioning_state == "Deleting"))
+        failed: dict[str, str] = {}
+        for _ in range(_MOST_PASSES):
+            made = await self._plan(guard, hosts, failed)
+            if not made.done.failed:
+                break
+            failed |= made.done.failed
+        is_all_said = await self._explain(guard, made, failed)
+        pauses = [_next_check(made.loaded, made.decision), made.spending_seconds]
+        if not is_all_said:
+            pauses.append(_SHORTEST_PAUSE_SECONDS)
+        return min((pause for pause in pauses if pause is not None), default=None)
+
+    async def _plan(self, guard: Guard, hosts: Sequence[Host], failed: Mapping[str, str]) -> _Made:
+        """Plan once, without those whose rows could not be written, and carry it out."""
+        settings = self._context.settings
         async with self._context.database.session() as session:
-            loaded = await snapshot.load(session, self._context.settings, hosts)
+            loaded = await snapshot.load(session, settings, hosts)
+        queue = tuple(gang for gang in loaded.snapshot.queue if gang.run_id not in failed)
+        loaded = replace(loaded, snapshot=replace(loaded.snapshot, queue=queue))
         started = monotonic()
         # Thousands of gangs take a second: heartbeats of leases go on meanwhile.
         decision = await asyncio.to_thread(plan, loaded.snapshot)
         took_seconds = monotonic() - started
-        starts = await asyncio.to_thread(forecast, loaded.snapshot, decision.waiting, loaded.lasts)
         reached(CrashPoint.PLAN_MADE)
         async with self._context.database.session() as session:
             await guard.check(session)
-            for run_id in loaded.spent_runs:
-                await interruptions.stop_spending(session, run_id=run_id, code=MAX_COST_SPENT)
-            await self._apply(session, loaded, decision, hosts, starts)
+            done = await carry_out(session, loaded, decision, currency=settings.currency)
+            await _show(session, decision, hosts)
             row = await session.get_one(Planning, guard.lease.row_id)
             row.planned_at = func.clock_timestamp()
             row.took_seconds = took_seconds
             spending = await pause_until_spent(session)
-        pauses = [pause for pause in (_next_check(loaded, decision), spending) if pause is not None]
-        return min(pauses, default=None)
+        return _Made(loaded, decision, done, failed, spending)
+
+    async def _explain(self, guard: Guard, made: _Made, failed: Mapping[str, str]) -> bool:
+        """Let waiting runs say why; False: there are more than one plan writes."""
+        loaded, done = made.loaded, made.done
+        starts = await asyncio.to_thread(
+            forecast, loaded.snapshot, made.decision.waiting, loaded.lasts
+        )
+        found = await asyncio.to_thread(
+            waiting.explained,
+            done.waiting,
+            cluster_names={cluster_id: row.name for cluster_id, row in loaded.clusters.items()},
+            before=loaded.blockers,
+            starts=starts,
+            money=done.money,
+        )
+        changed = dict(found.changed)
+        for run_id, error in failed.items():
+            now = loaded.blockers.get(run_id, [])
+            said = waiting.kept_since(now, waiting.not_written(error))
+            if now != [said]:
+                changed[run_id] = said
+        await self._write(guard, changed, with_event=True)
+        await self._write(guard, waiting.worth_following(found.moved), with_event=False)
+        return len(changed) <= _EXPLAINED
+
+    async def _write(self, guard: Guard, blockers: _Blockers, *, with_event: bool) -> None:
+        for some in _parts(blockers):
+            async with self._context.database.session() as session:
+                await guard.check(session)
+                await waiting.write_blockers(session, some, with_event=with_event)
 
     async def _wait_for_provider(self, guard: Guard, words: str) -> float:
         """Let clusters and the runs that wait for them say why nothing goes on."""
-        provider = self._context.provider.name
         async with self._context.database.session() as session:
             await guard.check(session)
             for cluster in await repository.clusters(session):
                 cluster.errors = [{"code": "provider_unavailable", "message": words}]
-            for queued in await repository.queue(session):
-                run = await lock_run(session, queued.id)
-                waiting.note_provider(session, run, provider, words)
+            queue = {row.id: row.blockers for row in await repository.queue(session)}
+        found = waiting.provider_away(self._context.provider.name, words)
+        said = {run_id: waiting.kept_since(now, found) for run_id, now in queue.items()}
+        is_new = {
+            run_id for run_id in said if [b["code"] for b in queue[run_id]] != [found["code"]]
+        }
+        other_words = {r: b for r, b in said.items() if r not in is_new and queue[r] != [b]}
+        await self._write(guard, {r: b for r, b in said.items() if r in is_new}, with_event=True)
+        await self._write(guard, other_words, with_event=False)
         return _PROVIDER_CHECK_SECONDS
 
-    async def _apply(
-        self,
-        session: AsyncSession,
-        loaded: Loaded,
-        decision: Plan,
-        hosts: Sequence[Host],
-        starts: Mapping[str, Lasts],
-    ) -> None:
-        if decision.remove_node_ids:
-            await session.execute(
-                delete(ClusterNode).where(
-                    ClusterNode.id.in_(decision.remove_node_ids), ClusterNode.run_id.is_(None)
-                )
-            )
-        indexes = _FreeIndexes(loaded, decision)
-        for place in decision.new_nodes:
-            session.add(_node(place, indexes))
-        money = await accounts.load(session)
-        left = money.available()
-        costs = {gang.run_id: (gang.cluster_id, gang.cost) for gang in loaded.snapshot.queue}
-        for run_id, placement in decision.placed.items():
-            cluster_id, cost = costs[run_id]
-            workspace_id = loaded.clusters[cluster_id].workspace_id
-            if workspace_id in left:
-                # The plan was made of what the budget was before this transaction.
-                if not covers(left[workspace_id], cost):
-                    continue
-                left[workspace_id] -= cost
-            new = [_node(place, indexes) for place in placement.new]
-            session.add_all(new)
-            await session.flush()
-            node_ids = [*placement.node_ids, *(node.id for node in new)]
-            await attempts.begin(
-                session,
-                run_id=run_id,
-                cluster_node_ids=node_ids,
-                price_per_node_hour=loaded.prices[run_id],
-                reserved=cost,
-            )
-        for preempted in decision.preempted:
-            await interruptions.preempt(
-                session, run_id=preempted.run_id, for_run_id=preempted.for_run_id
-            )
-        for evicted in decision.evicted:
-            because = f"Its host {evicted.host} is being drained."
-            await interruptions.evict(
-                session, run_id=evicted.run_id, host=evicted.host, because=because
-            )
-        lacking = {}
-        for item in decision.waiting:
-            workspace_id = loaded.clusters[item.cluster_id].workspace_id
-            if item.reason is Reason.BUDGET and workspace_id in left:
-                lacking[item.run_id] = waiting.money_lacking(
-                    needed=costs[item.run_id][1],
-                    account=money.of_workspace[workspace_id],
-                    left=left[workspace_id],
-                    currency=self._context.settings.currency,
-                )
-        names = {cluster_id: row.name for cluster_id, row in loaded.clusters.items()}
-        await waiting.explain_waiting(
-            session,
-            decision.waiting,
-            cluster_names=names,
-            before=loaded.blockers,
-            starts=starts,
-            money=lacking,
-        )
-        await _show(session, decision, hosts)
 
-
-class _FreeIndexes:
-    """Numbers for new nodes: the lowest that no node of their cluster has."""
-
-    def __init__(self, loaded: Loaded, decision: Plan) -> None:
-        gone = set(decision.remove_node_ids)
-        self._taken: dict[str, set[int]] = {cluster_id: set() for cluster_id in loaded.clusters}
-        for node in loaded.snapshot.nodes:
-            if node.id not in gone:
-                self._taken[node.cluster_id].add(node.index)
-
-    def take(self, cluster_id: str) -> int:
-        taken = self._taken[cluster_id]
-        index = next(number for number in range(len(taken) + 1) if number not in taken)
-        taken.add(index)
-        return index
-
-
-def _node(place: Place, indexes: _FreeIndexes) -> ClusterNode:
-    return ClusterNode(
-        id=new_id("node"),
-        cluster_id=place.cluster_id,
-        index=indexes.take(place.cluster_id),
-        host=place.host,
-        cores=place.size.cores,
-        memory_bytes=place.size.memory_bytes,
-        gpus=place.size.gpus,
-        gpu_ids=list(place.gpu_ids),
-    )
+def _parts(blockers: _Blockers) -> Iterator[_Blockers]:
+    left = islice(blockers.items(), _EXPLAINED)
+    while some := dict(islice(left, _WRITTEN_AT_ONCE)):
+        yield some
 
 
 async def _show(session: AsyncSession, decision: Plan, hosts: Sequence[Host]) -> None:

@@ -11,10 +11,10 @@ from sqlalchemy.orm import aliased
 from app.costs import charges
 from app.kernel.wake import wake
 from app.planning.service import wake_planner
+from app.runs.blockers import blocker
 from app.runs.children import end_children
 from app.runs.states import BlockerCode, Status
 from app.runs.transitions import add_event, lock_run
-from app.runs.waiting import blocker
 from app.tables.cluster import ClusterNode
 from app.tables.run import Attempt, Run, RunEvent, RunFile, RunNode
 from app.tables.tracking import RunParam

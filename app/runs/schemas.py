@@ -10,6 +10,7 @@ from app.environments.spec import EnvironmentSpec
 from app.kernel.names import NAME_PATTERN, Tags, ThingName, TitleName
 from app.kernel.tags import TagChanges
 from app.runs import shared_memory
+from app.runs.states import BlockerCode
 from app.runtimes.distribution import Distribution
 
 InputName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")]
@@ -152,7 +153,7 @@ class Blocker(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    code: str = Field(description="From a closed list; see the user guide")
+    code: str = Field(description=f"One of: {', '.join(BlockerCode)}")
     object: str
     since: datetime
     clears_when: str

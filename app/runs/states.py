@@ -59,9 +59,11 @@ what its client says; it never waits for nodes and never is where only a node ca
 class BlockerCode(StrEnum):
     """Why a run is not running yet."""
 
+    PREPARING = "preparing"
     IMAGE_BUILDING = "image_building"
     IMAGE_FAILED = "image_failed"
     DATA_UNREACHABLE = "data_unreachable"
+    WAITING_FOR_PLAN = "waiting_for_plan"
     LARGER_THAN_CLUSTER = "larger_than_cluster"
     LARGER_THAN_HOSTS = "larger_than_hosts"
     CLUSTER_DISABLED = "cluster_disabled"
@@ -73,3 +75,4 @@ class BlockerCode(StrEnum):
     NODE_STARTING = "node_starting"
     INPUTS_CACHING = "inputs_caching"
     PROVIDER_UNAVAILABLE = "provider_unavailable"
+    NOT_WRITTEN = "not_written"

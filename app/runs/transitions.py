@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.hints import Hint, add_hint, say_after_commit
 from app.kernel.wake import signal
+from app.runs.blockers import at_first
 from app.runs.errors import RunNotFound, TransitionRefused
 from app.runs.states import TERMINAL, TRACKED, TRACKED_TRANSITIONS, TRANSITIONS, Status
 from app.runs.trace import log_names
@@ -97,8 +98,8 @@ def transition(
     run.ended_at = None
     if to in TERMINAL:
         run.ended_at = func.clock_timestamp()
-    if to not in (Status.PREPARING, Status.QUEUED):
-        run.blockers = []
+    # One that is only recorded here waits for nothing.
+    run.blockers = [] if run.kind == TRACKED else at_first(to)
     for name, watcher in _WATCHED.items():
         if to in TERMINAL and name in run.properties:
             # A hint alone: the row looks by itself, and is locked before those of its runs.

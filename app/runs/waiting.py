@@ -6,21 +6,24 @@ from math import inf
 from typing import Any, NamedTuple
 
 from sqlalchemy import Text, column, func, literal, select, update
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.costs.budget import Account
 from app.kernel.clock import utc_now
+from app.kernel.wake import signal
+from app.runs.blockers import blocker
 from app.runs.states import BlockerCode, Status
-from app.runs.transitions import add_event, lock_run
+from app.runs.transitions import RUN_TOPIC, add_event
 from app.scheduling.forecast import Lasts
 from app.scheduling.types import Reason, Waiting
-from app.tables.run import Run
+from app.tables.run import Run, RunEvent
 
 _FOLLOWED_FIRST, _FOLLOWED_AFTER = 1000, 5000
 _FOLLOWED = ("object", "position", "needed", "available", "budget", "period_ends_at")
 _NEAR_SECONDS = 60.0
 _NEAR_PART = 0.2
+_ACTOR = "scheduler"
 _CLEARS = {
     Reason.LARGER_THAN_CLUSTER: "max_nodes of the cluster is raised",
     Reason.LARGER_THAN_HOSTS: "hosts are added that have room for all of its nodes",
@@ -33,44 +36,19 @@ _CLEARS = {
 }
 
 
-async def explain_waiting(
-    session: AsyncSession,
-    waiting: Sequence[Waiting],
-    *,
-    cluster_names: Mapping[str, str],
-    before: Mapping[str, list[dict[str, Any]]],
-    starts: Mapping[str, Lasts],
-    money: Mapping[str, Mapping[str, Any]],
-) -> None:
-    """Write on waiting runs why they wait and when they may start, where that has changed.
+class Explained(NamedTuple):
+    """What waiting runs are to say, where that differs from what they say.
 
-    Args:
-        session: the transaction.
-        waiting: from the plan.
-        cluster_names: names of clusters by id.
-        before: what the runs said when the plan was made.
-        starts: in how many seconds they are thought to start, where that is known.
-        money: of those that a budget keeps waiting, the amounts: from `money_lacking`.
+    Attributes:
+        changed: blockers by run, of those that wait for another reason than before.
+        moved: those whose reason is the same, with other figures.
     """
-    moved: list[_Moved] = []
-    for item in waiting:
-        found = why(item, cluster_names[item.cluster_id])
-        found |= _between(starts.get(item.run_id)) | dict(money.get(item.run_id, {}))
-        now = before.get(item.run_id, [])
-        if len(now) == 1 and _same(now[0], found):
-            if any(now[0].get(key) != found.get(key) for key in _FOLLOWED) or not _is_as_good(
-                now[0], found
-            ):
-                kept = found | {"since": now[0]["since"]}
-                moved.append(_Moved(item.run_id, kept, _error(now[0], found)))
-            continue
-        run = await lock_run(session, item.run_id)
-        if run.status == Status.QUEUED:
-            set_blockers(session, run, [found])
-    await _follow(session, moved)
+
+    changed: Mapping[str, dict[str, Any]]
+    moved: "Sequence[Moved]"
 
 
-class _Moved(NamedTuple):
+class Moved(NamedTuple):
     """A run whose blocker is the same as before, with other figures.
 
     Attributes:
@@ -84,18 +62,73 @@ class _Moved(NamedTuple):
     error: float
 
 
-async def _follow(session: AsyncSession, moved: Sequence[_Moved]) -> None:
-    # Whoever only moves up needs no event, and there may be many: the first ones are written at
-    # once, and of those behind them the ones that are most wrong; the others by the next plans.
+def explained(
+    waiting: Sequence[Waiting],
+    *,
+    cluster_names: Mapping[str, str],
+    before: Mapping[str, list[dict[str, Any]]],
+    starts: Mapping[str, Lasts],
+    money: Mapping[str, Mapping[str, Any]],
+) -> Explained:
+    """Say of waiting runs why they wait and when they may start, where that has changed.
+
+    Args:
+        waiting: from the plan.
+        cluster_names: names of clusters by id.
+        before: what the runs said when the plan was made.
+        starts: in how many seconds they are thought to start, where that is known.
+        money: of those that a budget keeps waiting, the amounts: from `money_lacking`.
+    """
+    changed: dict[str, dict[str, Any]] = {}
+    moved: list[Moved] = []
+    for item in waiting:
+        found = why(item, cluster_names[item.cluster_id])
+        found |= _between(starts.get(item.run_id)) | dict(money.get(item.run_id, {}))
+        now = before.get(item.run_id, [])
+        if len(now) != 1 or not _same(now[0], found):
+            changed[item.run_id] = kept_since(now, found)
+        elif any(now[0].get(key) != found.get(key) for key in _FOLLOWED) or not _is_as_good(
+            now[0], found
+        ):
+            kept = found | {"since": now[0]["since"]}
+            moved.append(Moved(item.run_id, kept, _error(now[0], found)))
+    return Explained(changed, moved)
+
+
+def kept_since(now: Sequence[Mapping[str, Any]], found: dict[str, Any]) -> dict[str, Any]:
+    """A blocker; one that is there already keeps its ``since``."""
+    for old in now:
+        if (old["code"], old["object"]) == (found["code"], found["object"]):
+            return found | {"since": old["since"]}
+    return found
+
+
+def worth_following(moved: Sequence[Moved]) -> dict[str, dict[str, Any]]:
+    """Blockers by run, of those that are written now; the others by the next plans.
+
+    Whoever only moves up needs no event, and there may be many: the first ones are written at
+    once, and of those behind them the ones that are most wrong.
+    """
     rest = sorted(moved[_FOLLOWED_FIRST:], key=lambda item: -item.error)
     written = [*moved[:_FOLLOWED_FIRST], *rest[:_FOLLOWED_AFTER]]
-    if not written:
-        return
-    blockers = {item.run_id: item.blocker for item in written}
-    new = func.jsonb_each(literal(blockers, JSONB)).table_valued(
+    return {item.run_id: item.blocker for item in written}
+
+
+async def write_blockers(
+    session: AsyncSession, blockers: Mapping[str, dict[str, Any]], *, with_event: bool
+) -> None:
+    """Write the one blocker of queued runs, in one statement.
+
+    Whoever is being changed just now is left to the next plan.
+
+    Args:
+        session: the transaction.
+        blockers: by run.
+        with_event: whether that they are blocked is an event of theirs.
+    """
+    new = func.jsonb_each(literal(dict(blockers), JSONB)).table_valued(
         column("key", Text), column("value", JSONB), name="new"
     )
-    # Whoever is being changed just now is left to the next plan.
     free = (
         select(Run.id, new.c.value)
         .join(new, new.c.key == Run.id)
@@ -103,13 +136,29 @@ async def _follow(session: AsyncSession, moved: Sequence[_Moved]) -> None:
         .with_for_update(of=Run, key_share=True, skip_locked=True)
         .cte("free")
     )
-    statement = (
-        update(Run)
-        .where(Run.id == free.c.id)
-        .values(blockers=func.jsonb_build_array(free.c.value))
-        .execution_options(synchronize_session=False)
+    written = update(Run).where(Run.id == free.c.id).execution_options(synchronize_session=False)
+    shown = func.jsonb_build_array(free.c.value)
+    if not with_event:
+        await session.execute(written.values(blockers=shown))
+        return
+    moved = (
+        written.values(blockers=shown, event_seq=Run.event_seq + 1)
+        .returning(Run.id, Run.event_seq, Run.status, Run.blockers)
+        .cte("moved")
     )
-    await session.execute(statement)
+    data = func.jsonb_build_object("blockers", moved.c.blockers)
+    event = select(
+        moved.c.id, moved.c.event_seq, literal("blocked"), moved.c.status, literal(_ACTOR), data
+    )
+    # A number that is taken already is a row that something else than this program has changed.
+    added = (
+        insert(RunEvent)
+        .from_select(["run_id", "seq", "type", "status", "actor", "data"], event)
+        .on_conflict_do_nothing()
+        .returning(RunEvent.run_id)
+    )
+    for run_id in (await session.execute(added)).scalars():
+        signal(session, RUN_TOPIC, run_id)
 
 
 def _same(now: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
@@ -202,23 +251,20 @@ def note_provider(session: AsyncSession, run: Run, provider: str, error: str | N
     code = BlockerCode.PROVIDER_UNAVAILABLE
     blockers = [found for found in run.blockers if found["code"] != code]
     if error is not None:
-        blockers.append(
-            blocker(code, f"provider {provider}", "the provider works again", detail=error)
-        )
+        blockers.append(provider_away(provider, error))
     set_blockers(session, run, blockers)
 
 
-def blocker(code: BlockerCode, thing: str, clears_when: str, **more: Any) -> dict[str, Any]:
-    """One reason why a run is not running.
+def provider_away(provider: str, error: str) -> dict[str, Any]:
+    """The blocker of a run whose nodes cannot be looked after."""
+    code = BlockerCode.PROVIDER_UNAVAILABLE
+    return blocker(code, f"provider {provider}", "the provider works again", detail=error)
 
-    Args:
-        code: from the closed list.
-        thing: what is in the way, e.g. ``cluster gpucluster``.
-        clears_when: what will clear it.
-        more: further facts.
-    """
-    since = utc_now().isoformat()
-    return {"code": str(code), "object": thing, "since": since, "clears_when": clears_when} | more
+
+def not_written(error: str) -> dict[str, Any]:
+    """The blocker of a run whose nodes could not be written down."""
+    clears = "its rows are as they should be: every plan tries again"
+    return blocker(BlockerCode.NOT_WRITTEN, "rows of the run", clears, detail=error)
 
 
 def set_blockers(session: AsyncSession, run: Run, blockers: list[dict[str, Any]]) -> None:
@@ -233,4 +279,4 @@ def set_blockers(session: AsyncSession, run: Run, blockers: list[dict[str, Any]]
     is_new = {(b["code"], b["object"]) for b in after} != set(before)
     run.blockers = after
     if is_new and after:
-        add_event(session, run, kind="blocked", actor="scheduler", data={"blockers": after})
+        add_event(session, run, kind="blocked", actor=_ACTOR, data={"blockers": after})
