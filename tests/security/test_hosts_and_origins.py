@@ -54,3 +54,15 @@ async def test_a_log_is_no_page(api: LiveApi) -> None:
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "sandbox" in answer.headers["content-security-policy"]
         assert "set-env" not in str(answer.headers)
+
+
+async def test_prometheus_may_call_a_process_by_its_address(
+    tmp_path: Path, postgres_url: str, broker_url: str
+) -> None:
+    async with live_api(tmp_path, postgres_url, broker_url, allowed_hosts=["api"]) as api:
+        by_address = {"Host": "172.20.0.7:8470"}
+        told = await api.client.get("http://api/metrics", headers=by_address)
+        asked_nobody = {**by_address, "Authorization": ""}
+        refused = await api.client.get("http://api/metrics", headers=asked_nobody)
+    assert told.status_code == 200
+    assert refused.status_code == 401
