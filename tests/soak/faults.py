@@ -88,9 +88,11 @@ def _part(words: list[str]) -> str:
         "api": "app.cli api",
         "worker": "celery",
         "broker": "valkey-server",
-        "postgres": "postgres",
+        # The server, or a connection of ours; its other processes are its own affair.
+        "postgres": "bin/postgres -D",
+        "postgres ": "postgres: trainwright",
         "runner": "runner/main.py",
     }.items():
         if sign in line:
-            return part
+            return part.strip()
     return ""
