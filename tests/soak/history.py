@@ -42,11 +42,13 @@ def read(client: Client, wanted: Wanted) -> Findings:
 
 def _read_run(client: Client, mark: str, run_id: str, is_canceled: bool, found: Findings) -> None:
     run = client.get(f"/runs/{run_id}")
-    attempts = client.every(f"/runs/{run_id}/attempts")
+    attempts = client.get(f"/runs/{run_id}/attempts")["items"]
     found.attempts += len(attempts)
     if sum(attempt["ended_at"] is None for attempt in attempts):
         found.duplicated.append(f"attempt of {run_id} that is still open")
-    numbers = [event["seq"] for event in client.every(f"/runs/{run_id}/events")]
+    numbers: list[int] = []
+    while page := client.get(f"/runs/{run_id}/events?after={len(numbers)}")["items"]:
+        numbers += [event["seq"] for event in page]
     if numbers != list(range(1, len(numbers) + 1)):
         found.lost.append(f"events of {run_id}")
     if run["status"] == "Canceled" and is_canceled:
