@@ -40,6 +40,10 @@ test: $(READY)  ## Lint, format check, types, imports and all tests; PYTEST_ARGS
 	$(RUN) pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS) || status=1; \
 	exit $$status
 
+.PHONY: test-faults
+test-faults: $(READY)  ## The tests that break something: docs/faults.md
+	$(RUN) pytest -n $(PYTEST_WORKERS) -m fault $(PYTEST_ARGS)
+
 .PHONY: lint
 lint: lint-code lint-format lint-imports  ## Lint, format check and import contracts
 

@@ -4,9 +4,9 @@ import structlog
 
 from app.costs.charges import CENT_DIGITS
 from app.kernel.errors import DomainError
+from app.runs.blockers import blocker
 from app.runs.quota import TooManyRuns
 from app.runs.states import BlockerCode
-from app.runs.waiting import blocker
 from app.sweeps.decide import Decision
 from app.sweeps.money import Purse
 from app.tables.sweep import Sweep

@@ -20,7 +20,7 @@ from app.deployments.schemas import DataCapture
 from app.kernel.clock import utc_now
 from app.kernel.db import Database
 from app.kernel.ids import new_id
-from app.kernel.request_metrics import REGISTRY
+from app.kernel.measures import REGISTRY
 from app.storage.errors import StorageError
 from app.storage.objects import ObjectStore
 from app.tables.capture import CaptureFile

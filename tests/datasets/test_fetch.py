@@ -80,6 +80,7 @@ def test_bytes_are_stored_as_they_lie_on_the_server(web: Web, store: ObjectStore
     assert fetch_into(store, url, policy=OPEN).sha256 == SHA256
 
 
+@pytest.mark.fault(47)
 def test_a_body_that_breaks_off_is_resumed(web: Web, store: ObjectStore, tmp_path: Path) -> None:
     url = web.add("/f", DATA, etag='"v1"', drop_after_bytes=[300_000, 100_000])
     assert fetch_into(store, url, policy=OPEN).sha256 == SHA256
@@ -122,6 +123,7 @@ def test_a_connection_that_breaks_off_in_the_headers_is_no_empty_file(
         fetch_into(store, url, policy=OPEN)
 
 
+@pytest.mark.fault(47)
 def test_too_few_bytes_are_an_error(web: Web, store: ObjectStore, tmp_path: Path) -> None:
     url = web.add("/f", DATA, content_length=len(DATA) + 5)
     with pytest.raises((SourceIncomplete, SourceUnreachable)) as caught:
@@ -162,6 +164,7 @@ def test_a_server_that_is_away_is_unreachable(store: ObjectStore) -> None:
 
 
 @pytest.mark.parametrize("length", [None, 10])
+@pytest.mark.fault(47)
 def test_size_limit(web: Web, store: ObjectStore, tmp_path: Path, length: int | None) -> None:
     headers = {"Transfer-Encoding": "chunked"} if length is None else {}
     body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(DATA), DATA) if length is None else DATA
@@ -172,6 +175,7 @@ def test_size_limit(web: Web, store: ObjectStore, tmp_path: Path, length: int | 
 
 
 @pytest.mark.parametrize("drip_head", [False, True])
+@pytest.mark.fault(47)
 def test_dripping_servers_end_at_the_deadline(
     web: Web, store: ObjectStore, tmp_path: Path, drip_head: bool
 ) -> None:
@@ -197,6 +201,7 @@ def test_redirects_are_followed(web: Web, store: ObjectStore) -> None:
     assert fetch_into(store, url, policy=OPEN).sha256 == SHA256
 
 
+@pytest.mark.fault(47)
 def test_redirect_loops_end(web: Web, store: ObjectStore) -> None:
     url = web.add("/f", status=302, headers={"Location": "/f"})
     with pytest.raises(SourceRedirects):

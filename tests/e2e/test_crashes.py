@@ -124,6 +124,7 @@ def assert_whole(talk: Talk, run_id: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["app.cli api", "celery", "postgres", "valkey"])
+@pytest.mark.fault(15, 24)
 def test_a_killed_part_of_the_control_plane_loses_nothing(
     stack: Stack, talk: Talk, part: str
 ) -> None:
@@ -187,6 +188,7 @@ def test_a_runner_that_dies_every_time_fails_the_run(stack: Stack, talk: Talk) -
     assert run["error"]["code"] == "node_lost"
 
 
+@pytest.mark.fault(16)
 def test_training_goes_on_while_the_whole_control_plane_is_down(stack: Stack, talk: Talk) -> None:
     run_id = submit(talk, COUNTING)
     await_status(talk, run_id, "Running")
@@ -196,6 +198,7 @@ def test_training_goes_on_while_the_whole_control_plane_is_down(stack: Stack, ta
     assert run_of(talk, run_id)["attempt"] == 1
 
 
+@pytest.mark.fault(24, 26, 27)
 def test_progress_without_the_broker(stack: Stack, talk: Talk) -> None:
     brokers = processes(stack, "valkey")
     for broker in brokers:
@@ -208,6 +211,7 @@ def test_progress_without_the_broker(stack: Stack, talk: Talk) -> None:
             broker.resume()
 
 
+@pytest.mark.fault(39, 40)
 def test_cancel_kills_what_ignores_it_and_keeps_partial_outputs(stack: Stack, talk: Talk) -> None:
     run_id = submit(talk, STUBBORN)
     deadline = time.monotonic() + 30

@@ -287,6 +287,7 @@ def test_a_signal_is_told_apart_from_an_exit_code(talk: Talk) -> None:
 @pytest.mark.parametrize(
     ("script", "exit_code", "signal"), [(TAKES_ALL, None, "SIGKILL"), (CHILD_TAKES_ALL, 3, None)]
 )
+@pytest.mark.fault(34)
 def test_lack_of_memory_is_told_apart(
     talk: Talk, script: str, exit_code: int | None, signal: str | None
 ) -> None:

@@ -91,6 +91,7 @@ def has_saved(talk: Talk, run_id: str) -> bool:
     return any(event["type"] == "checkpoint_kept" for event in events)
 
 
+@pytest.mark.fault(30)
 def test_a_restart_of_the_engine_begins_another_attempt_with_the_checkpoints(
     talk: Talk, engine: Engine
 ) -> None:
@@ -109,6 +110,7 @@ def test_a_restart_of_the_engine_begins_another_attempt_with_the_checkpoints(
     assert [attempt["outcome"] for attempt in attempts] == ["Lost", "Completed"]
 
 
+@pytest.mark.fault(32)
 def test_a_container_removed_by_hand_begins_another_attempt(talk: Talk, engine: Engine) -> None:
     run_id = submit(talk, RESUMING)
     await_that(lambda: has_saved(talk, run_id), "no checkpoint came")
@@ -120,6 +122,7 @@ def test_a_container_removed_by_hand_begins_another_attempt(talk: Talk, engine: 
     assert (run["status"], run["error"], run["attempt"]) == ("Completed", None, 2), run
 
 
+@pytest.mark.fault(29)
 def test_a_run_that_is_submitted_while_the_engine_is_away_waits_and_says_so(
     talk: Talk, engine: Engine
 ) -> None:

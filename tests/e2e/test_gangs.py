@@ -170,6 +170,7 @@ def test_the_first_failure_is_named_and_stops_the_others(stack: Stack, talk: Tal
     assert not node_processes(stack, "script.py")
 
 
+@pytest.mark.fault(32)
 def test_a_lost_node_means_a_new_attempt_of_all(stack: Stack, talk: Talk) -> None:
     run_id = submit(talk, MEETING, node_count=2)
     await_that(

@@ -71,6 +71,7 @@ def talk(stack: Stack) -> Iterator[Talk]:
     talk.close()
 
 
+@pytest.mark.fault(33, 41)
 def test_a_node_that_sends_no_heartbeat_is_given_up_though_it_lives(
     stack: Stack, talk: Talk
 ) -> None:
@@ -93,6 +94,7 @@ def test_a_node_that_sends_no_heartbeat_is_given_up_though_it_lives(
     assert not node_processes(stack, "script.py")
 
 
+@pytest.mark.fault(33)
 def test_a_run_in_which_nobody_says_anything_is_ended_and_says_who(
     stack: Stack, talk: Talk
 ) -> None:

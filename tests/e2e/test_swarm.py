@@ -74,6 +74,7 @@ def test_ranks_by_mpi_reach_each_other_across_engines(talk: Talk) -> None:
         assert f"rank {rank} sees 3" in said
 
 
+@pytest.mark.fault(42)
 def test_an_engine_that_is_cut_off_is_named_and_the_run_goes_on_elsewhere(
     talk: Talk, swarm: Swarm
 ) -> None:

@@ -83,6 +83,7 @@ async def test_child_that_never_gets_ready_fails_the_start_with_its_last_words(
             await supervisor.start(child("bad", code, is_ready=is_ready))
 
 
+@pytest.mark.fault(9)
 async def test_stop_is_in_reverse_order_and_kills_the_stubborn(tmp_path: Path) -> None:
     order = tmp_path / "order"
     polite = (
@@ -106,6 +107,7 @@ async def test_stop_is_in_reverse_order_and_kills_the_stubborn(tmp_path: Path) -
     assert not psutil.pid_exists(int((tmp_path / "deaf").read_text()))
 
 
+@pytest.mark.fault(9)
 async def test_hurry_shortens_the_deadline(tmp_path: Path) -> None:
     deaf = STUBBORN + WRITES_ITS_PID + "time.sleep(600)"
     async with supervising(tmp_path, []) as supervisor:

@@ -119,6 +119,7 @@ def assert_nothing_of_the_build_is_in(reference: str) -> None:
     assert run_in(reference, found) == "False\n"
 
 
+@pytest.mark.fault(35)
 async def test_a_base_image_that_cannot_be_pulled_fails_with_the_registrys_words(
     api: LiveApi,
 ) -> None:

@@ -253,6 +253,7 @@ async def test_a_registry_that_does_not_delete_says_so(
         assert not tags_and_stages(wanted.spec_hash), "it is gone from the engine all the same"
 
 
+@pytest.mark.fault(35)
 async def test_the_registrys_words_without_credentials(
     registry: Registry, private_base: str
 ) -> None:

@@ -197,6 +197,7 @@ def worker(
         process.wait()
 
 
+@pytest.mark.fault(5)
 async def test_a_worker_killed_in_the_middle_of_a_build(
     tmp_path: Path, postgres_url: str, broker_url: str, index: PackageIndex, package: str
 ) -> None:

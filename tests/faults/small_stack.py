@@ -139,7 +139,7 @@ class SmallStack:
             time.sleep(0.05)
         assert answer.status_code in expect, (method, path, answer.status_code, answer.text)
         is_json = "json" in answer.headers.get("content-type", "")
-        found = answer.json() if is_json else answer.content
+        found: Any = answer.json() if is_json else answer.content
         if (method, path) == ("POST", "/runs"):
             self.answered.append((key, found["id"]))
         return found

@@ -11,6 +11,7 @@ import shutil
 import tarfile
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import psutil
@@ -116,6 +117,11 @@ def cancelled_run(stack: SmallStack) -> None:
     end(stack, run_id, "Canceled")
 
 
+def _is_past(stack: SmallStack, run_id: str, attempt: int) -> bool:
+    found = stack.ask("GET", f"/runs/{run_id}")
+    return found["attempt"] > attempt or bool(found["ended_at"])
+
+
 def run_whose_node_is_lost(stack: SmallStack) -> None:
     run_id = submit(stack, SLEEPING, max_attempts=2)
     for attempt in (1, 2):
@@ -126,12 +132,7 @@ def run_whose_node_is_lost(stack: SmallStack) -> None:
         ]
         for process in runners:
             process.kill()
-        stack.wait(
-            lambda n=attempt: (
-                stack.ask("GET", f"/runs/{run_id}")["attempt"] > n
-                or stack.ask("GET", f"/runs/{run_id}")["ended_at"]
-            )
-        )
+        stack.wait(partial(_is_past, stack, run_id, attempt))
     assert end(stack, run_id, "Failed")["error"]["code"] == "node_lost"
 
 
@@ -305,6 +306,7 @@ def in_turns() -> list[str]:
 
 
 @pytest.mark.parametrize("point", in_turns())
+@pytest.mark.fault(1, 2, 3, 4, 5, 6, 49)
 def test_a_death_at_this_point_loses_nothing_and_doubles_nothing(
     stack: SmallStack, index: PackageIndex, point: str
 ) -> None:

@@ -8,6 +8,7 @@ Rows, messages and nodes are plain objects here; what is decided of them is the 
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -284,4 +285,8 @@ class RunMachine(RuleBasedStateMachine):
 
 
 RunMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
-TestRunMachine = RunMachine.TestCase
+
+
+@pytest.mark.fault(40)
+class TestRunMachine(RunMachine.TestCase):
+    """All that Hypothesis tries."""

@@ -31,6 +31,7 @@ async def server(tmp_path: Path) -> PostgresServer:
     return server
 
 
+@pytest.mark.fault(16)
 async def test_requests_go_on_after_the_database_was_restarted(
     server: PostgresServer, broker_url: str, tmp_path: Path
 ) -> None:

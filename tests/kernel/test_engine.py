@@ -92,6 +92,7 @@ async def test_rows_that_are_never_due_again_are_not_looked_at(api: LiveApi) -> 
     assert plan.count("Index Cond: (next_check_at <= now())") == len(tables), plan
 
 
+@pytest.mark.fault(7)
 async def test_a_stale_holder_cannot_write(api: LiveApi) -> None:
     row_id = await make_row(api)
     async with api.database.session() as session:
@@ -167,6 +168,7 @@ async def test_a_wake_during_the_work_is_not_lost(api: LiveApi) -> None:
     await engine.close()
 
 
+@pytest.mark.fault(1, 26)
 async def test_the_poller_finds_what_no_hint_announced(api: LiveApi) -> None:
     row_id = await make_row(api)
     seen = asyncio.Event()
@@ -181,6 +183,7 @@ async def test_the_poller_finds_what_no_hint_announced(api: LiveApi) -> None:
         await seen.wait()
 
 
+@pytest.mark.fault(19)
 async def test_a_failing_row_is_tried_again_later(api: LiveApi) -> None:
     row_id = await make_row(api)
     tries: list[float] = []
@@ -201,6 +204,7 @@ async def test_a_failing_row_is_tried_again_later(api: LiveApi) -> None:
     assert tries[1] - tries[0] >= 0.9
 
 
+@pytest.mark.fault(25, 28)
 async def test_many_hints_at_once_run_a_row_one_at_a_time(api: LiveApi) -> None:
     row_id = await make_row(api)
     running = 0

@@ -49,6 +49,7 @@ async def test_a_node_is_prepared_runs_and_is_idle(world: World) -> None:
     await until(is_idle)
 
 
+@pytest.mark.fault(44)
 async def test_a_cluster_that_is_made_smaller_lets_its_runs_end(world: World) -> None:
     name = f"smaller-{uuid.uuid4().hex[:8]}"
     address = f"clusters/{name}"
@@ -84,6 +85,7 @@ async def test_a_cluster_that_is_made_smaller_lets_its_runs_end(world: World) ->
     await until(is_gone)
 
 
+@pytest.mark.fault(46)
 async def test_a_cluster_that_is_being_removed_is_there_or_not(world: World) -> None:
     address = f"clusters/leaving-{uuid.uuid4().hex[:8]}"
     client = world.api.client

@@ -39,6 +39,7 @@ def test_the_pause_doubles_up_to_half_a_minute() -> None:
     assert [pause_seconds(count) for count in (1, 2, 3, 6, 50)] == [1.0, 2.0, 4.0, 30.0, 30.0]
 
 
+@pytest.mark.fault(45)
 async def test_a_node_that_cannot_be_started_is_replaced_on_another_host(world: World) -> None:
     world.fake.faults.add(Fault(Verb.ENSURE, error=_FULL, times=None, node="*-a1-*"))
     async with world.api.database.session() as session:

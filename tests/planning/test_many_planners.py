@@ -53,6 +53,7 @@ async def another_planner(world: World) -> AsyncIterator[None]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.fault(8, 44)
 async def test_three_planners_at_once_place_nothing_twice_and_nothing_over_capacity(
     tmp_path: Path, postgres_url: str, broker_url: str
 ) -> None:

@@ -5,6 +5,8 @@ import signal
 import sys
 import time
 
+import pytest
+
 from tests.runner.conftest import Bench
 
 TRAPS_AND_SAVES = (
@@ -55,6 +57,7 @@ def test_stop_lets_a_script_save_and_collects_that_as_partial(bench: Bench) -> N
     assert bench.api.text() == "training\nsaved\n"
 
 
+@pytest.mark.fault(39)
 def test_a_script_that_ignores_the_stop_is_killed_after_the_grace(bench: Bench) -> None:
     bench.script(IGNORES)
     start_and_await_training(bench)
@@ -154,6 +157,7 @@ def test_sigterm_ends_a_runner_that_never_reached_the_api(bench: Bench) -> None:
     assert bench.wait() == 6
 
 
+@pytest.mark.fault(41)
 def test_a_disowned_runner_kills_everything_and_ends(bench: Bench) -> None:
     bench.script(BREEDS + "time.sleep(600)\n")
     start_and_await_training(bench)

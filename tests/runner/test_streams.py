@@ -3,6 +3,8 @@
 import hashlib
 import time
 
+import pytest
+
 from tests.runner.conftest import Bench
 from tests.runner.node_api import Refusal
 
@@ -19,6 +21,7 @@ def assert_sealed(bench: Bench) -> None:
     }
 
 
+@pytest.mark.fault(36)
 def test_nothing_is_lost_or_doubled_while_the_api_is_away(bench: Bench) -> None:
     bench.script(TICKS)
     bench.start()
@@ -63,6 +66,7 @@ def test_the_script_ends_while_the_api_is_away_and_all_is_delivered_after(bench:
     assert_sealed(bench)
 
 
+@pytest.mark.fault(42)
 def test_undelivered_work_is_given_up_in_the_end(bench: Bench) -> None:
     bench.api.order["deliver_seconds"] = 1
     bench.script("import pathlib, time\nwhile not pathlib.Path('go').exists(): time.sleep(0.01)\n")
@@ -74,6 +78,7 @@ def test_undelivered_work_is_given_up_in_the_end(bench: Bench) -> None:
     assert bench.wait() == 4
 
 
+@pytest.mark.fault(36)
 def test_bytes_whose_answer_was_lost_are_not_doubled(bench: Bench) -> None:
     bench.api.lose_answers = 3
     bench.script(TICKS)
@@ -110,6 +115,7 @@ def test_a_chunk_that_is_too_large_is_sent_in_smaller_ones(bench: Bench) -> None
     assert_sealed(bench)
 
 
+@pytest.mark.fault(36)
 def test_odd_bytes_come_through_as_they_are(bench: Bench) -> None:
     bench.script(
         "import os\n"
@@ -130,6 +136,7 @@ def test_odd_bytes_come_through_as_they_are(bench: Bench) -> None:
     assert_sealed(bench)
 
 
+@pytest.mark.fault(36)
 def test_lines_of_megabytes_and_a_hundred_thousand_lines(bench: Bench) -> None:
     bench.script(
         "import sys\n"

@@ -137,6 +137,7 @@ async def started(world: World, run_id: str, attempt: int = 1, **values: Any) ->
     return name
 
 
+@pytest.mark.fault(29)
 async def test_a_run_that_waits_for_an_absent_provider_says_so_and_then_starts(
     world: World,
 ) -> None:
@@ -165,6 +166,7 @@ async def test_a_start_that_the_provider_refuses_now_is_tried_again(world: World
     await started(world, run_id)
 
 
+@pytest.mark.fault(31)
 async def test_a_start_whose_answer_is_lost_gives_one_node(world: World) -> None:
     fault = Fault(Verb.ENSURE, error=ProviderError("no answer"), is_carried_out=True)
     world.fake.faults.add(fault)
@@ -248,6 +250,7 @@ async def test_a_worker_that_died_after_it_had_removed_the_nodes_is_succeeded(
         await world.until(run_id, lambda run: run["status"] == "Completed")
 
 
+@pytest.mark.fault(41)
 async def test_a_lost_node_begins_another_attempt(world: World) -> None:
     run_id = await world.submit()
     name = await started(world, run_id)

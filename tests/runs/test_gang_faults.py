@@ -75,6 +75,7 @@ async def test_one_node_that_cannot_be_prepared_undoes_all(world: World) -> None
     await assert_nothing_is_left(world, run_id)
 
 
+@pytest.mark.fault(45)
 async def test_a_node_that_the_provider_never_starts_is_named_at_the_deadline(
     tmp_path: Path, postgres_url: str, broker_url: str
 ) -> None:

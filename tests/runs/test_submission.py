@@ -172,6 +172,7 @@ async def test_tags_change_and_properties_do_not(
     assert again.json()["properties"] == {"p": "x", "q": "z"}
 
 
+@pytest.mark.fault(52)
 async def test_a_write_with_an_old_etag_is_refused(
     api: LiveApi, request_body: dict[str, Any]
 ) -> None:

@@ -118,6 +118,7 @@ async def test_a_bucket_without_access_says_so(server: BucketServer, tmp_path: P
         await store.exists(hashlib.sha256(b"nowhere").hexdigest())
 
 
+@pytest.mark.fault(48)
 async def test_an_api_whose_bucket_goes_away_says_so_and_goes_on_when_it_is_back(
     server: BucketServer, tmp_path: Path, postgres_url: str, broker_url: str
 ) -> None:

@@ -86,6 +86,7 @@ async def test_too_large_keeps_nothing(store: ObjectStore, tmp_path: Path) -> No
     assert not incoming(tmp_path)
 
 
+@pytest.mark.fault(49)
 async def test_a_stream_that_breaks_keeps_nothing(store: ObjectStore, tmp_path: Path) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield b"x" * 3_000_000

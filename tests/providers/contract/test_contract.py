@@ -28,6 +28,7 @@ async def test_a_node_does_its_whole_work(world: World) -> None:
     assert await world.provider.list_names() == [spec.name]
 
 
+@pytest.mark.fault(4)
 async def test_ensuring_twice_starts_one_node(world: World) -> None:
     spec = world.spec()
     await world.provider.ensure(spec)

@@ -37,6 +37,7 @@ def spec(image: str, name: str, *, gpus: int = 0, network: str | None = None) ->
     )
 
 
+@pytest.mark.fault(38)
 async def test_a_foreign_container_of_the_name_is_left_alone(
     provider: DockerProvider, docker_image: str
 ) -> None:

@@ -40,6 +40,7 @@ async def test_a_refused_call_does_nothing_and_the_next_one_succeeds() -> None:
     assert await fake.is_alive(_NODE)
 
 
+@pytest.mark.fault(31)
 async def test_a_call_whose_answer_is_lost_was_carried_out() -> None:
     fake = provider(Fault(Verb.ENSURE, error=ProviderError("timeout"), is_carried_out=True))
 
