@@ -288,5 +288,5 @@ RunMachine.TestCase.settings = settings(max_examples=100, stateful_step_count=40
 
 
 @pytest.mark.fault(40)
-class TestRunMachine(RunMachine.TestCase):
+class TestRunMachine(RunMachine.TestCase):  # type: ignore[misc, valid-type]
     """All that Hypothesis tries."""
