@@ -189,6 +189,7 @@ def test_gangs_of_a_sweep_survive_the_death_of_all_at_once(
         for process in sorted(found, key=lambda one: one.pid):
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+    assert stack.stop() == []
     stack.start()
     while (sweep := sweep_of(talk, sweep_id))["ended_at"] is None:
         time.sleep(0.3)
