@@ -153,6 +153,9 @@ def _job_of_line(where: str, number: int, row: dict[str, str]) -> Job:
 
 
 def _job(number: int, row: dict[str, str]) -> Job:
+    for name in _REQUIRED:
+        if not row[name]:
+            raise ValueError(f"{name} is missing")
     duration = float(row["duration_seconds"])
     job = Job(
         job_id=row.get("job_id") or f"job-{number}",

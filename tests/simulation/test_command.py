@@ -43,6 +43,7 @@ def test_the_public_trace_is_known_by_what_is_in_it(tmp_path: Path) -> None:
         (f"{_COLUMNS}\n", "no jobs"),
         (f"{_COLUMNS}\na,0,10,1,1\nb,1,10,1,1\na,2,10,1,1\n", "line 4"),
         (f"{_COLUMNS}\na,0,nan,1,1\n", "line 2"),
+        (f"{_COLUMNS}\na,0\n", "duration_seconds is missing"),
         (f"{_COLUMNS}\na,0,10,1,9\nb,0,10,2,8\n", "none of the 2 jobs"),
         ("[]", "no job that ran"),
         (json.dumps([_RAN, _RAN]), "application_1"),
