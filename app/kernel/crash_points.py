@@ -2,7 +2,8 @@
 
 Without ``TRAINWRIGHT_CRASH_FILE`` in the environment, as everywhere but in tests, `reached` does
 nothing. With it, the process that first reaches the place whose name the file holds ends as if by
-``kill -9``; the file is renamed to ``….reached`` before, so that it happens once.
+``kill -9``, or with ``stop `` before the name stands still until it gets SIGCONT; the file is
+renamed to ``….reached`` before, so that it happens once.
 """
 
 import os
@@ -91,13 +92,17 @@ def _nothing(point: CrashPoint) -> None:
 def _crash_at(file: Path) -> Callable[[CrashPoint], None]:
     def crash_if_asked(point: CrashPoint) -> None:
         try:
-            if file.read_text() != point:
+            number = {
+                str(point): signal.SIGKILL,
+                f"stop {point}": signal.SIGSTOP,
+            }.get(file.read_text())
+            if number is None:
                 return
             # One process alone can rename it.
             file.rename(f"{file}.reached")
         except FileNotFoundError:
             return
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), number)
 
     return crash_if_asked
 

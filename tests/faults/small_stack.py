@@ -21,7 +21,7 @@ import psutil
 from tests.conftest import REPOSITORY
 from tests.faults.invariants import Installation, breaches
 
-_STARTS_SECONDS = 60.0
+_STARTS_SECONDS = 180.0
 _PROGRAM = (sys.executable, "-P", "-m", "app.cli")
 
 
@@ -89,6 +89,11 @@ class SmallStack:
                 continue
         self._client.close()
         self._listener.close()
+
+    @property
+    def authorization(self) -> str:
+        """The header that its clients send."""
+        return str(self._client.headers["Authorization"])
 
     def run(self, *words: str) -> str:
         """Run one command of the program to its end; its output."""
@@ -167,6 +172,11 @@ class SmallStack:
         finally:
             for part in held:
                 part.send_signal(signal.SIGCONT)
+
+    def resume(self) -> None:
+        """Let a part that stands still go on."""
+        for part in self._parts.values():
+            part.send_signal(signal.SIGCONT)
 
     def assert_whole(self) -> None:
         """All has ended well, and nothing is left."""

@@ -4,13 +4,11 @@ Each case sends off work that passes the place, waits until somebody died there,
 its end all the same, and reads the history for what must hold.
 """
 
-import asyncio
 import hashlib
 import io
 import shutil
 import tarfile
 import uuid
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -19,9 +17,8 @@ import psycopg
 import pytest
 
 from app.kernel.crash_points import CrashPoint
-from tests.databases import own_database
 from tests.datasets.web import web_server
-from tests.environments.index import PackageIndex, package_index
+from tests.environments.index import PackageIndex
 from tests.faults.small_stack import SmallStack
 from tests.serving import wire
 from workers.runner import crash_points as runner_points
@@ -32,33 +29,6 @@ SCRIPT = (
     "import time\nfor n in range(5): print(n, flush=True)\nopen('outputs/o', 'w').write('{}')\n"
 )
 SLEEPING = "import time\nprint('up', flush=True)\ntime.sleep(600)\n"
-
-
-@pytest.fixture(scope="module")
-def index() -> Iterator[PackageIndex]:
-    with package_index() as index:
-        yield index
-
-
-@pytest.fixture(scope="module")
-def stack(
-    tmp_path_factory: pytest.TempPathFactory,
-    postgres_url: str,
-    broker_url: str,
-    index: PackageIndex,
-) -> Iterator[SmallStack]:
-    database = own_database(postgres_url)
-    with asyncio.Runner() as runner:
-        url = runner.run(database.__aenter__())
-        folder = tmp_path_factory.mktemp("points").resolve()
-        stack = SmallStack(folder, database_url=url, broker_url=broker_url)
-        try:
-            stack.start(UV_DEFAULT_INDEX=index.url)
-            run(stack)  # whose environment the others find built
-            yield stack
-        finally:
-            stack.stop()
-            runner.run(database.__aexit__(None, None, None))
 
 
 def packed(files: dict[str, bytes]) -> bytes:
