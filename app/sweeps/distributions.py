@@ -10,12 +10,28 @@ from decimal import Decimal
 from statistics import NormalDist
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 _WHOLE = 2**63
+
+
+def _whole(value: int) -> int:
+    if not -_WHOLE <= value < _WHOLE:
+        raise ValueError("Whole numbers have at most 64 bits.")
+    return value
+
+
 Value = (
     Annotated[str, StringConstraints(max_length=1000, pattern=r"^[^\x00]*$")]
-    | Annotated[int, Field(ge=-_WHOLE, lt=_WHOLE)]
+    # No bounds of the document: clients of the released one know none, and nothing else ever went.
+    | Annotated[int, AfterValidator(_whole)]
     | Annotated[float, Field(allow_inf_nan=False)]
     | bool
 )
