@@ -31,6 +31,9 @@ from workers.reconciler import Engine
 from workers.registry import make_reconcilers
 from workers.watch_hosts import HostWatcher
 
+# Transactions of workers are short. One that stands still with its process, or behind a cable that
+# was cut, keeps its locks no longer than that: whoever takes its rows over need not wait for it.
+_MOST_IDLE_SECONDS = 15.0
 _ABANDONED_SECONDS = 24 * 3600.0
 _COLLECT_EVERY_SECONDS = 3600.0
 RUNNER = Path(__file__).parent / "runner" / "main.py"
@@ -57,7 +60,7 @@ class WorkerHints:
 def make_context(settings: Settings, signals: Signals, hints: WorkerHints) -> WorkerContext:
     """The world of this worker process."""
     signer = Signer.load(settings.data_dir, settings.signing_key_file)
-    database = Database(settings, hints)
+    database = Database(settings, hints, idle_seconds=_MOST_IDLE_SECONDS)
     return WorkerContext(
         settings=settings,
         database=database,

@@ -31,7 +31,18 @@ class PoolUse(NamedTuple):
 class Database:
     """The engine of this process and its transactions."""
 
-    def __init__(self, settings: Settings, hints: HintSender) -> None:
+    def __init__(
+        self, settings: Settings, hints: HintSender, *, idle_seconds: float | None = None
+    ) -> None:
+        """Make the engine; it connects when it is needed.
+
+        Args:
+            settings: where the database is, and how many connections there may be.
+            hints: takes what is to be said after a commit.
+            idle_seconds: a transaction that asks nothing for so long is ended by the server, and
+                its locks with it; None: none is.
+        """
+        options = "" if idle_seconds is None else _idle_option(idle_seconds)
         self.engine = create_async_engine(
             settings.database_url.get_secret_value(),
             pool_size=settings.database_pool_size,
@@ -41,7 +52,7 @@ class Database:
             # Errors are logged, and values of statements may be what nobody else may read.
             hide_parameters=True,
             json_deserializer=from_json,
-            connect_args={"connect_timeout": 5},
+            connect_args={"connect_timeout": 5, "options": options},
         )
         self._limit = 2 * settings.database_pool_size
         self.direct = DirectPool(settings)
@@ -82,6 +93,10 @@ class Database:
         """Close all connections."""
         await self.direct.close()
         await self.engine.dispose()
+
+
+def _idle_option(seconds: float) -> str:
+    return f"-c idle_in_transaction_session_timeout={round(seconds * 1000)}"
 
 
 async def get_database(request: Request) -> Database:

@@ -20,7 +20,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120, func_only=True)]
     "point",
     [
         CrashPoint.PLAN_MADE,
+        CrashPoint.NODE_STARTING,
         CrashPoint.NODE_STARTED,
+        CrashPoint.LOGS_STORED,
         CrashPoint.NODE_REMOVED,
     ],
 )
