@@ -69,6 +69,8 @@ def test_offline_it_is_the_same(url: str, wanted: str) -> None:
     assert dumped(url) == wanted
 
 
+@pytest.mark.fault(22)
+@pytest.mark.fault(23)
 def test_several_at_once_and_killed_ones_end_in_the_same(url: str, wanted: str) -> None:
     killed_at = []
     for _ in range(2):
