@@ -51,6 +51,8 @@ class SmallStack:
             "TRAINWRIGHT_LEAK_CHECK_SECONDS": "0.5",
             "TRAINWRIGHT_LEAK_GRACE_SECONDS": "1",
             "TRAINWRIGHT_FETCH_ALLOW": '["127.0.0.1"]',
+            # Loading models takes an environment with TensorFlow.
+            "TRAINWRIGHT_MODEL_CAPTURES_AT_ONCE": "0",
         }
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
         self._ending = threading.Event()
