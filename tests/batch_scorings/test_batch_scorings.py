@@ -167,6 +167,7 @@ async def test_a_scoring_is_a_run_whose_predictions_become_a_dataset_version(
     assert version["lineage"] == {
         "batch_scoring_id": made["id"],
         "run_id": made["run_id"],
+        "deployment_id": None,
         "model": {"name": "digits", "version": 1},
         "dataset_versions": [{"dataset": "table", "version": 1}],
     }
