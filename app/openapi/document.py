@@ -36,10 +36,11 @@ _PROBLEMS = {
     "431": "The header fields are too large",
     "500": "A defect of ours",
     "503": "Try again later",
+    "507": "The disk of the object store is full",
 }
 _ALWAYS = frozenset({"400", "401", "403", "404", "414", "422", "429", "431", "500", "503"})
 _OF_WRITES = frozenset({"409", "410", "412"})
-_OF_BODIES = frozenset({"413", "415"})
+_OF_BODIES = frozenset({"413", "415", "507"})
 _OF_BYTES = frozenset({"410", "416"})
 _OPEN = frozenset({"400", "414", "431", "500", "503"})
 

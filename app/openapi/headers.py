@@ -54,7 +54,7 @@ PARAMETERS: dict[str, Any] = {
 def of_problem(status: str) -> dict[str, Any]:
     """The headers of a problem of this status."""
     found = {"X-Request-Id": _ref("XRequestId")}
-    if status in ("429", "503"):
+    if status in ("429", "503", "507"):
         found["Retry-After"] = _ref("RetryAfter")
     return found
 

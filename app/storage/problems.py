@@ -1,5 +1,6 @@
 """Storage errors as answers, for routes that do not translate them themselves."""
 
+from errno import EDQUOT, ENOSPC
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,18 +18,42 @@ from app.storage.errors import (
 )
 
 
+class StorageFull(DomainError):
+    """Bytes cannot be kept, as their disk is full; nothing of them was."""
+
+    status = 507
+    code = "storage_full"
+    title = "Insufficient storage"
+    retryable = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The disk of the object store is full. Nothing of this was kept: try again when its "
+            "operator has made room.",
+            headers={"Retry-After": "60"},
+        )
+
+
 def install_storage_handler(app: FastAPI) -> None:
-    """Answer storage errors as problems: 413 for limits, 422 for what was sent, else 500."""
+    """Answer storage errors as problems: 413 for limits, 422 for what was sent,
+    507 for a full disk, else 500.
+    """
 
     async def on_storage(request: Request, error: Exception) -> Response:
         assert isinstance(error, StorageError)
         return problem_response(_domain_error(error), request.scope)
+
+    async def on_system(request: Request, error: Exception) -> Response:
+        if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT):
+            return problem_response(StorageFull(), request.scope)
+        raise error
 
     async def on_hang_up(request: Request, error: Exception) -> Response:
         # Nobody is there to read it; without an answer the server would log a defect.
         return Response(status_code=400)
 
     app.add_exception_handler(StorageError, on_storage)
+    app.add_exception_handler(OSError, on_system)
     app.add_exception_handler(ClientDisconnect, on_hang_up)
 
 
