@@ -45,7 +45,8 @@ async def leaks_by_kind(session: AsyncSession) -> Sequence[tuple[str, int]]:
 
 async def queue_ages(session: AsyncSession) -> Sequence[QueueAge]:
     """The queues of clusters, the one with the oldest run first; all beyond the first as one."""
-    age = func.extract("epoch", func.clock_timestamp() - func.min(Run.queued_at))
+    since = func.coalesce(Run.queued_at, Run.created_at)
+    age = func.extract("epoch", func.clock_timestamp() - func.min(since))
     statement = (
         select(Workspace.name, Cluster.name, age)
         .join(Cluster, Cluster.id == Run.cluster_id)
