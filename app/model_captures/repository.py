@@ -7,7 +7,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.kernel.clock import utc_now
 from app.kernel.ids import new_id
 from app.model_captures.report import ReportedSample
-from app.tables.model import Model, ModelCapture, ModelSample, ModelVersion
+from app.tables.model import (
+    SAMPLE_FOR_THE_RELEASE_BEFORE,
+    Model,
+    ModelCapture,
+    ModelSample,
+    ModelVersion,
+)
 from app.tables.workspace import Workspace
 
 _COUNT_LOCK = 7_201_411
@@ -58,6 +64,7 @@ async def add_sample(session: AsyncSession, version_id: str, sample: ReportedSam
     """Store a captured sample, unless the version has one."""
     statement = insert(ModelSample).values(
         id=new_id("sample"),
+        **SAMPLE_FOR_THE_RELEASE_BEFORE,
         model_version_id=version_id,
         inputs=sample.inputs,
         outputs=sample.outputs,

@@ -18,7 +18,7 @@ from app.models.access import VersionDep
 from app.models.errors import SampleNotFound
 from app.models.sample import MAX_ELEMENTS, elements, misfits
 from app.models.schemas import SamplePut, SampleRead, parse_signature
-from app.tables.model import ModelSample, ModelVersion
+from app.tables.model import SAMPLE_FOR_THE_RELEASE_BEFORE, ModelSample, ModelVersion
 
 router = APIRouter(
     prefix="/v1/workspaces/{workspace}/models/{model}/versions/{version}/sample",
@@ -63,6 +63,7 @@ async def put_model_sample(
     before = await _find(session, row, lock=True)
     check_preconditions(request, None if before is None else _etag(before))
     given = {
+        **SAMPLE_FOR_THE_RELEASE_BEFORE,
         **body.model_dump(),
         "is_given": True,
         "captured_at": utc_now(),

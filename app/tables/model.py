@@ -82,7 +82,24 @@ class ModelAlias(Base):
     )
 
 
-class ModelSample(Base):
+class _SampleOfTheReleaseBefore(Reconciled):
+    """Columns that the release before reads; they go with the next one."""
+
+    state: Mapped[str] = mapped_column(server_default="Pending")
+    reason: Mapped[str] = mapped_column(server_default="")
+    image_id: Mapped[str | None] = mapped_column(ForeignKey("images.id", ondelete="SET NULL"))
+    start: Mapped[int] = mapped_column(server_default="0")
+    node_name: Mapped[str | None] = mapped_column(unique=True)
+    result: Mapped[dict[str, Any] | None]
+    framework_version: Mapped[str] = mapped_column(server_default="")
+    started_at: Mapped[datetime | None]
+
+
+SAMPLE_FOR_THE_RELEASE_BEFORE: dict[str, Any] = {"state": "Ready", "next_check_at": None}
+"""With these it takes a sample for one."""
+
+
+class ModelSample(_SampleOfTheReleaseBefore, Base):
     """What a version answers to one input."""
 
     __tablename__ = "model_samples"
@@ -91,9 +108,9 @@ class ModelSample(Base):
     model_version_id: Mapped[str] = mapped_column(
         ForeignKey("model_versions.id", ondelete="CASCADE"), unique=True
     )
-    inputs: Mapped[dict[str, Any]]
+    inputs: Mapped[dict[str, Any]] = mapped_column(nullable=True)
     """Values by the name of the input, nested lists, as ``inputs`` of a prediction request."""
-    outputs: Mapped[dict[str, Any]]
+    outputs: Mapped[dict[str, Any]] = mapped_column(nullable=True)
     """Values by the name of the output."""
     relative_tolerance: Mapped[float] = mapped_column(server_default="0.001")
     absolute_tolerance: Mapped[float] = mapped_column(server_default="0.00001")
@@ -101,7 +118,7 @@ class ModelSample(Base):
     element."""
     is_given: Mapped[bool] = mapped_column(server_default="false")
     """Whether it is a user's; else a capture found it."""
-    captured_at: Mapped[datetime]
+    captured_at: Mapped[datetime] = mapped_column(nullable=True)
 
 
 class ModelCapture(Reconciled, Base):

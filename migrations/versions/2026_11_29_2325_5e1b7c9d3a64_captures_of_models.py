@@ -1,4 +1,4 @@
-"""Captures of model versions have a table of their own; samples keep values alone."""
+"""Captures of model versions have a table of their own."""
 
 from collections.abc import Sequence
 
@@ -65,39 +65,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("node_name", name=op.f("uq_model_captures_node_name")),
     )
     op.create_index(op.f("ix_model_captures_next_check_at"), "model_captures", ["next_check_at"])
-    # Nothing has ever written samples without an answer, nor any of these columns.
-    op.execute("DELETE FROM model_samples WHERE inputs IS NULL OR outputs IS NULL")
-    op.execute("UPDATE model_samples SET captured_at = now() WHERE captured_at IS NULL")
-    for name in ("inputs", "outputs", "captured_at"):
-        op.alter_column("model_samples", name, nullable=False)
-    op.drop_constraint("fk_model_samples_image_id_images", "model_samples", type_="foreignkey")
-    op.drop_constraint("uq_model_samples_node_name", "model_samples", type_="unique")
-    op.drop_index("ix_model_samples_next_check_at", "model_samples")
-    unused = [*_of_a_node(), *_reconciled()]
-    for name in ("state", "reason", "framework_version", *(column.name for column in unused)):
-        op.drop_column("model_samples", name)
 
 
 def downgrade() -> None:
     """Undo."""
-    op.add_column("model_samples", sa.Column("state", sa.String(), server_default="Ready"))
-    op.alter_column("model_samples", "state", nullable=False, server_default="Pending")
-    for name in ("reason", "framework_version"):
-        text = sa.Column(name, sa.String(), server_default="", nullable=False)
-        op.add_column("model_samples", text)
-    for column in (*_of_a_node(), *_reconciled()):
-        op.add_column("model_samples", column)
-    op.execute("UPDATE model_samples SET next_check_at = NULL")
-    op.create_index(op.f("ix_model_samples_next_check_at"), "model_samples", ["next_check_at"])
-    op.create_unique_constraint("uq_model_samples_node_name", "model_samples", ["node_name"])
-    op.create_foreign_key(
-        "fk_model_samples_image_id_images",
-        "model_samples",
-        "images",
-        ["image_id"],
-        ["id"],
-        ondelete="SET NULL",
-    )
-    for name in ("inputs", "outputs", "captured_at"):
-        op.alter_column("model_samples", name, nullable=True)
     op.drop_table("model_captures")
