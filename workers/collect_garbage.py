@@ -4,14 +4,12 @@ compiled wheels that no environment asks for any more."""
 import asyncio
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.deployments.program import program_files
 from app.environments.wheels import WheelCache
 from app.garbage import service as garbage
 from app.kernel.config import Settings
 from app.kernel.db import Database
-from app.storage.errors import StorageError
 from app.storage.objects import ObjectStore
 from app.uploads import service as uploads
 from workers import measures
@@ -23,31 +21,17 @@ _log = structlog.get_logger(__name__)
 class GarbageCollector:
     """Collects regularly; several workers may do so at once."""
 
-    def __init__(
-        self, database: Database, objects: ObjectStore, *, every_seconds: float, settings: Settings
-    ) -> None:
+    def __init__(self, database: Database, objects: ObjectStore, *, settings: Settings) -> None:
         """Make the collector.
 
         Args:
             database: where references are.
             objects: where bytes are.
-            every_seconds: how often.
             settings: say how long and how much is kept.
         """
         self._database = database
         self._objects = objects
-        self._every_seconds = every_seconds
         self._settings = settings
-
-    async def run_forever(self) -> None:
-        """Collect, wait, collect again; an outage only delays it."""
-        while True:
-            await asyncio.sleep(self._every_seconds)
-            try:
-                await self.collect()
-            except (SQLAlchemyError, OSError, StorageError) as error:
-                measures.COLLECTIONS_FAILED.labels("garbage").inc()
-                _log.warning("garbage_not_collected", error=str(error).splitlines()[0])
 
     async def collect(self) -> None:
         """Collect once."""

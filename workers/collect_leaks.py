@@ -1,14 +1,11 @@
 """Finds what is left at the provider without an owner, and removes it after a grace period."""
 
-import asyncio
-
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.db import Database
 from app.leaks import repository
-from app.providers.base import KeepsInputs, NotYetRemoved, Provider, ProviderError
+from app.providers.base import KeepsInputs, NotYetRemoved, Provider
 from workers import measures
 
 _log = structlog.get_logger(__name__)
@@ -17,33 +14,17 @@ _log = structlog.get_logger(__name__)
 class LeakCollector:
     """Looks again and again; several workers may do so at once."""
 
-    def __init__(
-        self, database: Database, provider: Provider, *, every_seconds: float, grace_seconds: float
-    ) -> None:
+    def __init__(self, database: Database, provider: Provider, *, grace_seconds: float) -> None:
         """Make the collector.
 
         Args:
             database: where owners are found and leaks are noted.
             provider: where to look.
-            every_seconds: how often.
             grace_seconds: for how long a thing may be without an owner before it is removed.
         """
         self._database = database
         self._provider = provider
-        self._every_seconds = every_seconds
         self._grace_seconds = grace_seconds
-
-    async def run_forever(self) -> None:
-        """Look, wait, look again; an outage only delays it."""
-        while True:
-            try:
-                await self.look()
-            except (ProviderError, SQLAlchemyError, OSError) as error:
-                # OSError: another worker may be removing the same folder. Whatever ended this
-                # loop would end the worker's poller beside it.
-                measures.COLLECTIONS_FAILED.labels("leaks").inc()
-                _log.warning("leaks_not_looked_for", error=str(error).splitlines()[0])
-            await asyncio.sleep(self._every_seconds)
 
     async def look(self) -> None:
         """Look once: note what nobody owns, and remove what was noted long ago.

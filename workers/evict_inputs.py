@@ -1,9 +1,6 @@
 """Lets volumes with inputs go that nobody has used for long, or that take too much room."""
 
-import asyncio
-
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.kernel.config import Settings
 from app.kernel.db import Database
@@ -19,15 +16,6 @@ class InputEvictor:
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database
         self._settings = settings
-
-    async def run_forever(self) -> None:
-        """Look, wait, look again; an outage only delays it."""
-        while True:
-            try:
-                await self.look()
-            except SQLAlchemyError as error:
-                _log.warning("inputs_not_evicted", error=str(error).splitlines()[0])
-            await asyncio.sleep(self._settings.leak_check_seconds)
 
     async def look(self) -> None:
         """Look once."""

@@ -58,7 +58,7 @@ LEAKS_REMOVED = Counter(
 )
 COLLECTIONS_FAILED = Counter(
     "trainwright_collections_failed_total",
-    "Collections of leaks or of unused bytes that failed and are tried again later",
+    "Regular work beside the rows that failed and is tried again later",
     ["collector"],
     registry=REGISTRY,
 )

@@ -29,6 +29,7 @@ from workers.expire_logs import LogExpiry
 from workers.pulse import Pulse
 from workers.reconciler import Engine
 from workers.registry import make_reconcilers
+from workers.regularly import regularly
 from workers.watch_hosts import HostWatcher
 
 # Transactions of workers are short. One that stands still with its process, or behind a cable that
@@ -125,28 +126,14 @@ class WorkerProcess:
         )
         hints.engine = self._engine
         self._evictor = InputEvictor(context.database, settings)
-        self._log_expiry = LogExpiry(
-            context.database, every_seconds=settings.log_expiry_check_seconds
-        )
-        self._capture_expiry = CaptureExpiry(
-            context.database, every_seconds=settings.log_expiry_check_seconds
-        )
+        self._settings = settings
+        self._log_expiry = LogExpiry(context.database)
+        self._capture_expiry = CaptureExpiry(context.database)
         self._leaks = LeakCollector(
-            context.database,
-            context.provider,
-            every_seconds=settings.leak_check_seconds,
-            grace_seconds=settings.leak_grace_seconds,
+            context.database, context.provider, grace_seconds=settings.leak_grace_seconds
         )
-
-        self._garbage = GarbageCollector(
-            context.database,
-            context.objects,
-            every_seconds=_COLLECT_EVERY_SECONDS,
-            settings=settings,
-        )
-        self._hosts = HostWatcher(
-            context.database, context.provider, every_seconds=settings.host_check_seconds
-        )
+        self._garbage = GarbageCollector(context.database, context.objects, settings=settings)
+        self._hosts = HostWatcher(context.database, context.provider)
 
     async def run(self) -> None:
         """Throw away what crashed uploads left, then poll for ever."""
@@ -155,12 +142,22 @@ class WorkerProcess:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.pulse.beat())
             tasks.create_task(self._engine.poll_forever())
-            tasks.create_task(self._leaks.run_forever())
-            tasks.create_task(self._log_expiry.run_forever())
-            tasks.create_task(self._capture_expiry.run_forever())
-            tasks.create_task(self._garbage.run_forever())
-            tasks.create_task(self._hosts.run_forever())
-            tasks.create_task(self._evictor.run_forever())
+            for work, name, every_seconds in (
+                (self._leaks.look, "leaks", self._settings.leak_check_seconds),
+                (self._log_expiry.look, "logs", self._settings.log_expiry_check_seconds),
+                (self._capture_expiry.look, "captures", self._settings.log_expiry_check_seconds),
+                (self._hosts.look, "hosts", self._settings.host_check_seconds),
+                (self._evictor.look, "inputs", self._settings.leak_check_seconds),
+            ):
+                tasks.create_task(regularly(work, name, every_seconds=every_seconds))
+            tasks.create_task(
+                regularly(
+                    self._garbage.collect,
+                    "garbage",
+                    every_seconds=_COLLECT_EVERY_SECONDS,
+                    waits_first=True,
+                )
+            )
 
     def pool_use(self) -> list[PoolUse]:
         """What the pools of database connections hold."""

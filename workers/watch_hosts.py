@@ -1,14 +1,11 @@
 """Writes down which hosts there are, and lets the planner know when one comes or goes."""
 
-import asyncio
-
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from app.hosts import repository
 from app.kernel.db import Database
 from app.planning.service import wake_planner
-from app.providers.base import Provider, ProviderError
+from app.providers.base import Provider
 
 _log = structlog.get_logger(__name__)
 
@@ -16,26 +13,15 @@ _log = structlog.get_logger(__name__)
 class HostWatcher:
     """Looks again and again; several workers may do so at once."""
 
-    def __init__(self, database: Database, provider: Provider, *, every_seconds: float) -> None:
+    def __init__(self, database: Database, provider: Provider) -> None:
         """Make the watcher.
 
         Args:
             database: where hosts are written down.
             provider: where to look.
-            every_seconds: how often.
         """
         self._database = database
         self._provider = provider
-        self._every_seconds = every_seconds
-
-    async def run_forever(self) -> None:
-        """Look, wait, look again; an outage only delays it."""
-        while True:
-            try:
-                await self.look()
-            except (ProviderError, SQLAlchemyError) as error:
-                _log.warning("hosts_not_looked_for", error=str(error).splitlines()[0])
-            await asyncio.sleep(self._every_seconds)
 
     async def look(self) -> None:
         """Look once.

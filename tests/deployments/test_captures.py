@@ -179,7 +179,7 @@ async def test_what_was_kept_long_enough_goes_and_a_dataset_keeps_it(world: Worl
     async with database.session() as session:
         named = update(CaptureFile).where(CaptureFile.id == file["id"])
         await session.execute(named.values(expires_at=func.clock_timestamp()))
-    await CaptureExpiry(database, every_seconds=1).look()
+    await CaptureExpiry(database).look()
     assert await written(world) == []
     async with database.session() as session:
         await garbage.delete_unreferenced(session, unused_for_seconds=0, sparing=[])

@@ -75,8 +75,7 @@ async def test_what_nobody_owns_is_counted_when_found_and_when_removed(world: Wo
     (nodes / "tw-nobody-a1-n0").mkdir(parents=True)
     provider = ProcessProvider(nodes, runner=RUNNER)
     patient, impatient = (
-        LeakCollector(world.api.database, provider, every_seconds=1, grace_seconds=seconds)
-        for seconds in (300, 0)
+        LeakCollector(world.api.database, provider, grace_seconds=seconds) for seconds in (300, 0)
     )
 
     await patient.look()

@@ -21,7 +21,7 @@ _HOSTS = "http://api/v1/hosts"
 async def world(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[World]:
     async with fake_world(tmp_path, postgres_url, broker_url, gpus=0, node_overcommit=1.0) as world:
         world.fake.machines = [Host("alpha", _SIZE), Host("beta", _SIZE)]
-        await HostWatcher(world.api.database, world.fake, every_seconds=60).look()
+        await HostWatcher(world.api.database, world.fake).look()
         yield world
 
 
@@ -193,7 +193,7 @@ async def test_what_cannot_be_is_refused_and_changes_nothing(
 
 async def test_without_a_swarm_no_engine_can_be_registered(world: World) -> None:
     world.fake.machines = [Host(LOCAL, _SIZE)]
-    await HostWatcher(world.api.database, world.fake, every_seconds=60).look()
+    await HostWatcher(world.api.database, world.fake).look()
     body = {"engine_url": "tcp://10.0.0.3:2376"}
     answer = await world.api.client.put(f"{_HOSTS}/gamma", json=body)
     assert (answer.status_code, answer.json()["code"]) == (409, "no_swarm")

@@ -88,7 +88,7 @@ async def test_a_lost_host_loses_its_nodes_and_the_run_begins_again_elsewhere(
     assert lost["name"] in world.fake.specs, "what is there cannot be removed now"
 
     world.fake.machines = [alpha, beta]
-    collector = LeakCollector(world.api.database, world.fake, every_seconds=60, grace_seconds=0)
+    collector = LeakCollector(world.api.database, world.fake, grace_seconds=0)
     await collector.look()
     await collector.look()
 
@@ -127,7 +127,7 @@ async def test_a_drained_host_takes_no_nodes_and_is_shown(
     run_id = await world.submit(node_count=2)
 
     assert set((await placed(world, run_id, attempt=1)).values()) == {alpha.name}
-    await HostWatcher(world.api.database, world.fake, every_seconds=60).look()
+    await HostWatcher(world.api.database, world.fake).look()
 
     run = await world.run(run_id)
     cluster = (await world.api.client.get(f"clusters/{run['cluster_name']}")).json()
@@ -208,7 +208,7 @@ async def test_idle_nodes_leave_a_host_that_takes_no_more(
         return await hosts() == [alpha.name, beta.name]
 
     await until(are_on_both)
-    watcher = HostWatcher(world.api.database, world.fake, every_seconds=60)
+    watcher = HostWatcher(world.api.database, world.fake)
     await watcher.look()
     world.fake.machines = [alpha, down(beta)]
     await watcher.look()

@@ -12,6 +12,7 @@ from tests.live_api import LiveApi, live_api
 from tests.waiting import until
 from workers.collect_leaks import LeakCollector
 from workers.process import RUNNER
+from workers.regularly import regularly
 
 pytestmark = pytest.mark.anyio
 _URL = "http://api/v1/leaks"
@@ -25,7 +26,7 @@ async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterat
 
 def collector(api: LiveApi, *, grace_seconds: float) -> LeakCollector:
     provider = ProcessProvider(api.settings.data_dir / "nodes", runner=RUNNER)
-    return LeakCollector(api.database, provider, every_seconds=0.05, grace_seconds=grace_seconds)
+    return LeakCollector(api.database, provider, grace_seconds=grace_seconds)
 
 
 async def test_an_orphan_is_shown_and_then_removed(api: LiveApi) -> None:
@@ -61,7 +62,8 @@ async def test_a_trouble_of_the_file_system_does_not_end_the_looking(api: LiveAp
     nodes = api.settings.data_dir / "nodes"
     nodes.parent.mkdir(parents=True, exist_ok=True)
     nodes.write_text("no folder")
-    looking = asyncio.create_task(collector(api, grace_seconds=300).run_forever())
+    look = collector(api, grace_seconds=300).look
+    looking = asyncio.create_task(regularly(look, "leaks", every_seconds=0.05))
     try:
         await asyncio.wait([looking], timeout=1)
         assert not looking.done()

@@ -59,7 +59,7 @@ async def ended_run(api: LiveApi, text: bytes, *, days_ago: float) -> str:
 async def test_old_logs_are_gone_and_say_so(api: LiveApi) -> None:
     old = await ended_run(api, b"old words\n" * 1000, days_ago=8)
     new = await ended_run(api, b"new words\n" * 1000, days_ago=6)
-    expiry = LogExpiry(api.database, every_seconds=3600)
+    expiry = LogExpiry(api.database)
     await expiry.look()
     assert (await api.client.get(f"runs/{old}/logs")).status_code == 200
 
@@ -113,7 +113,7 @@ async def test_a_builds_log_goes_when_no_workspace_keeps_it(api: LiveApi) -> Non
     async with api.database.session() as session:
         streams = update(LogStream).where(LogStream.owner == owner)
         await session.execute(streams.values(created_at=ago))
-    expiry = LogExpiry(api.database, every_seconds=3600)
+    expiry = LogExpiry(api.database)
 
     async def is_kept() -> bool:
         await expiry.look()

@@ -228,14 +228,14 @@ async def test_a_volume_that_nobody_knows_is_a_leak(world: World) -> None:
     await started(world, await submit(world, dataset))
     (known,) = world.fake.volumes
     world.fake.volumes["tw-data_unknown"] = b""
-    collector = LeakCollector(world.api.database, world.fake, every_seconds=1, grace_seconds=300)
+    collector = LeakCollector(world.api.database, world.fake, grace_seconds=300)
 
     await collector.look()
 
     shown = (await world.api.client.get("http://api/v1/leaks")).json()["items"]
     assert ("volume", "tw-data_unknown") in [(leak["kind"], leak["name"]) for leak in shown]
     assert known not in [leak["name"] for leak in shown]
-    now = LeakCollector(world.api.database, world.fake, every_seconds=1, grace_seconds=0)
+    now = LeakCollector(world.api.database, world.fake, grace_seconds=0)
     await now.look()
     assert list(world.fake.volumes) == [known]
 
