@@ -46,14 +46,12 @@ class _Made:
         loaded: what it was made of.
         decision: the plan.
         done: what came of it.
-        failed: runs that are not in it, as their rows could not be written, with the error.
         spending_seconds: until somebody may have spent what there is; None: nobody.
     """
 
     loaded: Loaded
     decision: Plan
     done: CarriedOut
-    failed: Mapping[str, str]
     spending_seconds: float | None
 
 
@@ -98,8 +96,9 @@ class PlanningReconciler:
         settings = self._context.settings
         async with self._context.database.session() as session:
             loaded = await snapshot.load(session, settings, hosts)
-        queue = tuple(gang for gang in loaded.snapshot.queue if gang.run_id not in failed)
-        loaded = replace(loaded, snapshot=replace(loaded.snapshot, queue=queue))
+        if failed:
+            queue = tuple(gang for gang in loaded.snapshot.queue if gang.run_id not in failed)
+            loaded = replace(loaded, snapshot=replace(loaded.snapshot, queue=queue))
         started = monotonic()
         # Thousands of gangs take a second: heartbeats of leases go on meanwhile.
         decision = await asyncio.to_thread(plan, loaded.snapshot)
@@ -113,7 +112,7 @@ class PlanningReconciler:
             row.planned_at = func.clock_timestamp()
             row.took_seconds = took_seconds
             spending = await pause_until_spent(session)
-        return _Made(loaded, decision, done, failed, spending)
+        return _Made(loaded, decision, done, spending)
 
     async def _explain(self, guard: Guard, made: _Made, failed: Mapping[str, str]) -> bool:
         """Let waiting runs say why; False: there are more than one plan writes."""

@@ -89,11 +89,10 @@ class Captures:
             request_id: of the call.
         """
         row = target.deployment
-        if row.data_capture is None:
+        kept = row.data_capture
+        if kept is None or 100 * random.random() >= kept["percent"]:  # noqa: S311
             return
-        capture = DataCapture.model_validate(row.data_capture)
-        if 100 * random.random() >= capture.percent:  # noqa: S311
-            return
+        capture = DataCapture.model_validate(kept)
         record = Record(
             at=utc_now(),
             request_id=request_id,

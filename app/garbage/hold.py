@@ -3,19 +3,23 @@
 The locks are those of a transaction: they end with whoever holds them, however that dies.
 """
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 # Any number will do as long as all versions use the same.
-_LOCK = 0x7458
+LOCK = 0x7458
 
 
 async def may_collect(session: AsyncSession) -> bool:
-    """Say whether a collection may go on until the end of this transaction; several may."""
-    taken = await session.scalar(select(func.pg_try_advisory_xact_lock_shared(_LOCK)))
+    """Say whether a collection may go on until the end of this transaction; several may.
+
+    The transaction is not ended for being idle: it is the lock, and what goes on has its own.
+    """
+    await session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+    taken = await session.scalar(select(func.pg_try_advisory_xact_lock_shared(LOCK)))
     return bool(taken)
 
 
 async def keep_everything(connection: AsyncConnection) -> None:
     """Wait for collections that are under way; none begins before the end of this transaction."""
-    await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+    await connection.execute(select(func.pg_advisory_xact_lock(LOCK)))

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, Index, func
+from sqlalchemy import ForeignKey, Index
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kernel.orm import Base
@@ -24,4 +24,3 @@ class CaptureFile(Base):
     last_at: Mapped[datetime]
     """When the first and the last of its requests were answered."""
     expires_at: Mapped[datetime] = mapped_column(index=True)
-    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

@@ -12,7 +12,6 @@ branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
 _JSON = postgresql.JSONB(none_as_null=True, astext_type=sa.Text())
-_NOW = sa.text("clock_timestamp()")
 _TIME = sa.DateTime(timezone=True)
 
 
@@ -30,7 +29,6 @@ def upgrade() -> None:
         sa.Column("first_at", _TIME, nullable=False),
         sa.Column("last_at", _TIME, nullable=False),
         sa.Column("expires_at", _TIME, nullable=False),
-        sa.Column("created_at", _TIME, server_default=_NOW, nullable=False),
         sa.ForeignKeyConstraint(
             ["deployment_id"],
             ["deployments.id"],

@@ -1,5 +1,6 @@
 """What nothing refers to is freed, what something refers to never is, whoever interferes."""
 
+import asyncio
 import hashlib
 import io
 import os
@@ -12,9 +13,14 @@ from pathlib import Path
 
 import anyio.to_thread
 import pytest
+from sqlalchemy import func, select
 
+from app.garbage import hold
 from app.garbage.service import Collected, collect
+from app.kernel.broker import BrokerHints
 from app.kernel.clock import utc_now
+from app.kernel.db import Database
+from app.kernel.signals import Signals
 from app.storage.objects import ObjectStore
 from app.storage.unused import UnusedObjects
 from app.storage.writer import StoredObject
@@ -250,3 +256,19 @@ async def test_storing_the_same_bytes_while_they_are_collected_keeps_them(tmp_pa
     finally:
         is_over.set()
         collector.join()
+
+
+async def test_a_collection_that_takes_long_keeps_backups_waiting(api: LiveApi) -> None:
+    # As in a worker, whose transactions are ended when they ask nothing for long.
+    database = Database(api.settings, BrokerHints(api.settings, Signals()), idle_seconds=0.1)
+    others = select(func.pg_try_advisory_xact_lock(hold.LOCK))
+    try:
+        async with database.session() as lasting:
+            assert await hold.may_collect(lasting)
+            await asyncio.sleep(0.5)
+            async with api.database.session() as backup:
+                assert not await backup.scalar(others)
+        async with api.database.session() as backup:
+            assert await backup.scalar(others)
+    finally:
+        await database.close()
