@@ -4,6 +4,7 @@ Nothing here reads the user's files: the node does, in the model's environment, 
 any other node. Registration waits for none of it.
 """
 
+import asyncio
 from typing import Any, cast
 
 from sqlalchemy import Table, func
@@ -33,6 +34,7 @@ from app.providers.base import (
     NotYetRemoved,
     ProviderError,
 )
+from app.storage.errors import ObjectCorrupt, ObjectMissing
 from app.tables.image import Image
 from app.tables.model import ModelCapture, ModelVersion
 from workers.context import WorkerContext
@@ -191,8 +193,12 @@ class ModelCaptureReconciler:
         if reported.size_bytes > MAX_REPORT_BYTES:
             words = f"The report on the model has more than {MAX_REPORT_BYTES} bytes."
             return Failed(error("report_invalid", words))
-        pieces = await self._context.objects.open(reported.sha256)
-        return read_report(b"".join([piece async for piece in pieces]))
+        try:
+            pieces = await self._context.objects.open(reported.sha256)
+            document = b"".join([piece async for piece in pieces])
+        except (ObjectMissing, ObjectCorrupt):
+            return Failed(error("report_missing", "The report on the model cannot be read."))
+        return await asyncio.to_thread(read_report, document)
 
     async def _settle(
         self, guard: Guard, found: Report | Decision, last_lines: list[str]

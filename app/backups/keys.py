@@ -61,7 +61,8 @@ def save(settings: Settings, backup: Backup) -> None:
 def put_back(settings: Settings, backup: Backup, *, overwrite: bool) -> list[Path]:
     """Put the keys of a backup where this installation has its own.
 
-    Keys that are there and are others are kept beside, as ``NAME.before-TIME``.
+    Keys that are there and are others are kept beside, as ``NAME.before-TIME``
+    (with a number behind where there is one already).
 
     Returns:
         The files of the operator's own, which are not written: they have to be put in place.
@@ -84,10 +85,20 @@ def put_back(settings: Settings, backup: Backup, *, overwrite: bool) -> list[Pat
         if target.exists():
             if not overwrite:
                 raise BackupError(f"{target} holds other keys: --overwrite sets them aside")
-            target.rename(target.with_name(f"{target.name}.before-{backup.name}"))
+            _set_aside(target, f"{target.name}.before-{backup.name}")
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write(target, content)
     return theirs
+
+
+def _set_aside(path: Path, name: str) -> None:
+    """Rename a file; never onto one that was set aside earlier, which may be the only copy."""
+    aside = path.with_name(name)
+    number = 1
+    while aside.exists():
+        number += 1
+        aside = path.with_name(f"{name}-{number}")
+    path.rename(aside)
 
 
 def missing(settings: Settings, manifest: Manifest) -> list[str]:

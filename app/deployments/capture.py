@@ -141,6 +141,9 @@ class Captures:
                 _log.warning("captures_not_written", error=str(error).splitlines()[0])
                 self._put_back(deployment_id, waiting)
                 continue
+            except asyncio.CancelledError:
+                self._put_back(deployment_id, waiting)
+                raise
             self._size_bytes -= waiting.size_bytes
 
     async def _write(self, deployment_id: str, waiting: _Waiting) -> None:

@@ -1,12 +1,15 @@
 """Captured predictions as lines of JSON. Pure."""
 
 import base64
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import orjson
+
+_LENGTH = re.compile("[0-9]{1,12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,11 @@ class Body:
         if self.size_bytes and not self.content:
             return None
         try:
-            return orjson.loads(self.content)
-        except orjson.JSONDecodeError:
+            # On one line; what is nested deeper than can be written counts as bytes, too.
+            return orjson.Fragment(orjson.dumps(orjson.loads(self.content)))
+        except (orjson.JSONDecodeError, orjson.JSONEncodeError):
             encoded: dict[str, Any] = {"b64": base64.b64encode(self.content).decode()}
-            if self.json_bytes is not None and self.json_bytes.isdecimal():
+            if self.json_bytes is not None and _LENGTH.fullmatch(self.json_bytes):
                 encoded["json_bytes"] = int(self.json_bytes)
             return encoded
 

@@ -16,6 +16,7 @@ from app.deployments import capture_repository, repository
 from app.deployments.errors import NothingCaptured
 from app.deployments.schemas import CaptureFileRead, CapturesRegister, DeploymentPath
 from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.errors import invalid_field
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
 from app.storage.access import ObjectsDep
@@ -113,10 +114,13 @@ async def register_captures(
     check(Need("deployments.keys"), principal, request.path_params)
     row = await repository.get(session, workspace.id, deployment)
     files = await capture_repository.between(
-        session, row.id, after=body.after, before=body.before, most=_MOST_FILES
+        session, row.id, after=body.after, before=body.before, most=_MOST_FILES + 1
     )
     if not files:
         raise NothingCaptured(f"Deployment {row.name!r} has no captured files of this time.")
+    if len(files) > _MOST_FILES:
+        message = f"There are more than {_MOST_FILES} files of this time: say a shorter one."
+        raise invalid_field("/after", "too_many_files", message)
     version = await datasets.add_made(
         session,
         workspace_id=workspace.id,

@@ -6,6 +6,7 @@ from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Request
 from pydantic_core import from_json
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import (
     AsyncSession,
     async_sessionmaker,
@@ -42,9 +43,11 @@ class Database:
             idle_seconds: a transaction that asks nothing for so long is ended by the server, and
                 its locks with it; None: none is.
         """
-        options = "" if idle_seconds is None else _idle_option(idle_seconds)
+        url = make_url(settings.database_url.get_secret_value())
+        if idle_seconds is not None:
+            url = _with_idle_option(url, idle_seconds)
         self.engine = create_async_engine(
-            settings.database_url.get_secret_value(),
+            url,
             pool_size=settings.database_pool_size,
             max_overflow=settings.database_pool_size,
             pool_timeout=10,
@@ -52,7 +55,7 @@ class Database:
             # Errors are logged, and values of statements may be what nobody else may read.
             hide_parameters=True,
             json_deserializer=from_json,
-            connect_args={"connect_timeout": 5, "options": options},
+            connect_args={"connect_timeout": 5},
         )
         self._limit = 2 * settings.database_pool_size
         self.direct = DirectPool(settings)
@@ -95,8 +98,11 @@ class Database:
         await self.engine.dispose()
 
 
-def _idle_option(seconds: float) -> str:
-    return f"-c idle_in_transaction_session_timeout={round(seconds * 1000)}"
+def _with_idle_option(url: URL, seconds: float) -> URL:
+    given = url.query.get("options", "")
+    others = given if isinstance(given, str) else " ".join(given)
+    own = f"-c idle_in_transaction_session_timeout={round(seconds * 1000)}"
+    return url.update_query_dict({"options": f"{others} {own}".strip()})
 
 
 async def get_database(request: Request) -> Database:

@@ -87,8 +87,9 @@ class Envelope:
 def _tell(scope: Scope, trace: RequestTrace, request_id: str, seconds: float) -> None:
     tracing: Tracing | None = scope["app"].state.tracing
     # What nodes and scripts ask all the time is no part of a trace that somebody would look at.
-    is_of_run = getattr(scope.get("principal"), "kind", "") in ("node", "run")
-    if tracing is None or trace.span is None or is_of_run:
+    # Who is not known has no say in anybody's trace.
+    kind = getattr(scope.get("principal"), "kind", "")
+    if tracing is None or trace.span is None or kind in ("", "node", "run"):
         return
     ended_at = utc_now()
     route: str = getattr(scope.get("route"), "path", "")

@@ -59,6 +59,11 @@ async def refuse_unkeepable_bodies(request: Request) -> None:
         _check(pointer, text)
 
 
+def holds_unkeepable(document: Any) -> bool:
+    """Whether a text or a key anywhere in a document cannot be kept."""
+    return any(_UNKEEPABLE.search(text) for _, _, text in _texts(document))
+
+
 def may_be_unkeepable(body: bytes) -> bool:
     """Whether `refuse_unkeepable_bodies` would have to look at a JSON text more closely."""
     # Raw control characters are no JSON, so only escapes can spell them.

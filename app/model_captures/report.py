@@ -2,8 +2,10 @@
 
 from typing import Any, Literal, Self
 
+import orjson
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from app.kernel.plain_text import holds_unkeepable
 from app.model_captures.decide import Failed, error
 from app.models.sample import MAX_ELEMENTS, elements, misfits
 from app.models.schemas import SignatureRead
@@ -52,7 +54,15 @@ def read_report(document: bytes) -> Report | Failed:
         document: the bytes that the node sent.
     """
     try:
-        report = Report.model_validate_json(document)
+        # Refuses NaN, infinity, halves of surrogate pairs and what is nested too deep.
+        found = orjson.loads(document)
+        if holds_unkeepable(found):
+            words = "The report on the model has a text with the NUL character."
+            return Failed(error("report_invalid", words))
+        report = Report.model_validate(found)
+    except orjson.JSONDecodeError as problem:
+        words = f"The report on the model is no JSON that can be kept: {problem.msg}."
+        return Failed(error("report_invalid", words))
     except ValidationError as problem:
         first = problem.errors(include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])

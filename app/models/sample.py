@@ -78,7 +78,7 @@ def _flat(value: Any) -> list[Any]:
 
 def _is_kind(dtype: str, value: Any) -> bool:
     if dtype == "string":
-        return isinstance(value, str) or (isinstance(value, dict) and set(value) == {"b64"})
+        return isinstance(value, str) or _is_encoded(value)
     if dtype == "bool":
         return isinstance(value, bool)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -86,6 +86,10 @@ def _is_kind(dtype: str, value: Any) -> bool:
     if isinstance(value, int) and abs(value) > _MOST:
         return False
     return "float" in dtype or (math.isfinite(value) and value == int(value))
+
+
+def _is_encoded(value: Any) -> bool:
+    return isinstance(value, dict) and set(value) == {"b64"} and isinstance(value["b64"], str)
 
 
 def _described(tensor: TensorRead) -> str:

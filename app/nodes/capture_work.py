@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.signing import Signer
 from app.kernel.config import Settings
+from app.kernel.errors import invalid_field
 from app.kernel.keyring import Keyring
 from app.kernel.wake import wake
 from app.model_captures import repository
@@ -21,6 +22,7 @@ from app.nodes.schemas import (
     RecordBatch,
 )
 from app.runs.errors import AttemptSuperseded
+from app.tables.blob import Blob
 from app.tables.image import Image
 from app.tables.model import ModelCapture
 
@@ -89,9 +91,14 @@ class CaptureWork:
     async def on_outputs(self, session: AsyncSession, outputs: Outputs) -> None:
         """Note where the report is."""
         for file in outputs.files:
-            if file.path == REPORT_PATH:
-                report = {"sha256": file.sha256, "size_bytes": file.size_bytes}
-                await self._note(session, {"report": report})
+            if file.path != REPORT_PATH:
+                continue
+            blob = await session.get(Blob, (self.workspace_id, file.sha256))
+            if blob is None:
+                raise invalid_field("/files", "blobs_missing", "The report has not been uploaded.")
+            # How large it is the node may say, but not decide.
+            report = {"sha256": file.sha256, "size_bytes": blob.size_bytes}
+            await self._note(session, {"report": report})
 
     async def _note(self, session: AsyncSession, told: dict[str, Any]) -> None:
         row = await self._lock(session)

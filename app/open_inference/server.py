@@ -44,6 +44,8 @@ _CODES = {
 _STOP_SECONDS = 5.0
 _MOST_SECONDS = 660.0
 """Longer than any deployment lets a request take."""
+_MOST_CALLS = 256
+"""So many at a time; more are told to come again (RESOURCE_EXHAUSTED)."""
 _ENVELOPE_BYTES = 64 * 1024
 Method = Callable[[Any, ServicerContext[Any, Any]], Awaitable[Any]]
 
@@ -88,6 +90,12 @@ class Door:
     async def model_infer(self, request: Any, context: ServicerContext[Any, Any]) -> Any:
         """Predict."""
         path = await _model_path(request.model_name, request.model_version, context)
+        if not any(key == "authorization" for key, _ in context.invocation_metadata() or ()):
+            # Translating what nobody vouches for would be work for strangers.
+            await context.abort(
+                StatusCode.UNAUTHENTICATED,
+                "Send the deployment's key or a token in the metadata: authorization: Bearer KEY.",
+            )
         try:
             body, length = infer_body(request)
         except UntranslatableError as error:
@@ -156,8 +164,10 @@ def make_server(door: Door, *, max_body_bytes: int) -> grpc.aio.Server:
     options = [
         ("grpc.max_receive_message_length", max_body_bytes + _ENVELOPE_BYTES),
         ("grpc.max_send_message_length", -1),
+        # A second door on the same port would take some of the calls, and nobody would be told.
+        ("grpc.so_reuseport", 0),
     ]
-    server = grpc.aio.server(options=options)
+    server = grpc.aio.server(options=options, maximum_concurrent_rpcs=_MOST_CALLS)
     methods: dict[str, Method] = {
         "ServerLive": door.server_live,
         "ServerReady": door.server_ready,

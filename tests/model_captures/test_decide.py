@@ -125,6 +125,19 @@ def test_what_is_no_json_is_no_report() -> None:
 
 
 @pytest.mark.parametrize(
+    "answer",
+    ["[NaN]", "[1e999]", "[-Infinity]", "[" * 2000 + "]" * 2000, '["a\\u0000b"]', '["\\ud800"]'],
+)
+def test_what_no_row_can_keep_is_no_report(answer: str) -> None:
+    text = json.dumps(REPORT).replace('"outputs": {"y": [3.0]}', f'"outputs": {{"y": {answer}}}')
+    assert answer in text
+    found = read_report(text.encode())
+
+    assert isinstance(found, Failed)
+    assert found.error["code"] == "report_invalid"
+
+
+@pytest.mark.parametrize(
     ("kind", "spec", "can"),
     [
         ("saved_model", {"framework": "tensorflow", "framework_version": "2.15.1"}, True),

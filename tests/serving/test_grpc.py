@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import numpy as np
 import pytest
 from sqlalchemy import delete, select
@@ -19,6 +20,7 @@ from tritonclient.utils import InferenceServerException  # type: ignore[import-u
 from app.deployments.keys import deployment_keys, replica_token
 from app.kernel.clock import utc_now
 from app.open_inference.messages import message_class
+from app.open_inference.server import Door, make_server
 from app.tables.deployment import Deployment, Replica
 from app.tables.image import Image
 from app.tables.model import Model, ModelVersion
@@ -221,3 +223,21 @@ def test_the_messages_are_those_of_the_official_client() -> None:
         ours = fields(message_class(name).DESCRIPTOR)
         theirs = fields(getattr(service_pb2, name).DESCRIPTOR)
         assert ours == {field: theirs[field] for field in ours}
+
+
+def test_a_second_door_on_the_same_port_is_refused() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+
+    async def open_two() -> None:
+        first = make_server(Door(httpx2.AsyncClient()), max_body_bytes=1000)
+        second = make_server(Door(httpx2.AsyncClient()), max_body_bytes=1000)
+        assert first.add_insecure_port(f"127.0.0.1:{port}") == port
+        await first.start()
+        try:
+            with pytest.raises(RuntimeError):
+                second.add_insecure_port(f"127.0.0.1:{port}")
+        finally:
+            await first.stop(None)
+
+    asyncio.run(open_two())
