@@ -44,6 +44,10 @@ test: $(READY)  ## Lint, format check, types, imports and all tests; PYTEST_ARGS
 test-faults: $(READY)  ## The tests that break something: docs/faults.md
 	$(RUN) pytest -n $(PYTEST_WORKERS) -m fault $(PYTEST_ARGS)
 
+.PHONY: explore
+explore: $(READY)  ## The property tests with new and many more examples than `make test` draws
+	$(RUN) pytest -n $(PYTEST_WORKERS) --hypothesis-profile explore $(or $(PYTEST_ARGS),tests/scheduling)
+
 .PHONY: lint
 lint: lint-code lint-format lint-imports  ## Lint, format check and import contracts
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,9 +30,12 @@ REPOSITORY = Path(__file__).parent.parent
 # Speed for safety: what a test database holds need not survive a power cut.
 FAST_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
-# How long an example takes to draw and to try says how busy the machine is, and no more.
-settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("busy")
+# How long an example takes to draw and to try says how busy the machine is, and no more. The same
+# examples each time, so that a change is what makes them fail; `make explore` draws others.
+_BUSY: Any = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("same", **_BUSY, derandomize=True)
+settings.register_profile("explore", **_BUSY, max_examples=5000, print_blob=True)
+settings.load_profile("same")
 
 _NO_ENGINE = "no Docker engine answers"
 

@@ -17,6 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from docker.errors import NotFound
+
 from app.environments.build_files import full_lock
 from app.environments.build_runner import BuildRunner
 from app.environments.buildkit import BuildKit
@@ -151,9 +153,10 @@ class DockerImageBuilder:
             text = f"The build took longer than {self._timeout_seconds:.0f} seconds."
             raise BuildFailed("build_timeout", text) from None
         finally:
-            with suppress(EngineUnavailable):  # then the next build clears away
+            with suppress(EngineUnavailable, EngineRefused):  # then the next build clears away
                 await self._engine.call(untag_image(working))
                 await self._engine.call(untag_image(base))
+                await self._engine.call(lambda client: _remove_stage_steps(client, spec.spec_hash))
         seconds = round(time.monotonic() - started, 3)
         if self._cache_bytes is not None:
             await self._engine.call(
@@ -232,9 +235,22 @@ def _clear_away(client: Any, spec_hash: str) -> None:
                 if name.startswith(f"{repository}:building-{spec_hash[:12]}-"):
                     client.remove_image(name)
     # A step's container is removed as soon as it ends, so an ended one belongs to no build.
-    ended = {"label": f"{BUILD_LABEL}=1", "status": ["exited", "dead"]}
-    for container in client.containers(all=True, filters=ended):
-        client.remove_container(container["Id"], v=True, force=True)
+    _remove_containers(client, {"label": f"{BUILD_LABEL}=1", "status": ["exited", "dead"]})
+    _remove_stage_steps(client, spec_hash)
+
+
+def _remove_stage_steps(client: Any, spec_hash: str) -> None:
+    """Remove containers of this hash's last steps: the old builder leaves one that it finds busy.
+
+    Those steps only set labels, so their containers are never started and never end.
+    """
+    _remove_containers(client, {"label": f"{STAGE_LABEL}={spec_hash}"})
+
+
+def _remove_containers(client: Any, filters: dict[str, Any]) -> None:
+    for container in client.containers(all=True, filters=filters):
+        with suppress(NotFound):  # the engine has just removed it itself
+            client.remove_container(container["Id"], v=True, force=True)
 
 
 def _stage_with_downloads(client: Any, spec: ResolvedSpec) -> str | None:

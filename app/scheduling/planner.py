@@ -31,6 +31,7 @@ from app.scheduling.reservation import (
 from app.scheduling.scaling import grown_to_minima, no_longer_needed, target_node_count
 from app.scheduling.types import (
     Gang,
+    Node,
     Placement,
     Plan,
     Preemption,
@@ -253,7 +254,8 @@ class _Cycle:
         """All decisions, with growth to the minima and idle nodes that have to go."""
         new = () if self._room_head is not None else tuple(grown_to_minima(self._pool))
         states = self._pool.clusters
-        idle = [node for state in states.values() for node in no_longer_needed(state)]
+        may_go = _may_go if self._room_head is None else self._room_head.may_go
+        idle = [node for state in states.values() for node in no_longer_needed(state, may_go)]
         removed = [*self._pool.doomed, *self._pool.reclaimed, *idle]
         return Plan(
             placed=self._placed,
@@ -268,6 +270,10 @@ class _Cycle:
                 cluster_id: target_node_count(state) for cluster_id, state in states.items()
             },
         )
+
+
+def _may_go(_: Node) -> bool:
+    return True
 
 
 def _for_somebody(gang: Gang, state: ClusterState) -> _Outcome:

@@ -113,6 +113,11 @@ class Future:
         """Whether the gang fits now."""
         return self.rooms.count(self._size) >= self._missing
 
+    def spares(self, node: Node) -> bool:
+        """Whether an idle node is one of those that then go when their room is needed."""
+        state = self._pool.clusters[node.cluster_id]
+        return node.id in self._spare.get(node.cluster_id, state.spare)
+
     def take(self) -> None:
         """Keep the room for it."""
         if self._missing > 0:
@@ -133,6 +138,7 @@ class RoomReservation:
                 self.starts_in_seconds = seconds
                 future.take()
                 break
+        self._future = future
         self._then = future.rooms
         # What there is now and is left over then: for those that will still run.
         self._both = future.rooms.copy()
@@ -140,6 +146,13 @@ class RoomReservation:
             then = self._then.free[host]
             if free is not then:
                 self._both.set(host, _smaller(free, then))
+
+    def may_go(self, node: Node) -> bool:
+        """Whether it can go now without another one having to stay in this gang's way then.
+
+        A cluster gives up no more nodes than it has beyond its minimum.
+        """
+        return self._future.spares(node)
 
     def is_refused(self, gang: Gang, state: ClusterState) -> bool:
         """Whether a gang is known not to fit before this one: room only gets less during a plan."""

@@ -1,5 +1,7 @@
 """Growth of clusters to their minima, and idle nodes that have to go."""
 
+from collections.abc import Callable
+
 from app.scheduling.pool import ClusterState, Pool
 from app.scheduling.types import Node, Place
 
@@ -18,8 +20,13 @@ def grown_to_minima(pool: Pool) -> list[Place]:
     return new
 
 
-def no_longer_needed(state: ClusterState) -> list[Node]:
-    """Idle nodes beyond the maximum, or beyond the minimum and idle for too long; they go."""
+def no_longer_needed(state: ClusterState, may_go: Callable[[Node], bool]) -> list[Node]:
+    """Idle nodes beyond the maximum, or beyond the minimum and idle for too long; they go.
+
+    Args:
+        state: of a cluster, after all else was decided.
+        may_go: whether nobody counts on it that a node stays and another one of its cluster goes.
+    """
     cluster = state.cluster
     surplus = state.node_count - cluster.min_nodes
     over = state.node_count - cluster.max_nodes
@@ -27,7 +34,7 @@ def no_longer_needed(state: ClusterState) -> list[Node]:
     for position, node in enumerate(sorted(state.idle.values(), key=lambda node: -node.index)):
         # Nodes stay while somebody waits for this cluster, however long they have been idle.
         is_old = node.idle_seconds >= cluster.idle_seconds_before_scaledown
-        if position < over or (is_old and not state.waiting_node_count):
+        if position < over or (is_old and not state.waiting_node_count and may_go(node)):
             going.append(node)
     going = going[: max(0, surplus)]
     state.node_count -= len(going)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from app.environments.dockerfile import BUILD_LABEL, STAGE_LABEL
 from tests import docker_engine
 from tests.engines import Engine, segment
 from tests.environments.docker_builds import ask_for, build, builder_of, spec_on
@@ -89,6 +90,25 @@ async def test_a_build_goes_on_when_its_engine_is_back(
         assert client.containers(all=True) == []
         assert client.inspect_image(image["reference"])
     await api.client.delete(f"/images/{image_hash}")
+
+
+async def test_containers_of_steps_that_were_broken_off_are_removed(
+    place: tuple[Engine, PackageIndex],
+) -> None:
+    engine, index = place
+    index.open.set()
+    package = "p" + os.urandom(4).hex()
+    index.add(package, "1.0")
+    spec = spec_on(docker_engine.BASE_IMAGE, package)
+    labels = {BUILD_LABEL: "1", STAGE_LABEL: spec.spec_hash}
+    builder = builder_of(
+        with_buildkit=False, url=engine.url, environ={"UV_DEFAULT_INDEX": index.url}
+    )
+    with closing(engine.client()) as client:
+        client.create_container(docker_engine.BASE_IMAGE, "true", labels=labels)
+        await build(builder, spec)
+        assert client.containers(all=True) == []
+    await asyncio.to_thread(builder.remove, spec.spec_hash)
 
 
 async def test_the_cache_of_builds_is_bounded(place: tuple[Engine, PackageIndex]) -> None:
