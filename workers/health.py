@@ -4,6 +4,7 @@ It answers while the loop stands still, and needs neither database nor broker.
 """
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from http import HTTPStatus
@@ -23,6 +24,10 @@ _RETRY_AFTER_SECONDS = 5
 
 class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Handler(WSGIRequestHandler):
@@ -49,8 +54,9 @@ class HealthDoor:
         self._pulse = pulse
         self._pools = CollectorRegistry()
         self._pools.register(PoolFigures(pool_use))
+        server = _Server6 if ":" in host else _Server
         self._server = make_server(
-            host.strip("[]"), int(port), self._answer, server_class=_Server, handler_class=_Handler
+            host.strip("[]"), int(port), self._answer, server_class=server, handler_class=_Handler
         )
         self._thread = threading.Thread(
             target=self._server.serve_forever, name="health", daemon=True

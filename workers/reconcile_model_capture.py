@@ -7,7 +7,7 @@ any other node. Registration waits for none of it.
 import asyncio
 from typing import Any, cast
 
-from sqlalchemy import Table, func
+from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.principal import Principal
@@ -174,11 +174,12 @@ class ModelCaptureReconciler:
     async def _look(self, guard: Guard, row: ModelCapture) -> float | None:
         assert row.node_name is not None
         assert row.started_at is not None
+        is_alive = await self._context.provider.is_alive(row.node_name)
         view = View(
             start=row.start,
-            is_alive=await self._context.provider.is_alive(row.node_name),
+            is_alive=is_alive,
             seconds=(utc_now() - row.started_at).total_seconds(),
-            result=row.result or {},
+            result=await self._result(row),
         )
         decision = decide(view)
         if isinstance(decision, Wait):
@@ -241,6 +242,15 @@ class ModelCaptureReconciler:
             row = await session.get_one(ModelCapture, guard.lease.row_id)
             row.state, row.node_name, row.result = "Pending", None, None
         return 0.0
+
+    async def _result(self, row: ModelCapture) -> dict[str, Any]:
+        """What the node has told, read after it was seen to live or not.
+
+        A node that is gone by then has told all that it ever will.
+        """
+        async with self._context.database.session() as session:
+            told = select(ModelCapture.result).where(ModelCapture.id == row.id)
+            return (await session.execute(told)).scalar_one() or {}
 
     async def _replace_image(self, guard: Guard, row: ModelCapture, missing: ImageMissing) -> float:
         """Have an image built again that is gone from the engine and cannot be pulled."""

@@ -182,6 +182,8 @@ class BackupFolder:
         staying = self.whole()[-count:]
         gone = [backup for backup in self._all() if backup not in staying]
         for backup in gone:
+            # First: what is half removed is no whole one.
+            (backup.path / _MANIFEST).unlink(missing_ok=True)
             shutil.rmtree(backup.path)
         named = {digest for backup in staying for digest in backup.digests()}
         removed = 0

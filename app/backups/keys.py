@@ -24,6 +24,20 @@ class KeyFiles:
     signing_is_ours: bool
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """A file of this installation, and the backup's of its kind."""
+
+    target: Path
+    source: Path
+    is_ours: bool
+
+    @property
+    def afterwards(self) -> Path:
+        """The one that counts once the backup's keys are in place."""
+        return self.source if self.is_ours and self.source.exists() else self.target
+
+
 def key_files(settings: Settings) -> KeyFiles:
     """Where the keys lie, whether or not they are there."""
     own = settings.data_dir.expanduser().resolve() / "secrets"
@@ -53,58 +67,72 @@ def save(settings: Settings, backup: Backup) -> None:
     """Copy the keys into a backup, for its owner's eyes only."""
     files = key_files(settings)
     backup.keys_path.mkdir(mode=0o700)
-    for source, target in _pairs(files, backup):
-        if source.exists():
-            _write(target, source.read_bytes())
+    for pair in _pairs(files, backup):
+        if pair.target.exists():
+            _write(pair.source, pair.target.read_bytes())
 
 
-def put_back(settings: Settings, backup: Backup, *, overwrite: bool) -> list[Path]:
-    """Put the keys of a backup where this installation has its own.
+def check(settings: Settings, backup: Backup, *, overwrite: bool) -> None:
+    """See whether the keys of a backup may be put in place; changes nothing.
+
+    Raises:
+        BackupError: other keys are there, and `overwrite` is not said.
+    """
+    for change in _changes(settings, backup):
+        if change.is_ours and change.target.exists() and not overwrite:
+            raise BackupError(f"{change.target} holds other keys: --overwrite sets them aside")
+
+
+def operators(settings: Settings, backup: Backup) -> list[Path]:
+    """The files of the operator's own that hold other keys than the backup."""
+    return [change.target for change in _changes(settings, backup) if not change.is_ours]
+
+
+def put_back(settings: Settings, backup: Backup) -> list[Path]:
+    """Put the keys of a backup where this installation has its own; no file of the operator's.
 
     Keys that are there and are others are kept beside, as ``NAME.before-TIME``
     (with a number behind where there is one already).
 
     Returns:
-        The files of the operator's own, which are not written: they have to be put in place.
-
-    Raises:
-        BackupError: other keys are there, and `overwrite` is not said.
+        The files that were set aside.
     """
-    files = key_files(settings)
-    theirs = []
-    for target, source in _pairs(files, backup):
-        if not source.exists():
+    aside = []
+    for change in _changes(settings, backup):
+        if not change.is_ours:
             continue
-        content = source.read_bytes()
-        if target.exists() and target.read_bytes() == content:
-            continue
-        is_ours = files.encryption_is_ours if target == files.encryption else files.signing_is_ours
-        if not is_ours:
-            theirs.append(target)
-            continue
+        target = change.target
         if target.exists():
-            if not overwrite:
-                raise BackupError(f"{target} holds other keys: --overwrite sets them aside")
-            _set_aside(target, f"{target.name}.before-{backup.name}")
+            aside.append(_set_aside(target, f"{target.name}.before-{backup.name}"))
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write(target, content)
-    return theirs
+        _write(target, change.source.read_bytes())
+    return aside
 
 
-def _set_aside(path: Path, name: str) -> None:
+def _changes(settings: Settings, backup: Backup) -> list[_Pair]:
+    """Key files of a backup whose like is not here."""
+    return [
+        pair
+        for pair in _pairs(key_files(settings), backup)
+        if pair.source.exists()
+        and not (pair.target.exists() and pair.target.read_bytes() == pair.source.read_bytes())
+    ]
+
+
+def _set_aside(path: Path, name: str) -> Path:
     """Rename a file; never onto one that was set aside earlier, which may be the only copy."""
     aside = path.with_name(name)
     number = 1
     while aside.exists():
         number += 1
         aside = path.with_name(f"{name}-{number}")
-    path.rename(aside)
+    return path.rename(aside)
 
 
-def missing(settings: Settings, manifest: Manifest) -> list[str]:
-    """What a backup was made with and this installation has not, in words."""
+def missing(settings: Settings, backup: Backup, manifest: Manifest) -> list[str]:
+    """What a backup was made with and this installation will not have, in words."""
     files = key_files(settings)
-    encrypting, signing = ids(files.encryption, files.signing)
+    encrypting, signing = ids(*[pair.afterwards for pair in _pairs(files, backup)])
     lacking = [
         f"encryption key {key_id} ({files.encryption})"
         for key_id in manifest.encryption_keys
@@ -117,10 +145,11 @@ def missing(settings: Settings, manifest: Manifest) -> list[str]:
     ]
 
 
-def _pairs(files: KeyFiles, backup: Backup) -> list[tuple[Path, Path]]:
+def _pairs(files: KeyFiles, backup: Backup) -> list[_Pair]:
+    folder = backup.keys_path
     return [
-        (files.encryption, backup.keys_path / "encryption.keys"),
-        (files.signing, backup.keys_path / "signing.keys"),
+        _Pair(files.encryption, folder / "encryption.keys", is_ours=files.encryption_is_ours),
+        _Pair(files.signing, folder / "signing.keys", is_ours=files.signing_is_ours),
     ]
 
 

@@ -103,7 +103,7 @@ async def restore(
     without_keys: bool,
     progress: Progress,
 ) -> Restored:
-    """Bring a backup back: keys, then bytes, then, at once or not at all, the rows.
+    """Bring a backup back: bytes, then keys, then, at once or not at all, the rows.
 
     Whatever breaks it off, it can be run again: until the last moment the database is as it was.
 
@@ -122,8 +122,8 @@ async def restore(
     backup = folder.named(name)
     manifest = await asyncio.to_thread(backup.manifest)
     await check(url, manifest, overwrite=overwrite)
-    your_files = keys.put_back(settings, backup, overwrite=overwrite)
-    missing = keys.missing(settings, manifest)
+    keys.check(settings, backup, overwrite=overwrite)
+    missing = keys.missing(settings, backup, manifest)
     if missing and not without_keys:
         raise BackupError(
             "keys that the backup was made with are not here: "
@@ -133,9 +133,25 @@ async def restore(
         )
     lost = await _bring_objects(settings, folder, backup, manifest, progress)
     step = progress("database", 1)
-    await asyncio.to_thread(fill, url, backup.dump_path)
+    your_files = keys.operators(settings, backup)
+    # Last before the rows: what the database holds now is read with the keys that are here now.
+    aside = keys.put_back(settings, backup)
+    try:
+        await asyncio.to_thread(fill, url, backup.dump_path)
+    except BackupError as error:
+        raise _with_keys_told(error, aside) from None
     step()
     return Restored(backup, manifest, lost, missing, your_files)
+
+
+def _with_keys_told(error: BackupError, aside: list[Path]) -> BackupError:
+    if not aside:
+        return error
+    names = ", ".join(str(path) for path in aside)
+    return BackupError(
+        f"{error}. The keys in place are the backup's now; those of the database as it is were set "
+        f"aside: {names}"
+    )
 
 
 async def _bring_objects(

@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from app.backups import keys
 from app.backups.database import dump
+from app.backups.errors import BackupError
 from app.backups.folder import Backup, BackupFolder, Manifest
 from app.backups.objects import Copied, copy_objects
 from app.garbage import hold, repository
@@ -63,7 +64,7 @@ async def save(
         progress: told what is done.
 
     Raises:
-        BackupError: pg_dump failed, or the keys cannot be read.
+        BackupError: pg_dump failed, the keys cannot be read, or the database was lost meanwhile.
         OSError: the folder cannot be written.
     """
     engine = create_async_engine(url, poolclass=NullPool)
@@ -78,6 +79,11 @@ async def save(
                 source = make_object_store(settings)
                 copied = await asyncio.to_thread(
                     copy_objects, rows.digests, source, folder.objects, step=step
+                )
+            if not await hold.is_kept(holding):
+                raise BackupError(
+                    "the connection to the database was lost, so that objects may have been "
+                    "collected meanwhile: make the backup again"
                 )
     finally:
         await engine.dispose()

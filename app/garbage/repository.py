@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.garbage import references
 from app.tables.blob import Blob
+from app.tables.upload import Upload
 
 
 def _unreferenced() -> ColumnElement[bool]:
@@ -41,11 +42,14 @@ async def delete_unreferenced(
 
 
 async def held(session: AsyncSession, digests: Sequence[str]) -> set[str]:
-    """Those of `digests` that a workspace has or a sealed log consists of."""
+    """Those of `digests` that a workspace has, a sealed log or an upload's last step needs."""
     logged = references.of_logs()
     of_blobs = select(Blob.sha256).where(Blob.sha256.in_(digests))
     of_logs = select(logged.c.sha256).where(logged.c.sha256.in_(digests))
-    return set(await session.scalars(union(of_blobs, of_logs)))
+    of_uploads = select(Upload.found_sha256).where(
+        Upload.found_sha256.in_(digests), Upload.completed_at.is_(None)
+    )
+    return set(await session.scalars(union(of_blobs, of_logs, of_uploads)))
 
 
 async def usage(session: AsyncSession, workspace_id: str) -> tuple[int, int, int, int]:

@@ -32,6 +32,7 @@ async def log_answer(
     latest: int = 0,
     offset: int,
     follow: bool,
+    grows: bool = True,
 ) -> Response:
     """Answer with lines where lines are asked for, or NDJSON or SSE is accepted; else with bytes.
 
@@ -46,6 +47,7 @@ async def log_answer(
         latest: the attempt that is the latest.
         offset: first byte.
         follow: go on until the log is sealed.
+        grows: whether it ever will be; otherwise nobody waits.
 
     Raises:
         Invalid: lines are asked for from a byte on.
@@ -64,6 +66,7 @@ async def log_answer(
             attempt=attempt or (latest if name else None),
             query=lines,
             follow=follow,
+            grows=grows,
         )
     return await log_response(
         request,
@@ -73,5 +76,5 @@ async def log_answer(
         name=name,
         attempt=attempt or latest,
         offset=offset,
-        follow=follow,
+        follow=follow and grows,
     )

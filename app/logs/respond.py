@@ -8,14 +8,13 @@ from fastapi.responses import Response, StreamingResponse
 
 from app.kernel.db import Database
 from app.kernel.errors import RangeNotSatisfiable, invalid_field
-from app.kernel.signals import Signals
 from app.logs import formats
 from app.logs.errors import LogExpired, LogStreamNotFound
 from app.logs.formats import NDJSON, SSE, TEXT, Format
 from app.logs.query import LineQuery
 from app.logs.repository import MERGED
 from app.logs.service import LogReader, is_merged
-from app.logs.view import LogView
+from app.logs.view import LogView, Shown
 from app.storage.objects import ObjectStore
 from app.tables.log import LogStream
 
@@ -92,6 +91,7 @@ async def lines_response(
     attempt: int | None,
     query: LineQuery,
     follow: bool,
+    grows: bool,
 ) -> Response:
     """Answer with lines, merged by time: as plain text, NDJSON or SSE, as the client accepts.
 
@@ -104,6 +104,7 @@ async def lines_response(
         attempt: None: of all attempts.
         query: which lines.
         follow: go on until the log is sealed; SSE always does.
+        grows: whether anything can come; otherwise nobody waits.
 
     Raises:
         LogStreamNotFound: there is no stream of this name.
@@ -135,8 +136,9 @@ async def lines_response(
     }
     if request.method == "HEAD":
         return Response(headers=headers, media_type=media_type)
-    signals: Signals = request.app.state.signals
-    content = _rendered(view, _format(media_type, query), media_type, follow, signals)
+    waits = grows and (follow or media_type == SSE)
+    batches = view.batches(follow=waits, signals=request.app.state.signals)
+    content = _rendered(batches, _format(media_type, query), is_sse=media_type == SSE)
     return StreamingResponse(content, headers=headers, media_type=media_type)
 
 
@@ -166,13 +168,12 @@ def _format(media_type: str, query: LineQuery) -> Format:
 
 
 async def _rendered(
-    view: LogView, render: Format, media_type: str, follow: bool, signals: Signals
+    batches: AsyncIterator[list[Shown]], render: Format, *, is_sse: bool
 ) -> AsyncIterator[bytes]:
-    is_sse = media_type == SSE
     if is_sse:
         yield b": lines of a log\n\n"
     silent = 0
-    async for batch in view.batches(follow=follow or is_sse, signals=signals):
+    async for batch in batches:
         if batch:
             silent = 0
             yield render(batch)

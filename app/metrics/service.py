@@ -1,5 +1,6 @@
 """Writing and reading of metrics."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.principal import Principal
 from app.kernel.db import Database
+from app.kernel.errors import Invalid
 from app.metrics import repository
 from app.metrics.plots import thinned
 from app.metrics.repository import Key, Wanted
@@ -29,6 +31,15 @@ from app.runs.errors import RunFinished, RunNotFound
 from app.runs.states import TERMINAL
 from app.workspaces import repository as workspaces
 from app.workspaces.access import check_workspace
+
+_MOST_VALUES = 200_000
+"""More are neither held at a time nor put into one answer."""
+
+
+class TooManyValues(Invalid):
+    """The answer would have more values than one answer may have."""
+
+    code = "too_many_values"
 
 
 async def store(
@@ -198,34 +209,55 @@ async def _read_all(
         by_name[(row.run_id, row.name)] = metric
     if max_points == 0:
         return found
-    async for (run_id, name), rows in _grouped(repository.points(session, keys, wanted)):
+    left = _MOST_VALUES
+    values = repository.points(session, keys, wanted)
+    async for (run_id, name), rows in _grouped(values, max_points):
+        left -= len(rows)
+        if left < 0:
+            raise TooManyValues(
+                f"These are more than {_MOST_VALUES} values: ask for fewer with max_points, name, "
+                "or first_step and last_step; or for all of them as a file, at …/metrics/export."
+            )
         # A value that was stored after the summaries were read waits for the next call.
         if (run_id, name) in by_name:
-            by_name[(run_id, name)].points = _points(rows, max_points)
+            by_name[(run_id, name)].points = _points(rows)
     return found
 
 
 async def _grouped(
-    rows: AsyncIterator[Row[Any]],
+    rows: AsyncIterator[Row[Any]], most: int | None
 ) -> AsyncIterator[tuple[tuple[str, str], list[Row[Any]]]]:
-    """Rows of one metric at a time, so that no more than one is held before it is thinned."""
+    """Rows of one metric at a time, thinned out to `most`; of a long one, already while it comes.
+
+    Args:
+        rows: by metric.
+        most: of a metric; None: all, and after too many of them the rest is left out.
+    """
     held: list[Row[Any]] = []
     async for row in rows:
         if held and (held[0].run_id, held[0].name) != (row.run_id, row.name):
-            yield (held[0].run_id, held[0].name), held
+            yield (held[0].run_id, held[0].name), await _thinned(held, most)
             held = []
         held.append(row)
+        if len(held) > _MOST_VALUES:
+            if most is None:
+                break
+            held = await _thinned(held, _MOST_VALUES // 2)
     if held:
-        yield (held[0].run_id, held[0].name), held
+        yield (held[0].run_id, held[0].name), await _thinned(held, most)
 
 
-def _points(rows: list[Row[Any]], most: int | None) -> list[MetricPoint]:
-    if most is not None:
-        has_steps = all(row.step is not None for row in rows)
-        placed = [
-            (row.step if has_steps else row.logged_at.timestamp(), row.value, row) for row in rows
-        ]
-        rows = thinned(placed, most=most)
+async def _thinned(rows: list[Row[Any]], most: int | None) -> list[Row[Any]]:
+    if most is None or len(rows) <= most:
+        return rows
+    has_steps = all(row.step is not None for row in rows)
+    placed = [
+        (row.step if has_steps else row.logged_at.timestamp(), row.value, row) for row in rows
+    ]
+    return await asyncio.to_thread(thinned, placed, most=most)
+
+
+def _points(rows: list[Row[Any]]) -> list[MetricPoint]:
     return [
         MetricPoint(value=_value(row), step=row.step, epoch=row.epoch, logged_at=row.logged_at)
         for row in rows

@@ -23,6 +23,7 @@ from app.tables.run import Run
 from app.tables.tracking import LoggedModel, LoggedModelMetric
 
 _HISTORY_TAG = "mlflow.log-model.history"
+_MAX_HISTORY_CHARACTERS = 1_000_000
 
 
 async def create(session: AsyncSession, caller: Caller, body: LoggedModelCreate) -> LoggedModel:
@@ -155,13 +156,28 @@ async def note_in_history(session: AsyncSession, run_id: str, model_json: str) -
     """
     try:
         told = json.loads(model_json)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidParameter("Malformed model info: model_json is not valid JSON.") from error
     if not isinstance(told, dict):
         raise InvalidParameter("Malformed model info: model_json is not an object.")
     run = await lock_run(session, run_id)
-    history = [*json.loads(run.tags.get(_HISTORY_TAG) or "[]"), told]
-    run.tags = {**run.tags, _HISTORY_TAG: json.dumps(history)}
+    history = json.dumps([*_history(run.tags.get(_HISTORY_TAG)), told])
+    if len(history) > _MAX_HISTORY_CHARACTERS:
+        raise InvalidParameter(
+            f"The tag {_HISTORY_TAG} of this run has no room for another model: it may have "
+            f"{_MAX_HISTORY_CHARACTERS} characters."
+        )
+    run.tags = {**run.tags, _HISTORY_TAG: history}
+
+
+def _history(tag: str | None) -> list[Any]:
+    try:
+        told = json.loads(tag or "[]")
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, list):
+        raise InvalidParameter(f"The tag {_HISTORY_TAG} of this run holds no list of models.")
+    return told
 
 
 async def _run_of_its_own(

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import load_only
 
 from app.kernel.clock import utc_now
 from app.kernel.ids import new_id
@@ -20,6 +21,22 @@ from app.tables.model import Model, ModelVersion
 
 STAGES = ("None", "Staging", "Production", "Archived")
 _ARCHIVING = ("Staging", "Production")
+SHOWN = load_only(
+    ModelVersion.model_id,
+    ModelVersion.version,
+    ModelVersion.created_at,
+    ModelVersion.updated_at,
+    ModelVersion.created_by,
+    ModelVersion.stage,
+    ModelVersion.description,
+    ModelVersion.source,
+    ModelVersion.source_run_id,
+    ModelVersion.run_id,
+    ModelVersion.run_link,
+    ModelVersion.tags,
+    ModelVersion.logged_model_id,
+)
+"""What `version_documents` reads: lists of files, above all, stay where they are."""
 
 
 async def create(session: AsyncSession, caller: Caller, body: ModelCreate) -> Model:
@@ -183,6 +200,7 @@ async def latest(
     """The newest version in each of these stages, or in each that there is."""
     statement = (
         select(ModelVersion)
+        .options(SHOWN)
         .ext(distinct_on(ModelVersion.stage))
         .where(ModelVersion.model_id == model.id)
         .order_by(ModelVersion.stage, ModelVersion.version.desc())
@@ -194,17 +212,40 @@ async def latest(
 
 async def document(session: AsyncSession, model: Model) -> dict[str, Any]:
     """A registered model as clients read it."""
-    found = await aliases.of_model(session, model.id)
-    newest = await latest(session, model, [])
-    return {
-        "name": model.name,
-        "creation_timestamp": milliseconds(model.created_at),
-        "last_updated_timestamp": milliseconds(model.updated_at),
-        "description": model.description,
-        "latest_versions": await version_documents(session, [(model.name, row) for row in newest]),
-        "tags": names.pairs(model.tags),
-        "aliases": [{"alias": alias, "version": str(version)} for alias, version in found.items()],
-    }
+    return (await documents(session, [model]))[0]
+
+
+async def documents(session: AsyncSession, models: Sequence[Model]) -> list[dict[str, Any]]:
+    """Registered models as clients read them, each with its newest version in each stage."""
+    named = {model.id: model.name for model in models}
+    pointing = await aliases.of_models(session, list(named))
+    newest = (
+        select(ModelVersion)
+        .options(SHOWN)
+        .ext(distinct_on(ModelVersion.model_id, ModelVersion.stage))
+        .where(ModelVersion.model_id.in_(named))
+        .order_by(ModelVersion.model_id, ModelVersion.stage, ModelVersion.version.desc())
+    )
+    versions: dict[str, list[dict[str, Any]]] = {}
+    rows = (await session.execute(newest)).scalars().all()
+    written = await version_documents(session, [(named[row.model_id], row) for row in rows])
+    for row, version in zip(rows, written, strict=True):
+        versions.setdefault(row.model_id, []).append(version)
+    return [
+        {
+            "name": model.name,
+            "creation_timestamp": milliseconds(model.created_at),
+            "last_updated_timestamp": milliseconds(model.updated_at),
+            "description": model.description,
+            "latest_versions": versions.get(model.id, []),
+            "tags": names.pairs(model.tags),
+            "aliases": [
+                {"alias": alias, "version": str(version)}
+                for alias, version in pointing.get(model.id, {}).items()
+            ],
+        }
+        for model in models
+    ]
 
 
 async def version_documents(

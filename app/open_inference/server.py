@@ -91,20 +91,22 @@ class Door:
         """Predict."""
         path = await _model_path(request.model_name, request.model_version, context)
         if not any(key == "authorization" for key, _ in context.invocation_metadata() or ()):
-            # Translating what nobody vouches for would be work for strangers.
+            # Before it is translated: what names no key is refused in any case.
             await context.abort(
                 StatusCode.UNAUTHENTICATED,
                 "Send the deployment's key or a token in the metadata: authorization: Bearer KEY.",
             )
         try:
-            body, length = infer_body(request)
+            # In a thread: large messages take long, and all other calls would wait.
+            body, length = await asyncio.to_thread(infer_body, request)
         except UntranslatableError as error:
             await context.abort(StatusCode.INVALID_ARGUMENT, str(error))
         headers = {HEADER_LENGTH: str(length), "Content-Type": "application/octet-stream"}
         answer = await self._send(context, "POST", f"{path}/infer", body=body, headers=headers)
         if not answer.is_success:
             await _check(answer, context)
-        return infer_response(answer.content, answer.headers.get(HEADER_LENGTH))
+        length_header = answer.headers.get(HEADER_LENGTH)
+        return await asyncio.to_thread(infer_response, answer.content, length_header)
 
     async def _send(
         self,

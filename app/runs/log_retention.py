@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import Integer, cast, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.runs.errors import RunNotFound
 from app.runs.transitions import add_event, lock_run
 from app.tables.log import LogStream
 from app.tables.run import Run, RunFile
@@ -42,9 +43,16 @@ async def expire(session: AsyncSession, run_id: str, *, actor: str) -> None:
         run_id: the run, which has ended.
         actor: who does it.
     """
-    run = await lock_run(session, run_id)
+    try:
+        run = await lock_run(session, run_id)
+    except RunNotFound:
+        return  # somebody has just deleted it, and its logs with it
     streams = update(LogStream).where(LogStream.owner == run_id, LogStream.expired_at.is_(None))
-    await session.execute(streams.values(expired_at=func.clock_timestamp()))
+    changed = await session.execute(
+        streams.values(expired_at=func.clock_timestamp()).returning(LogStream.id)
+    )
+    if not changed.all():
+        return  # another worker was first
     files = delete(RunFile).where(RunFile.run_id == run_id, RunFile.origin == "log")
     await session.execute(files)
     add_event(session, run, kind="logs_expired", actor=actor)

@@ -53,6 +53,8 @@ async def get_run_logs(
         latest=max(1, run.attempt),
         offset=offset,
         follow=follow,
+        # A run that another program tracks never gets a log here.
+        grows=run.kind == "job",
     )
 
 

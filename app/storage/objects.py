@@ -9,7 +9,7 @@ import os
 import stat
 import time
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -208,17 +208,17 @@ class ObjectStore:
         if self.remote is not None:
             self.remote.probe()
 
+    def old_partial_names(self, *, older_than_seconds: float) -> list[str]:
+        """Names of the partial files that were untouched for that long; blocking."""
+        return [path.name for path in _old(self._root / "partial", older_than_seconds)]
+
     def clean_incoming(self, *, older_than_seconds: float) -> int:
         """Remove what crashed writers left, untouched for that long; return how many files."""
         removed = 0
-        limit = time.time() - older_than_seconds
-        for entry in (self._root / "incoming").iterdir():
-            try:
-                if entry.lstat().st_mtime < limit:
-                    entry.unlink()
-                    removed += 1
-            except FileNotFoundError:
-                continue
+        for entry in _old(self._root / "incoming", older_than_seconds):
+            with suppress(FileNotFoundError):
+                entry.unlink()
+                removed += 1
         return removed
 
     def _path(self, sha256: str) -> Path:
@@ -297,3 +297,11 @@ async def _write_all(path: Path, stream: AsyncIterator[bytes], *, max_bytes: int
             if received_bytes > max_bytes:
                 raise ObjectTooLarge(max_bytes=max_bytes)
             await target.write(chunk)
+
+
+def _old(folder: Path, seconds: float) -> Iterator[Path]:
+    limit = time.time() - seconds
+    for entry in folder.iterdir():
+        with suppress(FileNotFoundError):
+            if entry.lstat().st_mtime < limit:
+                yield entry

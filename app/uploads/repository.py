@@ -63,6 +63,11 @@ async def abandoned(session: AsyncSession, *, keep_seconds: float, limit: int) -
     return (await session.scalars(locked)).all()
 
 
+async def known(session: AsyncSession, upload_ids: Sequence[str]) -> set[str]:
+    """Those of these ids that there are uploads of."""
+    return set(await session.scalars(select(Upload.id).where(Upload.id.in_(upload_ids))))
+
+
 async def lock(session: AsyncSession, upload_id: str) -> Upload:
     """One upload, locked for change.
 
@@ -72,8 +77,13 @@ async def lock(session: AsyncSession, upload_id: str) -> Upload:
     statement = select(Upload).where(Upload.id == upload_id).with_for_update()
     row = (await session.execute(statement)).scalar_one_or_none()
     if row is None:
-        raise UploadNotFound("The upload was given up meanwhile.")
+        raise given_up()
     return row
+
+
+def given_up() -> UploadNotFound:
+    """What somebody is told who goes on with an upload that another request has removed."""
+    return UploadNotFound("The upload was given up meanwhile.")
 
 
 async def record_hash(session: AsyncSession, upload_id: str, sha256: str) -> None:

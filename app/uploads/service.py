@@ -1,10 +1,12 @@
 """Uploads in pieces: the row says how many bytes are safe, the file holds them."""
 
 import base64
+import functools
 import hashlib
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import anyio
 import anyio.to_thread
@@ -38,6 +40,7 @@ SAVE_EVERY_BYTES = 64 * 1024 * 1024
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 KEEP_SECONDS = 7 * 24 * 3600.0
 """An upload that nobody goes on with is given up after so long."""
+_STRAYS_AT_ONCE = 1000
 _SHA256_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 
 
@@ -235,7 +238,10 @@ class Receiver:
 
     async def _publish(self, partial: PartialFile) -> None:
         """Check the whole; the hash is written down before the file moves."""
-        found = await anyio.to_thread.run_sync(sha256_of, self._path)
+        try:
+            found = await anyio.to_thread.run_sync(sha256_of, self._path)
+        except FileNotFoundError:
+            raise repository.given_up() from None
         if self._upload.sha256 not in (None, found):
             await anyio.to_thread.run_sync(self._path.unlink)
             await self._save(0)
@@ -260,7 +266,20 @@ class Receiver:
             if self._path.exists():
                 # A crash came between the record of the hash and the move.
                 await anyio.to_thread.run_sync(self._objects.adopt, self._path, found)
-            stored = StoredObject(sha256=found, size_bytes=row.size_bytes)
+            is_there = await self._objects.exists(found)
+            if not is_there:
+                # The row is of a backup, or the bytes were collected: they begin again.
+                row.found_sha256, row.offset_bytes = None, 0
+        if not is_there:
+            raise self._mismatch(0)
+        return await self._complete()
+
+    async def _complete(self) -> Upload:
+        async with self._database.session() as session:
+            row = await repository.lock(session, self._upload.id)
+            if row.found_sha256 is None or row.completed_at is not None:
+                return row
+            stored = StoredObject(sha256=row.found_sha256, size_bytes=row.size_bytes)
             await blobs.add(session, row.workspace_id, [stored])
             row.completed_at = func.clock_timestamp()
             await session.flush()
@@ -272,8 +291,7 @@ async def give_up(session: AsyncSession, objects: ObjectStore, upload: Upload) -
     """Forget an upload and remove what came of it; its blob, if it was completed, stays."""
     await session.delete(upload)
     await session.flush()
-    path = objects.partial_path(upload.id)
-    await anyio.to_thread.run_sync(lambda: path.unlink(missing_ok=True))
+    await anyio.to_thread.run_sync(_remove, objects.partial_path(upload.id))
 
 
 async def give_up_abandoned(database: Database, objects: ObjectStore) -> int:
@@ -282,4 +300,21 @@ async def give_up_abandoned(database: Database, objects: ObjectStore) -> int:
         rows = await repository.abandoned(session, keep_seconds=KEEP_SECONDS, limit=1000)
         for row in rows:
             await give_up(session, objects, row)
-        return len(rows)
+    await _remove_strays(database, objects)
+    return len(rows)
+
+
+async def _remove_strays(database: Database, objects: ObjectStore) -> None:
+    """Remove files that no upload is left of: their workspace was deleted, or just they were."""
+    names = await anyio.to_thread.run_sync(
+        functools.partial(objects.old_partial_names, older_than_seconds=KEEP_SECONDS)
+    )
+    some = names[:_STRAYS_AT_ONCE]
+    async with database.session() as session:
+        known = await repository.known(session, some)
+    for name in set(some) - known:
+        await anyio.to_thread.run_sync(_remove, objects.partial_path(name))
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)

@@ -150,6 +150,17 @@ async def test_rows_objects_and_keys_come_back(
 
     said = await empty.run("restore", str(folder), "--backup", earlier, code=1)
     assert "--overwrite" in said
+    ours = empty.data_dir / "secrets" / "encryption.keys"
+    kept_keys = ours.read_bytes()
+    manifest = folder / "backups" / earlier / "manifest.json"
+    whole = manifest.read_text()
+    manifest.write_text(json.dumps({**json.loads(whole), "encryption_keys": ["of nobody"]}))
+    ours.write_bytes(b"other " + kept_keys)
+    said = await empty.run("restore", str(folder), "--backup", earlier, "--overwrite", code=1)
+    assert "of nobody" in said
+    assert ours.read_bytes() == b"other " + kept_keys  # as the rows that are still here need it
+    ours.write_bytes(kept_keys)
+    manifest.write_text(whole)
     await empty.execute("CREATE TABLE of_a_later_release (id int)")
     await empty.run("restore", str(folder), "--backup", earlier, "--overwrite")
     assert await empty.digests() == [first]

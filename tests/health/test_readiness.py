@@ -169,6 +169,14 @@ def door(pulse: Pulse) -> Iterator[str]:
     door.close()
 
 
+async def test_a_workers_door_has_addresses_of_both_kinds(pulse: Pulse) -> None:
+    door = HealthDoor("[::1]:0", pulse, list)
+    address = f"http://[::1]:{door.port}/nowhere"
+    answer = await asyncio.to_thread(httpx2.get, address, trust_env=False)
+    door.close()
+    assert answer.status_code == 404
+
+
 async def test_a_worker_whose_loop_stands_still_is_not_alive(pulse: Pulse, door: str) -> None:
     def status(path: str) -> int:
         return httpx2.get(door + path, trust_env=False).status_code

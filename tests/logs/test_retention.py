@@ -11,7 +11,7 @@ from app.environments.service import BUILD_LOG, build_log_owner
 from app.garbage import service as garbage
 from app.logs import sealing
 from app.logs import service as logs
-from app.runs import finalizing
+from app.runs import finalizing, log_retention
 from app.runs.decide import Outcome
 from app.runs.states import Status
 from app.tables.image import WorkspaceImage
@@ -76,6 +76,10 @@ async def test_old_logs_are_gone_and_say_so(api: LiveApi) -> None:
     assert STDOUT not in names
     file = await api.client.get(f"runs/{old}/files/{STDOUT}")
     assert (file.status_code, file.json()["code"]) == (410, "log_expired")
+    async with api.database.session() as session:
+        # Another worker that found it ripe, too; and one whose run was deleted meanwhile.
+        for run_id in (old, "run_deleted"):
+            await log_retention.expire(session, run_id, actor="worker")
     events = (await api.client.get(f"runs/{old}/events")).json()["items"]
     assert [event["type"] for event in events].count("logs_expired") == 1
     assert (await api.client.get(f"runs/{new}/logs")).text == "new words\n" * 1000

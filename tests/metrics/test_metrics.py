@@ -251,3 +251,19 @@ async def test_an_order_or_condition_that_is_none_is_refused(
 ) -> None:
     answer = await api.client.get("runs", params=given)
     assert (answer.status_code, answer.json()["errors"][0]["code"]) == (422, code)
+
+
+async def test_an_answer_has_no_more_values_than_fit(
+    api: LiveApi, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.metrics.service._MOST_VALUES", 2000)
+    await log(api, run, curve("loss", [float(step % 7) for step in range(4500)]))
+
+    refused = await api.client.get(f"runs/{run}/metrics")
+    thin = await api.client.get(f"runs/{run}/metrics", params={"max_points": 500})
+    part = await api.client.get(f"runs/{run}/metrics", params={"first_step": 4498})
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "too_many_values")
+    assert len(thin.json()["items"][0]["points"]) == 500
+    assert thin.json()["items"][0]["points"][-1]["step"] == 4499
+    assert [point["step"] for point in part.json()["items"][0]["points"]] == [4498, 4499]

@@ -181,9 +181,13 @@ def test_what_older_clients_tell_about_a_model_is_kept(space: Space) -> None:
     assert space.call("POST", "runs/log-model", json=body).status_code == 200
     history = space.client.get_run(run_id).data.tags["mlflow.log-model.history"]
     assert json.loads(history) == [told]
-    body["model_json"] = "["
-    refused = space.call("POST", "runs/log-model", json=body)
-    assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+    for said in ("[", "[" * 100_000):
+        refused = space.call("POST", "runs/log-model", json={**body, "model_json": said})
+        assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+    for tag in ("no JSON", "5"):
+        space.client.set_tag(run_id, "mlflow.log-model.history", tag)
+        refused = space.call("POST", "runs/log-model", json=body)
+        assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
 
 
 def test_parameters_of_logged_models_are_written_once(space: Space) -> None:

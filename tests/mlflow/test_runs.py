@@ -171,3 +171,12 @@ def test_cancel_of_a_tracked_run_through_our_api(space: Space) -> None:
     answer = space.http.post(f"runs/{run_id}/cancel")
     assert (answer.status_code, answer.json()["status"]) == (202, "Canceled")
     assert space.client.get_run(run_id).info.status == "KILLED"
+
+
+def test_nobody_waits_for_the_log_of_a_tracked_run(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    for accept in ("text/plain", "text/event-stream"):
+        answer = space.http.get(
+            f"runs/{run_id}/logs", params={"follow": "true"}, headers={"Accept": accept}
+        )
+        assert answer.status_code == 200

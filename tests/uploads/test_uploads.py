@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import os
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,7 +16,8 @@ from fastapi.requests import HTTPConnection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.uploads import repository
+from app.garbage.service import collect
+from app.uploads import repository, service
 from tests.live_api import LiveApi, live_api
 
 pytestmark = pytest.mark.anyio
@@ -239,6 +241,45 @@ async def test_a_lost_file_begins_again(api: LiveApi) -> None:
     answer = await send(api, upload, DATA[1000:], at=1000)
     assert (answer.status_code, answer.headers["upload-offset"]) == (409, "0")
     assert (await send(api, upload, DATA, at=0)).json()["sha256"] == SHA256
+
+
+async def test_what_was_checked_and_then_lost_begins_again(api: LiveApi) -> None:
+    # As a backup brings it back that was made between the check and the end.
+    upload = await begin(api)
+    async with api.database.session() as session:
+        await repository.advance(session, upload, len(DATA))
+        await repository.record_hash(session, upload, SHA256)
+    answer = await send(api, upload, b"", at=len(DATA))
+    assert (answer.status_code, answer.headers["upload-offset"]) == (409, "0")
+    assert await offset(api, upload) == 0
+    assert (await api.client.get(f"blobs/{SHA256}")).status_code == 404
+    assert (await send(api, upload, DATA, at=0)).json()["sha256"] == SHA256
+    assert (await api.client.get(f"blobs/{SHA256}")).content == DATA
+
+
+async def test_what_was_checked_is_not_collected_before_the_upload_ends(api: LiveApi) -> None:
+    upload = await begin(api)
+    path = api.objects.partial_path(upload)
+    path.write_bytes(DATA)
+    async with api.database.session() as session:
+        await repository.advance(session, upload, len(DATA))
+        await repository.record_hash(session, upload, SHA256)
+    api.objects.adopt(path, SHA256)
+    await collect(api.database, api.objects, unused_for_seconds=0)
+    assert (await send(api, upload, b"", at=len(DATA))).json()["completed_at"]
+    assert (await api.client.get(f"blobs/{SHA256}")).content == DATA
+
+
+async def test_files_of_uploads_that_are_gone_are_removed_once_they_are_old(api: LiveApi) -> None:
+    upload = await begin(api)
+    await send(api, upload, DATA[:1000], at=0)
+    paths = [api.objects.partial_path(name) for name in (upload, "upl_old", "upl_new")]
+    for path in paths[1:]:
+        path.touch()
+    for path in paths[:2]:
+        os.utime(path, (0, 0))
+    await service.give_up_abandoned(api.database, api.objects)
+    assert [path.exists() for path in paths] == [True, False, True]
 
 
 async def test_given_up(api: LiveApi) -> None:

@@ -68,7 +68,7 @@ async def search_models(
     rows = (await session.execute(statement)).scalars().all()
     page, more = page_of(rows, offset=offset, limit=asked.max_results, binding=binding)
     return {
-        "registered_models": [await registry.document(session, model) for model in page],
+        "registered_models": await registry.documents(session, page),
         **more,
     }
 
@@ -88,6 +88,7 @@ async def search_versions(
         order = [ModelVersion.updated_at.desc()]
     statement = (
         select(Model.name, ModelVersion)
+        .options(registry.SHOWN)
         .join(Model, Model.id == ModelVersion.model_id)
         .where(Model.workspace_id == caller.workspace.id)
         .where(
