@@ -1,6 +1,6 @@
 """Queries about metrics; columns only, no objects: there may be many rows."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -94,15 +94,19 @@ async def were_logged(session: AsyncSession, *, run_id: str, within_seconds: flo
 
 async def points(
     session: AsyncSession, keys: Sequence[Key], wanted: Wanted
-) -> AsyncIterator[Row[Any]]:
+) -> AsyncGenerator[Row[Any]]:
     """Values of these attempts by run, name and time, a few at a time."""
     statement = (
         _limited(keys, wanted)
         .order_by(Metric.run_id, Metric.name, Metric.logged_at, Metric.source, Metric.seq)
         .execution_options(yield_per=_ROWS_AT_ONCE)
     )
-    async for row in await session.stream(statement):
-        yield row
+    rows = await session.stream(statement)
+    try:
+        async for row in rows:
+            yield row
+    finally:
+        await rows.close()
 
 
 async def page_after(

@@ -1,7 +1,8 @@
 """Writing and reading of metrics."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from sqlalchemy import Row
@@ -210,23 +211,27 @@ async def _read_all(
     if max_points == 0:
         return found
     left = _MOST_VALUES
-    values = repository.points(session, keys, wanted)
-    async for (run_id, name), rows in _grouped(values, max_points):
-        left -= len(rows)
-        if left < 0:
-            raise TooManyValues(
-                f"These are more than {_MOST_VALUES} values: ask for fewer with max_points, name, "
-                "or first_step and last_step; or for all of them as a file, at …/metrics/export."
-            )
-        # A value that was stored after the summaries were read waits for the next call.
-        if (run_id, name) in by_name:
-            by_name[(run_id, name)].points = _points(rows)
+    async with (
+        aclosing(repository.points(session, keys, wanted)) as values,
+        aclosing(_grouped(values, max_points)) as groups,
+    ):
+        async for (run_id, name), rows in groups:
+            left -= len(rows)
+            if left < 0:
+                raise TooManyValues(
+                    f"These are more than {_MOST_VALUES} values: ask for fewer with max_points, "
+                    "name, or first_step and last_step; or for all of them as a file, at "
+                    "…/metrics/export."
+                )
+            # A value that was stored after the summaries were read waits for the next call.
+            if (run_id, name) in by_name:
+                by_name[(run_id, name)].points = _points(rows)
     return found
 
 
 async def _grouped(
     rows: AsyncIterator[Row[Any]], most: int | None
-) -> AsyncIterator[tuple[tuple[str, str], list[Row[Any]]]]:
+) -> AsyncGenerator[tuple[tuple[str, str], list[Row[Any]]]]:
     """Rows of one metric at a time, thinned out to `most`; of a long one, already while it comes.
 
     Args:
