@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 _LOOK_SECONDS = 0.05
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 30.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], *, seconds: float = 90.0) -> None:
     """Wait until the condition holds."""
     ends_at = time.monotonic() + seconds
     while not await condition():

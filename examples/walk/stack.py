@@ -197,7 +197,7 @@ def _family(pid: int, data_dir: Path) -> list[psutil.Process]:
 
 
 def _reap(family: list[psutil.Process]) -> list[str]:
-    _, alive = psutil.wait_procs(family, timeout=5)
+    _, alive = psutil.wait_procs(family, timeout=30)
     left = []
     for process in alive:
         try:

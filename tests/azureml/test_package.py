@@ -18,7 +18,7 @@ from app.auth.principal import Principal
 from tests.live_api import LiveApi, live_api
 from tests.made_runs import make_runs
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(600)]
 PACKAGE = "azureml-core==1.61.0.post4"
 BESIDE = Path(__file__).parents[2] / "workers" / "runner" / "beside_azureml"
 SCRIPT = Path(__file__).parent / "script_of_a_user.py"

@@ -67,7 +67,7 @@ def test_ctrl_c_while_bytes_are_sent_makes_no_run_and_keeps_what_was_sent(
     with program.terminal("submit", job, "--entry-script", "train.py") as terminal:
         terminal.await_text("trying again")
         terminal.type(CTRL_C)
-        assert terminal.await_end(seconds=10) == 130, terminal.shown
+        assert terminal.await_end(seconds=60) == 130, terminal.shown
     door.reopen()
     assert list(connection.pages(connection.path("runs"))) == []
 

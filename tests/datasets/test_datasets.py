@@ -37,7 +37,7 @@ async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterat
         reconcilers=dataset_reconcilers,
         fetch_allow=["127.0.0.1"],
         fetch_timeout_seconds=20,
-        fetch_idle_timeout_seconds=2,
+        fetch_idle_timeout_seconds=10,
     ) as api:
         yield api
 

@@ -75,7 +75,7 @@ def await_status(
     return run
 
 
-def await_true(what: Callable[[], bool], *, seconds: float = 30) -> None:
+def await_true(what: Callable[[], bool], *, seconds: float = 90) -> None:
     """Wait until it is so."""
     deadline = time.monotonic() + seconds
     while not what():

@@ -159,7 +159,7 @@ def test_a_new_attempt_may_record_what_the_lost_one_had_recorded(stack: Stack, t
     files = f"/v1/workspaces/crash/runs/{run_id}/files"
 
     def text_of(path: str) -> str:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while True:
             answer = talk.client.get(f"{files}/{path}", headers=talk.authorization())
             if answer.status_code == 200:
@@ -214,7 +214,7 @@ def test_progress_without_the_broker(stack: Stack, talk: Talk) -> None:
 @pytest.mark.fault(39, 40)
 def test_cancel_kills_what_ignores_it_and_keeps_partial_outputs(stack: Stack, talk: Talk) -> None:
     run_id = submit(talk, STUBBORN)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while b"started" not in log_of(talk, run_id):
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -248,7 +248,7 @@ def test_the_exit_code_decides(stack: Stack, talk: Talk) -> None:
 
 
 def test_nothing_is_left_of_the_runs(stack: Stack, talk: Talk) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     nodes = stack.data_dir / "nodes"
     while list(nodes.iterdir()):
         assert time.monotonic() < deadline, list(nodes.iterdir())

@@ -134,7 +134,7 @@ def container_of(run_id: str) -> dict[str, Any]:
     return found
 
 
-def await_that(what: Callable[[], object], complaint: str, *, seconds: float = 60) -> None:
+def await_that(what: Callable[[], object], complaint: str, *, seconds: float = 200) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, complaint

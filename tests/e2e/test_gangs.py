@@ -16,7 +16,7 @@ import pytest
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 WORKSPACE = "/v1/workspaces/gangs"
 
 ROLES = """
@@ -111,7 +111,7 @@ def submit(talk: Talk, script: str, *, sources: dict[str, str] | None = None, **
     return str(created.json()["id"])
 
 
-def await_end(talk: Talk, run_id: str, *, seconds: float = 90) -> dict[str, Any]:
+def await_end(talk: Talk, run_id: str, *, seconds: float = 240) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     while True:
         run: dict[str, Any] = talk.get(f"{WORKSPACE}/runs/{run_id}")
@@ -126,7 +126,7 @@ def text(talk: Talk, run_id: str, path: str) -> str:
     return str(talk.client.get(address, headers=talk.authorization()).text)
 
 
-def await_that(what: Callable[[], object], *, seconds: float = 60) -> None:
+def await_that(what: Callable[[], object], *, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "it did not come"

@@ -18,7 +18,7 @@ from app.embedded.supervisor import Supervisor
 
 pytestmark = pytest.mark.anyio
 
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 WRITES_ITS_PID = "import os, sys, time; open(sys.argv[1], 'a').write(f'{os.getpid()} '); "
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
 

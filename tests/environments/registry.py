@@ -76,7 +76,7 @@ def private_registry(
 
 
 def _wait(process: "subprocess.Popen[bytes]", address: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         assert process.poll() is None, "the registry ended"
         assert time.monotonic() < deadline, "the registry does not answer"

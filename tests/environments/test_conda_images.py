@@ -76,6 +76,7 @@ def _context(folder: Path) -> io.BytesIO:
 @pytest.mark.anyio
 @pytest.mark.docker
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("with_buildkit", [True, False])
 async def test_conda_and_pip_packages_in_one_image(base: str, *, with_buildkit: bool) -> None:
     builder = builder_of(with_buildkit=with_buildkit, channel_alias="file:///channels")
@@ -94,6 +95,7 @@ async def test_conda_and_pip_packages_in_one_image(base: str, *, with_buildkit: 
 @pytest.mark.anyio
 @pytest.mark.docker
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_a_conda_package_that_cannot_be_had_is_named(base: str) -> None:
     builder = builder_of(with_buildkit=False, channel_alias="file:///channels")
     spec = spec_on(base, **{**FIELDS, "conda_packages": ["heron=9"]})

@@ -18,7 +18,7 @@ from tests.environments.index import PackageIndex, package_index
 from tests.environments.test_images import image_reconcilers, wait_for
 from tests.live_api import LiveApi, live_api
 
-pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(600)]
 _TOOLS = ("dockerd", "ip", "iptables", "nsenter", "setpriv", "unshare")
 
 

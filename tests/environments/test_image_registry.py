@@ -27,7 +27,7 @@ from tests.environments.registry import PASSWORD, Registry, has_registry, privat
 from tests.environments.test_images import ended, image_reconcilers, wait_for
 from tests.live_api import LiveApi, live_api
 
-pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(600)]
 
 CANARY = "canary-of-the-package-index"
 

@@ -66,7 +66,7 @@ async def ask_for(api: LiveApi, *lines: str) -> str:
 async def wait_for(
     api: LiveApi, image_hash: str, condition: Callable[[dict[str, Any]], bool]
 ) -> dict[str, Any]:
-    async with asyncio.timeout(45):
+    async with asyncio.timeout(100):
         while True:
             image = (await api.client.get(f"/images/{image_hash}")).json()
             if condition(image):

@@ -140,6 +140,7 @@ def base() -> Iterator[str]:
 @pytest.mark.anyio
 @pytest.mark.docker
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("with_buildkit", [True, False])
 async def test_a_dockerfile_of_ones_own_is_built_beneath_our_layers(
     base: str, *, with_buildkit: bool
@@ -163,6 +164,7 @@ async def test_a_dockerfile_of_ones_own_is_built_beneath_our_layers(
 @pytest.mark.anyio
 @pytest.mark.docker
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_a_dockerfile_that_fails_says_so_in_its_own_words(base: str) -> None:
     spec = spec_on(None, dockerfile=f"FROM {base}\nRUN echo so it goes && false\n")
     with pytest.raises(BuildFailed, match="so it goes") as caught:
@@ -176,6 +178,7 @@ async def test_a_dockerfile_that_fails_says_so_in_its_own_words(base: str) -> No
 @pytest.mark.anyio
 @pytest.mark.docker
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 async def test_a_base_cannot_slip_steps_into_our_build(base: str) -> None:
     spec = spec_on(None, dockerfile=f"FROM {base}\nONBUILD COPY . /stolen\n")
     with pytest.raises(BuildFailed) as caught:
@@ -186,6 +189,7 @@ async def test_a_base_cannot_slip_steps_into_our_build(base: str) -> None:
 @pytest.mark.anyio
 @pytest.mark.docker
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("with_buildkit", [True, False])
 async def test_nothing_is_installed_in_a_user_managed_image(
     base: str, *, with_buildkit: bool

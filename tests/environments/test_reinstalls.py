@@ -11,7 +11,7 @@ from tests import docker_engine
 from tests.environments.docker_builds import build, builder_of, named_base, spec_on
 from tests.environments.index import PackageIndex, package_index
 
-pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(600)]
 NAME = "trainwright-test/python:for-reinstalls"
 FRAMEWORK = "tensorflow-cpu==2.15.0"
 

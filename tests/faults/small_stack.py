@@ -183,7 +183,7 @@ class SmallStack:
     def assert_whole(self) -> None:
         """All has ended well, and nothing is left."""
         installation = Installation(self.database_url, self.data_dir / "objects", self.answered)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while found := breaches(installation):
             assert time.monotonic() < deadline, found
             time.sleep(0.1)

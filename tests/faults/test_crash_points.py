@@ -23,7 +23,7 @@ from tests.faults.small_stack import SmallStack
 from tests.serving import wire
 from workers.runner import crash_points as runner_points
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120, func_only=True)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300, func_only=True)]
 
 SCRIPT = (
     "import time\nfor n in range(5): print(n, flush=True)\nopen('outputs/o', 'w').write('{}')\n"
@@ -297,7 +297,7 @@ def test_a_death_at_this_point_loses_nothing_and_doubles_nothing(
         WALKS.get(point, run)(stack)
     assert stack.has_crashed(), f"nobody came to {point}"
     stack.assert_whole()
-    stack.wait(lambda: not unfinished(stack), seconds=30, what=lambda: str(unfinished(stack)))
+    stack.wait(lambda: not unfinished(stack), seconds=90, what=lambda: str(unfinished(stack)))
 
 
 def unfinished(stack: SmallStack) -> list[Any]:

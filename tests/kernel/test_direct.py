@@ -17,7 +17,7 @@ from tests.conftest import FAST_SETTINGS, migrated, running
 
 pytestmark = pytest.mark.anyio
 
-_BACK_SECONDS = 10.0
+_BACK_SECONDS = 60.0
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 TOKEN = "node-token"
-DEADLINE_SECONDS = 20.0
+DEADLINE_SECONDS = 60.0
 SCRIPT_API = "/v1/workspaces/lab"
 
 

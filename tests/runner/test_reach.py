@@ -49,7 +49,7 @@ def test_a_peer_that_has_ended_meanwhile_is_not_missed(bench: Bench) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(DEADLINE_SECONDS)
         there = {"node": 2, "address": "127.0.0.1", "port": server.getsockname()[1]}
-        start_with(bench, there, {"node": 1, "address": NOBODY, "port": 2222}, seconds=2)
+        start_with(bench, there, {"node": 1, "address": NOBODY, "port": 2222}, seconds=20)
         server.accept()[0].close()  # it is asking by now
         bench.api.answer_more = {"peers": [there]}
         assert bench.wait() == 0

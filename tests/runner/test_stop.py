@@ -8,6 +8,7 @@ import time
 import pytest
 
 from tests.runner.conftest import Bench
+from tests.runner.node_api import DEADLINE_SECONDS
 
 TRAPS_AND_SAVES = (
     "import pathlib, signal, sys, time\n"
@@ -125,7 +126,7 @@ def test_the_maximum_duration_is_kept_while_the_api_is_away(bench: Bench) -> Non
     bench.script(TRAPS_AND_SAVES)
     start_and_await_training(bench)
     bench.api.is_away = True
-    ends_at = time.monotonic() + 20
+    ends_at = time.monotonic() + DEADLINE_SECONDS
     while not (bench.work / "outputs" / "checkpoint").exists():
         assert time.monotonic() < ends_at
         time.sleep(0.01)

@@ -229,9 +229,9 @@ async def test_runs_of_another_workspace_are_not_found(
 async def test_events_wait_and_stream(api: LiveApi, request_body: dict[str, Any]) -> None:
     run = (await api.client.post("runs", json=request_body)).json()
     path = f"runs/{run['id']}/events"
-    waiting = asyncio.create_task(api.client.get(path, params={"after": 2, "wait": 10}))
+    waiting = asyncio.create_task(api.client.get(path, params={"after": 2, "wait": 60}))
     await api.client.patch(f"runs/{run['id']}", json={"display_name": "x"})
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         events = (await waiting).json()["items"]
     assert [event["type"] for event in events] == ["updated"]
     bad = await api.client.get(

@@ -64,7 +64,7 @@ def serve(tensorflow_python: Path, models: Path, tmp_path: Path) -> Iterator[Ser
     for served in started:
         served.client.close()
         served.process.kill()
-        served.process.wait(10)
+        served.process.wait(60)
 
 
 def start_program(
@@ -235,7 +235,7 @@ def test_sigterm_ends_it_at_once(serve: Serve) -> None:
 
     served.process.send_signal(signal.SIGTERM)
 
-    assert served.process.wait(10) in (0, -signal.SIGTERM)
+    assert served.process.wait(60) in (0, -signal.SIGTERM)
 
 
 def test_real_signatures_are_read_as_tensorflow_wrote_them(models: Path) -> None:

@@ -55,7 +55,7 @@ class Searching:
             return what(seen)
 
         try:
-            await until(is_so, seconds=20)
+            await until(is_so, seconds=60)
         except AssertionError:
             raise AssertionError(f"it never came to that: {seen}") from None
         return seen
@@ -69,7 +69,7 @@ class Searching:
             found[:] = answer.json()["items"]
             return len(found) >= count
 
-        await until(are_there, seconds=20)
+        await until(are_there, seconds=60)
         return found
 
     async def log(self, sweep_id: str, trial: dict[str, Any], *values: float) -> None:
