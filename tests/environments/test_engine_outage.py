@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import docker
 import pytest
 
 from app.environments.dockerfile import BUILD_LABEL, STAGE_LABEL
@@ -87,9 +88,15 @@ async def test_a_build_goes_on_when_its_engine_is_back(
     with closing(engine.client()) as client:
         names = [name for one in client.images() for name in one["RepoTags"] or []]
         assert not [name for name in names if "building-" in name]
-        assert client.containers(all=True) == []
+        assert steps_of(client, image_hash) == []
         assert client.inspect_image(image["reference"])
     await api.client.delete(f"/images/{image_hash}")
+
+
+def steps_of(client: docker.APIClient, image_hash: str) -> list[str]:
+    """Containers of the steps of this build."""
+    filters = {"label": f"{STAGE_LABEL}={image_hash}"}
+    return [one["Id"] for one in client.containers(all=True, filters=filters)]
 
 
 async def test_containers_of_steps_that_were_broken_off_are_removed(
@@ -105,9 +112,10 @@ async def test_containers_of_steps_that_were_broken_off_are_removed(
         with_buildkit=False, url=engine.url, environ={"UV_DEFAULT_INDEX": index.url}
     )
     with closing(engine.client()) as client:
-        client.create_container(docker_engine.BASE_IMAGE, "true", labels=labels)
+        left = client.create_container(docker_engine.BASE_IMAGE, "true", labels=labels)["Id"]
         await build(builder, spec)
-        assert client.containers(all=True) == []
+        assert steps_of(client, spec.spec_hash) == []
+        assert left not in [one["Id"] for one in client.containers(all=True)]
     await asyncio.to_thread(builder.remove, spec.spec_hash)
 
 

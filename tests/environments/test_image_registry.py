@@ -227,7 +227,7 @@ async def test_an_image_that_is_nowhere_any_more_is_built_again(
     assert is_in_registry(registry, again["reference"])
 
 
-@pytest.mark.parametrize("api", [{"image_keep_days": 3 / 86400}], indirect=True)
+@pytest.mark.parametrize("api", [{"image_keep_days": 10 / 86400}], indirect=True)
 async def test_an_unused_image_leaves_engine_and_registry(api: LiveApi, registry: Registry) -> None:
     image_hash = await ask_for(api)
     image = await wait_for(api, image_hash, lambda one: one["reference"] is not None)

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -130,8 +131,11 @@ async def test_cancelling_kills_uv(tmp_path: Path, index: PackageIndex) -> None:
     index.open.clear()
     task = asyncio.create_task(build(VenvBuilder(tmp_path / "images"), BIRD_AND_FISH))
     assert await asyncio.to_thread(index.asked_while_closed.wait, 20)
-    children = psutil.Process().children(recursive=True)
-    running = [child for child in children if "compile" in child.cmdline()]
+    running = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "compile" in child.cmdline():
+                running.append(child)
     assert running
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -9,6 +9,7 @@ import io
 import shutil
 import tarfile
 import uuid
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -97,11 +98,10 @@ def run_whose_node_is_lost(stack: SmallStack) -> None:
     for attempt in (1, 2):
         name = f"tw-{run_id}-a{attempt}-n0"
         stack.wait(lambda: stack.ask("GET", f"/runs/{run_id}")["status"] == "Running")
-        runners = [
-            p for p in processes_of(stack, name) if "runner/main.py" in " ".join(p.cmdline())
-        ]
-        for process in runners:
-            process.kill()
+        for process in processes_of(stack, name):
+            with suppress(psutil.NoSuchProcess):
+                if "runner/main.py" in " ".join(process.cmdline()):
+                    process.kill()
         stack.wait(partial(_is_past, stack, run_id, attempt))
     assert end(stack, run_id, "Failed")["error"]["code"] == "node_lost"
 

@@ -79,6 +79,7 @@ def test_a_run_can_be_followed_through_traces_logs_and_figures(
 
     wanted = {
         "POST /v1/workspaces/{workspace}/runs": "trainwright-api",
+        "attempt 1": "trainwright-worker",
         "prepare": "trainwright-worker",
         "build environment": "trainwright-worker",
         "set up node": "trainwright-runner",

@@ -97,8 +97,16 @@ async def test_a_lost_host_loses_its_nodes_and_the_run_begins_again_elsewhere(
 
 
 async def test_a_node_that_reports_is_not_lost_with_its_host(
-    world: World, alpha: Host, beta: Host
+    tmp_path: Path, postgres_url: str, broker_url: str, alpha: Host, beta: Host
 ) -> None:
+    async with fake_world(
+        tmp_path, postgres_url, broker_url, gpus=0, heartbeat_timeout_seconds=10
+    ) as world:
+        world.fake.machines = [alpha, beta]
+        await assert_stays_while_it_reports(world, alpha, beta)
+
+
+async def assert_stays_while_it_reports(world: World, alpha: Host, beta: Host) -> None:
     run_id = await world.submit(node_count=2)
     hosts = await placed(world, run_id, attempt=1)
     await start(world, list(hosts), run_id)

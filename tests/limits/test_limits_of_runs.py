@@ -29,7 +29,7 @@ async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterat
         tmp_path,
         postgres_url,
         broker_url,
-        rate_limits={"sign-in": "3/minute"},
+        rate_limits={"sign-in": "3/hour"},
         unfinished_uploads_per_caller=2,
         max_run_log_bytes=LOG_BYTES,
     ) as api:
@@ -44,7 +44,7 @@ async def run(api: LiveApi) -> str:
 
 def problem(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
-    assert answer.elapsed.total_seconds() < 1
+    assert answer.elapsed.total_seconds() < 10
     found: dict[str, Any] = answer.json()
     assert found["code"] == code
     return found
@@ -147,7 +147,7 @@ async def test_sign_ins_of_an_address(api: LiveApi) -> None:
     answers = [await api.client.get("http://api/v1/auth/oidc") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [404, 404, 404, 429]
     problem(answers[-1], 429, "rate_limited")
-    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 3600
     # Whoever has a token goes on.
     assert (await api.client.get("runs")).status_code == 200
 
@@ -185,7 +185,7 @@ async def test_ranges(api: LiveApi, run: str) -> None:
 
     async def part(wanted: str) -> tuple[int, bytes]:
         answer = await api.client.get(f"runs/{run}/files/f", headers={"Range": wanted})
-        assert answer.elapsed.total_seconds() < 1
+        assert answer.elapsed.total_seconds() < 10
         return answer.status_code, answer.content
 
     assert await part("bytes=2-3") == (206, b"23")

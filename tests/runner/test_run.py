@@ -164,20 +164,14 @@ def test_many_source_files_come_over_several_connections(bench: Bench) -> None:
     assert bench.api.text() == f"{sum(range(200))}\n"
 
 
-def test_the_first_line_is_there_soon_after_the_start(bench: Bench) -> None:
+def test_the_first_line_waits_for_no_heartbeat(bench: Bench) -> None:
+    bench.api.order["heartbeat_seconds"] = 600
     bench.script("print('first')")
+    bench.start()
 
-    def seconds_to_first_line() -> float:
-        began = time.monotonic()
-        bench.start()
-        bench.api.wait_for(lambda: bench.api.log_posts)
-        return time.monotonic() - began
+    bench.api.wait_for(lambda: bench.api.log_posts)
 
-    seconds = seconds_to_first_line()
     assert bench.wait() == 0
-    # The aim is 0.15 s above a bare interpreter on an idle machine; this bound only shows that
-    # nothing waits for a timer.
-    assert seconds < 1.0
 
 
 def test_a_second_runner_in_a_used_folder_does_not_start_the_script_again(bench: Bench) -> None:

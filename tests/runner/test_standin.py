@@ -329,7 +329,7 @@ def test_logging_goes_on_while_the_api_is_away(run: Bench) -> None:
         "while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
         "began = time.time()\n"
         "for i in range(1, 1000): run.log('n', i)\n"
-        "assert time.time() - began < 5\n"
+        "assert time.time() - began < 20\n"
         "pathlib.Path('logged').touch()\n"
     )
     run.start()

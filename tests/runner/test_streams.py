@@ -156,21 +156,22 @@ def test_lines_of_megabytes_and_a_hundred_thousand_lines(bench: Bench) -> None:
     assert_sealed(bench)
 
 
-def test_a_line_is_posted_at_once_when_idle(bench: Bench) -> None:
+def test_a_line_waits_for_no_other_and_for_no_heartbeat(bench: Bench) -> None:
+    bench.api.order["heartbeat_seconds"] = 600
     bench.script(
-        "import sys, time\n"
-        "for i in range(10):\n    time.sleep(0.15)\n    print(repr(time.time()))\n"
+        "import pathlib, time\n"
+        "for i in range(10):\n"
+        "    print(i, flush=True)\n"
+        "    while not pathlib.Path(f'seen{i}').exists(): time.sleep(0.01)\n"
     )
+    bench.start()
 
-    assert bench.run() == 0
+    for index in range(10):
+        lines = "".join(f"{number}\n" for number in range(index + 1))
+        bench.api.wait_for(lambda lines=lines: bench.api.text() == lines)
+        (bench.work / f"seen{index}").touch()
 
-    printed = [float(line) for line in bench.api.text().split()]
-    delays = sorted(
-        next(at for at, _, start, size in bench.api.log_posts if start + size > offset) - moment
-        for moment, offset in zip(printed, _offsets(bench.api.text()), strict=True)
-    )
-    # The middle one: a busy machine may hold up a few.
-    assert delays[len(delays) // 2] < 0.02
+    assert bench.wait() == 0
 
 
 def test_a_full_spool_drops_and_says_so_but_never_holds_up_the_script(bench: Bench) -> None:
@@ -244,15 +245,15 @@ def test_every_byte_comes_with_the_time_of_its_writing(bench: Bench) -> None:
 
     assert bench.wait() == 0
 
-    printed = bench.api.text().splitlines()[1:]
     noted = bench.api.moments(STDOUT)
     for line, offset in list(
         zip(bench.api.text().split(), _offsets(bench.api.text()), strict=True)
     )[1:]:
         moment = next(millis for start, millis in reversed(noted) if start <= offset)
         # It is noted when it is read from the pipe, soon after.
-        assert -20 < moment - float(line) * 1000 < 2000
-    assert len({millis for _, millis in noted}) >= len(printed)
+        assert -20 < moment - float(line) * 1000 < 20_000
+    # Several may be read together, but not all of them when they are sent.
+    assert len({millis for _, millis in noted}) >= 3
 
 
 def test_a_script_that_prints_nothing_has_an_empty_stream(bench: Bench) -> None:

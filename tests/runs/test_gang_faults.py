@@ -2,13 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import func, update
 
 from app.providers.base import ProviderError
 from app.providers.fake.faults import Fault, Verb
+from app.tables.metric import MetricSummary
 from tests.runs.test_faults import World, fake_world
 from tests.waiting import until
 
@@ -80,7 +83,7 @@ async def test_a_node_that_the_provider_never_starts_is_named_at_the_deadline(
     tmp_path: Path, postgres_url: str, broker_url: str
 ) -> None:
     async with fake_world(
-        tmp_path, postgres_url, broker_url, gpus=0, gang_start_timeout_seconds=3
+        tmp_path, postgres_url, broker_url, gpus=0, gang_start_timeout_seconds=8
     ) as world:
         away = ProviderError("the engine of node 2 is away")
         world.fake.faults.add(Fault(Verb.ENSURE, error=away, times=None, node="*-n2"))
@@ -107,19 +110,24 @@ async def test_a_node_that_the_provider_never_starts_is_named_at_the_deadline(
 
 
 async def test_what_is_logged_through_the_api_is_heard_as_well(world: World) -> None:
-    run_id = await world.submit(silence_timeout_seconds=2)
+    run_id = await world.submit(silence_timeout_seconds=8)
     name = f"tw-{run_id}-a1-n0"
     await world.until(run_id, lambda _: name in world.fake.specs)
+    await log_loss(world, run_id, seq=0)
+    await make_old(world, run_id)
+    await log_loss(world, run_id, seq=1)
     for event in ("ready", "started"):
         assert await world.say(name, event) == 200
     quiet = {"processes": [900.0], "node": 900.0}
-    for point in range(8):
-        body = {"source": "me", "first_seq": point, "values": [{"name": "loss", "value": 1.0}]}
-        answer = await world.api.client.post(f"runs/{run_id}/metrics", json=body)
-        assert answer.status_code == 201
+    looks_before = world.fake.faults.calls[Verb.IS_ALIVE]
+
+    async def has_been_looked_at() -> bool:
         beat = await told(world, name, "heartbeat", phase="running", quiet=quiet)
         assert beat["command"] == "continue"
-        await asyncio.sleep(0.5)  # the run is looked at meanwhile
+        return world.fake.faults.calls[Verb.IS_ALIVE] > looks_before + 2
+
+    await until(has_been_looked_at)
+    await make_old(world, run_id)
 
     async def is_ended() -> bool:
         beat = await told(world, name, "heartbeat", phase="running", quiet=quiet)
@@ -131,6 +139,21 @@ async def test_what_is_logged_through_the_api_is_heard_as_well(world: World) -> 
     await world.say(name, "finished")
     run = await world.until(run_id, lambda run: run["status"] == "Failed")
     assert (run["error"]["code"], run["error"]["rank"]) == ("silent", 0)
+
+
+async def log_loss(world: World, run_id: str, *, seq: int) -> None:
+    values = [{"name": "loss", "value": 1.0}]
+    body = {"source": "me", "first_seq": seq, "values": values}
+    answer = await world.api.client.post(f"runs/{run_id}/metrics", json=body)
+    assert answer.status_code == 201
+
+
+async def make_old(world: World, run_id: str) -> None:
+    """Let the metrics of the run be of a minute ago."""
+    async with world.api.database.session() as session:
+        long_ago = func.clock_timestamp() - timedelta(minutes=1)
+        of_run = update(MetricSummary).where(MetricSummary.run_id == run_id)
+        await session.execute(of_run.values(last_at=long_ago))
 
 
 async def test_a_heartbeat_that_waits_is_answered_when_a_peer_fails(world: World) -> None:
