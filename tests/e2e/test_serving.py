@@ -106,7 +106,12 @@ def predictions_of(talk: Talk, digits: Path, digits_address: str) -> list[dict[s
 def test_a_killed_serving_process_comes_back(
     live_stack: Stack, talk: Talk, digits: Path, digits_address: str
 ) -> None:
-    environment = {"framework": "tensorflow", "framework_version": TENSORFLOW}
+    # As in the README, whose environment is there already.
+    environment = {
+        "framework": "tensorflow",
+        "framework_version": TENSORFLOW,
+        "pip_packages": ["pandas"],
+    }
     talk.ask("PUT", WS, expect=(200, 201))
     cluster = {"vm_size": "SMALL", "max_nodes": 2}
     talk.ask("PUT", f"{WS}/clusters/cpu", body=cluster, expect=(200, 201))

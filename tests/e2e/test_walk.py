@@ -7,7 +7,6 @@ import pytest
 from examples import demo
 from examples.walk import model_steps, prepare_steps, run_steps
 from examples.walk.plan import Job, Walk
-from examples.walk.stack import Stack
 from examples.walk.talk import Talk
 
 pytestmark = pytest.mark.e2e
@@ -58,23 +57,3 @@ def test_a_command_job_goes_the_whole_way(
     assert notes == "seen while it runs\n"
     assert walk.run["error"] is None
     assert walk.model_version == 1
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1500)
-def test_tensorflow_from_addresses_to_a_predicted_digit(
-    live_stack: Stack, digits: Path, digits_address: str, tmp_path: Path
-) -> None:
-    talk = Talk(live_stack.address, live_stack.token)
-    walk = Walk(
-        talk=talk,
-        job=demo.tensorflow_job(version=demo.TENSORFLOW, epochs=5),
-        folder=tmp_path,
-        digits=digits,
-        digits_address=digits_address,
-    )
-
-    demo.take(walk)
-    talk.close()
-
-    assert walk.accuracy >= 0.9

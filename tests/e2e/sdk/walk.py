@@ -93,7 +93,12 @@ def run_it() -> RunRead:
             "cluster_name": "cpu",
             "entry_script": "train.py",
             "arguments": [{"dataset": "digits"}],
-            "environment": {"framework": "tensorflow", "framework_version": TENSORFLOW},
+            # As in the README, whose environment is there already.
+            "environment": {
+                "framework": "tensorflow",
+                "framework_version": TENSORFLOW,
+                "pip_packages": ["pandas"],
+            },
             "tags": {"client": "python"},
         }
     )

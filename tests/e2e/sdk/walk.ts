@@ -58,7 +58,12 @@ async function main(): Promise<void> {
       cluster_name: "cpu",
       entry_script: "train.py",
       arguments: [{ dataset: "digits" }],
-      environment: { framework: "tensorflow", framework_version: tensorflow },
+      // As in the README, whose environment is there already.
+      environment: {
+        framework: "tensorflow",
+        framework_version: tensorflow,
+        pip_packages: ["pandas"],
+      },
     },
     throwOnError: true,
   });
