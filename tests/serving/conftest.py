@@ -5,12 +5,14 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import uv
 
 from app.deployments.environment import SERVING_PACKAGES
+from tests.serving.program import Served, serve_named
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ["tensorflow-cpu==2.21.*", "setuptools<81", *SERVING_PACKAGES]
@@ -43,6 +45,18 @@ def models(tensorflow_python: Path, tmp_path_factory: pytest.TempPathFactory) ->
         check=True, timeout=180, env=environment, capture_output=True,
     )  # fmt: skip
     return folder
+
+
+@pytest.fixture(scope="session")
+def mixed(
+    tensorflow_python: Path, models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """The program with the model ``mixed``, for all who only ask it something."""
+    found = serve_named(tensorflow_python, models, tmp_path_factory.mktemp("mixed"), "mixed")
+    yield found
+    found.client.close()
+    found.process.kill()
+    found.process.wait(60)
 
 
 def _uv(*arguments: str) -> None:

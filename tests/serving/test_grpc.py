@@ -26,7 +26,7 @@ from app.tables.image import Image
 from app.tables.model import Model, ModelVersion
 from app.tables.workspace import Workspace
 from tests.served import Served, served_api
-from tests.serving.test_server import START_SECONDS, start_program, wait_for_port
+from tests.serving.program import START_SECONDS, start_program, wait_for_port
 
 pytestmark = pytest.mark.timeout(900)
 REPLICA = "tw-dep_grpc-g1-r0-1"

@@ -10,40 +10,23 @@ import pytest
 from tritonclient import http as triton  # type: ignore[import-untyped]
 from tritonclient.utils import InferenceServerException  # type: ignore[import-untyped]
 
-from tests.serving.test_server import TOKEN, Served, start_program, wait_for_port, wait_until_ready
+from tests.serving.program import TOKEN, Served, serve_named
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
-
-
-def served(python: Path, models: Path, folder: Path, model: str) -> Served:
-    options = ("--model-name", model, "--model-version", "3")
-    process = start_program(python, models / model, folder, *options)
-    found = Served(process, wait_for_port(process, folder / "port"))
-    wait_until_ready(found)
-    return found
-
-
-@pytest.fixture(scope="module")
-def mixed(
-    tensorflow_python: Path, models: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
-    found = served(tensorflow_python, models, tmp_path_factory.mktemp("mixed"), "mixed")
-    yield found
-    found.client.close()
-    found.process.kill()
-    found.process.wait(10)
 
 
 @pytest.fixture(scope="module")
 def classifier(
     tensorflow_python: Path, models: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    found = served(tensorflow_python, models, tmp_path_factory.mktemp("classifier"), "classifier")
+    found = serve_named(
+        tensorflow_python, models, tmp_path_factory.mktemp("classifier"), "classifier"
+    )
     yield found
     found.client.close()
     found.process.kill()
-    found.process.wait(10)
+    found.process.wait(60)
 
 
 @pytest.fixture

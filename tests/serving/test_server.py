@@ -1,50 +1,25 @@
 """The serving program as replicas run it: real models, real HTTP."""
 
 import json
-import os
-import shutil
 import signal
-import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import numpy as np
 import pytest
 
+from tests.serving.program import (
+    START_SECONDS,
+    Served,
+    start_program,
+    wait_for_port,
+    wait_until_ready,
+)
 from workers.serving.inspect_model import read_signatures
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
-WORKERS = Path(__file__).parents[2] / "workers"
-TOKEN = "replica-token"
-START_SECONDS = 120.0
-
-
-class Served:
-    """A running serving program and a client that carries its token."""
-
-    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
-        self.process = process
-        self.client = httpx2.Client(
-            base_url=f"http://127.0.0.1:{port}/v1",
-            headers={"Authorization": f"Bearer {TOKEN}"},
-            timeout=30,
-            trust_env=False,
-        )
-
-    def predict(self, body: Any) -> Any:
-        response = self.client.post("/predict", json=body)
-        assert response.status_code == 200, response.text
-        return response.json()
-
-    def refusal(self, content: bytes) -> tuple[int, str]:
-        response = self.client.post("/predict", content=content)
-        assert response.headers["content-type"] == "application/problem+json"
-        return response.status_code, response.json()["code"]
-
 
 Serve = Callable[..., Served]
 
@@ -67,44 +42,9 @@ def serve(tensorflow_python: Path, models: Path, tmp_path: Path) -> Iterator[Ser
         served.process.wait(60)
 
 
-def start_program(
-    python: Path, model: Path, folder: Path, *options: str, token: str = TOKEN
-) -> subprocess.Popen[bytes]:
-    # Copied, as a replica gets it: a package named serving in its work folder.
-    shutil.copytree(WORKERS / "serving", folder / "serving", dirs_exist_ok=True)
-    (folder / "port").unlink(missing_ok=True)
-    with (folder / "output.txt").open("wb") as output:
-        return subprocess.Popen(
-            [str(python), "-m", "serving", "--model-dir", str(model), "--port-file", "port",
-             *options],
-            cwd=folder,
-            env={"TRAINWRIGHT_SERVING_TOKEN": token, "PATH": os.environ["PATH"],
-                 "TF_CPP_MIN_LOG_LEVEL": "2"},
-            stdout=output,
-            stderr=output,
-        )  # fmt: skip
-
-
-def wait_for_port(process: subprocess.Popen[bytes], path: Path) -> int:
-    deadline = time.monotonic() + START_SECONDS
-    while not path.exists():
-        assert process.poll() is None, (path.parent / "output.txt").read_text()
-        assert time.monotonic() < deadline, "no port file"
-        time.sleep(0.05)
-    return int(path.read_text())
-
-
-def wait_until_ready(served: Served) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while served.client.get("/ready").status_code != 200:
-        assert served.process.poll() is None, "it ended"
-        assert time.monotonic() < deadline, "not ready in time"
-        time.sleep(0.05)
-
-
 @pytest.mark.parametrize("model", ["mlp", "mlp.keras", "mlp.h5"])
 def test_a_keras_model_in_each_of_its_forms(serve: Serve, models: Path, model: str) -> None:
-    served = serve(model)
+    served = serve(model, "--max-body-bytes", "10000")
     row = [0.5] * 784
 
     answer = served.predict({"instances": [row, row]})
@@ -114,14 +54,24 @@ def test_a_keras_model_in_each_of_its_forms(serve: Serve, models: Path, model: s
     ready = served.client.get("/ready").json()
     (tensor,) = ready["signature"]["inputs"]
     assert (tensor["dtype"], tensor["shape"]) == ("float32", [-1, 784])
+    assert_refusals_have_a_status_and_a_code(served)
 
 
-def test_numbers_and_strings_by_row_and_by_column(serve: Serve) -> None:
-    served = serve("mixed")
+def assert_refusals_have_a_status_and_a_code(served: Served) -> None:
+    assert served.refusal(b'{"instances": [[1]]}') == (400, "shape_mismatch")
+    assert served.refusal(b"{") == (400, "invalid_json")
+    assert served.refusal(b" " * 10_001) == (413, "body_too_large")
+    assert served.client.get("/predict").status_code == 405
+    served.client.headers["authorization"] = "Bearer other"
+    assert served.refusal(b'{"instances": [[1]]}') == (401, "unauthorized")
+    assert served.client.get("/ready").status_code == 200
+
+
+def test_numbers_and_strings_by_row_and_by_column(mixed: Served) -> None:
     rows = [{"a": [1, 2], "s": "x"}, {"a": [3, 4], "s": {"b64": "aGk="}}]
 
-    by_row = served.predict({"instances": rows})
-    by_column = served.predict({"inputs": {"a": [[1, 2]], "s": ["é"]}})
+    by_row = mixed.predict({"instances": rows})
+    by_column = mixed.predict({"inputs": {"a": [[1, 2]], "s": ["é"]}})
 
     assert by_row == {
         "predictions": [
@@ -131,7 +81,7 @@ def test_numbers_and_strings_by_row_and_by_column(serve: Serve) -> None:
     }
     assert by_column["outputs"]["sum"] == [3.0]
     assert by_column["outputs"]["upper"] == ["é"]
-    assert served.predict({"data": rows}) == by_row["predictions"]
+    assert mixed.predict({"data": rows}) == by_row["predictions"]
 
 
 def test_a_scalar_under_the_only_signature_there_is_answers_its_stored_sample(
@@ -152,27 +102,13 @@ def test_a_model_of_tensorflow_1(serve: Serve) -> None:
     assert answer.content == b'{"predictions":[[6.0],[NaN]]}\n'
 
 
-def test_refusals_have_a_status_and_a_code(serve: Serve) -> None:
-    served = serve("mlp", "--max-body-bytes", "10000")
-    served.client.headers["authorization"] = f"Bearer {TOKEN}"
-
-    assert served.refusal(b'{"instances": [[1]]}') == (400, "shape_mismatch")
-    assert served.refusal(b"{") == (400, "invalid_json")
-    assert served.refusal(b" " * 10_001) == (413, "body_too_large")
-    assert served.client.get("/predict").status_code == 405
-    served.client.headers["authorization"] = "Bearer other"
-    assert served.refusal(b'{"instances": [[1]]}') == (401, "unauthorized")
-    assert served.client.get("/ready").status_code == 200
-
-
-def test_many_at_once_get_their_own_answers(serve: Serve) -> None:
-    served = serve("mixed")
+def test_many_at_once_get_their_own_answers(mixed: Served) -> None:
     wrong: list[tuple[int, Any]] = []
 
     def ask(number: int) -> None:
         body = {"instances": [{"a": [number, 1], "s": str(number)}]}
         for _ in range(20):
-            (answer,) = served.predict(body)["predictions"]
+            (answer,) = mixed.predict(body)["predictions"]
             if (answer["sum"], answer["upper"]) != (number + 1, str(number)):
                 wrong.append((number, answer))
 
