@@ -1,14 +1,14 @@
 """Backup and restore of rows, objects and keys, through the commands."""
 
-import asyncio
+import errno
 import hashlib
 import json
 import os
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from app.tables.blob import Blob
 from tests.conftest import REPOSITORY
 from tests.databases import own_database
 from tests.live_api import LiveApi, live_api
+from tests.waiting import until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -224,39 +225,61 @@ async def test_what_is_altered_is_found(
 async def test_a_restore_that_was_killed_is_run_again(
     source: LiveApi, saving: Installation, empty: Installation, folder: Path
 ) -> None:
-    digests = sorted([await put(source, os.urandom(3_000_000)) for _ in range(20)])
+    digests = sorted([await put(source, os.urandom(30_000)) for _ in range(20)])
     await saving.run("backup", str(folder), "--with-keys")
-    process = empty.start("restore", str(folder))
-    deadline = time.monotonic() + 60
-    while not list((empty.data_dir / "objects" / "sha256").glob("??/*")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.001)
-    process.kill()
-    await anyio.to_thread.run_sync(process.communicate)
-    assert len(list((empty.data_dir / "objects" / "sha256").glob("??/*"))) < len(digests)
+    with never_read(folder / "objects" / object_key(digests[-1])) as being_read:
+        process = empty.start("restore", str(folder))
+        await until(being_read)
+        process.kill()
+        await anyio.to_thread.run_sync(process.communicate)
+    assert 0 < len(objects_in(empty.data_dir / "objects")) < len(digests)
     assert not await empty.has_table("blobs")
 
     await empty.run("restore", str(folder))
 
     assert await empty.digests() == digests
-    there = sorted(path.name for path in (empty.data_dir / "objects" / "sha256").glob("??/*"))
-    assert there == digests
+    assert objects_in(empty.data_dir / "objects") == digests
+
+
+def objects_in(store: Path) -> list[str]:
+    """The digests of what a store holds."""
+    return sorted(path.name for path in (store / "sha256").glob("??/*"))
+
+
+@contextmanager
+def never_read(path: Path) -> Iterator[Callable[[], Awaitable[bool]]]:
+    """Put a pipe in place of a file, so that whoever comes to it stays; gives whether one has."""
+    aside = path.with_name(path.name + ".aside")
+    path.rename(aside)
+    os.mkfifo(path)
+    writing: list[int] = []
+
+    async def is_being_read() -> bool:
+        try:
+            writing.append(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # nobody has opened it
+                raise
+        return bool(writing)
+
+    try:
+        yield is_being_read
+    finally:
+        for descriptor in writing:
+            os.close(descriptor)
+        aside.replace(path)
 
 
 async def test_a_backup_that_was_killed_counts_for_nothing(
     source: LiveApi, saving: Installation, folder: Path
 ) -> None:
-    for _ in range(10):
-        await put(source, os.urandom(3_000_000))
-    process = saving.start("backup", str(folder), "--with-keys")
-    deadline = time.monotonic() + 60
-    while not list((folder / "objects" / "sha256").glob("??/*")):
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.001)
-    process.kill()
-    await anyio.to_thread.run_sync(process.communicate)
+    digests = sorted([await put(source, os.urandom(30_000)) for _ in range(10)])
+    with never_read(saving.data_dir / "objects" / object_key(digests[-1])) as being_read:
+        process = saving.start("backup", str(folder), "--with-keys")
+        await until(being_read)
+        process.kill()
+        await anyio.to_thread.run_sync(process.communicate)
+    assert 0 < len(objects_in(folder / "objects")) < len(digests)
     said = await saving.run("restore", str(folder), "--overwrite", code=1)
     assert "no whole backup" in said
     said = await saving.run("backup", str(folder), "--with-keys", "--keep", "1")
