@@ -20,12 +20,17 @@ lib.MPI_Finalize()
 ONE_ENDS_BADLY = """
 import os, signal, sys, time
 print("at work", flush=True)
+others_have_printed = sys.argv[2:]  # a file that says so; absent: nobody waits
 if os.environ["OMPI_COMM_WORLD_RANK"] == "1":
-    time.sleep(0.5)
+    while not all(os.path.exists(path) for path in others_have_printed):
+        time.sleep(0.05)
+    time.sleep(0.5)  # mpirun passes on what was printed
     print("about to fail", flush=True)
     if sys.argv[1] == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     sys.exit(int(sys.argv[1]))
+for path in others_have_printed:
+    open(path, "w").close()
 time.sleep(600)
 """
 ABORT = """
@@ -41,5 +46,6 @@ WAITING = """
 import os, subprocess, time
 subprocess.Popen(["sleep", "600"], start_new_session=True)
 print("at work", os.environ["OMPI_COMM_WORLD_SIZE"], flush=True)
-time.sleep(float(os.environ.get("SECONDS", "600")))
+if "-a1-" in os.getcwd():  # the first attempt does not end by itself
+    time.sleep(600)
 """

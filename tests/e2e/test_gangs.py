@@ -51,7 +51,8 @@ MEETING = """
 import os, time
 open("outputs/node.txt", "w").write(os.environ["AZ_BATCHAI_TASK_INDEX"])
 print("at work", os.environ["AZ_BATCH_HOST_LIST"], flush=True)
-time.sleep(float(os.environ.get("SECONDS", "3")))
+if "-a1-" in os.getcwd():  # the first attempt does not end by itself
+    time.sleep(600)
 """
 RESUMING = """
 import os, pathlib, time
@@ -197,8 +198,7 @@ def test_a_new_attempt_goes_on_from_what_was_saved(stack: Stack, talk: Talk) -> 
 
 
 def test_a_canceled_gang_leaves_nothing(stack: Stack, talk: Talk) -> None:
-    variables = {"SECONDS": "600"}
-    run_id = submit(talk, MEETING, node_count=3, environment_variables=variables)
+    run_id = submit(talk, MEETING, node_count=3)
     streams = [f"logs?stream=user_logs/std_log_worker_{rank}.txt" for rank in range(3)]
     await_that(lambda: all("at work" in text(talk, run_id, stream) for stream in streams))
     talk.ask("POST", f"{WORKSPACE}/runs/{run_id}/cancel", expect=(202,))

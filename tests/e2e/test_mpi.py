@@ -16,7 +16,7 @@ from examples.walk.talk import Talk
 from tests.e2e.mpi_scripts import ABORT, ONE_ENDS_BADLY, SUM, WAITING
 from tests.e2e.scripts import await_status, await_true, run_of, submit
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 RUNNER = Path(__file__).parents[2] / "workers" / "runner" / "main.py"
 WORKSPACE = "ranks"
 MPI = {"type": "mpi"}
@@ -48,7 +48,7 @@ def start(talk: Talk, script: str, **more: Any) -> str:
 
 
 def await_failed(talk: Talk, run_id: str) -> dict[str, Any]:
-    run = await_status(talk, run_id, "Failed", workspace=WORKSPACE, seconds=60)
+    run = await_status(talk, run_id, "Failed", workspace=WORKSPACE, seconds=120)
     return dict(run["error"])
 
 
@@ -104,9 +104,10 @@ def test_ranks_on_two_nodes_know_and_reach_each_other(stack: Stack, talk: Talk) 
 
 @pytest.mark.parametrize(("how", "exit_code", "name"), [("7", 7, None), ("kill", None, "SIGKILL")])
 def test_the_rank_that_failed_first_is_named(
-    stack: Stack, talk: Talk, how: str, exit_code: int | None, name: str | None
+    stack: Stack, talk: Talk, tmp_path: Path, how: str, exit_code: int | None, name: str | None
 ) -> None:
-    run_id = start(talk, ONE_ENDS_BADLY, node_count=2, arguments=[how])
+    printed_file = str(tmp_path / "rank-0-has-printed")
+    run_id = start(talk, ONE_ENDS_BADLY, node_count=2, arguments=[how, printed_file])
     error = await_failed(talk, run_id)
     assert (error["code"], error["rank"], error["node"]) == ("process_failed", 1, "node 1")
     assert (error["exit_code"], error["signal"]) == (exit_code, name)
@@ -135,7 +136,7 @@ def test_a_canceled_run_leaves_nothing(stack: Stack, talk: Talk) -> None:
 
 
 def test_a_lost_node_means_a_new_attempt_of_all_ranks(stack: Stack, talk: Talk) -> None:
-    run_id = start(talk, WAITING, node_count=2, environment_variables={"SECONDS": "4"})
+    run_id = start(talk, WAITING, node_count=2)
     await_true(lambda: "at work 2" in printed(talk, run_id, 1))
     killed = [
         process
@@ -144,7 +145,7 @@ def test_a_lost_node_means_a_new_attempt_of_all_ranks(stack: Stack, talk: Talk) 
         and f"{run_id}-a1-n1" in (process.info["cwd"] or "")
     ]
     os.kill(killed[0].pid, signal.SIGKILL)
-    await_true(lambda: run_of(talk, run_id, workspace=WORKSPACE)["attempt"] == 2, seconds=60)
+    await_true(lambda: run_of(talk, run_id, workspace=WORKSPACE)["attempt"] == 2)
     run = await_status(talk, run_id, "Completed", workspace=WORKSPACE)
     assert run["attempt"] == 2
     assert living(stack, run_id) == []

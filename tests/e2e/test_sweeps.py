@@ -169,6 +169,12 @@ def test_gangs_of_a_sweep_survive_the_death_of_all_at_once(
     limits = {"max_trials": 4, "max_concurrent_trials": 2}
     document = body(trial=trial, algorithm={"type": "random"}, limits=limits)
     (tmp_path / "sweep.yaml").write_text(json.dumps(document))
+    # Nothing ends before all has died.
+    go = tmp_path / "go"
+    waits = (
+        f"import pathlib, time\nwhile not pathlib.Path({str(go)!r}).exists(): time.sleep(0.05)\n"
+    )
+    (tmp_path / "script.py").write_text(waits + SCRIPT)
     cli = (sys.executable, "-m", "trainwright.main", "sweep")
     sweep_id = json.loads(program(*cli, "submit", "sweep.yaml", "--json"))["id"]
     base = "/v1/workspaces/sweep"
@@ -191,6 +197,7 @@ def test_gangs_of_a_sweep_survive_the_death_of_all_at_once(
                 process.kill()
     assert stack.stop() == []
     stack.start()
+    go.touch()
     while (sweep := sweep_of(talk, sweep_id))["ended_at"] is None:
         time.sleep(0.3)
     assert (sweep["status"], sweep["completed_count"]) == ("Completed", 4), sweep
