@@ -104,3 +104,12 @@ def tags_and_stages(spec_hash: str) -> list[Any]:
         tagged = engine.images(name=f"{REPOSITORY}:{spec_hash}")
         stages = engine.images(filters={"label": f"{STAGE_LABEL}={spec_hash}"})
     return [*tagged, *stages]
+
+
+def assert_nothing_of_the_build_is_in(reference: str) -> None:
+    """Neither its secrets are in an image nor its tools."""
+    with closing(docker_engine.client()) as engine:
+        history = str(engine.history(reference)) + str(engine.inspect_image(reference))
+    assert "CERT" not in history
+    found = "import os; print(os.path.exists('/trainwright/tools/uv'))"
+    assert run_in(reference, found) == "False\n"

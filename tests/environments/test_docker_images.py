@@ -17,6 +17,7 @@ from app.environments.resolved import ResolvedSpec
 from tests import docker_engine
 from tests.environments.docker_builds import (
     ask_for,
+    assert_nothing_of_the_build_is_in,
     builder_of,
     ca_file,
     named_base,
@@ -111,14 +112,6 @@ async def test_an_image_removed_from_the_engine_by_hand_is_built_again(api: Live
     run_in(await reference_of(api, image_hash), "import toml")
 
 
-def assert_nothing_of_the_build_is_in(reference: str) -> None:
-    with closing(docker_engine.client()) as engine:
-        history = str(engine.history(reference)) + str(engine.inspect_image(reference))
-    assert "CERT" not in history
-    found = "import os; print(os.path.exists('/trainwright/tools/uv'))"
-    assert run_in(reference, found) == "False\n"
-
-
 @pytest.mark.fault(35)
 async def test_a_base_image_that_cannot_be_pulled_fails_with_the_registrys_words(
     api: LiveApi,
@@ -199,34 +192,3 @@ async def test_debian_packages_are_installed_before_all_others(
 
 async def drop(_: bytes) -> None:
     """Output that a test does not look at."""
-
-
-@pytest.mark.parametrize("with_buildkit", [True, False])
-async def test_another_package_keeps_the_framework_and_tools_are_nowhere(
-    base: str, *, with_buildkit: bool
-) -> None:
-    output: list[bytes] = []
-
-    async def keep(lines: bytes) -> None:
-        output.append(lines)
-
-    builder = builder_of(with_buildkit=with_buildkit)
-    for package in ("six", "toml"):
-        output.clear()
-        spec = ResolvedSpec(
-            python_version="3.11", requirements=(package,), kind="docker", base=base
-        )
-        built = await builder.build(spec, None, on_output=keep)
-        try:
-            assert built.packages.keys() == {package}
-            assert built.reference is not None
-            assert_nothing_of_the_build_is_in(built.reference)
-            run_in(built.reference, f"import {package}")
-        finally:
-            if package == "toml":
-                await asyncio.to_thread(builder.remove, spec.spec_hash)
-    said = b"".join(output).decode().splitlines()
-    cached = [n for n, line in enumerate(said) if "CACHED" in line or "Using cache" in line]
-    assert cached, "the steps before the packages are not repeated"
-    first = ResolvedSpec(python_version="3.11", requirements=("six",), kind="docker", base=base)
-    await asyncio.to_thread(builder.remove, first.spec_hash)

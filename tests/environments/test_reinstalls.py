@@ -8,7 +8,13 @@ import pytest
 
 from app.environments.built import BuiltImage
 from tests import docker_engine
-from tests.environments.docker_builds import build, builder_of, named_base, spec_on
+from tests.environments.docker_builds import (
+    assert_nothing_of_the_build_is_in,
+    build,
+    builder_of,
+    named_base,
+    spec_on,
+)
 from tests.environments.index import PackageIndex, package_index
 
 pytestmark = [pytest.mark.anyio, pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -67,6 +73,7 @@ async def test_one_changed_package_fetches_itself_alone(
             assert "Prepared 1 package " in output
             assert _is_cached(output, "framework.txt")
             assert image.packages.keys() >= {bird, fish, moth, "tensorflow-cpu"}
+            assert_nothing_of_the_build_is_in(str(image.reference))
         await built(f"{fish}==1.1", moth, frog)
         assert downloads(index) == [], "without a package nothing is fetched at all"
     finally:
