@@ -1,6 +1,7 @@
 """A real stack, started as a user starts it, for tests that walk through all of it."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from examples.digits import serve_folder, write_digits
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
+from tests.e2e.horovod_runs import WHEELS
 from tests.e2e.swarm_runs import swarm_stack
 from tests.environments.registry import has_registry
 from tests.swarm import Swarm
@@ -21,8 +23,24 @@ def live_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     settings = {
         "TRAINWRIGHT_FETCH_ALLOW": '["127.0.0.1"]',
         "TRAINWRIGHT_DATASTORE_FOLDERS": json.dumps([str(folder.with_name("shared"))]),
+        "TRAINWRIGHT_WHEELS_DIR": str(WHEELS),
     }
     stack = Stack(folder, settings=settings)
+    stack.start()
+    yield stack
+    assert stack.stop() == [], "the stack left processes behind"
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A stack whose nodes report often, for tests that kill it or parts of it, and restart it.
+
+    Its port stays the same. Neither Open MPI nor its agent may trip over the blank in its folder.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    folder = tmp_path_factory.mktemp("killed").resolve() / "data folder"
+    stack = Stack(folder, port=port, settings={"TRAINWRIGHT_HEARTBEAT_SECONDS": "0.5"})
     stack.start()
     yield stack
     assert stack.stop() == [], "the stack left processes behind"

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -52,21 +51,6 @@ open("outputs/part.txt", "w").write("part")
 print("started", flush=True)
 time.sleep(600)
 """
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A stack of its own on a port that stays the same over restarts."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    stack = Stack(
-        tmp_path_factory.mktemp("crash").resolve() / "data",
-        port=port,
-        settings={"TRAINWRIGHT_HEARTBEAT_SECONDS": "0.5"},
-    )
-    stack.start()
-    yield stack
-    assert stack.stop() == [], "the stack left processes behind"
 
 
 @pytest.fixture

@@ -67,16 +67,6 @@ else:
 """
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    settings = {"TRAINWRIGHT_HEARTBEAT_SECONDS": "0.5"}
-    folder = tmp_path_factory.mktemp("gangs").resolve() / "data"
-    stack = Stack(folder, settings=settings)
-    stack.start()
-    yield stack
-    assert stack.stop() == [], "the stack left processes behind"
-
-
 @pytest.fixture
 def talk(stack: Stack) -> Iterator[Talk]:
     talk = Talk(stack.address, stack.token, is_silent=True)

@@ -14,19 +14,11 @@ WORKSPACE = "horovod"
 
 
 @pytest.fixture(scope="module")
-def talk(tmp_path_factory: pytest.TempPathFactory, digits_address: str) -> Iterator[Talk]:
-    settings = {
-        "TRAINWRIGHT_WHEELS_DIR": str(WHEELS),
-        "TRAINWRIGHT_FETCH_ALLOW": '["127.0.0.1"]',
-    }
-    folder = tmp_path_factory.mktemp("horovod").resolve() / "data"
-    stack = Stack(folder, settings=settings)
-    stack.start()
-    talk = Talk(stack.address, stack.token, is_silent=True)
+def talk(live_stack: Stack, digits_address: str) -> Iterator[Talk]:
+    talk = Talk(live_stack.address, live_stack.token, is_silent=True)
     horovod_runs.prepare(talk, WORKSPACE, digits_address)
     yield talk
     talk.close()
-    assert stack.stop() == [], "the stack left processes behind"
 
 
 def test_two_ranks_train_together(talk: Talk) -> None:

@@ -22,19 +22,9 @@ WORKSPACE = "ranks"
 MPI = {"type": "mpi"}
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    assert shutil.which("mpirun"), "these tests need Open MPI (Debian: openmpi-bin)"
-    # Neither Open MPI nor its agent may trip over a blank.
-    folder = tmp_path_factory.mktemp("mpi").resolve() / "data folder"
-    stack = Stack(folder, settings={"TRAINWRIGHT_HEARTBEAT_SECONDS": "0.5"})
-    stack.start()
-    yield stack
-    assert stack.stop() == [], "the stack left processes behind"
-
-
 @pytest.fixture
 def talk(stack: Stack) -> Iterator[Talk]:
+    assert shutil.which("mpirun"), "these tests need Open MPI (Debian: openmpi-bin)"
     talk = Talk(stack.address, stack.token, is_silent=True)
     talk.ask("PUT", f"/v1/workspaces/{WORKSPACE}", expect=(200, 201))
     body = {"vm_size": "SMALL", "max_nodes": 3}

@@ -16,9 +16,8 @@ import pytest
 
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
-from tests.e2e.test_crashes import kill, processes, stack
+from tests.e2e.test_crashes import kill, processes
 
-__all__ = ["stack"]
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 SCRIPT = """
