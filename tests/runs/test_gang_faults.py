@@ -110,7 +110,7 @@ async def test_a_node_that_the_provider_never_starts_is_named_at_the_deadline(
 
 
 async def test_what_is_logged_through_the_api_is_heard_as_well(world: World) -> None:
-    run_id = await world.submit(silence_timeout_seconds=8)
+    run_id = await world.submit(silence_timeout_seconds=30)
     name = f"tw-{run_id}-a1-n0"
     await world.until(run_id, lambda _: name in world.fake.specs)
     await log_loss(world, run_id, seq=0)
@@ -124,7 +124,7 @@ async def test_what_is_logged_through_the_api_is_heard_as_well(world: World) -> 
     async def has_been_looked_at() -> bool:
         beat = await told(world, name, "heartbeat", phase="running", quiet=quiet)
         assert beat["command"] == "continue"
-        return world.fake.faults.calls[Verb.IS_ALIVE] > looks_before + 2
+        return world.fake.faults.calls[Verb.IS_ALIVE] > looks_before + 1
 
     await until(has_been_looked_at)
     await make_old(world, run_id)
