@@ -2,8 +2,10 @@
 
 import structlog
 
+from app.deployments import log_retention as deployment_logs
 from app.environments import log_retention as build_logs
 from app.kernel.db import Database
+from app.logs import orphans
 from app.runs import log_retention
 
 _AT_ONCE = 100
@@ -21,8 +23,32 @@ class LogExpiry:
         """Take away what is ripe; returns of how many runs."""
         async with self._database.session() as session:
             builds = await build_logs.expire(session)
-        if builds:
-            _log.info("build_logs_expired", streams=builds)
+            without_owner = await orphans.expire(session)
+        pieces = await self._of_deployments()
+        runs = await self._of_runs()
+        if builds or without_owner or pieces or runs:
+            _log.info(
+                "logs_expired",
+                runs=runs,
+                streams_of_builds=builds,
+                pieces_of_deployments=pieces,
+                streams_without_owner=without_owner,
+            )
+        return runs
+
+    async def _of_deployments(self) -> int:
+        count = 0
+        async with self._database.session() as session:
+            found = await deployment_logs.ripe(session)
+        for each in found:
+            gone = deployment_logs.CHUNKS_AT_ONCE
+            while gone == deployment_logs.CHUNKS_AT_ONCE:
+                async with self._database.session() as session:
+                    gone = await deployment_logs.expire(session, each)
+                count += gone
+        return count
+
+    async def _of_runs(self) -> int:
         count = 0
         while True:
             async with self._database.session() as session:
@@ -32,6 +58,4 @@ class LogExpiry:
                     await log_retention.expire(session, run_id, actor=_ACTOR)
             count += len(run_ids)
             if len(run_ids) < _AT_ONCE:
-                if count:
-                    _log.info("logs_expired", runs=count)
                 return count

@@ -51,6 +51,9 @@ class LineSplitter:
             start: their offset.
             pairs: when they were written; the first holds for the first byte.
         """
+        if start > self.offset + len(self.rest):
+            # What was in between is kept no longer: begin anew with what there is.
+            self.offset, self.rest, self._skips = start, b"", False
         if self._skips:
             cut = data.find(b"\n") + 1
             self.offset += cut or len(data)

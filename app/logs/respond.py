@@ -59,15 +59,19 @@ async def log_response(
     if stream is not None and stream.expired_at is not None:
         raise LogExpired(stream.expired_at)
     length = stream.length_bytes if stream else 0
+    first = stream.first_byte if stream else 0
     headers = {
         "Accept-Ranges": "bytes",
         "X-Accel-Buffering": "no",
         "Content-Security-Policy": "sandbox",
+        "Log-First-Byte": str(first),
         "Log-Sealed": "true" if stream and stream.sha256 else "false",
     }
     if stream and stream.sha256:
         headers["ETag"] = f'"{stream.sha256}"'
-    status, start, stop = _bounds(request, offset=offset, length=length, follow=follow)
+    status, start, stop = _bounds(
+        request, offset=offset, first_byte=first, length=length, follow=follow
+    )
     if status == 206:
         headers["Content-Range"] = f"bytes {start}-{stop - 1}/{length}"
     content: AsyncIterator[bytes]
@@ -185,7 +189,10 @@ async def _rendered(
         yield formats.SSE_END
 
 
-def _bounds(request: Request, *, offset: int, length: int, follow: bool) -> tuple[int, int, int]:
+def _bounds(
+    request: Request, *, offset: int, first_byte: int, length: int, follow: bool
+) -> tuple[int, int, int]:
+    offset = max(offset, first_byte)
     match = _RANGE.fullmatch(request.headers.get("range", "").replace(" ", ""))
     if match is None or not any(match.groups()):
         return 200, min(offset, length) if not follow else offset, length
@@ -194,10 +201,12 @@ def _bounds(request: Request, *, offset: int, length: int, follow: bool) -> tupl
         start, stop = max(0, length - int(last)), length
     else:
         start, stop = int(first), min(int(last) + 1, length) if last else length
+    start = max(start, first_byte)
     if follow:
         return 200, start, length
     if start >= stop:
         raise RangeNotSatisfiable(
-            f"The log has {length} bytes.", headers={"Content-Range": f"bytes */{length}"}
+            f"The log has the bytes from {first_byte} to before {length}.",
+            headers={"Content-Range": f"bytes */{length}"},
         )
     return 206, start, stop

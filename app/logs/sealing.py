@@ -20,6 +20,7 @@ class Sealed(NamedTuple):
 
     sha256: str
     times_sha256: str | None
+    first_byte: int
     length_bytes: int
 
 
@@ -40,14 +41,17 @@ async def store_streams(database: Database, objects: ObjectStore, owner: str) ->
     for stream in streams:
         key = (stream.attempt, stream.name)
         if stream.sha256 is not None:
-            hashes[key] = Sealed(stream.sha256, stream.times_sha256, stream.length_bytes)
+            hashes[key] = Sealed(
+                stream.sha256, stream.times_sha256, stream.first_byte, stream.length_bytes
+            )
             continue
         reader = LogReader(database, objects, owner=owner, attempt=stream.attempt, name=stream.name)
-        stored = await objects.put(reader.read(0, stream.length_bytes))
+        stored = await objects.put(reader.read(stream.first_byte, stream.length_bytes))
         times = None
-        if stream.name != MERGED and stream.length_bytes:
+        if stream.name != MERGED and stored.size_bytes:
             times = (await objects.put(_times(database, stream))).sha256
-        hashes[key] = Sealed(stored.sha256, times, stored.size_bytes)
+        first = stream.first_byte
+        hashes[key] = Sealed(stored.sha256, times, first, first + stored.size_bytes)
     return hashes
 
 
@@ -63,12 +67,12 @@ async def mark_sealed(session: AsyncSession, owner: str, hashes: Hashes) -> list
         All streams, sealed.
 
     Raises:
-        StreamGrew: bytes came in between, which are not in the objects: store again.
+        StreamGrew: bytes came or went in between, so that the objects hold others: store again.
     """
     sealed = list(await repository.list_streams(session, owner, for_update=True))
     for stream in sealed:
         stored = hashes.get((stream.attempt, stream.name))
-        if stored is None or stored.length_bytes != stream.length_bytes:
+        if stored is None or stored[2:] != (stream.first_byte, stream.length_bytes):
             raise StreamGrew(f"The log {stream.name!r} of {owner} grew while it was sealed.")
         stream.sha256, stream.times_sha256 = stored.sha256, stored.times_sha256
     await session.flush()

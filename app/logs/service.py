@@ -138,23 +138,25 @@ class LogReader:
         position = start
         while end is None or position < end:
             stream = await self.stream()
-            if stream is None or position >= stream.length_bytes:
+            if stream is None:
+                return
+            gone = stream.first_byte
+            position = max(position, gone)
+            last = stream.length_bytes if end is None else min(end, stream.length_bytes)
+            if position >= last:
                 return
             if stream.sha256 is not None:
-                pieces = await self._objects.open(stream.sha256, start=position, end=end)
+                pieces = await self._objects.open(
+                    stream.sha256, start=position - gone, end=last - gone
+                )
                 async for piece in pieces:
                     yield piece
                 return
-            rows = await self._chunks(position)
-            if not rows:
-                continue
-            for offset, data in rows:
-                piece = data[max(0, position - offset) :]
-                if end is not None:
-                    piece = piece[: end - position]
+            for offset, data in await self._newest(position):
+                piece = data if end is None else data[: max(0, end - offset)]
                 if piece:
-                    position += len(piece)
-                    yield bytes(piece)
+                    yield piece
+                position = offset + len(data)
 
     async def _chunks(self, start: int) -> Sequence[tuple[int, bytes]]:
         direct = self._database.direct
@@ -162,14 +164,14 @@ class LogReader:
             direct, self._owner, self._attempt, self._name, start=start
         )
 
-    async def _newest(self, position: int) -> AsyncIterator[bytes]:
-        """Bytes from ``position`` on that lie in chunks."""
-        rows = await self._chunks(position)
-        for offset, data in rows:
-            piece = data[max(0, position - offset) :]
-            if piece:
-                position += len(piece)
-                yield bytes(piece)
+    async def _newest(self, position: int) -> list[tuple[int, bytes]]:
+        """Bytes from ``position`` on that lie in chunks, with their offsets."""
+        found = []
+        for offset, data in await self._chunks(position):
+            skipped = max(0, position - offset)
+            if skipped < len(data):
+                found.append((offset + skipped, bytes(data[skipped:])))
+        return found
 
     async def follow(
         self, start: int, *, signals: Signals, keep_alive: bytes = b""
@@ -186,9 +188,9 @@ class LogReader:
         with signals.subscribe(LOG_TOPIC, self._owner) as subscription:
             while True:
                 # First what has just come: most looks find it, and find it in one round trip.
-                pieces = [piece async for piece in self._newest(position)]
-                for piece in pieces:
-                    position += len(piece)
+                pieces = await self._newest(position)
+                for offset, piece in pieces:
+                    position = offset + len(piece)
                     yield piece
                 if pieces:
                     silent_seconds = 0.0

@@ -34,6 +34,7 @@ class TimedReader:
     async def pieces(self, start: int) -> AsyncIterator[Piece]:
         """Small pieces from ``start`` to the length that the row had; no session is held."""
         end = self._stream.length_bytes
+        start = max(start, self._stream.first_byte)
         if start >= end:
             return
         source = self._growing(start)
@@ -66,9 +67,10 @@ class TimedReader:
     async def last_lines_offset(self, count: int) -> int:
         """Offset at which the last ``count`` lines begin."""
         stop = self._stream.length_bytes
+        first = self._stream.first_byte
         newlines = -1
-        while stop > 0:
-            start = max(0, stop - 4 * _PIECE_BYTES)
+        while stop > first:
+            start = max(first, stop - 4 * _PIECE_BYTES)
             data = await self._bytes(start, stop)
             if newlines < 0:
                 # The newline at the very end ends the last line, and begins none.
@@ -79,7 +81,7 @@ class TimedReader:
             if newlines >= count:
                 return start + place + 1
             stop = start
-        return 0
+        return first
 
     async def _growing(self, start: int) -> AsyncIterator[Piece]:
         stream = self._stream
@@ -128,7 +130,8 @@ class TimedReader:
         position = start
         pairs: list[Pair] = []
         index = await self._first_pair(start)
-        async for data in await self._objects.open(sha256, start=start):
+        gone = self._stream.first_byte
+        async for data in await self._objects.open(sha256, start=start - gone):
             end = position + len(data)
             while index is not None and (not pairs or pairs[-1][0] < end):
                 more = await self._pairs(index, _PAIRS_AT_ONCE)

@@ -77,7 +77,7 @@ class LogView:
         """Whether the log is sealed and the client has all of it."""
         rows = await self.streams()
         return self._is_over and all(
-            self._places.get(row.id, 0) >= row.length_bytes for row in rows
+            max(self._places.get(row.id, 0), row.first_byte) >= row.length_bytes for row in rows
         )
 
     async def batches(self, *, follow: bool, signals: Signals) -> AsyncIterator[list[Shown]]:

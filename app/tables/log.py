@@ -23,6 +23,8 @@ class LogStream(Base):
     """Set when sealed: the object that holds the times of the bytes."""
     expired_at: Mapped[datetime | None]
     """When the workspace's retention took the bytes away."""
+    first_byte: Mapped[int] = mapped_column(server_default="0")
+    """Bytes before it were kept long enough, and are gone; offsets stay what they were."""
     node_index: Mapped[int | None]
     """Which of the run's nodes writes it; NULL: the control plane does."""
     id: Mapped[int] = mapped_column(Identity(always=True), unique=True)
@@ -49,3 +51,4 @@ class LogChunk(Base):
     data: Mapped[bytes] = mapped_column(LargeBinary)
     times: Mapped[bytes | None] = mapped_column(LargeBinary)
     """When the bytes were written, as ``app.logs.times`` packs it."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())

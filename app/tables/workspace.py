@@ -15,6 +15,7 @@ class Workspace(Timestamped, Base):
     description: Mapped[str] = mapped_column(server_default="")
     tags: Mapped[dict[str, str | None]] = mapped_column(server_default="{}")
     log_retention_days: Mapped[int | None]
-    """Logs of runs are kept for so many days after the run's end; NULL: for ever."""
+    """Logs of runs are kept for so many days after the run's end, those of deployments after they
+    were printed; NULL: for ever."""
     max_active_runs: Mapped[int | None]
     """So many of its runs may be waiting or running; NULL: as many as the installation allows."""

@@ -19,7 +19,8 @@ class WorkspaceUpdate(BaseModel):
         default=None,
         ge=1,
         le=36_500,
-        description="Logs of runs are removed so many days after the run's end; null: never",
+        description="Logs of runs are removed so many days after the run's end, lines of "
+        "deployments so many days after they were printed; null: never",
     )
     max_active_runs: int | None = Field(
         default=None,
