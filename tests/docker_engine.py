@@ -1,9 +1,11 @@
 """The Docker engine of this machine, for tests that need one, and an image to make nodes of."""
 
 import fcntl
+import io
 import os
 import shutil
 import subprocess
+import tarfile
 import tempfile
 from contextlib import closing
 from ipaddress import ip_network
@@ -91,6 +93,20 @@ def kept_inputs(client: Any, owner: str) -> list[str]:
     """The volumes in which an installation keeps inputs."""
     labels = [f"{OWNER_LABEL}={owner}", INPUT_LABEL]
     return [each["Name"] for each in client.volumes(filters={"label": labels})["Volumes"] or []]
+
+
+def files_of(client: Any, volume: str, image: str) -> dict[str, bytes]:
+    """The content of the files at the top of a volume, by name."""
+    made = client.create_container(
+        image, ["true"], host_config=client.create_host_config(binds=[f"{volume}:/volume:ro"])
+    )["Id"]
+    try:
+        pieces, _ = client.get_archive(made, "/volume/.")
+        with tarfile.open(fileobj=io.BytesIO(b"".join(pieces))) as archive:
+            opened = {Path(each.name).name: archive.extractfile(each) for each in archive}
+            return {name: file.read() for name, file in opened.items() if file is not None}
+    finally:
+        client.remove_container(made, force=True)
 
 
 def _bootstrap() -> None:

@@ -9,6 +9,7 @@ from sqlalchemy import Table
 
 from app.batch_scorings import repository, service
 from app.batch_scorings.program import COUNTS
+from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.db import Database
 from app.kernel.orm import MAX_INTEGER
 from app.runs.states import TERMINAL
@@ -44,11 +45,14 @@ class BatchScoringReconciler:
                     return _LOOK_SECONDS
                 files = await repository.outputs(session, run.id, COUNTS)
         counts = await self._added_up(files)
+        reached(CrashPoint.SCORING_COUNTED)
         async with self._database.session() as session:
             await guard.check(session)
             row = await repository.lock(session, guard.lease.row_id)
             run = None if row.run_id is None else await session.get(Run, row.run_id)
             await service.finish(session, row, run, counts)
+            await session.flush()
+            reached(CrashPoint.SCORING_ENDING)
         return None
 
     async def _added_up(self, files: Sequence[RunFile]) -> dict[str, int] | None:

@@ -5,6 +5,7 @@ from typing import cast
 import structlog
 from sqlalchemy import Table, func
 
+from app.kernel.crash_points import CrashPoint, reached
 from app.providers.base import HostLost, KeepsInputs, NotYetRemoved, ProviderError
 from app.providers.docker.engine import EngineAway
 from app.runs.repository import dataset_files
@@ -58,6 +59,7 @@ class InputVolumeReconciler:
             _log.warning("input_not_kept", volume=row.id, error=str(error))
             await self._write(guard, "Failed", str(error))
             return None
+        reached(CrashPoint.VOLUME_FILLED)
         _log.info("input_kept", volume=row.id, host=row.host, size_bytes=row.size_bytes)
         await self._write(guard, "Ready", None)
         return None
@@ -74,6 +76,7 @@ class InputVolumeReconciler:
         except ProviderError as error:
             _log.warning("provider_unavailable", volume=row.id, error=str(error))
             return _RETRY_SECONDS
+        reached(CrashPoint.VOLUME_REMOVED)
         async with self._database.session() as session:
             await guard.check(session)
             await session.delete(await session.get_one(InputVolume, row.id))

@@ -17,6 +17,7 @@ from app.deployments.service import serving_environment
 from app.environments import service as environments
 from app.environments.states import ImageState
 from app.kernel.clock import utc_now
+from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.errors import DomainError
 from app.kernel.wake import wake
 from app.model_captures import repository
@@ -133,19 +134,25 @@ class ModelCaptureReconciler:
         return image
 
     async def _start(self, guard: Guard, row: ModelCapture) -> float:
-        """Start the node; one of its name that is there already is adopted."""
-        stored = await publish_program(self._context.objects)
-        async with self._context.database.session() as session:
-            workspace, version = await repository.owner(session, row)
-            image = await session.get_one(Image, row.image_id)
-            await blobs.add(session, workspace.id, stored)
-        assert row.node_name is not None
-        await self._context.provider.ensure(await self._spec(row, version, image, workspace.id))
+        """Start the node; one of its name that is there, or has been, is adopted."""
+        if row.result is None:
+            await self._ensure(row)
         async with self._context.database.session() as session:
             await guard.check(session)
             row = await session.get_one(ModelCapture, guard.lease.row_id)
             row.state = "Running"
         return _LOOK_SECONDS
+
+    async def _ensure(self, row: ModelCapture) -> None:
+        stored = await publish_program(self._context.objects)
+        async with self._context.database.session() as session:
+            workspace, version = await repository.owner(session, row)
+            image = await session.get_one(Image, row.image_id)
+            await blobs.add(session, workspace.id, stored)
+        spec = await self._spec(row, version, image, workspace.id)
+        reached(CrashPoint.CAPTURE_NAMED)
+        await self._context.provider.ensure(spec)
+        reached(CrashPoint.CAPTURE_STARTED)
 
     async def _spec(
         self, row: ModelCapture, version: ModelVersion, image: Image, workspace_id: str
@@ -205,6 +212,7 @@ class ModelCaptureReconciler:
         self, guard: Guard, found: Report | Decision, last_lines: list[str]
     ) -> float | None:
         """Write down what was found; the node, if there is one, is removed in the next step."""
+        reached(CrashPoint.CAPTURE_READ)
         async with self._context.database.session() as session:
             await guard.check(session)
             row = await session.get_one(ModelCapture, guard.lease.row_id)
@@ -283,6 +291,7 @@ class ModelCaptureReconciler:
             await self._context.provider.remove(row.node_name, host=LOCAL)
         except NotYetRemoved:
             return False
+        reached(CrashPoint.CAPTURE_REMOVED)
         return True
 
 

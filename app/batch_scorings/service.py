@@ -24,6 +24,7 @@ from app.datasets import service as datasets
 from app.datasets.made import MadeFile
 from app.deployments.service import servable_version, serving_environment
 from app.kernel.config import Settings
+from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.errors import FieldError, Invalid, invalid_field
 from app.kernel.ids import new_id
 from app.kernel.wake import wake
@@ -99,6 +100,7 @@ async def create(
         )
     except Invalid as error:
         raise _of_this_request(error) from error
+    reached(CrashPoint.SCORING_SUBMITTED)
     resolved = {"model_version": version.version, "dataset_version": data.version}
     row = BatchScoring(
         id=row_id,

@@ -274,6 +274,11 @@ async def read_all(
     """Versions of a model as the API shows them."""
     found = await aliases.of_versions(session, [row.id for row in rows])
     captures = await repository.captures(session, [row.id for row in rows])
+    for row in rows:
+        capture = captures.get(row.id)
+        if row.signature_state == "Pending" and capture is not None and capture.ended_at:
+            # Both were written in one transaction, of which only the second half was seen.
+            await session.refresh(row)
     return [_read(name, row, found.get(row.id, []), captures.get(row.id)) for row in rows]
 
 

@@ -10,8 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +50,6 @@ class SmallStack:
             "TRAINWRIGHT_LEAK_CHECK_SECONDS": "0.5",
             "TRAINWRIGHT_LEAK_GRACE_SECONDS": "1",
             "TRAINWRIGHT_FETCH_ALLOW": '["127.0.0.1"]',
-            # Loading models takes an environment with TensorFlow.
-            "TRAINWRIGHT_MODEL_CAPTURES_AT_ONCE": "0",
         }
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
         self._ending = threading.Event()
@@ -162,18 +159,6 @@ class SmallStack:
     def has_crashed(self) -> bool:
         """Whether somebody came to the place and died."""
         return self.crash_file.with_name("crash.reached").exists()
-
-    @contextmanager
-    def workers_held(self) -> Iterator[None]:
-        """Nobody reconciles anything during the block."""
-        held = [part for name, part in self._parts.items() if name.startswith("worker")]
-        for part in held:
-            part.send_signal(signal.SIGSTOP)
-        try:
-            yield
-        finally:
-            for part in held:
-                part.send_signal(signal.SIGCONT)
 
     def resume(self) -> None:
         """Let a part that stands still go on."""

@@ -6,22 +6,25 @@ its end all the same, and reads the history for what must hold.
 
 import hashlib
 import io
-import shutil
 import tarfile
 import uuid
-from contextlib import suppress
-from functools import partial
-from typing import Any
+from contextlib import closing, suppress
+from functools import cache, partial
+from typing import Any, LiteralString
 
 import psutil
 import psycopg
 import pytest
 
+from app.auth.signing import Signer
 from app.kernel.crash_points import CrashPoint
+from app.kernel.ids import new_id
+from app.providers.base import LOCAL
+from tests import docker_engine
 from tests.datasets.web import web_server
 from tests.environments.index import PackageIndex
 from tests.faults.small_stack import SmallStack
-from tests.serving import wire
+from tests.serving import onnx_models, wire
 from workers.runner import crash_points as runner_points
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300, func_only=True)]
@@ -160,10 +163,8 @@ def model(stack: SmallStack) -> str:
 def deployment(stack: SmallStack) -> None:
     """One whose replicas cannot serve, as their environment lacks the framework; then deleted."""
     model_name, name = model(stack), f"d-{uuid.uuid4().hex[:20]}"
-    with stack.workers_held():
-        path = f"/deployments/{name}"
-        made = stack.ask("PUT", path, {"model_name": model_name}, expect=(201,))
-        pretend_built(stack, made["image_hash"])
+    path = f"/deployments/{name}"
+    made = stack.ask("PUT", path, {"model_name": model_name}, expect=(201,))
     replica = f"tw-{made['id']}"
     seen: set[str] = set()
 
@@ -178,16 +179,111 @@ def deployment(stack: SmallStack) -> None:
         # What stays would be found by all the points that follow.
         stack.ask("DELETE", path, expect=(200, 202, 204))
     stack.wait(lambda: "id" not in stack.ask("GET", path, expect=(200, 404)))
-    stack.wait(lambda: not processes_of(stack, replica))
-    stack.wait(lambda: not list((stack.data_dir / "nodes").glob(f"{replica}*")))
+    assert_no_node(stack, replica)
 
 
-def pretend_built(stack: SmallStack, image_hash: str) -> None:
-    """Put a plain environment where one with the framework would be."""
-    images = stack.data_dir / "images"
-    marker = next(images.glob("*/*/image.json"))
-    if not (images / image_hash).exists():
-        shutil.copytree(marker.parent, images / image_hash / "plain", symlinks=True)
+def assert_no_node(stack: SmallStack, prefix: str) -> None:
+    stack.wait(lambda: not processes_of(stack, prefix))
+    stack.wait(lambda: not list((stack.data_dir / "nodes").glob(f"{prefix}*")))
+
+
+def loaded_model(stack: SmallStack) -> str:
+    """An ONNX model, which a node of its own really loads and asks for a sample, once."""
+    name = f"m{uuid.uuid4().hex[:20]}"
+    files = {"model.onnx": onnx_models.matrix_product()}
+    made = stack.ask("PUT", f"/models/{name}/archive", content=packed(files), expect=(201,))
+    path = f"/models/{name}/versions/1"
+    found: dict[str, Any] = {}
+
+    def is_over() -> bool:
+        found.update(stack.ask("GET", path))
+        return found["capture"]["state"] in ("Captured", "Failed")
+
+    stack.wait(is_over, seconds=180, what=lambda: str(found))
+    assert (found["capture"]["state"], found["signature_state"]) == ("Captured", "Ready"), found
+    (row,) = rows_of(
+        stack,
+        "SELECT id, start, (SELECT count(*) FROM model_samples s"
+        " WHERE s.model_version_id = c.model_version_id) FROM model_captures c"
+        " WHERE model_version_id = %s",
+        made["id"],
+    )
+    assert row[1:] == (1, 1), "one node, and one sample"
+    assert_no_node(stack, f"tw-{row[0]}")
+    return name
+
+
+@cache
+def known_model(stack: SmallStack) -> str:
+    return loaded_model(stack)
+
+
+def batch_scoring(stack: SmallStack) -> None:
+    """Two rows through a model, once; what was predicted is one dataset version."""
+    table, predicted = (f"{what}{uuid.uuid4().hex}" for what in ("rows", "predicted"))
+    with web_server() as web:
+        body = {"name": table, "urls": [web.add("/rows.csv", b"a,b\n1,0\n0,1\n")]}
+        stack.ask("POST", "/datasets", body, expect=(201,))
+    asked = {
+        "experiment_name": "points", "cluster_name": "cpu", "model_name": known_model(stack),
+        "dataset_name": table, "output_dataset_name": predicted,
+    }  # fmt: skip
+    (before,) = rows_of(stack, "SELECT count(*) FROM runs WHERE kind = 'job'")
+    path = f"/batch-scorings/{stack.ask('POST', '/batch-scorings', asked, expect=(201,))['id']}"
+    found: dict[str, Any] = {}
+
+    def has_ended() -> bool:
+        found.update(stack.ask("GET", path))
+        return bool(found["ended_at"])
+
+    stack.wait(has_ended, what=lambda: str(found))
+    assert (found["status"], found["rows_scored"], found["rows_failed"]) == ("Completed", 2, 0)
+    versions = stack.ask("GET", f"/datasets/{predicted}/versions")["items"]
+    assert [one["version"] for one in versions] == [1]
+    (file,) = stack.ask("GET", f"/datasets/{predicted}/versions/1/files")["items"]
+    lines = stack.ask("GET", f"/datasets/{predicted}/versions/1/files/{file['path']}")
+    assert len(lines.splitlines()) == 2
+    assert rows_of(stack, "SELECT count(*) FROM runs WHERE kind = 'job'") == [(before[0] + 1,)]
+
+
+def input_volume(stack: SmallStack) -> None:
+    """The content of a dataset version in a volume of the engine, filled, read and removed."""
+    name, volume = f"d{uuid.uuid4().hex}", new_id("tw-data")
+    with web_server() as web:
+        body = {"name": name, "urls": [web.add("/one", b"1"), web.add("/two", b"22")]}
+        stack.ask("POST", "/datasets", body, expect=(201,))
+    owner = Signer.load(stack.data_dir).installation_id
+    image = docker_engine.base_image()
+
+    def state() -> str | None:
+        found = rows_of(stack, "SELECT state FROM input_volumes WHERE id = %s", volume)
+        return str(found[0][0]) if found else None
+
+    with closing(docker_engine.client()) as engine:
+        try:
+            rows_of(
+                stack,
+                "INSERT INTO input_volumes (id, host, fingerprint, version_id, image, size_bytes,"
+                " next_check_at) SELECT %s, %s, v.fingerprint, v.id, %s, v.size_bytes,"
+                " clock_timestamp() FROM dataset_versions v JOIN datasets d ON d.id = v.dataset_id"
+                " WHERE d.name = %s RETURNING id",
+                volume, LOCAL, image, name,
+            )  # fmt: skip
+            stack.wait(lambda: state() == "Ready")
+            assert docker_engine.kept_inputs(engine, owner) == [volume]
+            assert docker_engine.files_of(engine, volume, image) == {"one": b"1", "two": b"22"}
+            rows_of(
+                stack,
+                "UPDATE input_volumes SET state = 'Leaving', next_check_at = clock_timestamp(),"
+                " wake_seq = wake_seq + 1 WHERE id = %s RETURNING id",
+                volume,
+            )
+            stack.wait(lambda: state() is None)
+            assert docker_engine.kept_inputs(engine, owner) == []
+            assert docker_engine.left_of_nodes(engine, owner) == []
+        finally:
+            for left in docker_engine.kept_inputs(engine, owner):
+                engine.remove_volume(left, force=True)
 
 
 def sweep(stack: SmallStack) -> None:
@@ -261,6 +357,15 @@ WALKS: dict[str, Any] = {
     CrashPoint.UPLOAD_HASHED: upload,
     CrashPoint.UPLOAD_PLACED: upload,
     CrashPoint.MODEL_INSPECTED: model,
+    CrashPoint.CAPTURE_NAMED: loaded_model,
+    CrashPoint.CAPTURE_STARTED: loaded_model,
+    CrashPoint.CAPTURE_READ: loaded_model,
+    CrashPoint.CAPTURE_REMOVED: loaded_model,
+    CrashPoint.SCORING_SUBMITTED: batch_scoring,
+    CrashPoint.SCORING_COUNTED: batch_scoring,
+    CrashPoint.SCORING_ENDING: batch_scoring,
+    CrashPoint.VOLUME_FILLED: input_volume,
+    CrashPoint.VOLUME_REMOVED: input_volume,
     CrashPoint.REPLICA_WRITTEN: deployment,
     CrashPoint.REPLICA_STARTED: deployment,
     CrashPoint.REPLICA_REMOVED: deployment,
@@ -271,25 +376,30 @@ WALKS: dict[str, Any] = {
     CrashPoint.OBJECTS_SET_ASIDE: garbage,
 }
 OF_API = {"request", "run", "committed", "upload", "object"}
+OF_ENGINE = (CrashPoint.VOLUME_FILLED, CrashPoint.VOLUME_REMOVED)
+"""Only workers with an engine of containers come there."""
 BUILDING = {CrashPoint.BUILD_BEGUN, CrashPoint.BUILD_UNMARKED, CrashPoint.BUILD_MARKED}
 
 
-def in_turns() -> list[str]:
+def in_turns() -> list[Any]:
     """All points; those of the API stand apart, so that the killed one is back in time."""
     of_api = [p for p in CrashPoint if p.partition("-")[0] in OF_API]
-    others = [p for p in CrashPoint if p not in of_api]
+    others = [p for p in CrashPoint if p not in of_api and p not in OF_ENGINE]
     ordered: list[str] = list(runner_points.POINTS)
     while others:
         ordered += others[:3] + of_api[:1]
         del others[:3], of_api[:1]
-    return [str(point) for point in ordered + of_api]
+    of_engine = [pytest.param(str(point), marks=pytest.mark.docker) for point in OF_ENGINE]
+    return [str(point) for point in ordered + of_api] + of_engine
 
 
 @pytest.mark.parametrize("point", in_turns())
 @pytest.mark.fault(1, 2, 3, 4, 5, 6, 49)
 def test_a_death_at_this_point_loses_nothing_and_doubles_nothing(
-    stack: SmallStack, index: PackageIndex, point: str
+    request: pytest.FixtureRequest, index: PackageIndex, point: str
 ) -> None:
+    name = "stack_of_containers" if point in OF_ENGINE else "stack"
+    stack: SmallStack = request.getfixturevalue(name)
     stack.arm(point)
     if point in BUILDING:
         run_in_new_environment(stack, index)
@@ -302,13 +412,21 @@ def test_a_death_at_this_point_loses_nothing_and_doubles_nothing(
 
 def unfinished(stack: SmallStack) -> list[Any]:
     """Rows of other kinds that are not where they belong."""
-    url = stack.database_url.replace("postgresql+psycopg", "postgresql")
-    statement = (
+    return rows_of(
+        stack,
         "SELECT 'image', id FROM images WHERE state IN ('Building', 'Queued')"
         " UNION ALL SELECT 'sweep', id FROM sweeps WHERE ended_at IS NULL"
         " UNION ALL SELECT 'registration', id FROM dataset_registrations WHERE state = 'Pending'"
         " UNION ALL SELECT 'model', id FROM model_versions WHERE signature_state = 'Pending'"
-        " UNION ALL SELECT 'deployment', id FROM deployments"
+        " UNION ALL SELECT 'capture', id FROM model_captures"
+        " WHERE node_name IS NOT NULL OR state IN ('Pending', 'Running')"
+        " UNION ALL SELECT 'scoring', id FROM batch_scorings WHERE ended_at IS NULL"
+        " UNION ALL SELECT 'volume', id FROM input_volumes"
+        " UNION ALL SELECT 'deployment', id FROM deployments",
     )
+
+
+def rows_of(stack: SmallStack, statement: LiteralString, *given: str) -> list[Any]:
+    url = stack.database_url.replace("postgresql+psycopg", "postgresql")
     with psycopg.connect(url) as connection:
-        return connection.execute(statement).fetchall()
+        return connection.execute(statement, given).fetchall()

@@ -13,16 +13,18 @@ import httpx2
 import pytest
 from sqlalchemy import select
 
+from app.kernel.clock import utc_now
 from app.kernel.signals import Signals
 from app.leaks import repository as leaks
 from app.model_captures.decide import MOST_STARTS, REPORT_PATH
+from app.models import service as models
 from app.models.schemas import Lineage, ModelDescription, ModelFile
 from app.models.service import add_version
 from app.providers.base import Capacity, NodeRefused, ProviderError
 from app.providers.fake.faults import Fault, Verb
 from app.providers.fake.provider import FakeProvider
 from app.tables.image import Image
-from app.tables.model import ModelCapture
+from app.tables.model import ModelCapture, ModelVersion
 from app.tables.workspace import Workspace
 from tests.databases import own_database
 from tests.live_api import LiveApi, live_api
@@ -209,6 +211,33 @@ async def test_a_worker_that_dies_after_the_start_leaves_one_node(world: World) 
     assert list(world.fake.specs) == [node]
     await world.report(node, REPORT)
     assert (await world.version("killed", is_over))["capture"]["state"] == "Captured"
+
+
+async def test_a_node_that_has_reported_is_not_started_again(world: World) -> None:
+    world.fake.faults.add(Fault(Verb.ENSURE, error=_AWAY, is_carried_out=True))
+    node = await world.node(await world.register("swift"))
+
+    await world.report(node, REPORT)
+
+    assert (await world.version("swift", is_over))["capture"]["state"] == "Captured"
+    assert world.fake.faults.calls[Verb.ENSURE] == 1
+
+
+async def test_an_end_that_is_written_while_a_version_is_read_is_seen_whole(world: World) -> None:
+    capture_id = await world.register("half", image_state="Queued")
+    async with world.api.database.session() as reading:
+        capture = await reading.get_one(ModelCapture, capture_id)
+        version = await reading.get_one(ModelVersion, capture.model_version_id)
+        reading.expunge(capture)
+        async with world.api.database.session() as writing:
+            ended = await writing.get_one(ModelCapture, capture_id)
+            ended.state, ended.ended_at = "Captured", utc_now()
+            found = await writing.get_one(ModelVersion, version.id)
+            found.signature_state = "Ready"
+        shown = await models.read(reading, "half", version)
+
+    assert shown.capture is not None
+    assert (shown.capture.state, shown.signature_state) == ("Captured", "Ready")
 
 
 async def test_a_lost_node_is_replaced_and_given_up_in_the_end(world: World) -> None:
