@@ -37,7 +37,8 @@ async def ripe(session: AsyncSession) -> Sequence[Ripe]:
         .join(Workspace, Workspace.id == Deployment.workspace_id)
         .where(oldest < _since(Workspace.log_retention_days))
     )
-    return [Ripe(*row) for row in await session.execute(statement)]
+    found = await session.execute(statement)
+    return [Ripe(deployment_id, days) for deployment_id, days in found if days is not None]
 
 
 async def expire(session: AsyncSession, found: Ripe) -> int:
