@@ -1,27 +1,22 @@
 """What a plan decided, as rows: nodes, attempts, and who is told to go."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-import structlog
 from sqlalchemy import delete
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.costs import accounts
 from app.costs.accounts import Accounts
 from app.costs.budget import MAX_COST_SPENT, covers
-from app.kernel.errors import DomainError
 from app.kernel.ids import new_id
 from app.planning.snapshot import Loaded
 from app.runs import attempts, interruptions, waiting
 from app.scheduling.types import Place, Placement, Plan, Reason, Waiting
 from app.tables.cluster import ClusterNode
-
-_log = structlog.get_logger(__name__)
+from workers.apart import apart
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ async def carry_out(
         currency: of all amounts.
     """
     for run_id in loaded.spent_runs:
-        async with _apart(session, run_id):
+        async with apart(session, run_id):
             await interruptions.stop_spending(session, run_id=run_id, code=MAX_COST_SPENT)
     if decision.remove_node_ids:
         await session.execute(
@@ -75,7 +70,7 @@ async def carry_out(
         if workspace_id in left and not covers(left[workspace_id], cost):
             unaffordable.append(Waiting(run_id, cluster_id, 1, Reason.BUDGET))
             continue
-        async with _apart(session, run_id, failed):
+        async with apart(session, run_id, failed):
             await _begin(session, loaded, run_id, placement, indexes, reserved=cost)
         if workspace_id in left and run_id not in failed:
             left[workspace_id] -= cost
@@ -83,22 +78,6 @@ async def carry_out(
     everybody = [*unaffordable, *decision.waiting]
     lacking = _lacking(everybody, loaded, money=money, left=left, currency=currency)
     return CarriedOut(everybody, lacking, failed)
-
-
-@asynccontextmanager
-async def _apart(
-    session: AsyncSession, run_id: str, failed: dict[str, str] | None = None
-) -> AsyncIterator[None]:
-    """A part of the transaction that is undone alone when the rows of one run do not allow it."""
-    try:
-        async with session.begin_nested():
-            yield
-    except (SQLAlchemyError, DomainError) as error:
-        if isinstance(error, DBAPIError) and error.connection_invalidated:
-            raise
-        _log.exception("run_not_written", run_id=run_id)
-        if failed is not None:
-            failed[run_id] = type(error).__name__
 
 
 async def _begin(
@@ -125,13 +104,13 @@ async def _begin(
 async def _tell(session: AsyncSession, decision: Plan) -> None:
     """Have runs give up their nodes."""
     for preempted in decision.preempted:
-        async with _apart(session, preempted.run_id):
+        async with apart(session, preempted.run_id):
             await interruptions.preempt(
                 session, run_id=preempted.run_id, for_run_id=preempted.for_run_id
             )
     for evicted in decision.evicted:
         because = f"Its host {evicted.host} is being drained."
-        async with _apart(session, evicted.run_id):
+        async with apart(session, evicted.run_id):
             await interruptions.evict(
                 session, run_id=evicted.run_id, host=evicted.host, because=because
             )

@@ -7,7 +7,7 @@ from sqlalchemy import case, delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.kernel.clock import utc_now
+from app.kernel.clock import database_now
 from app.planning import repository as planning
 from app.planning.service import wake_planner
 from app.providers.base import HostState, ProviderError
@@ -103,7 +103,7 @@ async def _count(
     cluster.start_error = {
         "message": str(error),
         "host": node.host,
-        "at": utc_now().isoformat(),
+        "at": (await database_now(session)).isoformat(),
     }
     counted = (
         update(ClusterNode)

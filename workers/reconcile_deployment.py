@@ -27,7 +27,7 @@ from app.deployments.scale import SCALE_CHECK_SECONDS, scale
 from app.deployments.schemas import Autoscale
 from app.environments import service as environments
 from app.environments.states import ImageState
-from app.kernel.clock import utc_now
+from app.kernel.clock import database_now
 from app.kernel.crash_points import CrashPoint, reached
 from app.logs import sealing
 from app.providers.base import (
@@ -84,9 +84,10 @@ class DeploymentReconciler:
             "code": "replica_silent",
             "message": f"The replica's node sent no heartbeat for {limit:g} s.",
         }
-        result = {"failed": failed, "ended_at": utc_now().timestamp()}
         async with self._context.database.session() as session:
             await guard.check(session)
+            ended_at = (await database_now(session)).timestamp()
+            result = {"failed": failed, "ended_at": ended_at}
             # Again: one may have been heard since.
             still = repository.is_silent(guard.lease.row_id, silent_seconds=limit)
             named = update(Replica).where(Replica.name.in_(silent), still)
@@ -103,6 +104,15 @@ class DeploymentReconciler:
             if row.state != State.FAILED:
                 row.error = {"code": "provider_unavailable", "message": words}
 
+    async def say_failed(self, guard: Guard, error: str) -> None:
+        """Let the deployment say that looks at it fail; replicas may serve on meanwhile."""
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            row = await repository.lock(session, guard.lease.row_id)
+            if row.state != State.FAILED:
+                words = f"A look at the deployment ended with {error}, and is tried again."
+                row.error = {"code": "reconcile_failed", "message": words}
+
     async def _step(self, guard: Guard) -> float | None:
         async with self._context.database.session() as session:
             row = await session.get(Deployment, guard.lease.row_id)
@@ -113,9 +123,10 @@ class DeploymentReconciler:
                 row = await self._follow_resolution(session, guard, image)
                 image = await session.get_one(Image, row.image_id)
             replicas = await repository.replicas_to_judge(session, row)
+            now = await database_now(session)
             if row.autoscale is not None and image.state == ImageState.READY:
                 row = await self._scale(session, guard)
-        plan = await self._plan(row, image, replicas)
+        plan = await self._plan(row, image, replicas, now)
         if plan.is_gone:
             await self._forget(guard)
             return None
@@ -158,7 +169,7 @@ class DeploymentReconciler:
         row = await repository.lock(session, guard.lease.row_id)
         if row.autoscale is None or row.deleting or row.state == State.FAILED:
             return row
-        now = utc_now()
+        now = await database_now(session)
         scaled = scale(
             Autoscale.model_validate(row.autoscale),
             count=row.replica_count,
@@ -170,7 +181,9 @@ class DeploymentReconciler:
         row.replica_count = scaled.count
         return row
 
-    async def _plan(self, row: Deployment, image: Image, replicas: Sequence[Replica]) -> Plan:
+    async def _plan(
+        self, row: Deployment, image: Image, replicas: Sequence[Replica], now: datetime
+    ) -> Plan:
         present = [replica for replica in replicas if not replica.removed]
         alive = {
             replica.name: await self._context.provider.is_alive(replica.name) for replica in present
@@ -183,7 +196,10 @@ class DeploymentReconciler:
             image_state=image.state,
             image_error=image.error,
             fits=self._fits(row, await self._context.provider.capacity()),
-            replicas=[_view(replica, alive.get(replica.name, False)) for replica in replicas],
+            replicas=[
+                _view(replica, alive.get(replica.name, False), now.timestamp())
+                for replica in replicas
+            ],
             is_elastic=row.autoscale is not None,
         )
         plan = decide(view, [replica.name for replica in present])
@@ -209,7 +225,7 @@ class DeploymentReconciler:
             if row.generation != generation:
                 return None
             _show(row, plan)
-            draining = {"ended_at": utc_now().timestamp()}
+            draining = {"ended_at": (await database_now(session)).timestamp()}
             await session.execute(
                 update(Replica)
                 .where(Replica.name.in_(plan.drain), Replica.state == "Serving")
@@ -244,7 +260,7 @@ class DeploymentReconciler:
                 continue
             if not await self._context.provider.is_alive(replica.name):
                 replica.state = LOST
-                replica.result = {"ended_at": utc_now().timestamp()}
+                replica.result = {"ended_at": (await database_now(session)).timestamp()}
         await session.flush()
 
     async def _start(self, guard: Guard, row: Deployment, replica: Replica, image: Image) -> None:
@@ -292,7 +308,7 @@ class DeploymentReconciler:
             await guard.check(session)
             row = await session.get_one(Replica, replica.name)
             row.state = "Exited"
-            row.result = {"failed": failed, "ended_at": utc_now().timestamp()}
+            row.result = {"failed": failed, "ended_at": (await database_now(session)).timestamp()}
 
     async def _remove(self, guard: Guard, names: Sequence[str]) -> bool:
         """Take replicas away; says whether nothing of them is left."""
@@ -336,8 +352,7 @@ def _show(row: Deployment, plan: Plan) -> None:
         row.error = plan.error
 
 
-def _view(replica: Replica, is_alive: bool) -> ReplicaView:
-    now = utc_now().timestamp()
+def _view(replica: Replica, is_alive: bool, now: float) -> ReplicaView:
     state = replica.state
     if state in ("Launched", "Serving") and not is_alive:
         state = LOST

@@ -5,6 +5,7 @@ any other node. Registration waits for none of it.
 """
 
 import asyncio
+from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import Table, func, select
@@ -16,7 +17,7 @@ from app.deployments.program import publish_program
 from app.deployments.service import serving_environment
 from app.environments import service as environments
 from app.environments.states import ImageState
-from app.kernel.clock import utc_now
+from app.kernel.clock import database_now
 from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.errors import DomainError
 from app.kernel.wake import wake
@@ -182,11 +183,12 @@ class ModelCaptureReconciler:
         assert row.node_name is not None
         assert row.started_at is not None
         is_alive = await self._context.provider.is_alive(row.node_name)
+        result, now = await self._told(row)
         view = View(
             start=row.start,
             is_alive=is_alive,
-            seconds=(utc_now() - row.started_at).total_seconds(),
-            result=await self._result(row),
+            seconds=(now - row.started_at).total_seconds(),
+            result=result,
         )
         decision = decide(view)
         if isinstance(decision, Wait):
@@ -251,14 +253,15 @@ class ModelCaptureReconciler:
             row.state, row.node_name, row.result = "Pending", None, None
         return 0.0
 
-    async def _result(self, row: ModelCapture) -> dict[str, Any]:
-        """What the node has told, read after it was seen to live or not.
+    async def _told(self, row: ModelCapture) -> tuple[dict[str, Any], datetime]:
+        """What the node has told, and the time; asked after it was seen to live or not.
 
         A node that is gone by then has told all that it ever will.
         """
         async with self._context.database.session() as session:
             told = select(ModelCapture.result).where(ModelCapture.id == row.id)
-            return (await session.execute(told)).scalar_one() or {}
+            result = (await session.execute(told)).scalar_one() or {}
+            return result, await database_now(session)
 
     async def _replace_image(self, guard: Guard, row: ModelCapture, missing: ImageMissing) -> float:
         """Have an image built again that is gone from the engine and cannot be pulled."""

@@ -7,12 +7,13 @@ from itertools import islice
 from time import monotonic
 from typing import Any, cast
 
+import structlog
 from sqlalchemy import Table, delete, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.crash_points import CrashPoint, reached
 from app.planning import repository, snapshot
-from app.planning.snapshot import Loaded
+from app.planning.snapshot import Loaded, OddRow
 from app.providers.base import Host, HostState, ProviderError
 from app.runs import waiting
 from app.scheduling.forecast import forecast
@@ -20,6 +21,7 @@ from app.scheduling.planner import plan
 from app.scheduling.types import Plan
 from app.tables.cluster import Cluster
 from app.tables.planning import Planning
+from app.tables.run import Run
 from workers.carry_out_plan import CarriedOut, carry_out
 from workers.context import WorkerContext
 from workers.reconciler import Guard
@@ -36,6 +38,7 @@ _WRITTEN_AT_ONCE = 1000
 """Of them so many in a transaction: those who submit and cancel hardly wait for it."""
 
 _Blockers = Mapping[str, dict[str, Any]]
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class PlanningReconciler:
 
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
+        self._odd: frozenset[OddRow] = frozenset()
 
     async def reconcile(self, guard: Guard) -> float | None:
         """Plan and apply; says when something will have to be done without anybody's asking."""
@@ -85,8 +89,11 @@ class PlanningReconciler:
             if not made.done.failed:
                 break
             failed |= made.done.failed
+        self._tell_of_odd(made.loaded.odd)
         is_all_said = await self._explain(guard, made, failed)
         pauses = [_next_check(made.loaded, made.decision), made.spending_seconds]
+        if made.loaded.odd or failed:
+            pauses.append(_BUSY_CHECK_SECONDS)  # whoever mends a row by hand wakes nobody
         if not is_all_said:
             pauses.append(_SHORTEST_PAUSE_SECONDS)
         return min((pause for pause in pauses if pause is not None), default=None)
@@ -114,6 +121,12 @@ class PlanningReconciler:
             spending = await pause_until_spent(session)
         return _Made(loaded, decision, done, spending)
 
+    def _tell_of_odd(self, odd: frozenset[OddRow]) -> None:
+        """Log rows that cannot be worked with: once, not with every plan."""
+        for row in sorted(odd - self._odd):
+            _log.error("row_unreadable", table=row.table, row_id=row.id, error=row.error)
+        self._odd = odd
+
     async def _explain(self, guard: Guard, made: _Made, failed: Mapping[str, str]) -> bool:
         """Let waiting runs say why; False: there are more than one plan writes."""
         loaded, done = made.loaded, made.done
@@ -129,9 +142,13 @@ class PlanningReconciler:
             money=done.money,
         )
         changed = dict(found.changed)
-        for run_id, error in failed.items():
+        left_out = {run_id: waiting.not_written(error) for run_id, error in failed.items()}
+        for row in loaded.odd:
+            if row.table == Run.__tablename__ and row.id in loaded.blockers:
+                left_out[row.id] = waiting.unreadable(row.error)
+        for run_id, words in left_out.items():
             now = loaded.blockers.get(run_id, [])
-            said = waiting.kept_since(now, waiting.not_written(error))
+            said = waiting.kept_since(now, words)
             if now != [said]:
                 changed[run_id] = said
         await self._write(guard, changed, with_event=True)
@@ -154,7 +171,9 @@ class PlanningReconciler:
         found = waiting.provider_away(self._context.provider.name, words)
         said = {run_id: waiting.kept_since(now, found) for run_id, now in queue.items()}
         is_new = {
-            run_id for run_id in said if [b["code"] for b in queue[run_id]] != [found["code"]]
+            run_id
+            for run_id in said
+            if [b["code"] for b in waiting.readable(queue[run_id])] != [found["code"]]
         }
         other_words = {r: b for r, b in said.items() if r not in is_new and queue[r] != [b]}
         await self._write(guard, {r: b for r, b in said.items() if r in is_new}, with_event=True)

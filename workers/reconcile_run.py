@@ -67,8 +67,21 @@ class RunReconciler:
             # For all that this task says from here on: it is about no other run.
             bind_contextvars(**log_names(run))
             again = await self._step(guard, run)
+            if waiting.is_failing(run):
+                await self._note_failing(guard, None)
             if run.status in TERMINAL or again != 0.0:
                 return again
+
+    async def say_failed(self, guard: Guard, error: str) -> None:
+        """Let the run say that looks at it fail, as long as it has not ended."""
+        await self._note_failing(guard, error)
+
+    async def _note_failing(self, guard: Guard, error: str | None) -> None:
+        async with self._database.session() as session:
+            await guard.check(session)
+            run = await lock_run(session, guard.lease.row_id)
+            if run.status not in TERMINAL:
+                waiting.note_failing(session, run, error)
 
     async def _step(self, guard: Guard, run: Run) -> float | None:
         if run.status in TERMINAL:

@@ -2,15 +2,15 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from math import inf
 from typing import Any, Literal, NamedTuple, cast
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, func
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.costs import charges
 from app.costs.charges import Spending
+from app.kernel.clock import database_now
 from app.kernel.config import Settings
 from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.db import Database
@@ -28,7 +28,7 @@ from app.sweeps.trial_run import run_of
 from app.tables.sweep import Sweep, Trial
 from app.tables.workspace import Workspace
 from workers.reconciler import Guard
-from workers.sweep_blockers import note_blockers, note_refusal
+from workers.sweep_blockers import note_blockers, note_failing, note_refusal
 from workers.sweep_trials import end_early, end_run, note
 
 _LOOK_SECONDS = 1.0
@@ -71,6 +71,12 @@ class SweepReconciler:
                 return plan.pause_seconds
             if not await self._propose(guard, plan):
                 return _LATER_SECONDS
+
+    async def say_failed(self, guard: Guard, error: str) -> None:
+        """Let the sweep say that looks at it fail."""
+        async with self._database.session() as session:
+            await guard.check(session)
+            note_failing(await session.get_one(Sweep, guard.lease.row_id), error)
 
     async def _look(self, session: AsyncSession, sweep: Sweep) -> _Plan | None:
         """Bring the rows up to date; None: the sweep is over."""
@@ -204,7 +210,7 @@ _WORDS = {
 
 async def _view(session: AsyncSession, sweep: Sweep, trials: Any, purse: Purse | None) -> View:
     outcomes = [trial.outcome for trial in trials]
-    now: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
+    now = await database_now(session)
     return View(
         end_reason=sweep.end_reason,
         has_error=sweep.error is not None,

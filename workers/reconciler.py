@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
 from contextvars import Context
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import structlog
 from sqlalchemy import Table
@@ -19,8 +19,9 @@ from app.kernel import leases
 from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.db import Database
 from app.kernel.direct import Statement
-from app.kernel.errors import Unavailable
+from app.kernel.errors import DomainError, Unavailable
 from app.kernel.leases import Lease
+from app.kernel.odd_rows import ODD
 from workers import measures
 from workers.pulse import Pulse
 
@@ -65,6 +66,19 @@ class Reconciler(Protocol):
 
         Returns:
             Seconds until the row should be looked at again; None: only when woken.
+        """
+
+
+@runtime_checkable
+class SaysFailures(Protocol):
+    """A reconciler whose rows say themselves that looks at them fail."""
+
+    async def say_failed(self, guard: Guard, error: str) -> None:
+        """Let the row say so; a look that ends well takes it back.
+
+        Args:
+            guard: the hold on the row.
+            error: the type of the error.
         """
 
 
@@ -178,11 +192,12 @@ class Engine:
             measures.LEASE_LOSSES.labels(table.name).inc()
             _log.warning("lease_lost")
             return False
-        except Exception:
+        except Exception as error:
             # A defect or an outage in one row must not end the loop that serves all others;
             # it is reported in full, and the row is tried again, ever more seldom.
             check_in = self._pause((table.name, row_id))
             _log.exception("reconcile_failed", again_in_seconds=check_in)
+            await self._say(reconciler, guard, error)
         finally:
             extender.cancel()
             with suppress(asyncio.CancelledError):
@@ -190,6 +205,16 @@ class Engine:
         reached(CrashPoint.RECONCILED)
         async with self._database.session() as session:
             return await leases.release(session, table, lease, check_in_seconds=check_in)
+
+    async def _say(self, reconciler: Reconciler, guard: Guard, error: Exception) -> None:
+        """Let a row tell its readers; what fails once may be an outage, and is not told."""
+        is_again = self._failures[reconciler.table.name, guard.lease.row_id] > 1
+        if not is_again or not isinstance(reconciler, SaysFailures):
+            return
+        try:
+            await reconciler.say_failed(guard, type(error).__name__)
+        except (LeaseLost, DomainError, SQLAlchemyError, *ODD) as problem:
+            _log.warning("failure_not_said", error=str(problem).partition("\n")[0])
 
     def _pause(self, key: tuple[str, str]) -> float:
         failures = self._failures[key] = self._failures.get(key, 0) + 1

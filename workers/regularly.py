@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from app.kernel.odd_rows import ODD
 from app.providers.base import ProviderError
 from app.storage.errors import StorageError
 from workers import measures
@@ -38,4 +39,8 @@ async def regularly(
             # would end the worker's poller beside it.
             measures.COLLECTIONS_FAILED.labels(name).inc()
             _log.warning("collection_failed", collector=name, error=str(error).partition("\n")[0])
+        except ODD:
+            # A row that is not as it should be; what it is has to be looked for.
+            measures.COLLECTIONS_FAILED.labels(name).inc()
+            _log.exception("collection_failed", collector=name)
         await asyncio.sleep(every_seconds)

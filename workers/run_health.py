@@ -2,7 +2,7 @@
 
 import structlog
 
-from app.kernel.clock import utc_now
+from app.kernel.clock import database_now
 from app.metrics import repository as metrics
 from app.providers.base import HostLost, ProviderError
 from app.runs import attempts, finalizing, gang
@@ -141,7 +141,8 @@ class RunHealth:
                 for node in nodes
                 if node.state not in gang.OVER
             ]
-            error = silence(tasks, heard, timeout_seconds=limit, now=utc_now())
+            now = await database_now(session)
+            error = silence(tasks, heard, timeout_seconds=limit, now=now)
             attempt = await attempts.current(session, run)
             if error is None or attempt is None or attempt.error is not None:
                 return
@@ -170,7 +171,7 @@ class RunHealth:
                     "message": message,
                     "node": f"node {lost[0]}",
                     "host": next(row.host for row in rows if row.node_index == lost[0]),
-                    "ended_at": utc_now().isoformat(),
+                    "ended_at": (await database_now(session)).isoformat(),
                 }
             if run.status in (Status.QUEUED, Status.RUNNING, Status.FINALIZING):
                 transition(session, run, Status.NOT_RESPONDING, actor=_ACTOR, reason=message)

@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.costs import accounts
 from app.runs import interruptions
+from workers.apart import apart
 
 _SHORTEST_PAUSE_SECONDS = 0.5
 
@@ -18,7 +19,8 @@ async def stop_what_is_spent(session: AsyncSession) -> None:
     """
     found = await accounts.load(session)
     for run_id, code in sorted(found.to_stop().items()):
-        await interruptions.stop_spending(session, run_id=run_id, code=code)
+        async with apart(session, run_id):
+            await interruptions.stop_spending(session, run_id=run_id, code=code)
 
 
 async def pause_until_spent(session: AsyncSession) -> float | None:

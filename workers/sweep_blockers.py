@@ -4,7 +4,7 @@ import structlog
 
 from app.costs.charges import CENT_DIGITS
 from app.kernel.errors import DomainError
-from app.runs.blockers import blocker
+from app.runs.blockers import blocker, readable
 from app.runs.quota import TooManyRuns
 from app.runs.states import BlockerCode
 from app.sweeps.decide import Decision
@@ -47,6 +47,17 @@ def note_refusal(sweep: Sweep, error: DomainError) -> bool:
     return not error.retryable
 
 
+def note_failing(sweep: Sweep, error: str) -> None:
+    """Write that looks at a sweep end with an error.
+
+    Args:
+        sweep: the sweep.
+        error: the type of the error.
+    """
+    clears = "a look at the sweep ends without an error: it is tried again, ever more seldom"
+    _set(sweep, blocker(BlockerCode.FAILING, "steps of the sweep", clears, detail=error))
+
+
 def _set(sweep: Sweep, found: dict[str, object]) -> None:
-    since = [one["since"] for one in sweep.blockers if one["code"] == found["code"]]
+    since = [one["since"] for one in readable(sweep.blockers) if one["code"] == found["code"]]
     sweep.blockers = [found | {"since": since[0]} if since else found]

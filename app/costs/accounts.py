@@ -6,6 +6,7 @@ Whoever decides by it holds the planner's row: nobody then gives nodes or change
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 from typing import Any
 
 from sqlalchemy import Float, cast, func, or_, select
@@ -17,6 +18,7 @@ from app.costs.budget import Account, Held
 from app.costs.charges import amount
 from app.costs.periods import Period, bounds
 from app.kernel.clock import utc_now
+from app.kernel.odd_rows import ODD, number_or_inf
 from app.tables.cost import Budget, Charge
 from app.tables.run import Run
 
@@ -87,7 +89,8 @@ async def _spent(
 async def _held(
     session: AsyncSession, with_budget: Sequence[str], workspace_id: str | None
 ) -> list[Held]:
-    max_cost = Run.request["max_cost"].as_float()
+    # As text: a database that is to make a number of what is none refuses all rows.
+    max_cost = Run.request["max_cost"].as_string()
     every = aliased(Charge)
     run_spent = (
         select(func.sum(amount(charge=every)))
@@ -119,7 +122,10 @@ async def _held(
 
 
 def _read(row: Any) -> Held:
-    limit = {} if row.max_cost is None else {"max_cost": row.max_cost}
+    try:
+        max_cost = number_or_inf(row.max_cost)
+    except ODD:
+        max_cost = inf  # the planner tells of it
     return Held(
         run_id=row.run_id,
         workspace_id=row.workspace_id,
@@ -128,5 +134,5 @@ def _read(row: Any) -> Held:
         reserved=row.reserved,
         run_spent=row.run_spent,
         is_ending=row.is_ending,
-        **limit,
+        max_cost=max_cost,
     )

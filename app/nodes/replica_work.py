@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth.signing import Signer
 from app.deployments.decide import DRAINING
 from app.deployments.order import build_order, log_attempt
-from app.kernel.clock import utc_now
+from app.kernel.clock import database_now
 from app.kernel.config import Settings
 from app.kernel.errors import invalid_field
 from app.kernel.keyring import Keyring
@@ -113,7 +113,8 @@ class ReplicaWork:
         if replica.state in _ENDED:
             return
         replica.state = "Exited"
-        replica.result = {**result, "ended_at": utc_now().timestamp()}
+        ended_at = (await database_now(session)).timestamp()
+        replica.result = {**result, "ended_at": ended_at}
         await wake(session, Deployment, replica.deployment_id)
 
     async def _lock_deployment(self, session: AsyncSession) -> None:

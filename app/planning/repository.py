@@ -15,6 +15,9 @@ from app.tables.run import Attempt, Run
 _HALF_LIFE_SECONDS = 86_400.0
 _FORGOTTEN_AFTER_SECONDS = 7 * 86_400.0
 _LEARNED_FROM = 50
+# As text: a database that is to make a number of what is none refuses all rows.
+_LIMIT_SECONDS = Run.request["max_run_duration_seconds"].as_string().label("limit_seconds")
+_MAX_COST = Run.request["max_cost"].as_string().label("max_cost")
 
 
 def _seconds_since(moment: Any) -> Any:
@@ -46,7 +49,10 @@ async def nodes(session: AsyncSession) -> Sequence[Row[Any]]:
 
 
 async def queue(session: AsyncSession) -> Sequence[Row[Any]]:
-    """Runs that wait for nodes: queued, and without nodes in their current attempt."""
+    """Runs that wait for nodes: queued, and without nodes in their current attempt.
+
+    Their limits are texts, which may be no numbers.
+    """
     has_nodes = exists().where(ClusterNode.run_id == Run.id)
     columns = (
         Run.id,
@@ -56,9 +62,9 @@ async def queue(session: AsyncSession) -> Sequence[Row[Any]]:
         Run.priority,
         Run.experiment_id,
         Run.blockers,
-        Run.request["max_run_duration_seconds"].as_float().label("limit_seconds"),
+        _LIMIT_SECONDS,
         _seconds_since(func.coalesce(Run.queued_at, Run.created_at)).label("queued_seconds"),
-        Run.request["max_cost"].as_float().label("max_cost"),
+        _MAX_COST,
         # Only attempts cost something.
         case((Run.attempt > 0, COST_OF_RUN), else_=0.0).label("cost"),
     )
@@ -69,7 +75,7 @@ async def queue(session: AsyncSession) -> Sequence[Row[Any]]:
 
 
 async def running(session: AsyncSession) -> Sequence[Row[Any]]:
-    """Runs that have nodes, with the age of their attempt."""
+    """Runs that have nodes, with the age of their attempt; limits are texts as in `queue`."""
     has_nodes = exists().where(ClusterNode.run_id == Run.id)
     columns = (
         Run.id,
@@ -79,7 +85,8 @@ async def running(session: AsyncSession) -> Sequence[Row[Any]]:
         Run.experiment_id,
         Run.status,
         Attempt.gives_way_because,
-        Run.request["max_run_duration_seconds"].as_float().label("limit_seconds"),
+        _LIMIT_SECONDS,
+        _MAX_COST,
         _seconds_since(Attempt.created_at).label("running_seconds"),
     )
     statement = (

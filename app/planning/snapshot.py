@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -14,6 +14,7 @@ from app.costs import accounts, prices
 from app.costs.budget import reservation
 from app.hosts import repository as hosts_seen
 from app.kernel.config import Settings
+from app.kernel.odd_rows import ODD, ODD_ROWS, number_or_inf
 from app.planning import repository
 from app.providers.base import Capacity, HostState
 from app.providers.base import Host as ProviderHost
@@ -39,6 +40,28 @@ _STOPPING_SECONDS = 60.0
 _ENDING = frozenset({"CancelRequested", "Finalizing"})
 
 
+class OddRow(NamedTuple):
+    """A row whose contents cannot be worked with.
+
+    Attributes:
+        table: that it is in.
+        id: of the row.
+        error: the type of error that reading it ends with.
+    """
+
+    table: str
+    id: str
+    error: str
+
+
+class _RunLimits(NamedTuple):
+    seconds: float = inf
+    cost: float = inf
+
+
+_LimitsOfRuns = Mapping[str, _RunLimits]
+
+
 @dataclass(frozen=True)
 class Loaded:
     """A snapshot and the rows that it was made of.
@@ -52,6 +75,8 @@ class Loaded:
             when those that are left alone are tried again.
         spent_runs: waiting runs that may not cost more than they have.
         lasts: how long running runs still go on, and how long waiting ones will take.
+        odd: rows that cannot be worked with. Of runs, waiting ones are not in the queue, and
+            running ones are taken to have no limits; nodes are not used for anything new.
     """
 
     snapshot: Snapshot
@@ -61,6 +86,7 @@ class Loaded:
     hosts_change_in_seconds: Sequence[float]
     spent_runs: Sequence[str]
     lasts: Mapping[str, Lasts]
+    odd: frozenset[OddRow] = frozenset()
 
 
 async def load(session: AsyncSession, settings: Settings, hosts: Sequence[ProviderHost]) -> Loaded:
@@ -76,9 +102,11 @@ async def load(session: AsyncSession, settings: Settings, hosts: Sequence[Provid
         for row in await repository.clusters(session)
         if row.provisioning_state != "Deleting"
     }
-    waiting = [row for row in await repository.queue(session) if row.cluster_id in clusters]
-    queue = [row for row in waiting if row.max_cost is None or row.cost < row.max_cost]
+    everybody = [row for row in await repository.queue(session) if row.cluster_id in clusters]
     running = [row for row in await repository.running(session) if row.cluster_id in clusters]
+    limits, odd = _limits_of([*everybody, *running])
+    waiting = [row for row in everybody if row.id in limits]
+    queue = [row for row in waiting if row.cost < limits[row.id].cost]
     experiments = sorted({row.experiment_id for row in [*queue, *running]}) if queue else []
     durations = await repository.durations(session, experiments)
     quotas = await repository.quotas(session)
@@ -91,17 +119,16 @@ async def load(session: AsyncSession, settings: Settings, hosts: Sequence[Provid
     ready = {host.name for host in hosts if host.state == HostState.READY}
     if not ready - set(failing) - {row.name for row in wanted.values() if row.is_draining}:
         failing = {}  # where there is no other, it is tried all the same
+    nodes = [row for row in await repository.nodes(session) if row.cluster_id in clusters]
     snapshot = Snapshot(
         hosts=tuple(
             _host(settings, host, wanted.get(host.name), is_failing=host.name in failing)
             for host in hosts
         ),
         clusters=tuple(cluster_of(settings, row) for row in clusters.values()),
-        nodes=tuple(
-            _node(row) for row in await repository.nodes(session) if row.cluster_id in clusters
-        ),
-        running=tuple(_running(row, durations) for row in running),
-        queue=tuple(_gang(row, float(of_runs[row.id])) for row in queue),
+        nodes=tuple(_node(row, hosts, odd) for row in nodes),
+        running=tuple(_running(row, durations, limits) for row in running),
+        queue=tuple(_gang(row, float(of_runs[row.id]), limits) for row in queue),
         workspace_limits={q.owner_id: _limits(q) for q in quotas if q.kind == "workspace"},
         user_limits={q.owner_id: _limits(q) for q in quotas if q.kind == "user"},
         workspace_budgets=budgets,
@@ -115,17 +142,16 @@ async def load(session: AsyncSession, settings: Settings, hosts: Sequence[Provid
     return Loaded(
         snapshot,
         clusters,
-        blockers={row.id: row.blockers for row in queue},
+        blockers={row.id: row.blockers for row in everybody},
         prices=of_runs,
-        spent_runs=[
-            row.id for row in waiting if row.max_cost is not None and row.cost >= row.max_cost
-        ],
+        spent_runs=[row.id for row in waiting if row.cost >= limits[row.id].cost],
         hosts_change_in_seconds=[
             *failing.values(),
             *(seconds for seconds in drains if seconds is not None and seconds > 0),
         ],
-        lasts={row.id: _goes_on(row, durations) for row in running}
-        | {row.id: _takes(row, durations) for row in queue},
+        lasts={row.id: _goes_on(row, durations, limits) for row in running}
+        | {row.id: _takes(row, durations, limits) for row in queue},
+        odd=frozenset(odd),
     )
 
 
@@ -201,23 +227,58 @@ def cluster_of(settings: Settings, row: Cluster) -> types.Cluster:
     )
 
 
-def _node(row: Row[Any]) -> Node:
+def _limits_of(rows: Sequence[Row[Any]]) -> tuple[_LimitsOfRuns, list[OddRow]]:
+    found, odd = {}, []
+    for row in rows:
+        try:
+            found[row.id] = _RunLimits(
+                number_or_inf(row.limit_seconds), number_or_inf(row.max_cost)
+            )
+        except ODD as error:
+            odd.append(_noted("runs", row.id, error))
+    return found, odd
+
+
+def _noted(table: str, row_id: str, error: Exception) -> OddRow:
+    ODD_ROWS.labels(table).inc()
+    return OddRow(table, row_id, type(error).__name__)
+
+
+def _gpu_ids(row: Row[Any]) -> tuple[str, ...]:
+    found = tuple(row.gpu_ids)
+    if not all(isinstance(gpu_id, str) for gpu_id in found):
+        raise TypeError("these are no ids of GPUs")
+    return found
+
+
+def _node(row: Row[Any], hosts: Sequence[ProviderHost], odd: list[OddRow]) -> Node:
+    is_usable = row.is_usable
+    try:
+        gpu_ids = _gpu_ids(row)
+    except ODD as error:
+        odd.append(_noted("cluster_nodes", row.id, error))
+        # Any of its host's may be its own. It goes, and comes back in order, when it is idle.
+        gpus = sum(host.capacity.gpus for host in hosts if host.name == row.host)
+        gpu_ids, is_usable = tuple(str(number) for number in range(gpus)), False
     return Node(
         id=row.id,
         cluster_id=row.cluster_id,
         host=row.host,
         index=row.node_index,
         size=Size(row.cores, row.memory_bytes, row.gpus),
-        gpu_ids=tuple(row.gpu_ids),
+        gpu_ids=gpu_ids,
         run_id=row.run_id or "",
         idle_seconds=row.idle_seconds,
-        is_usable=row.is_usable,
+        is_usable=is_usable,
     )
 
 
-def _running(row: Row[Any], durations: Mapping[str, tuple[float, float]]) -> Running:
+def _running(
+    row: Row[Any], durations: Mapping[str, tuple[float, float]], limits: _LimitsOfRuns
+) -> Running:
     learned = durations.get(row.experiment_id)
-    expected = learned[0] if learned else row.limit_seconds
+    limit = limits.get(row.id, _RunLimits()).seconds
+    expected = learned[0] if learned else limit
     return Running(
         run_id=row.id,
         cluster_id=row.cluster_id,
@@ -225,29 +286,33 @@ def _running(row: Row[Any], durations: Mapping[str, tuple[float, float]]) -> Run
         priority=row.priority,
         running_seconds=row.running_seconds,
         # Rather too early: then what is backfilled has ended when the head could really start.
-        ends_in_seconds=max(0.0, (expected or 0.0) - row.running_seconds),
+        ends_in_seconds=0.0 if expected == inf else max(0.0, expected - row.running_seconds),
         is_stopping=row.gives_way_because is not None or row.status in _ENDING,
         gives_way=row.gives_way_because is not None,
     )
 
 
-def _takes(row: Row[Any], durations: Mapping[str, tuple[float, float]]) -> Lasts:
-    limit = row.limit_seconds or inf
+def _takes(
+    row: Row[Any], durations: Mapping[str, tuple[float, float]], limits: _LimitsOfRuns
+) -> Lasts:
+    limit = limits.get(row.id, _RunLimits()).seconds
     shortest, longest = durations.get(row.experiment_id, (0.0, limit))
     return Lasts(min(shortest, limit), min(longest, limit))
 
 
-def _goes_on(row: Row[Any], durations: Mapping[str, tuple[float, float]]) -> Lasts:
+def _goes_on(
+    row: Row[Any], durations: Mapping[str, tuple[float, float]], limits: _LimitsOfRuns
+) -> Lasts:
     if row.gives_way_because is not None or row.status in _ENDING:
         return Lasts(0.0, _STOPPING_SECONDS)
-    taken, limit = row.running_seconds, row.limit_seconds or inf
-    takes = _takes(row, durations)
+    taken, limit = row.running_seconds, limits.get(row.id, _RunLimits()).seconds
+    takes = _takes(row, durations, limits)
     # One that goes on for longer than most may go on to its limit.
     longest = takes.longest if takes.longest > taken else limit
     return Lasts(max(0.0, takes.shortest - taken), max(0.0, longest - taken))
 
 
-def _gang(row: Row[Any], price_per_node_hour: float) -> Gang:
+def _gang(row: Row[Any], price_per_node_hour: float, limits: _LimitsOfRuns) -> Gang:
     return Gang(
         run_id=row.id,
         cluster_id=row.cluster_id,
@@ -255,12 +320,12 @@ def _gang(row: Row[Any], price_per_node_hour: float) -> Gang:
         node_count=row.node_count,
         queued_seconds=max(0.0, row.queued_seconds),
         priority=row.priority,
-        at_most_seconds=row.limit_seconds or inf,
+        at_most_seconds=limits[row.id].seconds,
         cost=reservation(
             price_per_node_hour=price_per_node_hour,
             node_count=row.node_count,
-            limit_seconds=row.limit_seconds or inf,
-            left=inf if row.max_cost is None else row.max_cost - row.cost,
+            limit_seconds=limits[row.id].seconds,
+            left=limits[row.id].cost - row.cost,
         ),
     )
 

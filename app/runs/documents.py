@@ -8,12 +8,14 @@ from functools import lru_cache
 from typing import Any
 
 import orjson
+import structlog
 from orjson import Fragment
-from sqlalchemy import Integer, Select, Text, bindparam, func, literal, null, select
+from sqlalchemy import Integer, Select, Text, bindparam, case, func, literal, null, select
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from app.costs.charges import COST_OF_RUN
 from app.kernel.direct import DirectPool, Statement
+from app.kernel.odd_rows import ODD, ODD_ROWS
 from app.kernel.pagination import (
     PageQuery,
     binding_of,
@@ -21,6 +23,7 @@ from app.kernel.pagination import (
     fetch_page_directly,
     keys_after,
 )
+from app.runs.blockers import readable
 from app.runs.errors import RunNotFound
 from app.runs.ordering import Condition, Order, ordered
 from app.runs.repository import filtered
@@ -31,6 +34,7 @@ from app.tables.run import Run
 from app.tables.tracking import RunParam
 
 Row = Mapping[str, Any]
+_log = structlog.get_logger(__name__)
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 
 _PARAMS = (
@@ -50,7 +54,13 @@ _BY_FIELD: dict[str, Any] = {
     "queue_position": null(),  # this and the next stand in the blockers
     "estimate": null(),
     "input_datasets": Run.request["inputs"],
-    "request": Run.request.op("-", return_type=JSONB)(literal("argv", Text)),
+    "request": case(
+        (
+            func.jsonb_typeof(Run.request) == "object",
+            Run.request.op("-", return_type=JSONB)(literal("argv", Text)),
+        ),
+        else_=func.jsonb_build_object(),
+    ),
 }
 _JSON = ("tags", "properties", "warnings", "request")
 # In the order of the answer, so that it is made by replacing what is not shown as it is.
@@ -193,11 +203,11 @@ def _shown(row: Row) -> dict[str, Any]:
     if shown["blockers"] == "[]":
         shown["blockers"] = []
     else:
-        shown |= _of_blockers(orjson.loads(shown["blockers"]))
+        shown |= _of_blockers(readable(orjson.loads(shown["blockers"])))
     if shown["error"] is not None:
         shown["error"] = RunError.model_validate_json(shown["error"]).model_dump()
     inputs = shown["input_datasets"]
-    shown["input_datasets"] = [] if inputs == "{}" else _inputs(inputs)
+    shown["input_datasets"] = [] if inputs == "{}" else _inputs(inputs, run_id=shown["id"])
     return shown
 
 
@@ -211,8 +221,14 @@ def _of_blockers(blockers: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _inputs(text: str) -> list[dict[str, Any]]:
-    return [
-        {"name": name, **{key: given[key] for key in ("dataset", "version", "mode")}}
-        for name, given in orjson.loads(text).items()
-    ]
+def _inputs(text: str | None, *, run_id: str) -> list[dict[str, Any]]:
+    try:
+        return [
+            {"name": name, **{key: given[key] for key in ("dataset", "version", "mode")}}
+            for name, given in orjson.loads(text or "null").items()
+        ]
+    except ODD:
+        # Of one run, and the page has many.
+        ODD_ROWS.labels(Run.__tablename__).inc()
+        _log.exception("run_unreadable", run_id=run_id)
+        return []

@@ -11,6 +11,7 @@ from app.kernel.tags import merged_tags
 from app.kernel.wake import wake
 from app.logs import repository as logs
 from app.runs import attempts, repository
+from app.runs.blockers import readable
 from app.runs.errors import (
     AttemptSuperseded,
     FileImmutable,
@@ -239,8 +240,9 @@ def _read(
     params: dict[str, str],
     cost: float,
 ) -> RunRead:
-    blockers = [Blocker.model_validate(b) for b in run.blockers]
-    positions = [b["position"] for b in run.blockers if "position" in b]
+    said = readable(run.blockers)
+    blockers = [Blocker.model_validate(b) for b in said]
+    positions = [b["position"] for b in said if "position" in b]
     context = context_of(run)
     inputs = [
         InputDataset(
@@ -261,7 +263,7 @@ def _read(
         params=params,
         blockers=blockers,
         queue_position=positions[0] if positions else None,
-        estimate=estimate_of(run.blockers),
+        estimate=estimate_of(said),
         warnings=run.warnings,
         error=RunError.model_validate(run.error) if run.error else None,
         attempt=run.attempt,

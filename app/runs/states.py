@@ -76,3 +76,4 @@ class BlockerCode(StrEnum):
     INPUTS_CACHING = "inputs_caching"
     PROVIDER_UNAVAILABLE = "provider_unavailable"
     NOT_WRITTEN = "not_written"
+    FAILING = "failing"

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.costs.budget import Account
 from app.kernel.clock import utc_now
 from app.kernel.wake import signal
-from app.runs.blockers import blocker
+from app.runs.blockers import STARTS, blocker, readable
 from app.runs.states import BlockerCode, Status
 from app.runs.transitions import RUN_TOPIC, add_event
 from app.scheduling.forecast import Lasts
@@ -24,6 +24,7 @@ _FOLLOWED = ("object", "position", "needed", "available", "budget", "period_ends
 _NEAR_SECONDS = 60.0
 _NEAR_PART = 0.2
 _ACTOR = "scheduler"
+_STEPS = "steps of the run"
 _CLEARS = {
     Reason.LARGER_THAN_CLUSTER: "max_nodes of the cluster is raised",
     Reason.LARGER_THAN_HOSTS: "hosts are added that have room for all of its nodes",
@@ -84,7 +85,7 @@ def explained(
     for item in waiting:
         found = why(item, cluster_names[item.cluster_id])
         found |= _between(starts.get(item.run_id)) | dict(money.get(item.run_id, {}))
-        now = before.get(item.run_id, [])
+        now = readable(before.get(item.run_id, []))
         if len(now) != 1 or not _same(now[0], found):
             changed[item.run_id] = kept_since(now, found)
         elif any(now[0].get(key) != found.get(key) for key in _FOLLOWED) or not _is_as_good(
@@ -95,9 +96,9 @@ def explained(
     return Explained(changed, moved)
 
 
-def kept_since(now: Sequence[Mapping[str, Any]], found: dict[str, Any]) -> dict[str, Any]:
-    """A blocker; one that is there already keeps its ``since``."""
-    for old in now:
+def kept_since(now: Any, found: dict[str, Any]) -> dict[str, Any]:
+    """A blocker; one that is there already, in a run's row, keeps its ``since``."""
+    for old in readable(now):
         if (old["code"], old["object"]) == (found["code"], found["object"]):
             return found | {"since": old["since"]}
     return found
@@ -209,7 +210,7 @@ def _is_as_good(now: Mapping[str, Any], found: Mapping[str, Any]) -> bool:
 
     It moves all the time, and is only worth writing where somebody would notice.
     """
-    for key in ("starts_after", "starts_before"):
+    for key in STARTS:
         before, after = now.get(key), found.get(key)
         if (before is None) != (after is None):
             return False
@@ -249,7 +250,7 @@ def note_provider(session: AsyncSession, run: Run, provider: str, error: str | N
         error: what is wrong with it; None: nothing.
     """
     code = BlockerCode.PROVIDER_UNAVAILABLE
-    blockers = [found for found in run.blockers if found["code"] != code]
+    blockers = [found for found in readable(run.blockers) if found["code"] != code]
     if error is not None:
         blockers.append(provider_away(provider, error))
     set_blockers(session, run, blockers)
@@ -267,9 +268,38 @@ def not_written(error: str) -> dict[str, Any]:
     return blocker(BlockerCode.NOT_WRITTEN, "rows of the run", clears, detail=error)
 
 
+def unreadable(error: str) -> dict[str, Any]:
+    """The blocker of a run whose row the planner cannot work with."""
+    clears = "its row is as it should be: every plan looks again"
+    return blocker(BlockerCode.FAILING, "row of the run", clears, detail=error)
+
+
+def note_failing(session: AsyncSession, run: Run, error: str | None) -> None:
+    """Write on a locked run that looks at it end with an error, or that they do no more.
+
+    Args:
+        session: the transaction.
+        run: from `lock_run`.
+        error: the type of the error; None: there was none.
+    """
+    clears = "a look at the run ends without an error: it is tried again, ever more seldom"
+    found = blocker(BlockerCode.FAILING, _STEPS, clears, detail=error)
+    blockers = [one for one in readable(run.blockers) if not _is_failing(one)]
+    set_blockers(session, run, blockers if error is None else [*blockers, found])
+
+
+def is_failing(run: Run) -> bool:
+    """Whether the last that was written of the run is that looks at it end with an error."""
+    return any(_is_failing(one) for one in readable(run.blockers))
+
+
+def _is_failing(one: Mapping[str, Any]) -> bool:
+    return (one["code"], one["object"]) == (BlockerCode.FAILING, _STEPS)
+
+
 def set_blockers(session: AsyncSession, run: Run, blockers: list[dict[str, Any]]) -> None:
     """Replace the blockers of a locked run; one that stays keeps its ``since``."""
-    before = {(b["code"], b["object"]): b for b in run.blockers}
+    before = {(b["code"], b["object"]): b for b in readable(run.blockers)}
     after = []
     for found in blockers:
         old = before.get((found["code"], found["object"]))

@@ -10,7 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ class SmallStack:
             "TRAINWRIGHT_FETCH_ALLOW": '["127.0.0.1"]',
         }
         self._parts: dict[str, subprocess.Popen[bytes]] = {}
+        self._more_of: dict[str, dict[str, str]] = {}
         self._ending = threading.Event()
         self._keeper = threading.Thread(target=self._keep, daemon=True)
         self._client = httpx2.Client(base_url=self.address, timeout=30, trust_env=False)
@@ -165,6 +167,21 @@ class SmallStack:
         for part in self._parts.values():
             part.send_signal(signal.SIGCONT)
 
+    @contextmanager
+    def parts_with(self, more_of: dict[str, dict[str, str]]) -> Iterator[None]:
+        """During the block these parts run with more in their environments, and then as before."""
+        self._more_of = more_of
+        self._end_and_await(more_of)
+        try:
+            yield
+        finally:
+            self._more_of = {}
+            self._end_and_await(more_of)
+
+    def log_of(self, name: str) -> str:
+        """What a part has printed."""
+        return (self._folder / f"{name}.log").read_text(errors="replace")
+
     def assert_whole(self) -> None:
         """All has ended well, and nothing is left."""
         installation = Installation(self.database_url, self.data_dir / "objects", self.answered)
@@ -201,13 +218,20 @@ class SmallStack:
             return subprocess.Popen(
                 [*_PROGRAM, *words],
                 cwd=REPOSITORY,
-                env=self._environment,
+                env=self._environment | self._more_of.get(name, {}),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 pass_fds=[self._listener.fileno()],
                 start_new_session=True,
             )
+
+    def _end_and_await(self, names: Iterable[str]) -> None:
+        """End parts in order, so that others are started in their place."""
+        old = {name: self._parts[name] for name in names}
+        for part in old.values():
+            part.terminate()
+        self.wait(lambda: all(self._parts[name] is not part for name, part in old.items()))
 
     def _keep(self) -> None:
         while not self._ending.wait(0.03):
