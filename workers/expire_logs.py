@@ -7,6 +7,7 @@ from app.environments import log_retention as build_logs
 from app.kernel.db import Database
 from app.logs import orphans
 from app.runs import log_retention
+from workers.apart import apart
 
 _AT_ONCE = 100
 _ACTOR = "worker"
@@ -20,7 +21,10 @@ class LogExpiry:
         self._database = database
 
     async def look(self) -> int:
-        """Take away what is ripe; returns of how many runs."""
+        """Take away what is ripe; returns of how many runs.
+
+        Those whose rows do not allow it keep theirs until the next look.
+        """
         async with self._database.session() as session:
             builds = await build_logs.expire(session)
             without_owner = await orphans.expire(session)
@@ -50,12 +54,13 @@ class LogExpiry:
 
     async def _of_runs(self) -> int:
         count = 0
+        failed: dict[str, str] = {}
         while True:
             async with self._database.session() as session:
-                run_ids = await log_retention.ripe(session, limit=_AT_ONCE)
+                run_ids = await log_retention.ripe(session, limit=_AT_ONCE, but=list(failed))
             for run_id in run_ids:
-                async with self._database.session() as session:
+                async with self._database.session() as session, apart(session, run_id, failed):
                     await log_retention.expire(session, run_id, actor=_ACTOR)
             count += len(run_ids)
             if len(run_ids) < _AT_ONCE:
-                return count
+                return count - len(failed)

@@ -12,8 +12,14 @@ from app.tables.run import Run, RunFile
 from app.tables.workspace import Workspace
 
 
-async def ripe(session: AsyncSession, *, limit: int) -> Sequence[str]:
-    """Ids of runs that ended longer ago than their workspace keeps logs, and still have them."""
+async def ripe(session: AsyncSession, *, limit: int, but: Sequence[str] = ()) -> Sequence[str]:
+    """Ids of runs that ended longer ago than their workspace keeps logs, and still have them.
+
+    Args:
+        session: to read in.
+        limit: so many at most.
+        but: without these.
+    """
     kept = select(LogStream.owner).where(
         LogStream.owner == Run.id, LogStream.expired_at.is_(None), LogStream.sha256.is_not(None)
     )
@@ -26,6 +32,7 @@ async def ripe(session: AsyncSession, *, limit: int) -> Sequence[str]:
             Run.sealed_at.is_not(None),
             Run.ended_at < func.clock_timestamp() - days,
             kept.exists(),
+            Run.id.not_in(but),
         )
         .limit(limit)
     )

@@ -281,3 +281,27 @@ async def test_a_report_and_the_reconciler_do_not_wait_for_each_other(world: Wor
             update(Replica).where(Replica.name == name).values(address="127.0.0.1")
         )
     await report
+
+
+@pytest.mark.fault(10)
+async def test_a_deployment_that_cannot_be_looked_at_says_so_and_others_go_on(
+    world: World,
+) -> None:
+    await world.serve(await world.replica())
+    other = World(world.api, world.fake)
+    await other.deploy()
+    await other.serve(await other.replica())
+    odd = update(Replica).where(Replica.deployment_id == world.deployment_id)
+    async with world.api.database.session() as session:
+        await session.execute(odd.values(state="Exited", result=text("'5'")))
+        await wake(session, Deployment, world.deployment_id)
+
+    shown = await world.until(has_error("reconcile_failed"))
+
+    assert "AttributeError" in shown["error"]["message"]
+    world.fake.lose(await other.replica())
+    await other.serve(await other.replica(start=2))
+    async with world.api.database.session() as session:
+        await session.execute(odd.values(result={"ended_at": 0}))
+    await world.serve(await world.replica(start=2))
+    await world.until(lambda shown: shown["error"] is None)

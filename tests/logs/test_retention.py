@@ -90,6 +90,26 @@ async def test_old_logs_are_gone_and_say_so(api: LiveApi) -> None:
     assert (await api.client.get(f"runs/{new}/logs")).text == "new words\n" * 1000
 
 
+@pytest.mark.fault(10)
+async def test_a_run_whose_rows_are_wrong_keeps_no_others_logs(api: LiveApi) -> None:
+    wrong, right = [await ended_run(api, b"words\n", days_ago=8) for _ in range(2)]
+    row = update(Run).where(Run.id == wrong)
+    async with api.database.session() as session:
+        last = await session.scalar(select(Run.event_seq).where(Run.id == wrong))
+        await session.execute(row.values(event_seq=0))  # its next event has a number that is taken
+    await api.client.patch(workspace_url(api), json={"log_retention_days": 7})
+    expiry = LogExpiry(api.database)
+
+    await expiry.look()
+
+    assert (await api.client.get(f"runs/{right}/logs")).status_code == 410
+    assert (await api.client.get(f"runs/{wrong}/logs")).status_code == 200
+    async with api.database.session() as session:
+        await session.execute(row.values(event_seq=last))
+    await expiry.look()
+    assert (await api.client.get(f"runs/{wrong}/logs")).status_code == 410
+
+
 async def test_a_builds_log_goes_when_no_workspace_keeps_it(api: LiveApi) -> None:
     (run,) = await make_runs(api, 1)
     image = (await api.client.get(f"runs/{run}")).json()["image_hash"]

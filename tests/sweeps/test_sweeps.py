@@ -13,6 +13,7 @@ from app.tables.run import Run
 from app.tables.sweep import Sweep, Trial
 from tests.people import somebody
 from tests.sweeps.searching import Searching, searching
+from tests.waiting import until
 from workers.reconcile_sweep import SweepReconciler
 from workers.reconciler import Engine
 
@@ -418,3 +419,28 @@ async def test_the_best_model_is_registered_in_one_call(world: Searching) -> Non
     assert answer.json()["lineage"]["run_id"] == first["run_id"]
     again = await world.api.client.post(f"sweeps/{sweep_id}/best/model", json=body, headers=key)
     assert again.json()["version"] == answer.json()["version"] == 1
+
+
+@pytest.mark.fault(10)
+async def test_a_sweep_that_cannot_be_looked_at_says_so_and_others_go_on(
+    world: Searching,
+) -> None:
+    odd = await world.create()
+    await world.trials(odd, count=2)
+    row = update(Sweep).where(Sweep.id == odd)
+    async with world.api.database.session() as session:
+        await session.execute(row.values(spec=func.jsonb_build_array(Sweep.spec)))
+
+    async def says_so() -> bool:
+        async with world.api.database.session() as session:
+            said = await session.scalar(select(Sweep.blockers).where(Sweep.id == odd))
+        return [one["code"] for one in said or []] == ["failing"]
+
+    await until(says_so)
+    await world.trials(await world.create(), count=2)
+    async with world.api.database.session() as session:
+        await session.execute(row.values(spec=Sweep.spec[0]))
+    await world.until(odd, lambda sweep: sweep["blockers"] == [])
+    (first, *_) = await world.trials(odd)
+    await world.end(odd, first)
+    await world.trials(odd, count=3)
