@@ -20,6 +20,7 @@ from tests import docker_engine
 from tests.auth.provider import NO_PROVIDER
 from tests.compose.program import NO_COMPOSE
 from tests.databases import keep_template
+from tests.faults.clocks import NO_COMPILER
 from tests.health.figures import NO_PROMTOOL
 from tests.machines import NO_MACHINES
 from tests.storage.buckets import NO_NPM
@@ -66,6 +67,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         "signing in was NOT tested.",
         NO_PROMTOOL: f"tests check rules for alerts with promtool, and {NO_PROMTOOL}: "
         "whether the rules do what they say was NOT tested.",
+        NO_COMPILER: f"tests set clocks wrong with a library, and {NO_COMPILER}: "
+        "machines whose clocks are wrong were NOT tested.",
         NO_NPM: f"tests need a server from npm, and {NO_NPM}: "
         "the object store in Azure Blob was NOT tested.",
     }

@@ -13,7 +13,7 @@ from app.auth import repository
 from app.auth.permissions import BUILT_IN_ROLES, WORKSPACE_PERMISSIONS
 from app.auth.principal import WHOLE, Entered, Principal, TokenScope
 from app.auth.signing import Signer
-from app.kernel.clock import utc_now
+from app.kernel.clock import database_now
 from app.kernel.db import Database
 from app.kernel.errors import Unauthorized
 from app.kernel.ids import new_id
@@ -56,7 +56,7 @@ async def create_token(
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
     expires_at = None
     if expires_in_seconds is not None:
-        expires_at = utc_now() + timedelta(seconds=expires_in_seconds)
+        expires_at = await database_now(session) + timedelta(seconds=expires_in_seconds)
     row = Token(
         id=new_id("tok"),
         user_id=user_id,

@@ -137,7 +137,8 @@ class SweepRead(BaseModel):
     )
     blockers: list[Blocker] = Field(
         description="Why no trial is proposed just now: code budget, when those that go on keep "
-        "what is left of max_cost; code quota, when the workspace has as many runs as it may"
+        "what is left of max_cost; code quota, when the workspace has as many runs as it may; code "
+        "failing, when looks at the sweep end with an error"
     )
     error: SweepError | None
     display_name: str
