@@ -27,4 +27,4 @@ def compiled(folder: Path) -> Path:
 
 def wrong_by(seconds: int, library: Path) -> dict[str, str]:
     """What a process has in its environment whose clock is off by so much."""
-    return {"LD_PRELOAD": str(library), "CLOCK_IS_OFF_BY_SECONDS": str(seconds)}
+    return {"LD_PRELOAD": str(library), "CLOCK_IS_OFF_BY_SECONDS": str(seconds), "TZ": "UTC"}
