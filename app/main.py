@@ -17,6 +17,7 @@ from app.auth.needs import authorize
 from app.auth.oidc import Provider
 from app.auth.shortcuts import Shortcuts
 from app.auth.signing import Signer
+from app.clusters.vm_sizes import vm_sizes
 from app.deployments.capture import Captures
 from app.deployments.scoring import scoring_router
 from app.health.figures import Figures
@@ -56,8 +57,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     Args:
         settings: for tests; absent: read from the environment.
+
+    Raises:
+        SizesFileInvalid: the operator's file of sizes cannot be used.
     """
     settings = settings or get_settings()
+    vm_sizes(settings.vm_sizes_file)  # what is wrong with it is said now, not to the first caller
     configure_logging()
     app = FastAPI(
         title="Trainwright",

@@ -103,15 +103,20 @@ def _with_state(*columns: Any) -> Select[Any]:
     )
 
 
-async def nodes(session: AsyncSession, cluster_id: str) -> list[tuple[ClusterNode, str]]:
+async def list_nodes(
+    session: AsyncSession, cluster_id: str, page: PageQuery
+) -> tuple[list[tuple[ClusterNode, str]], str]:
     """Nodes of a cluster by index, with their states."""
-    statement = (
+    return await fetch_page(
+        session,
         _with_state(ClusterNode, _STATE)
         .where(ClusterNode.cluster_id == cluster_id)
-        .order_by(ClusterNode.index)
-        .execution_options(populate_existing=True)
+        .execution_options(populate_existing=True),
+        keys=[ClusterNode.index],
+        page=page,
+        key_of=lambda row: [row[0].index],
+        scalars=False,
     )
-    return [(node, state) for node, state in await session.execute(statement)]
 
 
 async def node_state_counts(session: AsyncSession, cluster_id: str) -> dict[str, int]:

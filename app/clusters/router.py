@@ -21,7 +21,7 @@ from app.kernel.db import SessionDep
 from app.kernel.errors import Conflict
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import NamePath
-from app.kernel.pagination import Page, PageDep, page_of
+from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.planning.service import wake_planner
@@ -160,12 +160,9 @@ async def list_cluster_nodes(
 ) -> Page[ClusterNodeRead]:
     """The nodes that exist now."""
     row = await repository.get(session, workspace.id, cluster)
-    nodes = await repository.nodes(session, row.id)
-    return page_of(
-        [service.read_node(node, state) for node, state in nodes],
-        page,
-        key_of=lambda node: [node.index, node.id],
-        listing=row.id,
+    nodes, following = await repository.list_nodes(session, row.id, page)
+    return Page(
+        items=[service.read_node(node, state) for node, state in nodes], next_page_token=following
     )
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, RootModel, ValidationError
 
 GIB = 1024**3
+MOST_SIZES = 1000
+"""So many there are at most: they are read, and answered, as a whole."""
 
 
 class VmSize(BaseModel):
@@ -86,4 +88,6 @@ def vm_sizes(file: Path | None) -> dict[str, VmSize]:
         # Clusters keep the name in capitals, whatever the file has.
         named = [size.model_copy(update={"name": size.name.upper()}) for size in own.root]
         sizes |= {size.name: size for size in named}
+        if len(sizes) > MOST_SIZES:
+            raise SizesFileInvalid(f"{file}: {len(sizes)} sizes; there may be {MOST_SIZES}.")
     return sizes

@@ -156,6 +156,13 @@ async def end(session: AsyncSession, run_id: str) -> None:
     await session.execute(statement.values(ended_at=func.clock_timestamp()))
 
 
+class Place(NamedTuple):
+    """Where a page of sums ends: at this name, which stands for so much."""
+
+    cost: Decimal
+    name: str
+
+
 async def totals(
     session: AsyncSession,
     *,
@@ -163,31 +170,46 @@ async def totals(
     since: datetime,
     until: datetime,
     conditions: Sequence[ColumnElement[bool]],
+    after: Place | None,
+    most: int,
 ) -> Sequence[Row[Any]]:
-    """Sums between two moments: name, cost, node_hours, runs; the dearest first.
+    """Sums between two moments, the dearest first: name, cost, node_hours, runs.
+
+    Beside them ``exact_cost``, which orders them, and ``total``, of all there are.
 
     Args:
         session: to read in.
         by: what is summed up.
         since, until: only what was held between them counts.
         conditions: about `Charge` and `Workspace`.
+        after: only those after this place.
+        most: no more than so many.
     """
     name = _NAMES[by]
-    cost = func.sum(amount(since, until))
+    exact = func.sum(amount(since, until))
+    cost = func.round(exact, ALL_DIGITS)
     hours = func.sum(Charge.node_count * _seconds(since, until)) / _HOUR_SECONDS
-    statement = (
+    sums = _between(
         select(
             name.label("name"),
-            cast(func.round(cost, ALL_DIGITS), Float).label("cost"),
+            exact.label("exact_cost"),
+            cast(cost, Float).label("cost"),
             cast(func.round(hours, ALL_DIGITS), Float).label("node_hours"),
             func.count(Charge.run_id.distinct()).label("runs"),
+            cast(func.sum(cost).over(), Float).label("total"),
         )
         .join(Workspace, Workspace.id == Charge.workspace_id)
         .where(*conditions)
-        .group_by(name)
-        .order_by(cost.desc(), name)
-    )
-    found: Sequence[Row[Any]] = (await session.execute(_between(statement, since, until))).all()
+        .group_by(name),
+        since,
+        until,
+    ).subquery()
+    statement = select(sums).order_by(sums.c.exact_cost.desc(), sums.c.name).limit(most)
+    if after is not None:
+        is_cheaper = sums.c.exact_cost < after.cost
+        is_later = (sums.c.exact_cost == after.cost) & (sums.c.name > after.name)
+        statement = statement.where(is_cheaper | is_later)
+    found: Sequence[Row[Any]] = (await session.execute(statement)).all()
     return found
 
 

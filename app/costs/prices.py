@@ -1,6 +1,5 @@
 """What an hour of a node costs: as it was set last, else as the operator's file of sizes says."""
 
-from collections.abc import Sequence
 from decimal import Decimal
 
 from sqlalchemy import select
@@ -9,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clusters.vm_sizes import vm_sizes
 from app.kernel.config import Settings
+from app.kernel.pagination import PageQuery, fetch_page
 from app.tables.cost import Price
 
 
@@ -28,15 +28,16 @@ async def current(session: AsyncSession, settings: Settings) -> dict[str, Decima
     return found
 
 
-async def history(session: AsyncSession, vm_size: str) -> Sequence[Price]:
+async def history(session: AsyncSession, vm_size: str, page: PageQuery) -> tuple[list[Price], str]:
     """Prices that were set for a size, the newest first."""
-    statement = (
-        select(Price)
-        .where(Price.vm_size == vm_size)
-        .order_by(Price.valid_from.desc())
-        .execution_options(populate_existing=True)
+    return await fetch_page(
+        session,
+        select(Price).where(Price.vm_size == vm_size).execution_options(populate_existing=True),
+        keys=[Price.valid_from],
+        page=page,
+        key_of=lambda row: [row.valid_from],
+        descending=True,
     )
-    return (await session.execute(statement)).scalars().all()
 
 
 async def put(

@@ -1,11 +1,9 @@
 """Routes of prices, costs and budgets."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from sqlalchemy import ColumnElement
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.access import UserAccess
 from app.auth.assignments import sees_workspace
@@ -13,17 +11,18 @@ from app.auth.needs import needs
 from app.auth.writes import WriteRoute
 from app.clusters.errors import VmSizeNotFound
 from app.clusters.vm_sizes import vm_sizes
-from app.costs import charges, prices, service
+from app.costs import prices, service
 from app.costs.charges import By
 from app.costs.periods import bounds
-from app.costs.schemas import BudgetPut, BudgetRead, CostRead, CostReport, PricePut, PriceRead
+from app.costs.reports import Between, report
+from app.costs.schemas import BudgetPut, BudgetRead, CostReport, PricePut, PriceRead
 from app.kernel.clock import utc_now
 from app.kernel.config import Settings, SettingsDep
 from app.kernel.db import SessionDep
 from app.kernel.errors import invalid_field
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import NamePath
-from app.kernel.pagination import Page, PageDep, page_of
+from app.kernel.pagination import LongPageDep, Page, PageDep
 from app.kernel.validate_only import VALIDATES
 from app.tables.cost import Budget, Charge
 from app.workspaces.access import WorkspaceDep
@@ -35,14 +34,6 @@ workspace_router = APIRouter(
 )
 
 
-class Between(NamedTuple):
-    """Two moments; `is_open`: the later one is now."""
-
-    since: datetime
-    until: datetime
-    is_open: bool
-
-
 async def _between(
     since: Annotated[
         datetime | None, Query(description="Absent: the beginning of this month, in UTC")
@@ -50,7 +41,9 @@ async def _between(
     until: Annotated[datetime | None, Query(description="Absent: now")] = None,
 ) -> Between:
     now = utc_now()
-    found = Between(since or bounds("month", now)[0], until or now, until is None)
+    found = Between(
+        since or bounds("month", now)[0], until or now, until is None, f"{since} to {until}"
+    )
     for name, moment in (("since", found.since), ("until", found.until)):
         if moment.tzinfo is None:
             message = "Give the offset from UTC as well, as in 2026-11-01T00:00:00Z."
@@ -69,14 +62,8 @@ async def list_prices(
     vm_size: NamePath, session: SessionDep, settings: SettingsDep, page: PageDep, _: UserAccess
 ) -> Page[PriceRead]:
     """Prices that were set for a size, the newest first."""
-    rows = await prices.history(session, _size_name(settings, vm_size))
-    return page_of(
-        [PriceRead.model_validate(row) for row in rows],
-        page,
-        key_of=lambda price: [price.valid_from.isoformat()],
-        listing=f"prices of {vm_size.upper()}",
-        descending=True,
-    )
+    rows, following = await prices.history(session, _size_name(settings, vm_size), page)
+    return Page(items=[PriceRead.model_validate(row) for row in rows], next_page_token=following)
 
 
 @prices_router.put("/price", dependencies=[VALIDATES])
@@ -111,21 +98,35 @@ async def list_costs(
     session: SessionDep,
     settings: SettingsDep,
     between: BetweenDep,
+    page: LongPageDep,
     _: UserAccess,
     by: Annotated[By, Query(description="What is summed up")] = "workspace",
 ) -> CostReport:
     """What all workspaces spent."""
-    return await _report(session, settings, between, by)
+    return await report(
+        session, settings, by=by, between=between, page=page, whose="all", conditions=[]
+    )
 
 
 @router.get("/mine")
 @needs("account.read")
 async def list_my_costs(
-    session: SessionDep, settings: SettingsDep, between: BetweenDep, principal: UserAccess
+    session: SessionDep,
+    settings: SettingsDep,
+    between: BetweenDep,
+    page: LongPageDep,
+    principal: UserAccess,
 ) -> CostReport:
     """What the caller's runs cost, by workspace."""
-    own = Charge.created_by == principal.name
-    return await _report(session, settings, between, "workspace", own, sees_workspace(principal))
+    return await report(
+        session,
+        settings,
+        by="workspace",
+        between=between,
+        page=page,
+        whose=f"user {principal.name}",
+        conditions=[Charge.created_by == principal.name, sees_workspace(principal)],
+    )
 
 
 @workspace_router.get("/costs")
@@ -135,13 +136,22 @@ async def list_workspace_costs(
     session: SessionDep,
     settings: SettingsDep,
     between: BetweenDep,
+    page: LongPageDep,
     _: UserAccess,
     by: Annotated[
         Literal["user", "experiment", "cluster", "vm_size"], Query(description="What is summed up")
     ] = "user",
 ) -> CostReport:
     """What the runs of a workspace cost; deleted ones count."""
-    return await _report(session, settings, between, by, Charge.workspace_id == workspace.id)
+    return await report(
+        session,
+        settings,
+        by=by,
+        between=between,
+        page=page,
+        whose=f"workspace {workspace.id}",
+        conditions=[Charge.workspace_id == workspace.id],
+    )
 
 
 @workspace_router.get("/budget")
@@ -199,23 +209,3 @@ async def delete_budget(
 
 def _etag(row: Budget) -> str:
     return resource_etag(f"{row.workspace_id}/budget", row.updated_at)
-
-
-async def _report(
-    session: AsyncSession,
-    settings: Settings,
-    between: Between,
-    by: By,
-    *conditions: ColumnElement[bool],
-) -> CostReport:
-    rows: Any = await charges.totals(
-        session, by=by, since=between.since, until=between.until, conditions=conditions
-    )
-    items = [CostRead.model_validate(row) for row in rows]
-    return CostReport(
-        currency=settings.currency,
-        since=between.since,
-        until=None if between.is_open else between.until,
-        cost=round(sum(item.cost for item in items), 6),
-        items=items,
-    )

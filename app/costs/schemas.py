@@ -43,8 +43,9 @@ class CostReport(BaseModel):
     currency: str
     since: datetime
     until: datetime | None = Field(description="null: until now")
-    cost: float = Field(description="Of all items")
+    cost: float = Field(description="Of all items, those of other pages among them")
     items: list[CostRead] = Field(description="The dearest first")
+    next_page_token: str = Field(default="", description="Empty on the last page")
 
 
 class BudgetPut(BaseModel):

@@ -7,14 +7,21 @@ from sqlalchemy import ColumnElement, case, delete, func, select, union
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.kernel.pagination import PageQuery, fetch_page
 from app.tables.cluster import ClusterNode
 from app.tables.host import HostSettings, SeenHost
 
 
-async def names(session: AsyncSession) -> list[str]:
-    """Of all that were seen or registered."""
-    statement = union(select(SeenHost.name), select(HostSettings.name))
-    return sorted((await session.execute(statement)).scalars())
+async def list_names(session: AsyncSession, page: PageQuery) -> tuple[list[str], str]:
+    """Names of those that were seen or registered, in order."""
+    known = union(select(SeenHost.name), select(HostSettings.name)).subquery()
+    return await fetch_page(
+        session,
+        select(known.c.name),
+        keys=[known.c.name],
+        page=page,
+        key_of=lambda name: [name],
+    )
 
 
 async def seen(session: AsyncSession) -> dict[str, SeenHost]:
@@ -23,10 +30,16 @@ async def seen(session: AsyncSession) -> dict[str, SeenHost]:
     return {row.name: row for row in rows.scalars()}
 
 
-async def settings(session: AsyncSession) -> dict[str, HostSettings]:
-    """What administrators want, by name."""
-    rows = await session.execute(select(HostSettings).execution_options(populate_existing=True))
-    return {row.name: row for row in rows.scalars()}
+async def rows(
+    session: AsyncSession, names: Sequence[str]
+) -> dict[str, tuple[SeenHost | None, HostSettings | None]]:
+    """What was seen of these hosts and what administrators want of them; unknown ones: neither."""
+    seen = select(SeenHost).where(SeenHost.name.in_(names))
+    settings = select(HostSettings).where(HostSettings.name.in_(names))
+    fresh = {"populate_existing": True}
+    found = {row.name: row for row in await session.scalars(seen, execution_options=fresh)}
+    wanted = {row.name: row for row in await session.scalars(settings, execution_options=fresh)}
+    return {name: (found.get(name), wanted.get(name)) for name in names}
 
 
 async def engine_urls(session: AsyncSession) -> dict[str, str]:
@@ -37,10 +50,14 @@ async def engine_urls(session: AsyncSession) -> dict[str, str]:
     return {name: url for name, url in await session.execute(statement) if url is not None}
 
 
-async def node_counts(session: AsyncSession) -> dict[str, tuple[int, int]]:
-    """Nodes of clusters on each host, and those that runs have."""
+async def node_counts(session: AsyncSession, names: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Nodes of clusters on these hosts, and those that runs have, where there are any."""
     has_run: ColumnElement[int] = func.count(ClusterNode.run_id)
-    statement = select(ClusterNode.host, func.count(), has_run).group_by(ClusterNode.host)
+    statement = (
+        select(ClusterNode.host, func.count(), has_run)
+        .where(ClusterNode.host.in_(names))
+        .group_by(ClusterNode.host)
+    )
     return {host: (count, busy) for host, count, busy in await session.execute(statement)}
 
 

@@ -14,7 +14,7 @@ from app.hosts.schemas import HostDrain, HostPut, HostRead
 from app.kernel.db import SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import NAME_PATTERN
-from app.kernel.pagination import Page, PageDep, page_of
+from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 
@@ -31,9 +31,8 @@ async def list_hosts(session: SessionDep, page: PageDep, _: UserAccess) -> Page[
     Without a swarm there is one; with a swarm, they are the engines that the settings name and
     those that were registered.
     """
-    return page_of(
-        await service.list_all(session), page, key_of=lambda host: [host.name], listing="hosts"
-    )
+    items, following = await service.list_page(session, page)
+    return Page(items=items, next_page_token=following)
 
 
 @router.get("/{host}")

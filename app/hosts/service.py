@@ -1,5 +1,6 @@
 """Hosts: what administrators want of them beside what workers see."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -10,6 +11,7 @@ from app.hosts import repository
 from app.hosts.errors import HostBusy, HostFromSettings, HostNotFound, NoSwarm
 from app.hosts.schemas import HostDrain, HostLimits, HostPut, HostRead
 from app.kernel.errors import invalid_field
+from app.kernel.pagination import PageQuery
 from app.planning.service import wake_planner
 from app.providers.base import LOCAL, HostState
 from app.tables.host import HostSettings, SeenHost
@@ -17,14 +19,10 @@ from app.tables.host import HostSettings, SeenHost
 _LIMITS = ("cores", "memory_bytes", "gpus")
 
 
-async def list_all(session: AsyncSession) -> list[HostRead]:
-    """All hosts by name, with the nodes that are there now."""
-    seen, wanted = await repository.seen(session), await repository.settings(session)
-    counts = await repository.node_counts(session)
-    return [
-        _read(name, seen.get(name), wanted.get(name), counts.get(name, (0, 0)))
-        for name in await repository.names(session)
-    ]
+async def list_page(session: AsyncSession, page: PageQuery) -> tuple[list[HostRead], str]:
+    """Hosts by name, with the nodes that are there now."""
+    names, following = await repository.list_names(session, page)
+    return await _read_all(session, names), following
 
 
 async def get(session: AsyncSession, name: str) -> HostRead:
@@ -33,10 +31,10 @@ async def get(session: AsyncSession, name: str) -> HostRead:
     Raises:
         HostNotFound: nobody has seen or registered it.
     """
-    found = next((host for host in await list_all(session) if host.name == name), None)
-    if found is None:
+    found = await _read_all(session, [name])
+    if not found:
         raise HostNotFound(name)
-    return found
+    return found[0]
 
 
 async def put(session: AsyncSession, name: str, body: HostPut) -> bool:
@@ -128,7 +126,7 @@ async def delete(session: AsyncSession, name: str) -> None:
                 "drain it."
             )
         return
-    count, _ = (await repository.node_counts(session)).get(name, (0, 0))
+    count, _ = (await repository.node_counts(session, [name])).get(name, (0, 0))
     if count or row.draining_since is None:
         raise HostBusy(
             f"Host {name!r} has {count} nodes, and is {'' if row.draining_since else 'not '}being "
@@ -152,6 +150,15 @@ async def _row(session: AsyncSession, name: str) -> HostSettings:
         row = HostSettings(name=name)
         session.add(row)
     return row
+
+
+async def _read_all(session: AsyncSession, names: Sequence[str]) -> list[HostRead]:
+    counts = await repository.node_counts(session, names)
+    return [
+        _read(name, seen, wanted, counts.get(name, (0, 0)))
+        for name, (seen, wanted) in (await repository.rows(session, names)).items()
+        if seen or wanted
+    ]
 
 
 def _read(

@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Query
@@ -44,7 +45,18 @@ async def _page_query(
     return PageQuery(page_size=min(page_size, MAX_PAGE_SIZE), page_token=page_token)
 
 
+async def _long_page_query(
+    page_size: Annotated[
+        int, Query(ge=1, description=f"At most so many; over {MAX_PAGE_SIZE} is cut down")
+    ] = MAX_PAGE_SIZE,
+    page_token: Annotated[str, Query(description="next_page_token of the page before")] = "",
+) -> PageQuery:
+    return await _page_query(page_size, page_token)
+
+
 PageDep = Annotated[PageQuery, Depends(_page_query)]
+LongPageDep = Annotated[PageQuery, Depends(_long_page_query)]
+"""Of a list that a release had without pages: who knows of none gets as much as a page holds."""
 
 
 class Page(BaseModel, Generic[T]):
@@ -74,7 +86,7 @@ async def fetch_page(
     Args:
         session: the transaction to read in.
         statement: the query with its filters, without order and limit.
-        keys: columns that order the rows, together unique; their values must be JSON or text.
+        keys: columns that order the rows, together unique: numbers, texts or moments.
         page: what the client asked for.
         key_of: the values of ``keys`` for a row.
         descending: newest first.
@@ -137,7 +149,7 @@ def page_of(
                 if (list(key_of(item)) < after if descending else list(key_of(item)) > after)
             ]
         except TypeError:
-            raise _bad_token() from None
+            raise bad_token() from None
     rows, following = cut_page(ordered[: page.page_size + 1], page, key_of, binding)
     return Page(items=rows, next_page_token=following)
 
@@ -153,8 +165,8 @@ def _paged(
     after = keys_after(page, binding)
     if after is not None:
         if len(after) != len(keys) or not all(map(_fits, after, keys)):
-            raise _bad_token()
-        left, right = tuple_(*keys), tuple_(*after)
+            raise bad_token()
+        left, right = tuple_(*keys), tuple_(*map(_value, after, keys))
         statement = statement.where(left < right if descending else left > right)
     order = [key.desc() if descending else key.asc() for key in keys]
     return statement.order_by(*order).limit(page.page_size + 1), binding
@@ -163,12 +175,27 @@ def _paged(
 def _fits(value: Any, key: ColumnElement[Any] | InstrumentedAttribute[Any]) -> bool:
     """Whether a value of a token, which anybody can make up, can be compared with a column."""
     kind = key.type.python_type
+    if isinstance(value, str) and kind is datetime:
+        return moment_of(value) is not None
     if isinstance(value, str):
         return kind is str and mended(value) == value
     if isinstance(value, float):
         return kind is float
     is_integer = isinstance(value, int) and not isinstance(value, bool)
     return is_integer and abs(value) <= MAX_INTEGER and kind in (int, float)
+
+
+def _value(value: Any, key: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Any:
+    return moment_of(value) if key.type.python_type is datetime else value
+
+
+def moment_of(text: str) -> datetime | None:
+    """The moment, in UTC, that a key of a token is; None: it is none."""
+    try:
+        found = datetime.fromisoformat(text)
+        return found.astimezone(UTC) if found.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def cut_page(
@@ -216,10 +243,11 @@ def keys_after(page: PageQuery, binding: str) -> list[Any] | None:
         decoded = None
     found, *values = decoded if isinstance(decoded, list) and decoded else [None]
     if found != binding or not values:
-        raise _bad_token()
+        raise bad_token()
     return list(values)
 
 
-def _bad_token() -> BadRequest:
+def bad_token() -> BadRequest:
+    """What a token that is none of the listing is answered with."""
     message = "Not a token of this listing with these filters; start again without it."
     return BadRequest(message, errors=[FieldError("query/page_token", "bad_page_token", message)])

@@ -1,12 +1,12 @@
 """Queries about what the provider holds without an owner."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.kernel.pagination import PageQuery, fetch_page
 from app.runs.attempts import network_name
 from app.tables.deployment import Replica
 from app.tables.input_volume import InputVolume
@@ -18,9 +18,15 @@ Thing = tuple[str, str]
 """A kind and a name."""
 
 
-async def list_all(session: AsyncSession) -> Sequence[Leak]:
-    """All that is known, oldest first."""
-    return (await session.scalars(select(Leak).order_by(Leak.first_seen_at, Leak.name))).all()
+async def list_page(session: AsyncSession, page: PageQuery) -> tuple[list[Leak], str]:
+    """What is known, by kind, provider and name."""
+    return await fetch_page(
+        session,
+        select(Leak),
+        keys=[Leak.kind, Leak.provider, Leak.name],
+        page=page,
+        key_of=lambda row: [row.kind, row.provider, row.name],
+    )
 
 
 async def owned(session: AsyncSession) -> set[Thing]:

@@ -5,7 +5,7 @@ from fastapi import APIRouter
 from app.auth.access import UserAccess
 from app.auth.needs import needs
 from app.kernel.db import SessionDep
-from app.kernel.pagination import Page, PageDep, page_of
+from app.kernel.pagination import Page, PageDep
 from app.leaks import repository
 from app.leaks.schemas import LeakRead
 
@@ -19,10 +19,5 @@ async def list_leaks(session: SessionDep, page: PageDep, _: UserAccess) -> Page[
 
     A worker looks for them regularly, and removes what stays for longer than the grace period.
     """
-    rows = await repository.list_all(session)
-    return page_of(
-        [LeakRead.model_validate(row) for row in rows],
-        page,
-        key_of=lambda leak: [leak.kind, leak.provider, leak.name],
-        listing="leaks",
-    )
+    rows, following = await repository.list_page(session, page)
+    return Page(items=[LeakRead.model_validate(row) for row in rows], next_page_token=following)

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.kernel.direct import DirectPool, Statement
+from app.kernel.pagination import PageQuery, fetch_page
 from app.tables.log import LogChunk, LogStream
 
 MAX_CHUNK_BYTES = 1024**2
@@ -54,6 +55,19 @@ async def list_streams(
     if for_update:
         statement = statement.with_for_update()
     return (await session.execute(statement)).scalars().all()[::-1]
+
+
+async def list_page(
+    session: AsyncSession, owner: str, page: PageQuery
+) -> tuple[list[LogStream], str]:
+    """Streams of an owner by attempt and name, the merged one included."""
+    return await fetch_page(
+        session,
+        select(LogStream).where(LogStream.owner == owner),
+        keys=[LogStream.attempt, LogStream.name],
+        page=page,
+        key_of=lambda row: [row.attempt, row.name],
+    )
 
 
 async def total_bytes(session: AsyncSession, owner: str) -> int:

@@ -7,6 +7,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.kernel.pagination import PageQuery, fetch_page
 from app.models.errors import AliasNotFound, AliasReserved, ModelNotFound
 from app.tables.model import Model, ModelAlias, ModelVersion
 
@@ -59,6 +60,22 @@ async def of_model(session: AsyncSession, model_id: str) -> dict[str, int]:
         .order_by(ModelAlias.alias)
     )
     return {alias: version for alias, version in await session.execute(statement)}  # noqa: C416
+
+
+async def list_page(
+    session: AsyncSession, model_id: str, page: PageQuery
+) -> tuple[list[tuple[str, int]], str]:
+    """Aliases in their order with the numbers of their versions."""
+    return await fetch_page(
+        session,
+        select(ModelAlias.alias, ModelVersion.version)
+        .join(ModelVersion, ModelVersion.id == ModelAlias.version_id)
+        .where(ModelAlias.model_id == model_id),
+        keys=[ModelAlias.alias],
+        page=page,
+        key_of=lambda row: [row[0]],
+        scalars=False,
+    )
 
 
 async def of_versions(session: AsyncSession, version_ids: Sequence[str]) -> dict[str, list[str]]:

@@ -11,7 +11,7 @@ from app.kernel.db import SessionDep
 from app.kernel.errors import invalid_field
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import NamePath
-from app.kernel.pagination import Page, PageDep, page_of
+from app.kernel.pagination import Page, PageDep
 from app.kernel.validate_only import VALIDATES
 from app.models import aliases, repository
 from app.models.errors import ModelVersionNotFound
@@ -44,9 +44,9 @@ async def list_model_aliases(
 ) -> Page[AliasRead]:
     """Aliases by name, with the versions that they point to."""
     row = await repository.get(session, workspace.id, model)
-    found = await aliases.of_model(session, row.id)
-    items = [AliasRead(alias=alias, version=version) for alias, version in found.items()]
-    return page_of(items, page, key_of=lambda item: [item.alias], listing=row.id)
+    found, following = await aliases.list_page(session, row.id, page)
+    items = [AliasRead(alias=alias, version=version) for alias, version in found]
+    return Page(items=items, next_page_token=following)
 
 
 @router.get("/{alias}")

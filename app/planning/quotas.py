@@ -1,9 +1,12 @@
 """Quotas: rows that the planner reads."""
 
+from typing import Any
+
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.errors import NotFound
+from app.kernel.pagination import PageQuery, fetch_page
 from app.planning.schemas import QuotaKind, QuotaPut, QuotaRead
 from app.planning.service import wake_planner
 from app.tables.planning import Quota
@@ -23,14 +26,21 @@ class QuotaNotFound(NotFound):
     code = "quota_not_found"
 
 
-async def list_all(session: AsyncSession) -> list[QuotaRead]:
-    """All that are set, by kind and name."""
-    statement = (
-        select(Quota, func.coalesce(Workspace.name, Quota.owner_id))
-        .outerjoin(Workspace, (Quota.kind == "workspace") & (Workspace.id == Quota.owner_id))
-        .order_by(Quota.kind, func.coalesce(Workspace.name, Quota.owner_id))
+async def list_page(session: AsyncSession, page: PageQuery) -> tuple[list[QuotaRead], str]:
+    """Those that are set, by kind and name."""
+    owner = func.coalesce(Workspace.name, Quota.owner_id)
+    rows: list[Any]
+    rows, following = await fetch_page(
+        session,
+        select(Quota, owner).outerjoin(
+            Workspace, (Quota.kind == "workspace") & (Workspace.id == Quota.owner_id)
+        ),
+        keys=[Quota.kind, owner],
+        page=page,
+        key_of=lambda row: [row[0].kind, row[1]],
+        scalars=False,
     )
-    return [_read(row, name) for row, name in await session.execute(statement)]
+    return [_read(row, name) for row, name in rows], following
 
 
 async def find(session: AsyncSession, kind: QuotaKind, owner: str) -> QuotaRead | None:

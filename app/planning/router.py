@@ -8,7 +8,7 @@ from app.auth.needs import needs
 from app.auth.writes import WriteRoute
 from app.kernel.db import SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
-from app.kernel.pagination import Page, PageDep, page_of
+from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.planning import quotas
@@ -23,12 +23,8 @@ Owner = Annotated[str, Path(max_length=200, description="Name of the workspace o
 @needs("platform.read")
 async def list_quotas(session: SessionDep, page: PageDep) -> Page[QuotaRead]:
     """All quotas that are set, by kind and name."""
-    return page_of(
-        await quotas.list_all(session),
-        page,
-        key_of=lambda quota: [quota.kind, quota.owner],
-        listing="quotas",
-    )
+    items, following = await quotas.list_page(session, page)
+    return Page(items=items, next_page_token=following)
 
 
 @router.get("/{kind}/{owner}")

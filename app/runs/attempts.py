@@ -148,13 +148,9 @@ async def release_nodes(session: AsyncSession, run: Run) -> None:
         await wake_planner(session)
 
 
-async def nodes_of(
-    session: AsyncSession, run_id: str, attempt: int | None = None
-) -> Sequence[RunNode]:
-    """Nodes of one attempt of a run, or of all of them, by attempt and index."""
-    statement = select(RunNode).where(RunNode.run_id == run_id)
-    if attempt is not None:
-        statement = statement.where(RunNode.attempt == attempt)
+async def nodes_of(session: AsyncSession, run_id: str, *numbers: int) -> Sequence[RunNode]:
+    """Nodes of these attempts of a run, by attempt and index."""
+    statement = select(RunNode).where(RunNode.run_id == run_id, RunNode.attempt.in_(numbers))
     statement = statement.order_by(RunNode.attempt, RunNode.node_index)
     statement = statement.execution_options(populate_existing=True)
     return (await session.execute(statement)).scalars().all()

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from app.auth.needs import needs
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.orm import MAX_INTEGER
-from app.kernel.pagination import Page, PageDep, page_of
+from app.kernel.pagination import Page, PageDep
 from app.logs import repository as logs
 from app.logs.answer import LOG_RESPONSES, log_answer
 from app.logs.query import LineQueryDep
@@ -64,9 +64,9 @@ async def list_run_log_streams(
     run: RunDep, session: SessionDep, page: PageDep
 ) -> Page[LogStreamRead]:
     """The byte streams of the run with their lengths; hashes once they are sealed."""
-    rows = await logs.list_streams(session, run.id)
-    return page_of(
-        [
+    rows, following = await logs.list_page(session, run.id, page)
+    return Page(
+        items=[
             LogStreamRead(
                 name=row.name,
                 attempt=row.attempt,
@@ -78,7 +78,5 @@ async def list_run_log_streams(
             )
             for row in rows
         ],
-        page,
-        key_of=lambda stream: [stream.attempt, stream.name],
-        listing=run.id,
+        next_page_token=following,
     )

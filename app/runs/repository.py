@@ -106,10 +106,17 @@ async def events_after(
     return (await session.execute(statement)).scalars().all()
 
 
-async def list_attempts(session: AsyncSession, run_id: str) -> Sequence[Attempt]:
+async def list_attempts(
+    session: AsyncSession, run_id: str, page: PageQuery
+) -> tuple[list[Attempt], str]:
     """Attempts of a run in order."""
-    statement = select(Attempt).where(Attempt.run_id == run_id).order_by(Attempt.number)
-    return (await session.execute(statement)).scalars().all()
+    return await fetch_page(
+        session,
+        select(Attempt).where(Attempt.run_id == run_id),
+        keys=[Attempt.number],
+        page=page,
+        key_of=lambda row: [row.number],
+    )
 
 
 async def find_file(session: AsyncSession, run_id: str, path: str) -> RunFile | None:

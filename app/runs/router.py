@@ -13,7 +13,7 @@ from app.auth.writes import WriteRoute
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
-from app.kernel.pagination import Page, PageDep, page_of
+from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES, ValidateOnlyDep
 from app.runs import documents, estimates, service, submission
@@ -174,8 +174,8 @@ async def delete_run(run: RunDep, session: SessionDep, request: Request, _: User
 @needs("runs.read", run=True)
 async def list_run_attempts(run: RunDep, session: SessionDep, page: PageDep) -> Page[AttemptRead]:
     """The tries at executing the run, in order, and where their nodes are or were."""
-    found = await service.read_attempts(session, run.id)
-    return page_of(found, page, key_of=lambda attempt: [attempt.number], listing=run.id)
+    found, following = await service.read_attempts(session, run.id, page)
+    return Page(items=found, next_page_token=following)
 
 
 def _etag(run: Run) -> str:

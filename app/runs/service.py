@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.blobs import repository as blobs
 from app.costs import charges
+from app.kernel.pagination import PageQuery
 from app.kernel.tags import merged_tags
 from app.kernel.wake import wake
 from app.logs import repository as logs
@@ -49,10 +50,13 @@ async def read(session: AsyncSession, run: Run) -> RunRead:
     return _read(run, experiments, clusters, params.get(run.id, {}), cost)
 
 
-async def read_attempts(session: AsyncSession, run_id: str) -> list[AttemptRead]:
+async def read_attempts(
+    session: AsyncSession, run_id: str, page: PageQuery
+) -> tuple[list[AttemptRead], str]:
     """The tries at executing a run, with their nodes."""
-    nodes = await attempts.nodes_of(session, run_id)
-    return [
+    rows, following = await repository.list_attempts(session, run_id, page)
+    nodes = await attempts.nodes_of(session, run_id, *(row.number for row in rows))
+    items = [
         AttemptRead(
             number=row.number,
             created_at=row.created_at,
@@ -61,8 +65,9 @@ async def read_attempts(session: AsyncSession, run_id: str) -> list[AttemptRead]
             error=RunError.model_validate(row.error) if row.error else None,
             nodes=[AttemptNodeRead.model_validate(n) for n in nodes if n.attempt == row.number],
         )
-        for row in await repository.list_attempts(session, run_id)
+        for row in rows
     ]
+    return items, following
 
 
 async def cancel(
