@@ -11,6 +11,7 @@ from app.datasets.stored import url_of
 from app.datastores.errors import DatastoreRefused
 from app.datastores.stores import Store
 from app.kernel.errors import Unavailable
+from app.storage.patterns import PatternsUnusable
 
 _MOST_LISTED = 1_000_000
 
@@ -60,4 +61,7 @@ def _matching(store: Store, patterns: Sequence[str], url: str) -> list[str]:
     except OSError as error:
         detail = "the datastore is not there, or may not be read with these credentials"
         raise SourceRefused(detail, url=url) from error
-    return globs.matching(patterns, found)
+    try:
+        return globs.matching(patterns, found)
+    except PatternsUnusable as error:
+        raise SourceRefused(f"the patterns cannot be used: {error}", url=url) from None

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from pathspec import GitIgnoreSpec
+from app.storage.patterns import compiled
 
 _WILD = re.compile(r"[*?\[]")
 
@@ -15,8 +15,12 @@ def prefix_of(pattern: str) -> str:
 
 
 def matching(patterns: Sequence[str], paths: Iterable[str]) -> list[str]:
-    """Those of the paths that match one of the patterns, each once, in order."""
-    spec = GitIgnoreSpec.from_lines([f"/{pattern.lstrip('/')}" for pattern in patterns])
+    """Those of the paths that match one of the patterns, each once, in order.
+
+    Raises:
+        PatternsUnusable: they cannot be matched.
+    """
+    spec = compiled([f"/{pattern.lstrip('/')}" for pattern in patterns])
     return sorted({path for path in paths if spec.match_file(path)})
 
 

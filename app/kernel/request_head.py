@@ -50,7 +50,9 @@ def read_head(scope: Scope) -> Head:
 
 
 def head_refusal(scope: Scope, head: Head) -> DomainError | None:
-    """Why a head is refused: a long address, many or long fields, or two where one may be."""
+    """Why a head is refused: a bad address, many or long fields, or two where one may be."""
+    if not scope["path"].startswith("/"):
+        return BadRequest("The address is no path: it has to begin with /.")
     address_bytes = len(scope.get("raw_path") or b"") + len(scope["query_string"])
     if address_bytes > MOST_ADDRESS_BYTES:
         return AddressTooLong(

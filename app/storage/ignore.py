@@ -7,9 +7,8 @@ pattern language. Git's `.git` folder is never source.
 
 from collections.abc import Callable, Collection
 
-from pathspec import GitIgnoreSpec
-
 from app.storage.errors import ArchiveRejected
+from app.storage.patterns import PatternsUnusable, compiled
 
 IGNORE_FILES = (".amlignore", ".gitignore")
 MAX_IGNORE_FILE_BYTES = 64 * 1024
@@ -35,8 +34,8 @@ def ignore_filter(rules: bytes, *, name: str) -> Callable[[str], bool]:
             f"{name} is larger than {MAX_IGNORE_FILE_BYTES} bytes", code="ignore_file_invalid"
         )
     try:
-        spec = GitIgnoreSpec.from_lines(rules.decode("utf-8-sig").splitlines())
-    except ValueError as error:
+        spec = compiled(rules.decode("utf-8-sig").splitlines())
+    except (UnicodeDecodeError, PatternsUnusable) as error:
         raise ArchiveRejected(
             f"{name} cannot be read: {error}", code="ignore_file_invalid"
         ) from None

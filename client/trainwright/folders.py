@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def _ignored(folder: Path) -> Callable[[str], bool]:
     try:
         lines = [] if rules is None else rules.read_text(encoding="utf-8-sig").splitlines()
         spec = GitIgnoreSpec.from_lines(lines)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, re.error) as error:
         raise TrainwrightError(f"{rules} cannot be read: {error}") from None
 
     def is_ignored(path: str) -> bool:

@@ -105,6 +105,8 @@ async def test_what_is_uploaded_is_listed_registered_pinned_and_watched(
     assert "attachment" in read.headers["content-disposition"]
     absent = await api.client.get("datastores/store/files/train/none.csv")
     assert (absent.status_code, absent.json()["code"]) == (404, "datastore_file_not_found")
+    refused = await register(api, paths=["train/[z-a]*.csv"])
+    assert (refused.status_code, refused.json()["code"]) == (422, "source_refused"), refused.text
     registered = await register(api, paths=["train/**/*.csv"])
     assert registered.status_code == 201, registered.text
     files = (await api.client.get("datasets/set/versions/1/files")).json()["items"]

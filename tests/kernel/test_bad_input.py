@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from starlette.types import Message
 
 from tests.live_api import LiveApi, live_api
 
@@ -161,3 +162,25 @@ async def test_a_pointer_leads_into_the_body_as_it_was_sent(
     answer = await api.client.post("runs", json={"distribution": distribution})
     pointers = [field["pointer"] for field in problem(answer, 422)["errors"]]
     assert [found for found in pointers if found.startswith("/distribution")] == [pointer]
+
+
+async def test_an_address_that_is_no_path_is_refused(api: LiveApi) -> None:
+    """As of ``OPTIONS *``, which no client of ours can send: so the application is asked itself."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "OPTIONS",
+        "path": "*",
+        "raw_path": b"*",
+        "query_string": b"",
+        "headers": [(b"host", b"api")],
+    }
+    await api.app(scope, receive, send)
+    assert sent[0]["status"] == 400

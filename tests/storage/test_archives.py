@@ -246,6 +246,16 @@ def test_files_and_bytes_are_counted_after_the_ignore_file(tmp_path: Path) -> No
     assert refusal(tmp_path, tar_files({"a": b"x" * 1001}), limits) == "archive_too_large"
 
 
+@pytest.mark.parametrize(
+    "rules",
+    [b"[z-a]\n", b"\\\n", (b"*a" * 60 + b"\n") * 500, b"\xff"],
+    ids=["range", "escape", "too much", "no text"],
+)
+def test_rules_that_cannot_be_used_are_refused(tmp_path: Path, rules: bytes) -> None:
+    data = tar_files({"train.py": b"", ".amlignore": rules})
+    assert refusal(tmp_path, data) == "ignore_file_invalid"
+
+
 def test_amlignore_replaces_gitignore(tmp_path: Path) -> None:
     files = {
         ".gitignore": b"*.py\n",
