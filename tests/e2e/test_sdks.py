@@ -8,7 +8,7 @@ import pytest
 
 from examples.demo import TENSORFLOW
 from examples.walk.stack import Stack
-from tools.sdk.generate import FOLDER, generate
+from tools.sdk.generate import CLIENTS, FOLDER, generate, go
 from tools.toolbox import ProgramMissing, node_programs, python_programs
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(1200)]
@@ -19,22 +19,31 @@ PROGRAMS = Path(__file__).parent / "sdk"
 
 @pytest.fixture(scope="module")
 def clients() -> dict[str, Path]:
-    """Generate both clients; their types are checked with them."""
+    """Generate all clients; their types are checked with them."""
     try:
-        return generate(["python", "typescript"])
+        return generate(list(CLIENTS))
     except ProgramMissing as missing:
         pytest.fail(f"the generators cannot be installed: {missing}")
 
 
-def walk(command: list[str | Path], stack: Stack, workspace: str, digits_address: str) -> None:
-    arguments = [stack.address, stack.token, workspace]
-    arguments += [f"{digits_address}/t10k-labels-idx1-ubyte.gz", TENSORFLOW]
+def main_job(digits_address: str) -> list[str | Path]:
+    """What the walks through the main job take after the workspace."""
+    return [f"{digits_address}/t10k-labels-idx1-ubyte.gz", TENSORFLOW, PROGRAMS / "train.py"]
+
+
+def walk(
+    command: list[str | Path],
+    stack: Stack,
+    workspace: str,
+    arguments: list[str | Path],
+    client: Path | None = None,
+) -> None:
     done = subprocess.run(
-        [*command, *arguments, PROGRAMS / "train.py"],
+        [*command, stack.address, stack.token, workspace, *arguments],
         capture_output=True,
         text=True,
         timeout=900,
-        env={"PYTHONPATH": str(FOLDER / "python"), "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": str(client or ""), "PATH": "/usr/bin:/bin"},
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "walked" in done.stdout
@@ -44,7 +53,25 @@ def test_the_main_job_through_the_python_client(
     clients: dict[str, Path], live_stack: Stack, digits_address: str
 ) -> None:
     command: list[str | Path] = [python_programs() / "python", PROGRAMS / "walk.py"]
-    walk(command, live_stack, "sdk-python", digits_address)
+    walk(command, live_stack, "sdk-python", main_job(digits_address), clients["python"])
+
+
+def test_the_main_job_through_the_other_python_client(
+    clients: dict[str, Path], live_stack: Stack, digits_address: str
+) -> None:
+    command: list[str | Path] = [python_programs() / "python", PROGRAMS / "walk_urllib3.py"]
+    client = clients["python-urllib3"]
+    walk(command, live_stack, "sdk-urllib3", main_job(digits_address), client)
+
+
+def test_a_run_through_the_go_client(clients: dict[str, Path], live_stack: Stack) -> None:
+    (clients["go"] / "walk").mkdir()
+    shutil.copy(PROGRAMS / "walk.go", clients["go"] / "walk/main.go")
+    go("vet", "./walk")
+    programs = FOLDER / "go-programs"
+    programs.mkdir(exist_ok=True)
+    go("build", "-o", str(programs), "./...")
+    walk([programs / "walk"], live_stack, "sdk-go", [])
 
 
 def test_the_main_job_through_the_typescript_client(
@@ -69,4 +96,5 @@ def test_the_main_job_through_the_typescript_client(
     command += ["--rootDir", FOLDER, "--outDir", FOLDER / "compiled", FOLDER / "walk/walk.ts"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout
-    walk([node, FOLDER / "compiled/walk/walk.js"], live_stack, "sdk-typescript", digits_address)
+    command = [node, FOLDER / "compiled/walk/walk.js"]
+    walk(command, live_stack, "sdk-typescript", main_job(digits_address))
