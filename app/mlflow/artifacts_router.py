@@ -7,18 +7,23 @@ from fastapi import APIRouter, Query, Request, Response
 from app.auth.needs import needs
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
-from app.mlflow import artifacts, places
-from app.mlflow.access import CallerDep, DetachedCallerDep, find_run
+from app.mlflow import artifacts, places, registry
+from app.mlflow.access import Caller, CallerDep, DetachedCallerDep, find_run, required_run
 from app.mlflow.artifacts import Entry
-from app.mlflow.errors import NoSuchResource, NotImplementedHere
+from app.mlflow.errors import InvalidParameter, NoSuchResource, NotImplementedHere
 from app.mlflow.names import experiment_id_of
 from app.mlflow.places import Place
+from app.mlflow.refusals import MlflowRoute
+from app.mlflow.registry_schemas import VersionNumber
 from app.storage.access import ObjectsDep
 from app.storage.serve import object_response
 from app.tables.experiment import Experiment
 
-router = APIRouter(tags=["mlflow"])
+router = APIRouter(tags=["mlflow"], route_class=MlflowRoute)
+view_router = APIRouter(tags=["mlflow"], route_class=MlflowRoute)
 _ARTIFACTS = "/mlflow-artifacts/artifacts"
+_SMALL_BYTES = 10 * 1024 * 1024
+PathAsked = Annotated[str, Query(min_length=1, max_length=5000)]
 
 
 @router.get(_ARTIFACTS)
@@ -38,15 +43,7 @@ async def download_mlflow_artifact(
     path: str, request: Request, caller: CallerDep, session: SessionDep, objects: ObjectsDep
 ) -> Response:
     """One file; ranges and conditions work."""
-    place = _place(path)
-    stored = await artifacts.find(session, caller, place)
-    return await object_response(
-        request,
-        objects,
-        sha256=stored.sha256,
-        size_bytes=stored.size_bytes,
-        filename=place.path.rpartition("/")[2],
-    )
+    return await _content(request, caller, session, objects, _place(path))
 
 
 @router.put(_ARTIFACTS + "/{path:path}")
@@ -100,15 +97,77 @@ async def list_mlflow_run_artifacts(
     path: Annotated[str, Query(max_length=5000)] = "",
 ) -> dict[str, Any]:
     """What lies directly in a folder of a run; paths are those of the run's files."""
+    _check_plain(path)
     run = await find_run(session, caller, run_id or run_uuid)
     experiment = await session.get_one(Experiment, run.experiment_id)
-    folder = path.strip("/")
+    folder = places.plain(path)
     found = await artifacts.entries(session, caller, Place("run", run.id, folder))
     prefix = f"{folder}/" if folder else ""
     return {
         "root_uri": places.run_root(experiment_id_of(experiment.id, experiment.name), run.id),
         "files": [_entry(entry, prefix) for entry in found],
     }
+
+
+@router.post("/mlflow/upload-artifact")
+@needs("runs.write", run=True)
+async def upload_mlflow_run_artifact(
+    request: Request,
+    caller: DetachedCallerDep,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    run_uuid: str = "",
+    path: Annotated[str, Query(max_length=5000)] = "",
+) -> dict[str, Any]:
+    """A small file of a run, as MLflow's own pages send it."""
+    if not run_uuid:
+        raise InvalidParameter("Request must specify run_uuid.")
+    if not path:
+        raise InvalidParameter("Request must specify path.")
+    _check_plain(path)
+    place = Place("run", run_uuid, path)
+    async with database.session() as session:
+        await artifacts.check_writable(session, caller, place)
+    stored = await objects.put(request.stream(), max_bytes=_SMALL_BYTES)
+    if not stored.size_bytes:
+        raise InvalidParameter("Request must specify data.")
+    async with database.session() as session:
+        await artifacts.put(session, caller, place, stored)
+    return {}
+
+
+@view_router.get("/get-artifact", response_class=Response)
+@needs("runs.read", run=True)
+async def get_mlflow_run_artifact(
+    request: Request,
+    caller: CallerDep,
+    session: SessionDep,
+    objects: ObjectsDep,
+    path: PathAsked,
+    run_id: str = "",
+    run_uuid: str = "",
+) -> Response:
+    """A file of a run, as MLflow's own pages fetch it."""
+    _check_plain(path)
+    place = Place("run", required_run(run_id or run_uuid), path)
+    return await _content(request, caller, session, objects, place)
+
+
+@view_router.get("/model-versions/get-artifact", response_class=Response)
+@needs("models.read", run=True)
+async def get_mlflow_version_artifact(
+    name: str,
+    version: VersionNumber,
+    path: PathAsked,
+    request: Request,
+    caller: CallerDep,
+    session: SessionDep,
+    objects: ObjectsDep,
+) -> Response:
+    """The same of a registered version."""
+    _check_plain(path)
+    _, row = await registry.get_version(session, caller, name, version)
+    return await _content(request, caller, session, objects, Place("version", row.id, path))
 
 
 @router.get("/mlflow/logged-models/{model_id}/artifacts/directories")
@@ -120,10 +179,29 @@ async def list_mlflow_model_artifacts(
     artifact_directory_path: Annotated[str, Query(max_length=5000)] = "",
 ) -> dict[str, Any]:
     """The same for a logged model."""
-    folder = artifact_directory_path.strip("/")
+    _check_plain(artifact_directory_path)
+    folder = places.plain(artifact_directory_path)
     found = await artifacts.entries(session, caller, Place("model", model_id, folder))
     prefix = f"{folder}/" if folder else ""
     return {"files": [_entry(entry, prefix) for entry in found]}
+
+
+async def _content(
+    request: Request, caller: Caller, session: SessionDep, objects: ObjectsDep, place: Place
+) -> Response:
+    stored = await artifacts.find(session, caller, place)
+    return await object_response(
+        request,
+        objects,
+        sha256=stored.sha256,
+        size_bytes=stored.size_bytes,
+        filename=place.path.rpartition("/")[2],
+    )
+
+
+def _check_plain(path: str) -> None:
+    if path.startswith("/") or not places.is_safe(path):
+        raise InvalidParameter("Invalid path")
 
 
 def _entry(entry: Entry, prefix: str = "") -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Experiments in MLflow's protocol."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select, update
@@ -16,6 +15,9 @@ from app.mlflow.schemas import ExperimentCreate
 from app.runs.states import TERMINAL
 from app.tables.experiment import Experiment
 from app.tables.run import Run
+from app.tables.tracking import RunDataset
+
+_MOST_DATASETS = 1000
 
 
 def document(row: Experiment) -> dict[str, Any]:
@@ -54,7 +56,7 @@ async def get(
     statement = statement.execution_options(populate_existing=True)
     row: Experiment | None = (await session.execute(statement)).scalar_one_or_none()
     if row is None:
-        raise NoSuchResource(f"No Experiment with id={experiment_id} exists")
+        raise _none_such(experiment_id)
     return row
 
 
@@ -119,9 +121,11 @@ async def delete(session: AsyncSession, row: Experiment) -> None:
     """Hide an experiment with its runs.
 
     Raises:
-        InvalidParameter: it was deleted before, or a job of it has not ended.
+        InvalidParameter: a job of it has not ended.
+        NoSuchResource: it was deleted before.
     """
-    check_active(row)
+    if row.deleted_at is not None:
+        raise _none_such(row.id)
     running = select(Run.id).where(
         Run.experiment_id == row.id, Run.kind == "job", Run.status.not_in(TERMINAL)
     )
@@ -136,10 +140,10 @@ async def restore(session: AsyncSession, row: Experiment) -> None:
     """Show a deleted experiment again, with the runs that were deleted with it.
 
     Raises:
-        InvalidParameter: it was not deleted.
+        NoSuchResource: no such experiment is deleted.
     """
     if row.deleted_at is None:
-        raise InvalidParameter(f"Experiment {row.name!r} is not deleted.")
+        raise _none_such(row.id)
     await _mark_runs(session, row, Run.deleted_at == row.deleted_at, None)
     row.deleted_at = None
 
@@ -152,19 +156,19 @@ def check_active(row: Experiment) -> None:
     """
     if row.deleted_at is not None:
         raise InvalidParameter(
-            f"The experiment {row.name} must be in the 'active' state. Current state is deleted."
+            f"The experiment {row.id} must be in the 'active' state. Current state is deleted."
         )
 
 
-def without(tags: Mapping[str, str | None], key: str) -> dict[str, str | None]:
-    """The tags less one.
+def remove_tag(row: Experiment, key: str) -> None:
+    """Remove a tag of an experiment.
 
     Raises:
-        NoSuchResource: it is not among them.
+        NoSuchResource: it has none such.
     """
-    if key not in tags:
-        raise NoSuchResource(f"No tag with key: {key}.")
-    return {name: value for name, value in tags.items() if name != key}
+    if key not in row.tags:
+        raise NoSuchResource(f"No tag with name: {key} in experiment with id {row.id}")
+    row.tags = {name: value for name, value in row.tags.items() if name != key}
 
 
 async def own_ids(session: AsyncSession, caller: Caller, ids: list[str]) -> list[str]:
@@ -175,6 +179,40 @@ async def own_ids(session: AsyncSession, caller: Caller, ids: list[str]) -> list
     if len(own) < len(ids):
         found.append((await default(session, caller)).id)
     return found
+
+
+def _none_such(experiment_id: str) -> NoSuchResource:
+    return NoSuchResource(f"No Experiment with id={experiment_id} exists")
+
+
+async def datasets(session: AsyncSession, caller: Caller, ids: list[str]) -> list[dict[str, Any]]:
+    """What runs of these experiments have read: each dataset once for each context.
+
+    Args:
+        session: the transaction.
+        caller: who asks; a script sees what its own runs have read.
+        ids: of the experiments, as clients know them.
+    """
+    own = await own_ids(session, caller, ids)
+    context = RunDataset.tags[names.CONTEXT_TAG].astext
+    statement = (
+        select(Experiment.id, Experiment.name, RunDataset.name, RunDataset.digest, context)
+        .join(Run, Run.id == RunDataset.run_id)
+        .join(Experiment, Experiment.id == Run.experiment_id)
+        .where(caller.sees(), Run.experiment_id.in_(own))
+        .distinct()
+        .order_by(Experiment.id, RunDataset.name, RunDataset.digest, context)
+        .limit(_MOST_DATASETS)
+    )
+    return [
+        {
+            "experiment_id": names.experiment_id_of(experiment_id, experiment_name),
+            "name": name,
+            "digest": digest,
+            **({} if said is None else {"context": said}),
+        }
+        for experiment_id, experiment_name, name, digest, said in await session.execute(statement)
+    ]
 
 
 async def _check_name(session: AsyncSession, caller: Caller, name: str) -> None:

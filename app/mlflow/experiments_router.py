@@ -8,7 +8,10 @@ from app.auth.needs import needs
 from app.kernel.db import SessionDep
 from app.mlflow import experiments
 from app.mlflow.access import Caller, CallerDep
+from app.mlflow.errors import InvalidParameter
+from app.mlflow.refusals import MlflowRoute
 from app.mlflow.schemas import (
+    DatasetSearch,
     ExperimentCreate,
     ExperimentSearch,
     ExperimentTagDelete,
@@ -19,7 +22,8 @@ from app.mlflow.schemas import (
 from app.mlflow.search.experiment_search import search_experiments
 from app.tables.experiment import Experiment
 
-router = APIRouter(prefix="/mlflow/experiments", tags=["mlflow"])
+router = APIRouter(prefix="/mlflow/experiments", tags=["mlflow"], route_class=MlflowRoute)
+_MOST_EXPERIMENTS = 20
 
 
 @router.post("/create")
@@ -122,8 +126,25 @@ async def delete_mlflow_experiment_tag(
     """Remove a tag."""
     row = await _own(session, caller, body)
     experiments.check_active(row)
-    row.tags = experiments.without(row.tags, body.key)
+    experiments.remove_tag(row, body.key)
     return {}
+
+
+@router.post("/search-datasets")
+@needs("runs.read", run=True, audited=False)
+async def search_mlflow_datasets(
+    body: DatasetSearch, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
+    """What runs of some experiments have read."""
+    ids = body.experiment_ids
+    if not ids:
+        raise InvalidParameter("SearchDatasets request must specify at least one experiment_id.")
+    if len(ids) > _MOST_EXPERIMENTS:
+        raise InvalidParameter(
+            f"SearchDatasets request cannot specify more than {_MOST_EXPERIMENTS} experiment_ids. "
+            f"Received {len(ids)} experiment_ids."
+        )
+    return {"dataset_summaries": await experiments.datasets(session, caller, ids)}
 
 
 async def _own(session: SessionDep, caller: Caller, body: OfExperiment) -> Experiment:

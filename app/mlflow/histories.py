@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select, tuple_
+from sqlalchemy import Row, Select, case, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.mlflow import run_documents
@@ -20,10 +20,10 @@ def document(row: Row[Any], *, run_id: str | None = None) -> dict[str, Any]:
 async def values(
     session: AsyncSession, run: Run, name: str, *, offset: int, limit: int
 ) -> Sequence[Row[Any]]:
-    """Values of a metric of a run's present attempt, by time and step."""
+    """Values of a metric of a run's present attempt, by time, step and value."""
     statement = (
         _of([run], name)
-        .order_by(Metric.logged_at, Metric.step, Metric.source, Metric.seq)
+        .order_by(Metric.logged_at, Metric.step, Metric.value, Metric.source, Metric.seq)
         .offset(offset)
         .limit(limit)
     )
@@ -40,7 +40,7 @@ async def sampled(
     last: int | None,
     most: int,
 ) -> Sequence[Row[Any]]:
-    """Values at steps that are evenly chosen among all that there are.
+    """Values of each run, evenly chosen among all that it has.
 
     Args:
         session: a transaction to read in.
@@ -48,33 +48,27 @@ async def sampled(
         name: of the metric.
         first: the first step of interest.
         last: the last step of interest.
-        most: about how many steps; the first and the last of each run are always among them.
+        most: how many of each run; the first and the last are among them.
     """
     statement = _of(runs, name)
     if first is not None and last is not None:
         statement = statement.where(Metric.step.between(first, last))
+    order = (Metric.step, Metric.logged_at, Metric.value, Metric.seq)
     placed = statement.add_columns(
-        # Which step in the run; of a step, the value that was logged last.
-        func.dense_rank().over(partition_by=Metric.run_id, order_by=Metric.step).label("place"),
-        func.row_number()
-        .over(
-            partition_by=(Metric.run_id, Metric.step),
-            order_by=(Metric.logged_at.desc(), Metric.seq),
-        )
-        .label("of_step"),
+        func.ntile(most).over(partition_by=Metric.run_id, order_by=order).label("part"),
+        func.row_number().over(partition_by=Metric.run_id, order_by=order).label("place"),
+        func.count().over(partition_by=Metric.run_id).label("count"),
     ).subquery()
-    counted = select(
-        placed, func.max(placed.c.place).over(partition_by=placed.c.run_id).label("steps")
+    parts = select(
+        placed,
+        func.min(placed.c.place).over(partition_by=(placed.c.run_id, placed.c.part)).label("begin"),
     ).subquery()
-    every = (counted.c.steps + most - 1) // most
-    chosen = (
-        select(counted)
-        .where(
-            ((counted.c.place - 1) % every == 0) | (counted.c.place == counted.c.steps),
-            counted.c.of_step == 1,
-        )
-        .order_by(counted.c.run_id, counted.c.step)
+    # The first of each part; of the last part, where there are so many, the last instead.
+    is_chosen = case(
+        (parts.c.part == most, parts.c.place == parts.c.count),
+        else_=parts.c.place == parts.c.begin,
     )
+    chosen = select(parts).where(is_chosen).order_by(parts.c.run_id, parts.c.place)
     return (await session.execute(chosen)).all()
 
 

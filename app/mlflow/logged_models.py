@@ -24,6 +24,8 @@ from app.tables.tracking import LoggedModel, LoggedModelMetric
 
 _HISTORY_TAG = "mlflow.log-model.history"
 _MAX_HISTORY_CHARACTERS = 1_000_000
+_NOT_IN_NAMES = ("/", ":", ".", "%", '"', "'")
+_TOLD = frozenset({"artifact_path", "flavors", "run_id", "utc_time_created"})
 
 
 async def create(session: AsyncSession, caller: Caller, body: LoggedModelCreate) -> LoggedModel:
@@ -36,8 +38,11 @@ async def create(session: AsyncSession, caller: Caller, body: LoggedModelCreate)
         InvalidParameter: run and experiment do not belong together, or the name is none.
         NoSuchResource: there is no such run or experiment for the caller.
     """
-    if any(sign in body.name for sign in ("/", ":")):
-        raise InvalidParameter(f"Invalid model name {body.name!r}: it may hold neither / nor :.")
+    if any(sign in body.name for sign in _NOT_IN_NAMES):
+        raise InvalidParameter(
+            f"Invalid model name ({body.name!r}) provided. Model name must be a non-empty string "
+            f"and cannot contain the following characters: {_NOT_IN_NAMES}"
+        )
     experiment = await experiments.get(session, caller, body.experiment_id)
     experiments.check_active(experiment)
     model_id = f"m-{uuid.uuid4().hex}"
@@ -108,6 +113,17 @@ def add_params(row: LoggedModel, params: Sequence[ParamSent]) -> None:
         row.params = {**row.params, param.key: param.value}
 
 
+def remove_tag(row: LoggedModel, key: str) -> None:
+    """Remove a tag.
+
+    Raises:
+        NoSuchResource: it has none such.
+    """
+    if key not in row.tags:
+        raise NoSuchResource(f"No tag with key {key!r} found for model with ID {row.id!r}.")
+    row.tags = {name: value for name, value in row.tags.items() if name != key}
+
+
 def delete(row: LoggedModel) -> None:
     """Hide it; its files remain with the run."""
     row.deleted_at = utc_now()
@@ -152,14 +168,17 @@ async def note_in_history(session: AsyncSession, run_id: str, model_json: str) -
     """Keep what clients before version 3 tell about a model, where they look for it: in a tag.
 
     Raises:
-        InvalidParameter: it is no JSON object.
+        InvalidParameter: it is no JSON object, or one that says too little.
     """
     try:
         told = json.loads(model_json)
     except (ValueError, RecursionError) as error:
-        raise InvalidParameter("Malformed model info: model_json is not valid JSON.") from error
+        raise InvalidParameter("Malformed model info: model_json is not a valid JSON.") from error
     if not isinstance(told, dict):
         raise InvalidParameter("Malformed model info: model_json is not an object.")
+    missing = sorted(_TOLD - told.keys())
+    if missing:
+        raise InvalidParameter(f"Model json is missing mandatory fields: {missing}")
     run = await lock_run(session, run_id)
     history = json.dumps([*_history(run.tags.get(_HISTORY_TAG)), told])
     if len(history) > _MAX_HISTORY_CHARACTERS:

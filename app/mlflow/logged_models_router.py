@@ -8,6 +8,7 @@ from app.auth.needs import needs
 from app.kernel.db import SessionDep
 from app.mlflow import logged_models
 from app.mlflow.access import CallerDep
+from app.mlflow.refusals import MlflowRoute
 from app.mlflow.registry_schemas import (
     LoggedModelCreate,
     LoggedModelFinalize,
@@ -18,7 +19,7 @@ from app.mlflow.registry_schemas import (
 from app.mlflow.search.logged_model_search import search_logged_models
 from app.tables.tracking import LoggedModel
 
-router = APIRouter(prefix="/mlflow/logged-models", tags=["mlflow"])
+router = APIRouter(prefix="/mlflow/logged-models", tags=["mlflow"], route_class=MlflowRoute)
 
 
 @router.post("")
@@ -88,7 +89,7 @@ async def delete_mlflow_logged_model_tag(
 ) -> dict[str, Any]:
     """Remove a tag."""
     row = await logged_models.own(session, caller, model_id)
-    row.tags = {name: value for name, value in row.tags.items() if name != key}
+    logged_models.remove_tag(row, key)
     return {}
 
 

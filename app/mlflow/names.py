@@ -15,6 +15,8 @@ DEFAULT_NAME = "Default"
 """MLflow's clients begin with experiment 0, which every server has."""
 RUN_NAME_TAG = "mlflow.runName"
 USER_TAG = "mlflow.user"
+PROMPT_TAG = "mlflow.prompt.is_prompt"
+CONTEXT_TAG = "mlflow.data.context"
 
 _STATUSES = {
     Status.NOT_STARTED: "SCHEDULED",

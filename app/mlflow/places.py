@@ -60,18 +60,32 @@ def model_folder(model_id: str) -> str:
     return f"models/{model_id}"
 
 
+def is_safe(path: str) -> bool:
+    """Whether a path stays below where it begins, however often it is decoded.
+
+    Args:
+        path: of an artifact, or that of an address.
+    """
+    before = ""
+    while path != before:
+        if ".." in path.replace("\\", "/").split("/") or any(ord(sign) < 32 for sign in path):
+            return False
+        before, path = path, unquote(path)
+    return True
+
+
 def place_of(path: str) -> Place | None:
     """The place that the path of an artifact names; None when it names none."""
     # A model's path also looks like that of a run named "models".
     match = _MODEL.match(path)
     if match:
-        return Place("model", match["id"], _plain(match["path"]))
+        return Place("model", match["id"], plain(match["path"] or ""))
     match = _VERSION.match(path)
     if match:
-        return Place("version", match["id"], _plain(match["path"]))
+        return Place("version", match["id"], plain(match["path"] or ""))
     match = _RUN.match(path)
     if match:
-        return Place("run", match["id"], _plain(match["path"]))
+        return Place("run", match["id"], plain(match["path"] or ""))
     return None
 
 
@@ -88,7 +102,7 @@ def place_of_address(address: str) -> Place | None:
         return place_of(path)
     if parts.scheme == "runs":
         run_id, _, rest = path.lstrip("/").partition("/")
-        return Place("run", run_id, _plain(rest)) if run_id else None
+        return Place("run", run_id, plain(rest)) if run_id else None
     if parts.scheme == "models":
         model_id, _, rest = path.lstrip("/").partition("/")
         return Place("model", model_id, "") if model_id.startswith("m-") and not rest else None
@@ -98,5 +112,6 @@ def place_of_address(address: str) -> Place | None:
     return None
 
 
-def _plain(path: str | None) -> str:
-    return (path or "").strip("/")
+def plain(path: str) -> str:
+    """A path without what means nothing in it: ``./plots//a.svg/`` is ``plots/a.svg``."""
+    return "/".join(part for part in path.split("/") if part not in ("", "."))

@@ -25,12 +25,13 @@ _CODES = {
     409: "RESOURCE_CONFLICT",
     410: "RESOURCE_CONFLICT",
     413: "INVALID_PARAMETER_VALUE",
-    415: "BAD_REQUEST",
+    415: "INVALID_PARAMETER_VALUE",
     422: "INVALID_PARAMETER_VALUE",
     503: "TEMPORARILY_UNAVAILABLE",
 }
-_STATUSES = {405: 404, 422: 400}
+_STATUSES = {405: 404, 415: 400, 422: 400}
 """Ours that MLflow's servers answer otherwise."""
+_MESSAGES = {415: "Bad Request. Content-Type must be one of ['application/json']."}
 
 
 class MlflowProblems:
@@ -73,7 +74,7 @@ async def _send_translated(send: Send, start: Message, problem: bytes) -> None:
     content = json_bytes(
         {
             "error_code": code,
-            "message": document["detail"],
+            "message": _MESSAGES.get(status, document["detail"]),
             "request_id": document["request_id"],
         }
     )

@@ -10,7 +10,7 @@ from sqlalchemy.orm import load_only
 
 from app.kernel.clock import utc_now
 from app.kernel.ids import new_id
-from app.mlflow import names
+from app.mlflow import names, places
 from app.mlflow.access import Caller
 from app.mlflow.errors import InvalidParameter, NoSuchResource, ResourceExists
 from app.mlflow.moments import milliseconds
@@ -35,8 +35,10 @@ SHOWN = load_only(
     ModelVersion.run_link,
     ModelVersion.tags,
     ModelVersion.logged_model_id,
+    ModelVersion.files,
 )
-"""What `version_documents` reads: lists of files, above all, stay where they are."""
+"""What `version_documents` reads."""
+_NO_FILES = "No files of this version are kept here, so it cannot be deployed here."
 
 
 async def create(session: AsyncSession, caller: Caller, body: ModelCreate) -> Model:
@@ -87,18 +89,20 @@ async def get_version(
     Raises:
         NoSuchResource: there is none such.
     """
-    model = await get(session, caller, name)
-    statement = select(ModelVersion).where(
-        ModelVersion.model_id == model.id, ModelVersion.version == int(version)
+    statement = (
+        select(Model, ModelVersion)
+        .join(ModelVersion, ModelVersion.model_id == Model.id)
+        .where(Model.workspace_id == caller.workspace.id, Model.name == name)
+        .where(ModelVersion.version == int(version))
     )
     if lock:
-        statement = statement.with_for_update(key_share=True)
-    row = (
+        statement = statement.with_for_update(key_share=True, of=ModelVersion)
+    found = (
         await session.execute(statement.execution_options(populate_existing=True))
-    ).scalar_one_or_none()
-    if row is None:
+    ).one_or_none()
+    if found is None:
         raise NoSuchResource(f"Model Version (name={name}, version={version}) not found")
-    return model, row
+    return found[0], found[1]
 
 
 async def rename(session: AsyncSession, caller: Caller, name: str, new_name: str) -> Model:
@@ -108,6 +112,8 @@ async def rename(session: AsyncSession, caller: Caller, name: str, new_name: str
         ResourceExists: the name is taken.
     """
     model = await get(session, caller, name, lock=True)
+    if new_name == name:
+        return model
     if await repository.find(session, caller.workspace.id, new_name) is not None:
         raise ResourceExists(f"Registered Model (name={new_name}) already exists.")
     model.name = new_name
@@ -129,7 +135,12 @@ async def set_alias(
         await aliases.lock(session, model.id)
         await aliases.point(session, model.id, alias, row.id)
     except AliasReserved as error:
-        raise InvalidParameter(f"The alias name '{alias}' is reserved.") from error
+        reserved = (
+            f"Version alias name '{alias}' is reserved."
+            if alias.lower() != "latest"
+            else "'latest' alias name (case insensitive) is reserved."
+        )
+        raise InvalidParameter(reserved) from error
 
 
 async def delete_alias(session: AsyncSession, caller: Caller, name: str, alias: str) -> None:
@@ -154,6 +165,21 @@ async def by_alias(
     return model, row
 
 
+async def address_of(session: AsyncSession, caller: Caller, row: ModelVersion) -> str:
+    """Where the files of a version can be downloaded.
+
+    A copy of a version without files says where that one's are.
+    """
+    seen: set[str] = set()
+    while not row.files and row.id not in seen:
+        seen.add(row.id)
+        name, _, version = row.source.removeprefix("models:/").partition("/")
+        if not row.source.startswith("models:/") or not version.isdecimal():
+            return row.source
+        _, row = await get_version(session, caller, name, version)
+    return places.version_root(row.id)
+
+
 def stage_of(text: str) -> str:
     """A stage as it is written.
 
@@ -169,9 +195,9 @@ def stage_of(text: str) -> str:
 
 
 async def change_stage(
-    session: AsyncSession, row: ModelVersion, stage: str, *, archive_existing: bool
+    session: AsyncSession, model: Model, row: ModelVersion, stage: str, *, archive_existing: bool
 ) -> None:
-    """Move a version to a stage; the others that are there can be archived by that.
+    """Move a version of a model to a stage; the others that are there can be archived by that.
 
     Raises:
         InvalidParameter: there is no such stage, or nothing is archived by moving there.
@@ -191,7 +217,7 @@ async def change_stage(
         )
         for other in (await session.execute(others)).scalars():
             other.stage, other.updated_at = "Archived", now
-    row.stage, row.updated_at = wanted, now
+    row.stage, row.updated_at, model.updated_at = wanted, now, now
 
 
 async def latest(
@@ -266,6 +292,7 @@ async def version_documents(
             "run_id": row.source_run_id or row.run_id or "",
             "run_link": row.run_link,
             "status": "READY",
+            "status_message": "" if row.files else _NO_FILES,
             "tags": names.pairs(row.tags),
             "aliases": by_version.get(row.id, []),
             "model_id": row.logged_model_id,

@@ -6,25 +6,26 @@ from fastapi import APIRouter, Query
 
 from app.auth.needs import needs
 from app.kernel.db import SessionDep
-from app.mlflow import experiments, registry
+from app.mlflow import registry
 from app.mlflow.access import CallerDep
+from app.mlflow.refusals import MlflowRoute
 from app.mlflow.registry_schemas import (
     AliasDelete,
     AliasSet,
     LatestAsked,
     ModelCreate,
     ModelRename,
+    ModelSearch,
     ModelTagDelete,
     ModelTagSet,
     ModelUpdate,
     OfModel,
-    RegistrySearch,
 )
 from app.mlflow.search.registry_search import search_models
 from app.models import service
 from app.tables.model import Model
 
-router = APIRouter(prefix="/mlflow/registered-models", tags=["mlflow"])
+router = APIRouter(prefix="/mlflow/registered-models", tags=["mlflow"], route_class=MlflowRoute)
 
 
 @router.post("/create")
@@ -46,7 +47,7 @@ async def get_mlflow_model(name: str, caller: CallerDep, session: SessionDep) ->
 @router.get("/search")
 @needs("models.read", run=True)
 async def search_mlflow_models(
-    query: Annotated[RegistrySearch, Query()], caller: CallerDep, session: SessionDep
+    query: Annotated[ModelSearch, Query()], caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
     """Registered models that a filter selects."""
     return await search_models(session, caller, query)
@@ -105,8 +106,7 @@ async def delete_mlflow_model_tag(
     """Remove a tag; one that is not there is fine."""
     caller.require_user()
     model = await registry.get(session, caller, body.name, lock=True)
-    if body.key in model.tags:
-        model.tags = experiments.without(model.tags, body.key)
+    model.tags = {key: value for key, value in model.tags.items() if key != body.key}
     return {}
 
 

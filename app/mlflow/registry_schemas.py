@@ -1,16 +1,46 @@
 """Bodies of MLflow's calls about the model registry and about logged models."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
+from app.mlflow.refusals import refusal
 from app.mlflow.schemas import Int64, ParamSent, Sent, TagSent
 
+
+def _checked_name(name: str) -> str:
+    if not name.strip():
+        raise refusal("Missing value for required parameter 'name'.")
+    if "/" in name or ":" in name:
+        raise refusal(f"Invalid model name '{name}'. Names cannot contain '/' or ':'.")
+    return name
+
+
+def _checked_version(version: str) -> str:
+    if not _VERSION.fullmatch(version):
+        raise refusal(f"Parameter 'version' must be an integer, got '{version}'.")
+    return version
+
+
+def _checked_alias(alias: str) -> str:
+    if not _ALIAS.fullmatch(alias):
+        raise refusal(
+            f"Invalid alias name: '{alias}'. Names may only contain alphanumerics, underscores "
+            "(_), and dashes (-)."
+        )
+    return alias
+
+
+_VERSION = re.compile(r"[0-9]{1,9}", re.ASCII)
+_ALIAS = re.compile(r"[\w\-]+")
 ModelName = Annotated[
-    str, StringConstraints(min_length=1, max_length=256, pattern=r"^[^/:]*[^/:\s][^/:]*$")
+    str, StringConstraints(min_length=1, max_length=256), AfterValidator(_checked_name)
 ]
-VersionNumber = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,9}$")]
-Alias = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\w\-]*$")]
+VersionNumber = Annotated[str, StringConstraints(min_length=1), AfterValidator(_checked_version)]
+Alias = Annotated[
+    str, StringConstraints(min_length=1, max_length=255), AfterValidator(_checked_alias)
+]
 RegistryTagValue = Annotated[str, StringConstraints(max_length=100_000)]
 Text = Annotated[str, StringConstraints(max_length=100_000)]
 MAX_MODELS = 1000
@@ -125,6 +155,12 @@ class RegistrySearch(Sent):
     max_results: int = Field(default=100, ge=1, le=MAX_VERSIONS)
     order_by: list[str] = Field(default=[], max_length=20)
     page_token: str = ""
+
+
+class ModelSearch(RegistrySearch):
+    """A search for registered models."""
+
+    max_results: int = Field(default=100, ge=1, le=MAX_MODELS)
 
 
 class LoggedModelCreate(Sent):

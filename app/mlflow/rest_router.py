@@ -8,8 +8,9 @@ from fastapi.responses import PlainTextResponse
 from app.auth.needs import needs
 from app.mlflow.access import CallerDep
 from app.mlflow.errors import NoSuchEndpoint
+from app.mlflow.refusals import MlflowRoute
 
-router = APIRouter(tags=["mlflow"])
+router = APIRouter(tags=["mlflow"], route_class=MlflowRoute)
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 

@@ -32,6 +32,7 @@ def _assembled() -> APIRouter:
     for prefix in PREFIXES:
         for part in _PARTS:
             assembled.include_router(part, prefix=prefix)
+    assembled.include_router(artifacts_router.view_router)
     assembled.include_router(rest_router.router)
     return assembled
 

@@ -12,6 +12,7 @@ from app.auth.shortcuts import Answer, Asked, NotPlain, shortcut
 from app.kernel.db import DatabaseDep, SessionDep
 from app.mlflow import logged_models, run_documents, tracked, writes
 from app.mlflow.access import CallerDep, WorkspaceName, caller_of, no_such_run, required_run
+from app.mlflow.refusals import MlflowRoute
 from app.mlflow.schemas import (
     BatchLog,
     InputsLog,
@@ -30,7 +31,7 @@ from app.mlflow.schemas import (
 from app.mlflow.search.run_search import search_runs
 from app.workspaces.access import WorkspaceIdDep, entered_workspace
 
-router = APIRouter(prefix="/mlflow/runs", tags=["mlflow"])
+router = APIRouter(prefix="/mlflow/runs", tags=["mlflow"], route_class=MlflowRoute)
 
 
 async def _create(asked: Asked) -> Answer:

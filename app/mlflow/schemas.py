@@ -1,14 +1,30 @@
 """Bodies of MLflow's tracking calls, as far as they are used here.
 
 Field names and limits are those of MLflow's REST API (its documentation, "REST API"); fields of
-later versions are left aside. 64-bit numbers may come as numbers or as texts.
+later versions are left aside. 64-bit numbers may come as numbers or as texts, and words of a fixed
+list as their numbers, as protocol buffers allow.
 """
 
-from typing import Annotated, Literal
+import posixpath
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from app.kernel.orm import MAX_INTEGER
+from app.mlflow.refusals import invalid_value, refusal
 
 MAX_METRICS = 1000
 MAX_PARAMS_OR_TAGS = 100
@@ -16,13 +32,52 @@ MAX_ENTITIES = 1000
 MAX_RESULTS = 50_000
 YEAR_9999_MS = 253_370_764_800_000
 
-Key = Annotated[str, StringConstraints(min_length=1, max_length=250)]
-ParamValue = Annotated[str, StringConstraints(max_length=6000)]
-TagValue = Annotated[str, StringConstraints(max_length=8000)]
+_LONGEST_PARAM = 6000
+_LONGEST_TAG = 8000
+_KEY = re.compile(r"[/\w.\- :]*")
+_STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
+_VIEWS = ("ACTIVE_ONLY", "DELETED_ONLY", "ALL")
+
+
+def _numbered(words: Sequence[str]) -> BeforeValidator:
+    """Take a word also by its number in protocol buffers, which begin at 1."""
+
+    def read(given: Any) -> Any:
+        is_number = isinstance(given, int) and 1 <= given <= len(words)
+        return words[given - 1] if is_number else given
+
+    return BeforeValidator(read)
+
+
+@lru_cache(maxsize=4096)
+def _checked_key(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        reason = (
+            ": Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), "
+            "spaces ( ), colon(:) and slashes (/)."
+        )
+        raise refusal(invalid_value("key", key, reason))
+    # MLflow's servers may keep a key as a file.
+    plain = posixpath.normpath(key)
+    if plain != key or plain == "." or plain.startswith(("..", "/")):
+        reason = (
+            ": Names may be treated as files in certain cases, and must not resolve to other "
+            f"names when treated as such. This name would resolve to {plain!r}"
+        )
+        raise refusal(invalid_value("key", key, reason))
+    return key
+
+
+Key = Annotated[str, StringConstraints(min_length=1, max_length=250), AfterValidator(_checked_key)]
+# Over-long values are cut, as MLflow's servers do: a script does not fail for them.
+ParamValue = Annotated[str, AfterValidator(lambda value: value[:_LONGEST_PARAM])]
+TagValue = Annotated[str, AfterValidator(lambda value: value[:_LONGEST_TAG])]
 Milliseconds = Annotated[int, Field(ge=0, le=YEAR_9999_MS)]
 Int64 = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
-RunStatus = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
-ViewType = Literal["ACTIVE_ONLY", "DELETED_ONLY", "ALL"]
+RunStatus = Annotated[
+    Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"], _numbered(_STATUSES)
+]
+ViewType = Annotated[Literal["ACTIVE_ONLY", "DELETED_ONLY", "ALL"], _numbered(_VIEWS)]
 
 
 class Sent(BaseModel):
@@ -100,17 +155,38 @@ class TagSet(OfRun, TagSent):
 
 
 class TagDelete(OfRun):
-    """The tag that is to go."""
+    """The tag that is to go; our own API may have set it, under any key."""
 
-    key: Key
+    key: str = Field(min_length=1, max_length=250)
 
 
 class BatchLog(OfRun):
     """Many at once."""
 
-    metrics: list[MetricSent] = Field(default=[], max_length=MAX_METRICS)
-    params: list[ParamSent] = Field(default=[], max_length=MAX_PARAMS_OR_TAGS)
-    tags: list[TagSent] = Field(default=[], max_length=MAX_PARAMS_OR_TAGS)
+    metrics: list[MetricSent] = []
+    params: list[ParamSent] = []
+    tags: list[TagSent] = []
+
+    @field_validator("metrics", "params", "tags")
+    @classmethod
+    def _not_too_many(cls, found: list[Sent], info: ValidationInfo) -> list[Sent]:
+        name = str(info.field_name)
+        _check_batch(name, len(found), MAX_METRICS if name == "metrics" else MAX_PARAMS_OR_TAGS)
+        return found
+
+    @model_validator(mode="after")
+    def _not_too_many_together(self) -> "BatchLog":
+        count = len(self.metrics) + len(self.params) + len(self.tags)
+        _check_batch("metrics, params, and tags", count, MAX_ENTITIES)
+        return self
+
+
+def _check_batch(what: str, count: int, most: int) -> None:
+    if count > most:
+        raise refusal(
+            f"A batch logging request can contain at most {most} {what}. Got {count} {what}. "
+            f"Please split up {what} across multiple requests and try again."
+        )
 
 
 class DatasetSent(Sent):
@@ -155,7 +231,7 @@ class InputsLog(OfRun):
 class OutputsLog(OfRun):
     """What a run has made."""
 
-    models: list[ModelLinkSent] = Field(default=[], max_length=1000)
+    models: list[ModelLinkSent] = Field(max_length=1000)
 
 
 class ModelLog(OfRun):
@@ -205,7 +281,13 @@ class ExperimentTagSet(OfExperiment):
 class ExperimentTagDelete(OfExperiment):
     """The tag that is to go."""
 
-    key: Key
+    key: str = Field(min_length=1, max_length=250)
+
+
+class DatasetSearch(Sent):
+    """Of which experiments the datasets are wanted."""
+
+    experiment_ids: list[str] = []
 
 
 class ExperimentSearch(Sent):

@@ -22,8 +22,6 @@ from app.runs.transitions import add_event, lock_run, transition
 from app.tables.experiment import Experiment
 from app.tables.run import Run
 
-_NOBODY = "unknown"
-"""What clients say that do not know who uses them; the token's name says more."""
 _CREATE = Statement(
     text(f"""
 WITH target AS (
@@ -67,6 +65,9 @@ async def create_at_once(
     Returns:
         The run as clients read it; None: nothing was written, and the longer way says why, or
         makes the experiment that clients begin with.
+
+    Raises:
+        InvalidParameter: the run has two names.
     """
     principal: Principal = scope["principal"]
     if principal.kind != "user" or body.experiment_id == names.DEFAULT_ID:
@@ -97,7 +98,7 @@ async def create(session: AsyncSession, caller: Caller, body: RunCreate) -> Run:
     """Write a tracked run, running already.
 
     Raises:
-        InvalidParameter: the experiment is deleted.
+        InvalidParameter: the experiment is deleted, or the run has two names.
         NoPermission: a script may make runs in the experiment of its own run only.
         NoSuchResource: there is no such experiment.
     """
@@ -115,10 +116,19 @@ async def create(session: AsyncSession, caller: Caller, body: RunCreate) -> Run:
 
 
 def _said(body: RunCreate) -> tuple[str, dict[str, str]]:
-    """The name and the tags of a new run, as its client says."""
+    """The name and the tags of a new run, as its client says.
+
+    Raises:
+        InvalidParameter: it has two names.
+    """
     tags = {tag.key: tag.value for tag in body.tags}
     name = tags.pop(names.RUN_NAME_TAG, "")
-    if body.user_id not in ("", _NOBODY):
+    if body.run_name and name and body.run_name != name:
+        raise InvalidParameter(
+            f"Both 'run_name' argument and '{names.RUN_NAME_TAG}' tag are specified, but with "
+            f"different values (run_name='{body.run_name}', {names.RUN_NAME_TAG}='{name}')."
+        )
+    if body.user_id:
         tags.setdefault(names.USER_TAG, body.user_id)
     return body.run_name or name, tags
 

@@ -1,13 +1,15 @@
 """New versions of registered models: which files an address stands for."""
 
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.mlflow import logged_models, places, registry
+from app.kernel.errors import Invalid
+from app.mlflow import logged_models, names, places, registry
 from app.mlflow.access import Caller, find_run
-from app.mlflow.errors import NoPermission, NoSuchResource
+from app.mlflow.errors import InvalidParameter, NoPermission, NoSuchResource
 from app.mlflow.places import Place
 from app.mlflow.registry_schemas import VersionCreate
 from app.models import service
@@ -35,14 +37,19 @@ async def create(
     """Register the files at an address as the next version.
 
     The version has its own list of files: what becomes of the run's later does not touch it. An
-    address elsewhere is noted, and such a version has no files that could be deployed here.
+    address elsewhere, or one where nothing lies, is noted, and such a version has no files that
+    could be deployed here.
 
     Raises:
-        Invalid: the run has no files there.
+        InvalidParameter: the address leads out of where it begins, or to this server's own disk.
         NoPermission: a script may register what its own run has made only.
-        NoSuchResource: there is no such model, or nothing at the address.
+        NoSuchResource: there is no such model, or the address names a model that is not there.
     """
     model = await registry.get(session, caller, body.name)
+    # The text of a prompt is in its tags, and its source is any word.
+    is_prompt = any(tag.key == names.PROMPT_TAG and tag.value == "true" for tag in body.tags)
+    if not is_prompt:
+        _check_source(body.source)
     source = await _source(session, caller, body)
     kind = find_kind(file.path for file in source.files).kind
     _, row = await service.add_version(
@@ -63,6 +70,23 @@ async def create(
     await session.flush()
     await session.refresh(row)
     return model, row
+
+
+def _check_source(source: str) -> None:
+    parts = urlsplit(source)
+    if parts.scheme in ("", "file"):
+        raise InvalidParameter(
+            f"Invalid model version source: '{source}'. To use a local path as a model version "
+            "source, the run_id request parameter has to be specified and the local path has to be "
+            "contained within the artifact directory of the run specified by the run_id. Here, "
+            "artifacts have no local path: use runs:/RUN_ID/PATH."
+        )
+    if not places.is_safe(parts.path):
+        raise InvalidParameter(
+            f"Invalid model version source: '{source}'. If supplying a source as an http, https, "
+            "local file path, ftp, objectstore, or mlflow-artifacts uri, an absolute path must be "
+            "provided without relative path references present."
+        )
 
 
 async def _source(session: AsyncSession, caller: Caller, body: VersionCreate) -> _Source:
@@ -91,9 +115,13 @@ async def _of_run(
         run = await find_run(session, caller, place.id)
     except NoSuchResource as error:
         raise NoPermission("A script may register what its own run has made only.") from error
-    files, lineage = await service.files_of_run(
-        session, workspace=caller.workspace, run_id=run.id, path=place.path
-    )
+    try:
+        files, lineage = await service.files_of_run(
+            session, workspace=caller.workspace, run_id=run.id, path=place.path
+        )
+    except Invalid:
+        # MLflow's servers do not look either; the version says that it has no files.
+        files, lineage = [], Lineage()
     return _Source(files, lineage, run.id, logged_model_id)
 
 

@@ -7,8 +7,9 @@ from fastapi import APIRouter, Query
 from app.auth.needs import needs
 from app.kernel.clock import utc_now
 from app.kernel.db import SessionDep
-from app.mlflow import experiments, places, registry, versions
+from app.mlflow import registry, versions
 from app.mlflow.access import CallerDep
+from app.mlflow.refusals import MlflowRoute
 from app.mlflow.registry_schemas import (
     OfVersion,
     RegistrySearch,
@@ -23,7 +24,7 @@ from app.mlflow.search.registry_search import search_versions
 from app.models import service
 from app.tables.model import Model, ModelVersion
 
-router = APIRouter(prefix="/mlflow/model-versions", tags=["mlflow"])
+router = APIRouter(prefix="/mlflow/model-versions", tags=["mlflow"], route_class=MlflowRoute)
 
 
 @router.post("/create")
@@ -51,7 +52,7 @@ async def get_mlflow_version_address(
 ) -> dict[str, Any]:
     """Where its files can be downloaded."""
     _, row = await registry.get_version(session, caller, name, version)
-    return {"artifact_uri": places.version_root(row.id) if row.files else row.source}
+    return {"artifact_uri": await registry.address_of(session, caller, row)}
 
 
 @router.get("/search")
@@ -85,7 +86,7 @@ async def change_mlflow_version_stage(
     await registry.get(session, caller, body.name, lock=True)
     model, row = await registry.get_version(session, caller, body.name, body.version, lock=True)
     archive = body.archive_existing_versions
-    await registry.change_stage(session, row, body.stage, archive_existing=archive)
+    await registry.change_stage(session, model, row, body.stage, archive_existing=archive)
     return await _answer(session, model, row)
 
 
@@ -98,6 +99,7 @@ async def delete_mlflow_version(
     caller.require_user()
     model, row = await registry.get_version(session, caller, body.name, body.version)
     await service.delete_version(session, model, row)
+    model.updated_at = utc_now()
     return {}
 
 
@@ -121,8 +123,7 @@ async def delete_mlflow_version_tag(
     """Remove a tag; one that is not there is fine."""
     caller.require_user()
     _, row = await registry.get_version(session, caller, body.name, body.version, lock=True)
-    if body.key in row.tags:
-        row.tags = experiments.without(row.tags, body.key)
+    row.tags = {key: value for key, value in row.tags.items() if key != body.key}
     return {}
 
 

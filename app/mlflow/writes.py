@@ -6,6 +6,7 @@ same value at the same step and time is the same value, however often it is deli
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from sqlalchemy import func, select
@@ -20,7 +21,6 @@ from app.mlflow.access import Caller, check_active, check_current, find_run
 from app.mlflow.errors import InvalidParameter, NoSuchResource
 from app.mlflow.moments import from_milliseconds
 from app.mlflow.schemas import (
-    MAX_ENTITIES,
     BatchLog,
     DatasetInputSent,
     MetricSent,
@@ -40,18 +40,14 @@ async def log_batch(session: AsyncSession, caller: Caller, body: BatchLog) -> No
     """Log all of it or nothing.
 
     Raises:
-        InvalidParameter: there is too much of it, or a parameter has another value already.
+        InvalidParameter: a parameter is there twice, or has another value already.
         NoSuchResource: there is no such run for the caller.
         RunFinished: it is a job that is over.
     """
-    if len(body.metrics) + len(body.params) + len(body.tags) > MAX_ENTITIES:
-        raise InvalidParameter(
-            f"A batch logging request can contain at most {MAX_ENTITIES} metrics, params and "
-            "tags together."
-        )
     run = await writable_run(session, caller, body.run)
     if body.metrics or body.params:
         check_open(run)
+    _check_distinct([param.key for param in body.params])
     await log_metrics(session, caller, run, body.metrics)
     await log_params(session, caller, run, body.params)
     if body.tags:
@@ -139,10 +135,7 @@ async def log_params(
     Raises:
         InvalidParameter: one of them has another value already.
     """
-    values: dict[str, str] = {}
-    for param in params:
-        if values.setdefault(param.key, param.value) != param.value:
-            raise _changed(run, param.key, values[param.key], param.value)
+    values = {param.key: param.value for param in params}
     if not values:
         return
     rows = [
@@ -280,6 +273,15 @@ def _seq(metric: MetricSent) -> int:
     says += f"\0{metric.dataset_name}\0{metric.dataset_digest}"
     digest = hashlib.blake2b(says.encode(), digest_size=8).digest()
     return int.from_bytes(digest) >> 1
+
+
+def _check_distinct(keys: Sequence[str]) -> None:
+    found = sorted(key for key, count in Counter(keys).items() if count > 1)
+    if found:
+        raise InvalidParameter(
+            f"Duplicate parameter keys have been submitted: {found}. Please ensure the request "
+            "contains only one param value per param key."
+        )
 
 
 def _changed(run: Run, key: str, held: str, value: str) -> InvalidParameter:

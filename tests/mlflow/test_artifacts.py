@@ -33,6 +33,9 @@ def test_artifacts_are_files_of_the_run(space: Space, tmp_path: Path) -> None:
     fetched = Path(space.client.download_artifacts(run_id, "", str(tmp_path)))
     assert (fetched / "plots" / "deep" / "b.svg").read_text() == "<svg>b</svg>"
     assert (fetched / "texts" / "with space ü.txt").read_text() == "naïve"
+    for path, name in ((".", "notes.txt"), ("./plots/", "a.svg")):
+        fetched = Path(space.client.download_artifacts(run_id, path, str(tmp_path / "more")))
+        assert (fetched / name).is_file()
     own = space.http.get(f"runs/{run_id}/files").json()["items"]
     assert [file["path"] for file in own] == [
         "notes.txt", "plots/a.svg", "plots/deep/b.svg", "texts/with space ü.txt",
@@ -76,6 +79,33 @@ def test_paths_that_lead_elsewhere_are_refused(space: Space) -> None:
         assert answer.status_code in (400, 404), (path, answer.text)
         assert answer.json()["error_code"] in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
     assert space.client.list_artifacts(run_id) == []
+    for address in ("api/2.0/mlflow/artifacts/list", "get-artifact"):
+        for path in ("../up", "/etc", "%2e%2e/up"):
+            query = {"run_id": run_id, "path": path}
+            answer = space.http.get(f"{space.tracking}/{address}", params=query)
+            assert (answer.status_code, answer.json()["message"]) == (400, "Invalid path")
+
+
+def test_mlflows_own_pages_send_and_fetch_files(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    upload = f"{space.tracking}/ajax-api/2.0/mlflow/upload-artifact"
+    query = {"run_uuid": run_id, "path": "model/note.txt"}
+    for given, said in (
+        ({}, "must specify run_uuid"),
+        ({"run_uuid": run_id}, "must specify path"),
+        (query, "must specify data"),
+    ):
+        refused = space.http.post(upload, params=given)
+        assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+        assert said in refused.json()["message"]
+    space.http.post(upload, params=query, content=b"hello").raise_for_status()
+    fetched = space.http.get(f"{space.tracking}/get-artifact", params=query)
+    assert fetched.content == b"hello"
+    space.client.create_registered_model("noted")
+    space.client.create_model_version("noted", f"runs:/{run_id}/model", run_id)
+    query = {"name": "noted", "version": "1", "path": "note.txt"}
+    fetched = space.http.get(f"{space.tracking}/model-versions/get-artifact", params=query)
+    assert fetched.content == b"hello"
 
 
 def test_a_client_told_to_send_parts_sends_the_whole(

@@ -45,21 +45,74 @@ def test_a_version_has_the_files_of_the_run_and_is_a_model_of_ours(
     assert found == SAVED_MODEL
 
 
-def test_what_the_run_has_not_is_refused_and_other_addresses_are_noted(
-    space: Space, tmp_path: Path
-) -> None:
-    run_id = logged_folder(space, tmp_path)
-    space.client.create_registered_model("digits")
-    with pytest.raises(RestException, match="no files at") as refused:
-        space.client.create_model_version("digits", f"runs:/{run_id}/modle", run_id)
-    assert refused.value.error_code == "INVALID_PARAMETER_VALUE"
+def test_an_address_without_files_is_noted(space: Space) -> None:
+    client = space.client
+    run = client.create_run("0")
+    run_id = run.info.run_id
+    client.create_registered_model("digits")
     with pytest.raises(RestException) as missing:
-        space.client.create_model_version("letters", f"runs:/{run_id}/model", run_id)
+        client.create_model_version("letters", f"runs:/{run_id}/model", run_id)
     assert missing.value.error_code == "RESOURCE_DOES_NOT_EXIST"
-    version = space.client.create_model_version("digits", "s3://bucket/model")
-    assert version.version == "1"
-    assert space.client.get_model_version_download_uri("digits", "1") == "s3://bucket/model"
-    assert space.http.get("models/digits/versions/1").json()["is_deployable"] is False
+    sources = ["s3://bucket/model", f"runs:/{run_id}/model", f"{run.info.artifact_uri}/model"]
+    for number, source in enumerate(sources, 1):
+        version = client.create_model_version("digits", source, run_id)
+        assert (version.version, version.status) == (str(number), "READY")
+        assert "No files" in version.status_message
+        assert client.get_model_version_download_uri("digits", str(number)) == source
+        assert space.http.get(f"models/digits/versions/{number}").json()["is_deployable"] is False
+    copy = client.copy_model_version("models:/digits/2", "copied")
+    assert (copy.source, copy.run_id) == ("models:/digits/2", run_id)
+    assert client.get_model_version_download_uri("copied", "1") == f"runs:/{run_id}/model"
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("/tmp", "To use a local path"),
+        ("file:///etc", "To use a local path"),
+        ("mlflow-artifacts://host:9000/models/../../", "If supplying a source as an http"),
+        ("https://host/a/..%2f..%2fb", "If supplying a source as an http"),
+        ("https://host/%252e%252e/b", "If supplying a source as an http"),
+        ("s3://bucket/model%00", "If supplying a source as an http"),
+    ],
+)
+def test_addresses_that_lead_elsewhere_are_refused(space: Space, source: str, said: str) -> None:
+    space.client.create_registered_model("digits")
+    body = {"name": "digits", "source": source}
+    refused = space.call("POST", "model-versions/create", json=body)
+    assert (refused.status_code, refused.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert said in refused.json()["message"]
+
+
+def test_prompts_are_versions_without_an_address(space: Space) -> None:
+    space.client.register_prompt("greeting", "Hello {{name}}")
+    found = space.client.get_prompt_version("greeting", 1)
+    assert found is not None
+    assert found.template == "Hello {{name}}"
+    assert space.client.search_registered_models() == []
+
+
+def test_names_in_the_registry_are_refused_in_mlflows_words(space: Space) -> None:
+    space.client.create_registered_model("digits")
+    cases = [
+        ("GET", "model-versions/get", {"version": "one"}, "'version' must be an integer, got"),
+        ("POST", "registered-models/create", {"name": "a/b"}, "Names cannot contain '/' or ':'"),
+        ("POST", "registered-models/create", {"name": ""}, "Missing value for required"),
+        ("POST", "registered-models/alias", {"alias": "a b", "version": "1"}, "Invalid alias name"),
+        ("POST", "registered-models/alias", {"version": "1"}, "Missing value for required"),
+        ("GET", "registered-models/search", {"max_results": 1001}, "It must be at most 1000"),
+    ]
+    for method, path, given, said in cases:
+        content = {"params" if method == "GET" else "json": {"name": "digits", **given}}
+        refused = space.call(method, path, **content)
+        assert refused.status_code == 400, path
+        assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+        assert said in refused.json()["message"]
+    with pytest.raises(RestException, match="'latest' alias name"):
+        space.client.set_registered_model_alias("digits", "latest", "1")
+    with pytest.raises(RestException, match=r"Model Version .* not found"):
+        space.client.get_model_version("nothing", "1")
+    assert space.client.rename_registered_model("digits", "digits").name == "digits"
 
 
 def test_aliases_stages_and_tags(space: Space, tmp_path: Path) -> None:
@@ -91,6 +144,11 @@ def test_aliases_stages_and_tags(space: Space, tmp_path: Path) -> None:
     client.set_model_version_tag("digits", "2", "checked", "yes")
     client.set_registered_model_tag("digits", "team", "a")
     client.update_model_version("digits", "2", "better")
+    before = client.get_registered_model("digits").last_updated_timestamp
+    with pytest.warns(FutureWarning):
+        client.transition_model_version_stage("digits", "3", "Staging")
+    changed = client.get_registered_model("digits").last_updated_timestamp
+    assert changed == client.get_model_version("digits", "3").last_updated_timestamp > before
     found = client.search_model_versions("name = 'digits' AND tags.checked = 'yes'")
     assert [(v.version, v.description) for v in found] == [("2", "better")]
     assert len(client.search_model_versions(f"run_id = '{run_id}'")) == 3
@@ -156,6 +214,10 @@ def test_logged_models_of_version_3(space: Space, tmp_path: Path) -> None:
     client.set_logged_model_tags(model.model_id, {"k": "w"})
     client.delete_logged_model_tag(model.model_id, "k")
     assert client.get_logged_model(model.model_id).tags == {}
+    with pytest.raises(RestException, match="No tag with key"):
+        client.delete_logged_model_tag(model.model_id, "k")
+    with pytest.raises(RestException, match="cannot contain the following characters"):
+        client.create_logged_model("0", "a.b", run_id)
     client.create_registered_model("net")
     version = client.create_model_version(
         "net", f"models:/{model.model_id}", run_id, model_id=model.model_id
@@ -176,18 +238,24 @@ def test_a_model_logged_outside_of_runs_gets_a_run_of_its_own(space: Space) -> N
 
 def test_what_older_clients_tell_about_a_model_is_kept(space: Space) -> None:
     run_id = space.client.create_run("0").info.run_id
-    told = {"run_id": run_id, "artifact_path": "model", "flavors": {}}
+    told = {"run_id": run_id, "artifact_path": "model", "flavors": {}, "utc_time_created": "now"}
     body = {"run_id": run_id, "model_json": json.dumps(told)}
     assert space.call("POST", "runs/log-model", json=body).status_code == 200
     history = space.client.get_run(run_id).data.tags["mlflow.log-model.history"]
     assert json.loads(history) == [told]
-    for said in ("[", "[" * 100_000):
-        refused = space.call("POST", "runs/log-model", json={**body, "model_json": said})
-        assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
     for tag in ("no JSON", "5"):
         space.client.set_tag(run_id, "mlflow.log-model.history", tag)
         refused = space.call("POST", "runs/log-model", json=body)
         assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+    for wrong, said in (
+        ("[", "not a valid JSON"),
+        ("[" * 100_000, "not a valid JSON"),
+        ("{}", "missing mandatory fields"),
+    ):
+        body["model_json"] = wrong
+        refused = space.call("POST", "runs/log-model", json=body)
+        assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+        assert said in refused.json()["message"]
 
 
 def test_parameters_of_logged_models_are_written_once(space: Space) -> None:

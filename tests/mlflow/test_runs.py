@@ -135,8 +135,14 @@ def test_limits_of_a_batch(space: Space) -> None:
     params = [{"key": f"p{n}", "value": "v"} for n in range(60)]
     mixed = {"run_id": run_id, "metrics": too_many["metrics"][:980], "params": params}
     refused = space.call("POST", "runs/log-batch", json=mixed)
-    assert "at most 1000" in refused.json()["message"]
+    assert "at most 1000 metrics, params, and tags" in refused.json()["message"]
     assert space.client.get_run(run_id).data.metrics == {}
+    twice = {"run_id": run_id, "params": [params[0], params[0]]}
+    refused = space.call("POST", "runs/log-batch", json=twice)
+    assert "Duplicate parameter keys" in refused.json()["message"]
+    space.client.log_batch(run_id, [], [Param("p", "v" * 6001)], [RunTag("t", "v" * 8001)])
+    data = space.client.get_run(run_id).data
+    assert (len(data.params["p"]), len(data.tags["t"])) == (6000, 8000)
 
 
 def test_numbers_may_come_as_texts_as_other_clients_send_them(space: Space) -> None:
@@ -145,6 +151,79 @@ def test_numbers_may_come_as_texts_as_other_clients_send_them(space: Space) -> N
     assert space.call("POST", "runs/log-metric", json=body).status_code == 200
     (metric,) = space.call("GET", f"runs/get?run_uuid={run_id}").json()["run"]["data"]["metrics"]
     assert metric == {"key": "m", "value": "NaN", "timestamp": 17, "step": 3}
+
+
+METRIC = {"key": "m", "value": 1, "timestamp": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "given", "said"),
+    [
+        ("runs/log-metric", {**METRIC, "run_id": 31}, "Invalid value 31 for parameter 'run_id'"),
+        ("runs/log-metric", {**METRIC, "run_id": None}, "Missing value for required parameter 'r"),
+        ("runs/log-metric", {**METRIC, "key": 31}, "Invalid value 31 for parameter 'key' supplied"),
+        ("runs/log-metric", {**METRIC, "key": None}, "Missing value for required parameter 'key'"),
+        ("runs/log-metric", {**METRIC, "step": "x"}, "Invalid value \"x\" for parameter 'step' s"),
+        ("runs/log-metric", {**METRIC, "key": "../m"}, "must not resolve to other names"),
+        ("runs/log-metric", {**METRIC, "key": "a&b"}, "Names may only contain alphanumerics"),
+        ("runs/log-metric", {**METRIC, "key": "k" * 251}, "exceeds the maximum length"),
+        ("runs/log-parameter", {"run_id": 31, "key": "p", "value": 1}, "for parameter 'run_id'"),
+        ("runs/set-tag", {"key": "t", "value": 41}, "Invalid value 41 for parameter 'value' suppl"),
+        ("runs/set-tag", {"value": "v"}, "Missing value for required parameter 'key'"),
+        ("runs/log-batch", {"metrics": "foo"}, "Invalid value \"foo\" for parameter 'metrics' sup"),
+        ("runs/log-batch", {"metrics": [{"key": "m", "value": 1}]}, "'metrics[0].timestamp'"),
+        ("runs/outputs", {}, "Missing value for required parameter 'models'"),
+        ("runs/search", {"max_results": 50_001}, "Invalid value 50001 for parameter 'max_results'"),
+        ("runs/search", {"max_results": 0}, "It must be a positive integer"),
+        ("experiments/create", {}, "Missing value for required parameter 'name'"),
+        ("experiments/create", {"name": 123}, "Invalid value 123 for parameter 'name'"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_read_is_refused_in_mlflows_words(
+    space: Space, path: str, given: dict[str, object], said: str
+) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    refused = space.call("POST", path, json={"run_id": run_id, **given})
+    assert (refused.status_code, refused.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert said in refused.json()["message"]
+
+
+def test_a_body_must_be_json(space: Space) -> None:
+    headers = {"Content-Type": "text/plain"}
+    refused = space.call("POST", "experiments/create", content=b"name=a", headers=headers)
+    assert (refused.status_code, refused.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert "Content-Type must be one of" in refused.json()["message"]
+
+
+def test_words_may_come_as_their_numbers(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    update = {"run_id": run_id, "status": 3}
+    assert space.call("POST", "runs/update", json=update).json()["run_info"]["status"] == "FINISHED"
+    space.client.delete_run(run_id)
+    search = {"experiment_ids": ["0"], "run_view_type": 2}
+    (found,) = space.call("POST", "runs/search", json=search).json()["runs"]
+    assert found["info"]["run_id"] == run_id
+
+
+def test_a_run_is_named_once_and_its_user_is_whom_the_client_says(space: Space) -> None:
+    tags = [{"key": "mlflow.runName", "value": "b"}]
+    body = {"experiment_id": "0", "run_name": "a", "tags": tags}
+    refused = space.call("POST", "runs/create", json=body)
+    assert "Both 'run_name' argument and 'mlflow.runName' tag" in refused.json()["message"]
+    assert space.client.create_run("0").info.user_id == "unknown"
+    made = space.call("POST", "runs/create", json={"experiment_id": "0"}).json()["run"]
+    assert made["info"]["user_id"] == "admin"
+
+
+def test_values_of_one_step_and_time_come_by_value(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    for value in (3, 1, 2):
+        space.client.log_metric(run_id, "m", value, timestamp=5, step=1)
+    history = space.client.get_metric_history(run_id, "m")
+    assert [metric.value for metric in history] == [1, 2, 3]
+    params = {"run_ids": [run_id], "metric_key": "m", "max_results": 3}
+    found = space.call("GET", "metrics/get-history-bulk-interval", params=params).json()
+    assert [metric["value"] for metric in found["metrics"]] == [1, 2, 3]
 
 
 def test_histories_of_several_runs_at_chosen_steps(space: Space) -> None:
@@ -158,12 +237,25 @@ def test_histories_of_several_runs_at_chosen_steps(space: Space) -> None:
         steps = [metric["step"] for metric in found if metric["run_id"] == run_id]
         assert steps == sorted(steps)
         assert (steps[0], steps[-1]) == (0, 999)
-        assert 90 <= len(steps) <= 102
+        assert len(steps) == 100
     params |= {"start_step": 10, "end_step": 19}
     found = space.call("GET", path, params=params).json()["metrics"]
     assert len(found) == 20
-    refused = space.call("GET", path, params={**params, "start_step": 30})
-    assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+    bulk = "metrics/get-history-bulk"
+    for at, wrong, said in (
+        (path, {"start_step": 30}, "end_step must be greater than start_step"),
+        (path, {"end_step": None}, "If either start step or end step are specified"),
+        (path, {"max_results": 2501}, "max_results must be between 1 and 2500"),
+        (path, {"run_ids": ["r"] * 101}, "at most 100 run_ids"),
+        (path, {"metric_key": ""}, "Missing value for required parameter 'metric_key'"),
+        (bulk, {}, "at least one run_id"),
+        (bulk, {"run_id": ids, "metric_key": ""}, "must specify a metric_key"),
+        (bulk, {"run_id": ["r"] * 101}, "more than 100 run_ids"),
+    ):
+        query = {key: value for key, value in (params | wrong).items() if value is not None}
+        refused = space.call("GET", at, params=query)
+        assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+        assert said in refused.json()["message"]
 
 
 def test_cancel_of_a_tracked_run_through_our_api(space: Space) -> None:

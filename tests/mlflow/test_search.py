@@ -70,7 +70,7 @@ def make_runs(client: MlflowClient) -> None:
         ("attribute.`Run name` LIKE '%b%'", "b"),
         ("start_time >= 1002", "dc"),
         ("attributes.end_time < 5500", "a"),
-        ("run.user_id = 'admin'", "dcba"),
+        ("run.user_id = 'unknown'", "dcba"),
     ],
 )
 def test_filters(searched: Space, text: str, names: str) -> None:
@@ -142,6 +142,14 @@ def test_what_is_no_filter_is_refused_with_a_reason(searched: Space, text: str) 
     assert len(refused.value.message) > len("INVALID_PARAMETER_VALUE: ")
 
 
+def test_runs_that_began_together_come_in_the_order_of_their_ids(space: Space) -> None:
+    experiment = space.client.create_experiment("together")
+    ids = sorted(space.client.create_run(experiment, start_time=1).info.run_id for _ in range(5))
+    first = space.client.search_runs([experiment], max_results=3)
+    rest = space.client.search_runs([experiment], max_results=3, page_token=first.token)
+    assert [run.info.run_id for run in (*first, *rest)] == ids
+
+
 def test_runs_by_what_they_have_read(space: Space) -> None:
     run_id = space.client.create_run("0").info.run_id
     dataset = Dataset("digits", "abc", "local", "{}", schema="{}")
@@ -155,6 +163,15 @@ def test_runs_by_what_they_have_read(space: Space) -> None:
     for text in ("dataset.name = 'digits'", "datasets.context IN ('train')"):
         assert len(space.client.search_runs(["0"], text)) == 1
     assert space.client.search_runs(["0"], "dataset.digest = 'x'") == []
+    path = "experiments/search-datasets"
+    found = space.call("POST", path, json={"experiment_ids": ["0"]}).json()
+    assert found["dataset_summaries"] == [
+        {"experiment_id": "0", "name": "digits", "digest": "abc", "context": "train"}
+    ]
+    for ids, said in (([], "at least one"), (["0"] * 21, "more than 20")):
+        refused = space.call("POST", path, json={"experiment_ids": ids})
+        assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+        assert said in refused.json()["message"]
 
 
 def test_experiments_have_a_life_of_their_own(space: Space) -> None:
@@ -186,8 +203,16 @@ def test_experiments_have_a_life_of_their_own(space: Space) -> None:
     with pytest.raises(RestException) as taken:
         client.create_experiment("eins")
     assert taken.value.error_code == "RESOURCE_ALREADY_EXISTS"
+    with pytest.raises(RestException, match="No Experiment with id") as gone_already:
+        client.delete_experiment(first)
+    assert gone_already.value.error_code == "RESOURCE_DOES_NOT_EXIST"
     client.restore_experiment(first)
     assert client.get_run(run_id).info.lifecycle_stage == "active"
+    with pytest.raises(RestException, match="No Experiment with id"):
+        client.restore_experiment(first)
+    client.delete_experiment_tag(first, "k")
+    with pytest.raises(RestException, match="No tag with name: k"):
+        client.delete_experiment_tag(first, "k")
 
 
 def test_artifacts_of_an_experiment_stay_here(space: Space) -> None:

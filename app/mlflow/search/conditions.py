@@ -15,6 +15,14 @@ NUMERIC = frozenset({"=", "!=", "<", "<=", ">", ">="})
 TEXT = frozenset({"=", "!=", "LIKE", "ILIKE"})
 NULLABLE_TEXT = TEXT | {"IS NULL", "IS NOT NULL"}
 LISTED_TEXT = TEXT | {"IN", "NOT IN"}
+_WORDS = {
+    "metric": "metric",
+    "param": "parameter",
+    "tag": "tag",
+    "attribute": "attribute",
+    "dataset": "dataset",
+}
+"""What MLflow's messages call what is compared."""
 
 
 def number_condition(column: Column, it: Comparison) -> ColumnElement[bool]:
@@ -25,9 +33,8 @@ def number_condition(column: Column, it: Comparison) -> ColumnElement[bool]:
     """
     check_operator(it, NUMERIC)
     if not isinstance(it.value, float):
-        raise InvalidParameter(
-            f"Expected numeric value type for {it.name.entity}: {it.name.key}. Found {it.value!r}"
-        )
+        what = "metric" if it.name.entity == "metric" else f"numeric attribute: {it.name.key}"
+        raise InvalidParameter(f"Expected numeric value type for {what}. Found {it.value!r}")
     value = it.value
     return {
         "=": column == value,
@@ -58,7 +65,7 @@ def text_condition(
         return column == any_(values) if it.operator == "IN" else column != all_(values)
     if not isinstance(it.value, str):
         raise InvalidParameter(
-            f"Expected a quoted string value for {it.name.entity} (e.g. 'my-value'). "
+            f"Expected a quoted string value for {_WORDS[it.name.entity]} (e.g. 'my-value'). "
             f"Got value {it.value!r}"
         )
     value = it.value
@@ -78,20 +85,29 @@ def check_operator(it: Comparison, allowed: frozenset[str]) -> None:
     """
     if it.operator not in allowed:
         raise InvalidParameter(
-            f"Invalid comparator '{it.operator}' for {it.name.entity} '{it.name.key}': "
-            f"not one of {sorted(allowed)}"
+            f"Invalid comparator '{it.operator}' not one of {sorted(allowed)}, which go with "
+            f"{_WORDS[it.name.entity]} '{it.name.key}'"
         )
 
 
-def attribute_of(name: Name, known: Mapping[str, T]) -> T:
+def attribute_of(name: Name, known: Mapping[str, T], *, entity: str = "attribute") -> T:
     """What is behind the name of an attribute.
+
+    Args:
+        name: of the attribute.
+        known: what there is.
+        entity: what the name has to be of.
 
     Raises:
         InvalidParameter: there is no such attribute, or it is no attribute.
     """
-    found = known.get(name.key) if name.entity == "attribute" else None
-    if found is None:
+    if name.entity != entity:
         raise InvalidParameter(
-            f"Invalid {name.entity} key '{name.key}' specified. Valid keys are '{sorted(known)}'"
+            f"Invalid entity type '{_WORDS[name.entity]}' of '{name.key}': not one of those that "
+            "can be used here."
         )
-    return found
+    if name.key not in known:
+        raise InvalidParameter(
+            f"Invalid {entity} key '{name.key}' specified. Valid keys are '{sorted(known)}'"
+        )
+    return known[name.key]

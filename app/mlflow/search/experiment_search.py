@@ -72,7 +72,7 @@ def _order(clauses: list[str]) -> list[ColumnElement[Any]]:
     parts: list[ColumnElement[Any]] = []
     for part in parse_order(clauses):
         if part.name.entity != "attribute":
-            raise InvalidParameter(f"Experiments cannot be ordered by a {part.name.entity}.")
+            raise InvalidParameter(f"Invalid order_by entity: {part.name.entity}")
         column = attribute_of(part.name, _ALL)
         parts.append(column.desc() if part.is_descending else column.asc())
     if not parts:

@@ -143,7 +143,7 @@ def parse_filter(text: str | None) -> list[Comparison]:
         return []
     if len(text) > LONGEST_FILTER:
         raise InvalidParameter(f"The filter is over {LONGEST_FILTER} characters long.")
-    found: list[Comparison] = _parse(text, "filter", "filter string")
+    found: list[Comparison] = _parse(text, "filter", "clause(s) in filter string:")
     return found
 
 
@@ -167,7 +167,7 @@ def _parse(text: str, start: str, what: str) -> Any:
     except UnexpectedInput as error:
         place = error.get_context(text, span=30).strip("\n")
         raise InvalidParameter(
-            f"Invalid clause(s) in {what} {text!r}. It cannot go on like this here:\n{place}"
+            f"Invalid {what} {text!r}. Could not be parsed: it cannot go on like this:\n{place}"
         ) from error
     except VisitError as error:
         if isinstance(error.orig_exc, InvalidParameter):

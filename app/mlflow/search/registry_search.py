@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.mlflow import registry
+from app.mlflow import names, registry
 from app.mlflow.access import Caller
 from app.mlflow.moments import milliseconds_of
 from app.mlflow.pages import binding_of, offset_of, page_of
@@ -21,7 +21,6 @@ from app.mlflow.search.conditions import (
 from app.mlflow.search.grammar import Comparison, parse_filter, parse_order
 from app.tables.model import Model, ModelVersion
 
-_PROMPT_TAG = "mlflow.prompt.is_prompt"
 _MODEL_TEXTS: dict[str, ColumnElement[str]] = {"name": Model.name.expression}
 _MODEL_NUMBERS: dict[str, ColumnElement[Any]] = {
     "creation_timestamp": milliseconds_of(Model.created_at.expression),
@@ -116,7 +115,9 @@ def _condition(
     if it.name.entity == "tag":
         column: ColumnElement[str] = tags[key].astext
         # What has no such tag is no prompt; clients ask for that with every search.
-        return text_condition(func.coalesce(column, "false") if key == _PROMPT_TAG else column, it)
+        return text_condition(
+            func.coalesce(column, "false") if key == names.PROMPT_TAG else column, it
+        )
     attribute_of(it.name, {**texts, **numbers})
     if key in numbers:
         return number_condition(numbers[key], it)

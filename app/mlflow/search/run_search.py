@@ -61,7 +61,7 @@ _ALL: dict[str, ColumnElement[Any]] = {**_TEXTS, **_NUMBERS}
 _DATASET_TEXTS: dict[str, ColumnElement[str]] = {
     "name": RunDataset.name.expression,
     "digest": RunDataset.digest.expression,
-    "context": RunDataset.tags["mlflow.data.context"].astext,
+    "context": RunDataset.tags[names.CONTEXT_TAG].astext,
 }
 
 
@@ -131,7 +131,7 @@ def _narrowed(statement: Select[Any], it: Comparison) -> Select[Any]:
     if it.name.entity == "tag":
         return statement.where(text_condition(_tag(key), it, NULLABLE_TEXT))
     if it.name.entity == "dataset":
-        column = attribute_of(Name("attribute", key), _DATASET_TEXTS)
+        column = attribute_of(it.name, _DATASET_TEXTS, entity="dataset")
         return statement.where(
             exists().where(RunDataset.run_id == Run.id, text_condition(column, it, LISTED_TEXT))
         )
@@ -154,7 +154,7 @@ def _param_condition(it: Comparison) -> ColumnElement[bool]:
 def _ordered(
     statement: Select[Any], orders: Sequence[Order], *, is_first_there: bool = False
 ) -> Select[Any]:
-    """In the order that was asked for, what has no value last; then the newest first.
+    """In the order that was asked for, what has no value last; then the newest first, then by id.
 
     Args:
         statement: over runs.
@@ -187,7 +187,7 @@ def _ordered(
             parts.append(ordered)
         else:
             parts.append(ordered.nulls_last())
-    return statement.order_by(*parts, _STARTED.desc(), Run.id.desc())
+    return statement.order_by(*parts, _STARTED.desc(), Run.id)
 
 
 def _is_metric(summary: type[MetricSummary], name: str) -> ColumnElement[bool]:
