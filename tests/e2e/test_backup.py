@@ -13,24 +13,17 @@ from typing import Any
 import psutil
 import pytest
 
-from examples.demo import TENSORFLOW
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
 from tests.conftest import REPOSITORY
 from tests.e2e import scripts
+from tests.serving import onnx_models
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
 
 WS = "/v1/workspaces/saved"
-MODEL = """
-import tensorflow as tf
-
-class Doubler(tf.Module):
-    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, name="x")])
-    def __call__(self, x):
-        return {"y": x * 2.0}
-
-tf.saved_model.save(Doubler(), "outputs/model")
+PREDICTED = {"predictions": [[6.0, 9.0, 12.0]]}
+MAKING = """
 open("outputs/big.bin", "wb").write(bytes(range(256)) * 20_000)
 print("made")
 """
@@ -76,7 +69,7 @@ def destroy(stack: Stack) -> None:
 
 def predicted(talk: Talk) -> Any:
     answer = talk.client.post(
-        f"{WS}/deployments/doubler/score",
+        f"{WS}/deployments/product/score",
         json={"instances": [[1.0, 2.0]]},
         headers=talk.authorization(),
     )
@@ -99,21 +92,23 @@ def log_of(talk: Talk, run_id: str) -> str:
     return talk.client.get(f"{WS}/runs/{run_id}/logs", headers=talk.authorization()).text
 
 
-def deploy(talk: Talk) -> str:
-    """Train and deploy a model; the run's id."""
-    environment = {"framework": "tensorflow", "framework_version": TENSORFLOW}
-    run_id = submit(talk, MODEL, environment=environment)
+def make_outputs(talk: Talk) -> str:
+    """A completed run with a large output; its id."""
+    run_id = submit(talk, MAKING)
     await_status(talk, run_id, "Completed", seconds=300)
-    version = {
-        "run_id": run_id,
-        "path": "outputs/model",
-        "framework": "TensorFlow",
-        "framework_version": TENSORFLOW,
-    }
-    talk.ask("POST", f"{WS}/models/doubler/versions", body=version, expect=(201,))
-    talk.ask("PUT", f"{WS}/deployments/doubler", body={"model_name": "doubler"}, expect=(200, 201))
-    scripts.await_true(lambda: predicted(talk) == {"predictions": [[2.0, 4.0]]}, seconds=300)
     return run_id
+
+
+def deploy(talk: Talk) -> None:
+    """Upload a model and deploy it."""
+    made = talk.client.put(
+        f"{WS}/models/product/archive?filename=product.onnx",
+        content=onnx_models.matrix_product(),
+        headers=talk.authorization(),
+    )
+    assert made.status_code == 201, made.text
+    talk.ask("PUT", f"{WS}/deployments/product", body={"model_name": "product"}, expect=(200, 201))
+    scripts.await_true(lambda: predicted(talk) == PREDICTED, seconds=300)
 
 
 def test_a_stack_that_was_destroyed_goes_on_from_its_backup(tmp_path: Path) -> None:
@@ -126,7 +121,8 @@ def test_a_stack_that_was_destroyed_goes_on_from_its_backup(tmp_path: Path) -> N
         talk.ask("PUT", WS, expect=(200, 201))
         body = {"vm_size": "SMALL", "max_nodes": 1}
         talk.ask("PUT", f"{WS}/clusters/cpu", body=body, expect=(200, 201))
-        completed = deploy(talk)
+        completed = make_outputs(talk)
+        deploy(talk)
         files, log = files_of(talk, completed), log_of(talk, completed)
         assert "outputs/big.bin" in files
         running = submit(talk, WAITING, arguments=[str(go)])
@@ -153,11 +149,11 @@ def test_a_stack_that_was_destroyed_goes_on_from_its_backup(tmp_path: Path) -> N
         assert await_status(talk, running, "Completed")["attempt"] == 2
         assert await_status(talk, queued, "Completed")["attempt"] == 1
         assert files_of(talk, queued) == files_of(talk, running)
-        scripts.await_true(lambda: predicted(talk) == {"predictions": [[2.0, 4.0]]}, seconds=300)
+        scripts.await_true(lambda: predicted(talk) == PREDICTED, seconds=300)
         for run_id in (running, queued):
             events = talk.get(f"{WS}/runs/{run_id}/events")["items"]
             assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
-        talk.ask("DELETE", f"{WS}/deployments/doubler", expect=(202, 204))
+        talk.ask("DELETE", f"{WS}/deployments/product", expect=(202, 204))
         scripts.await_true(lambda: not list((second.data_dir / "nodes").iterdir()), seconds=60)
     finally:
         talk.close()
