@@ -393,21 +393,27 @@ def in_turns() -> list[Any]:
     return [str(point) for point in ordered + of_api] + of_engine
 
 
+@pytest.fixture
+def passing(request: pytest.FixtureRequest, point: str) -> SmallStack:
+    """The installation whose processes come to the point."""
+    name = "stack_of_containers" if point in OF_ENGINE else "stack"
+    stack: SmallStack = request.getfixturevalue(name)
+    return stack
+
+
 @pytest.mark.parametrize("point", in_turns())
 @pytest.mark.fault(1, 2, 3, 4, 5, 6, 49)
 def test_a_death_at_this_point_loses_nothing_and_doubles_nothing(
-    request: pytest.FixtureRequest, index: PackageIndex, point: str
+    passing: SmallStack, index: PackageIndex, point: str
 ) -> None:
-    name = "stack_of_containers" if point in OF_ENGINE else "stack"
-    stack: SmallStack = request.getfixturevalue(name)
-    stack.arm(point)
+    passing.arm(point)
     if point in BUILDING:
-        run_in_new_environment(stack, index)
+        run_in_new_environment(passing, index)
     else:
-        WALKS.get(point, run)(stack)
-    assert stack.has_crashed(), f"nobody came to {point}"
-    stack.assert_whole()
-    stack.wait(lambda: not unfinished(stack), seconds=90, what=lambda: str(unfinished(stack)))
+        WALKS.get(point, run)(passing)
+    assert passing.has_crashed(), f"nobody came to {point}"
+    passing.assert_whole()
+    passing.wait(lambda: not unfinished(passing), seconds=90, what=lambda: str(unfinished(passing)))
 
 
 def unfinished(stack: SmallStack) -> list[Any]:
