@@ -108,13 +108,10 @@ class SmallStack:
             timeout=60,
         ).stdout
 
-    def python(self, source: str, *words: str, **more: str) -> int:
-        """Run a piece of Python in the environment of the parts, with more; its exit status."""
+    def python(self, source: str) -> int:
+        """Run a piece of Python in the environment of the parts; its exit status."""
         return subprocess.run(
-            [sys.executable, "-c", source, *words],
-            cwd=REPOSITORY,
-            env=self._environment | more,
-            timeout=60,
+            [sys.executable, "-c", source], cwd=REPOSITORY, env=self._environment, timeout=60
         ).returncode
 
     def ask(
