@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from app.auth.needs import needs
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
-from app.mlflow import artifacts, places, registry
+from app.mlflow import artifacts, logged_models, places, registry
 from app.mlflow.access import Caller, CallerDep, DetachedCallerDep, find_run, required_run
 from app.mlflow.artifacts import Entry
 from app.mlflow.errors import InvalidParameter, NoSuchResource, NotImplementedHere
@@ -180,10 +180,15 @@ async def list_mlflow_model_artifacts(
 ) -> dict[str, Any]:
     """The same for a logged model."""
     _check_plain(artifact_directory_path)
+    model = await logged_models.get(session, caller, model_id)
+    experiment = await session.get_one(Experiment, model.experiment_id)
     folder = places.plain(artifact_directory_path)
     found = await artifacts.entries(session, caller, Place("model", model_id, folder))
     prefix = f"{folder}/" if folder else ""
-    return {"files": [_entry(entry, prefix) for entry in found]}
+    return {
+        "root_uri": places.model_root(experiment_id_of(experiment.id, experiment.name), model.id),
+        "files": [_entry(entry, prefix) for entry in found],
+    }
 
 
 async def _content(
@@ -215,6 +220,7 @@ def _entry(entry: Entry, prefix: str = "") -> dict[str, Any]:
 
 
 def _place(path: str) -> Place:
+    _check_plain(path)
     place = places.place_of(path)
     if place is None:
         raise NoSuchResource(

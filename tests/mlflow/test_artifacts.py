@@ -79,7 +79,11 @@ def test_paths_that_lead_elsewhere_are_refused(space: Space) -> None:
         assert answer.status_code in (400, 404), (path, answer.text)
         assert answer.json()["error_code"] in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")
     assert space.client.list_artifacts(run_id) == []
-    for address in ("api/2.0/mlflow/artifacts/list", "get-artifact"):
+    for address in (
+        "api/2.0/mlflow/artifacts/list",
+        "api/2.0/mlflow-artifacts/artifacts",
+        "get-artifact",
+    ):
         for path in ("../up", "/etc", "%2e%2e/up"):
             query = {"run_id": run_id, "path": path}
             answer = space.http.get(f"{space.tracking}/{address}", params=query)

@@ -108,6 +108,7 @@ def test_names_in_the_registry_are_refused_in_mlflows_words(space: Space) -> Non
         assert refused.status_code == 400, path
         assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
         assert said in refused.json()["message"]
+    space.client.create_model_version("digits", "s3://bucket/model")
     with pytest.raises(RestException, match="'latest' alias name"):
         space.client.set_registered_model_alias("digits", "latest", "1")
     with pytest.raises(RestException, match=r"Model Version .* not found"):
