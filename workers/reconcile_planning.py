@@ -16,6 +16,7 @@ from app.planning import repository, snapshot
 from app.planning.snapshot import Loaded, OddRow
 from app.providers.base import Host, HostState, ProviderError
 from app.runs import waiting
+from app.runs.blockers import readable
 from app.scheduling.forecast import forecast
 from app.scheduling.planner import plan
 from app.scheduling.types import Plan
@@ -173,7 +174,7 @@ class PlanningReconciler:
         is_new = {
             run_id
             for run_id in said
-            if [b["code"] for b in waiting.readable(queue[run_id])] != [found["code"]]
+            if [b["code"] for b in readable(queue[run_id])] != [found["code"]]
         }
         other_words = {r: b for r, b in said.items() if r not in is_new and queue[r] != [b]}
         await self._write(guard, {r: b for r, b in said.items() if r in is_new}, with_event=True)

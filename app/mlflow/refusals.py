@@ -71,7 +71,8 @@ def _rank(error: Mapping[str, Any]) -> int:
 
 
 def _sentence(error: Mapping[str, Any]) -> str:
-    kind, given, limits = error["type"], error.get("input"), error.get("ctx", {})
+    kind, limits = error["type"], error.get("ctx", {})
+    given: Any = error.get("input")
     if kind == _SAID:
         return str(error["msg"])
     source, *places = error["loc"]

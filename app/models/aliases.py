@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any, cast
 
-from sqlalchemy import delete, select
+from sqlalchemy import Select, delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -66,11 +67,14 @@ async def list_page(
     session: AsyncSession, model_id: str, page: PageQuery
 ) -> tuple[list[tuple[str, int]], str]:
     """Aliases in their order with the numbers of their versions."""
-    return await fetch_page(
-        session,
+    statement = (
         select(ModelAlias.alias, ModelVersion.version)
         .join(ModelVersion, ModelVersion.id == ModelAlias.version_id)
-        .where(ModelAlias.model_id == model_id),
+        .where(ModelAlias.model_id == model_id)
+    )
+    return await fetch_page(
+        session,
+        cast("Select[Any]", statement),
         keys=[ModelAlias.alias],
         page=page,
         key_of=lambda row: [row[0]],

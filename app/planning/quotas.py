@@ -1,8 +1,8 @@
 """Quotas: rows that the planner reads."""
 
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.errors import NotFound
@@ -29,12 +29,13 @@ class QuotaNotFound(NotFound):
 async def list_page(session: AsyncSession, page: PageQuery) -> tuple[list[QuotaRead], str]:
     """Those that are set, by kind and name."""
     owner = func.coalesce(Workspace.name, Quota.owner_id)
+    statement = select(Quota, owner).outerjoin(
+        Workspace, (Quota.kind == "workspace") & (Workspace.id == Quota.owner_id)
+    )
     rows: list[Any]
     rows, following = await fetch_page(
         session,
-        select(Quota, owner).outerjoin(
-            Workspace, (Quota.kind == "workspace") & (Workspace.id == Quota.owner_id)
-        ),
+        cast("Select[Any]", statement),
         keys=[Quota.kind, owner],
         page=page,
         key_of=lambda row: [row[0].kind, row[1]],

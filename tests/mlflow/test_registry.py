@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -57,7 +58,7 @@ def test_an_address_without_files_is_noted(space: Space) -> None:
     for number, source in enumerate(sources, 1):
         version = client.create_model_version("digits", source, run_id)
         assert (version.version, version.status) == (str(number), "READY")
-        assert "No files" in version.status_message
+        assert "No files" in str(version.status_message)
         assert client.get_model_version_download_uri("digits", str(number)) == source
         assert space.http.get(f"models/digits/versions/{number}").json()["is_deployable"] is False
     copy = client.copy_model_version("models:/digits/2", "copied")
@@ -94,7 +95,7 @@ def test_prompts_are_versions_without_an_address(space: Space) -> None:
 
 def test_names_in_the_registry_are_refused_in_mlflows_words(space: Space) -> None:
     space.client.create_registered_model("digits")
-    cases = [
+    cases: list[tuple[str, str, dict[str, Any], str]] = [
         ("GET", "model-versions/get", {"version": "one"}, "'version' must be an integer, got"),
         ("POST", "registered-models/create", {"name": "a/b"}, "Names cannot contain '/' or ':'"),
         ("POST", "registered-models/create", {"name": ""}, "Missing value for required"),

@@ -2,11 +2,12 @@
 
 import hashlib
 import time
+from functools import partial
 
 import pytest
 
 from tests.runner.conftest import Bench
-from tests.runner.node_api import DEADLINE_SECONDS, Refusal
+from tests.runner.node_api import DEADLINE_SECONDS, NodeApi, Refusal
 
 STDOUT = "user_logs/std_log.txt"
 TICKS = "import time\nfor i in range(40):\n    print('tick', i)\n    time.sleep(0.02)\n"
@@ -156,6 +157,10 @@ def test_lines_of_megabytes_and_a_hundred_thousand_lines(bench: Bench) -> None:
     assert_sealed(bench)
 
 
+def _has(api: NodeApi, text: str) -> bool:
+    return api.text() == text
+
+
 def test_a_line_waits_for_no_other_and_for_no_heartbeat(bench: Bench) -> None:
     bench.api.order["heartbeat_seconds"] = 600
     bench.script(
@@ -168,7 +173,7 @@ def test_a_line_waits_for_no_other_and_for_no_heartbeat(bench: Bench) -> None:
 
     for index in range(10):
         lines = "".join(f"{number}\n" for number in range(index + 1))
-        bench.api.wait_for(lambda lines=lines: bench.api.text() == lines)
+        bench.api.wait_for(partial(_has, bench.api, lines))
         (bench.work / f"seen{index}").touch()
 
     assert bench.wait() == 0

@@ -12,6 +12,7 @@ from app.scheduling.types import Leaving, Reason, Snapshot
 from tests.scheduling.snapshots import after, later, snapshots
 
 _ROUNDING = 1e-6
+_EXAMPLES = max(200, settings().max_examples)
 
 
 @given(snapshots())
@@ -169,7 +170,7 @@ def test_the_same_snapshot_gives_the_same_plan_whatever_the_order(snapshot: Snap
 
 
 @given(snapshots())
-@settings(max_examples=max(200, settings.default.max_examples))
+@settings(max_examples=_EXAMPLES)
 def test_backfill_never_delays_whoever_waits_for_room(snapshot: Snapshot) -> None:
     decision = plan(snapshot)
     rooms = [w for w in decision.waiting if w.starts_in_seconds < inf and not w.object]
@@ -184,7 +185,7 @@ def test_backfill_never_delays_whoever_waits_for_room(snapshot: Snapshot) -> Non
 
 
 @given(snapshots())
-@settings(max_examples=max(200, settings.default.max_examples))
+@settings(max_examples=_EXAMPLES)
 def test_backfill_never_delays_whoever_waits_for_its_cluster(snapshot: Snapshot) -> None:
     decision = plan(snapshot)
     heads = [w for w in decision.waiting if w.starts_in_seconds < inf and w.object == w.cluster_id]
