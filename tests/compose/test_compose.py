@@ -172,28 +172,6 @@ def test_the_loss_of_a_replica_of_the_api_is_not_noticed(
     assert states == ["healthy", "healthy"]
 
 
-def test_a_worker_is_healthy_as_long_as_it_finds_work(installation: Installation) -> None:
-    [worker], [database] = (installation.containers(name) for name in ("worker", "postgres"))
-    kind, *question = worker["Config"]["Healthcheck"]["Test"]
-    assert kind == "CMD"
-    with closing(docker_engine.client()) as engine:
-
-        def is_healthy() -> bool:
-            """What the engine asks in its own time."""
-            asked = engine.exec_create(worker["Id"], question)["Id"]
-            engine.exec_start(asked)
-            return bool(engine.exec_inspect(asked)["ExitCode"] == 0)
-
-        assert worker["State"]["Health"]["Status"] == "healthy"
-        assert is_healthy()
-        engine.pause(database["Id"])
-        try:
-            await_that(lambda: not is_healthy(), "a worker without its database is healthy")
-        finally:
-            engine.unpause(database["Id"])
-        await_that(is_healthy, "a worker is not healthy again")
-
-
 def _owner(installation: Installation) -> str:
     [worker] = installation.containers("worker")
     program = (
