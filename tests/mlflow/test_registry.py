@@ -114,7 +114,8 @@ def test_names_in_the_registry_are_refused_in_mlflows_words(space: Space) -> Non
         space.client.set_registered_model_alias("digits", "latest", "1")
     with pytest.raises(RestException, match=r"Model Version .* not found"):
         space.client.get_model_version("nothing", "1")
-    assert space.client.rename_registered_model("digits", "digits").name == "digits"
+    space.client.rename_registered_model("digits", "digits")
+    assert space.client.get_registered_model("digits").name == "digits"
 
 
 def test_aliases_stages_and_tags(space: Space, tmp_path: Path) -> None:
