@@ -12,6 +12,7 @@ from app.kernel.config import Settings
 from app.kernel.errors import invalid_field
 from app.kernel.keyring import Keyring
 from app.kernel.plain_text import mended
+from app.kernel.tags import TooManyTags
 from app.kernel.wake import signal, wake
 from app.metrics import service as metrics
 from app.metrics.schemas import MetricRecord
@@ -31,7 +32,7 @@ from app.nodes.schemas import (
     RecordBatch,
 )
 from app.runs import attempts, gang
-from app.runs.errors import AttemptSuperseded, PropertyImmutable, TooManyTags
+from app.runs.errors import AttemptSuperseded, PropertyImmutable
 from app.runs.file_limit import check_room
 from app.runs.order import build_order
 from app.runs.run_secrets import values_for_node

@@ -36,12 +36,6 @@ class PropertyImmutable(Conflict):
     code = "property_immutable"
 
 
-class TooManyTags(Conflict):
-    """A run has as many tags or properties as it may have."""
-
-    code = "too_many_tags"
-
-
 class FileImmutable(Conflict):
     """A file of a run never gets other content."""
 

@@ -1,6 +1,5 @@
 """Runs: showing, changing, canceling, adding files."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -8,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.blobs import repository as blobs
 from app.costs import charges
 from app.kernel.pagination import PageQuery
-from app.kernel.tags import merged_tags
+from app.kernel.tags import check_count, merged_tags
 from app.kernel.wake import wake
 from app.logs import repository as logs
 from app.runs import attempts, repository
@@ -19,7 +18,6 @@ from app.runs.errors import (
     PropertyImmutable,
     RunFinished,
     RunNotOver,
-    TooManyTags,
 )
 from app.runs.file_limit import check_room
 from app.runs.schemas import (
@@ -38,7 +36,6 @@ from app.runs.transitions import add_event, lock_run, transition
 from app.storage.writer import StoredObject
 from app.tables.run import Run, RunFile
 
-MOST_TAGS = 1000
 """So many tags and so many properties a run may have."""
 
 
@@ -143,9 +140,7 @@ def apply_tags(run: Run, tags: dict[str, str | None]) -> None:
     Raises:
         TooManyTags: there would be too many.
     """
-    kept = merged_tags(run.tags, tags)
-    _check_count("tags", kept, run.tags)
-    run.tags = kept
+    run.tags = merged_tags(run.tags, tags)
 
 
 def apply_properties(run: Run, properties: dict[str, str]) -> None:
@@ -161,13 +156,8 @@ def apply_properties(run: Run, properties: dict[str, str]) -> None:
                 f"Property {key!r} is {run.properties[key]!r}; properties never change."
             )
     merged = {**run.properties, **properties}
-    _check_count("properties", merged, run.properties)
+    check_count("properties", merged, run.properties)
     run.properties = merged
-
-
-def _check_count(what: str, after: Mapping[str, Any], before: Mapping[str, Any]) -> None:
-    if len(after) > max(MOST_TAGS, len(before)):
-        raise TooManyTags(f"A run has at most {MOST_TAGS} {what}.")
 
 
 async def add_file(

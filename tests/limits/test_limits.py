@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from app.auth.service import create_token
-from app.runs.service import MOST_TAGS
+from app.kernel.tags import MOST_TAGS
 from app.tables.run import Run
 from tests.live_api import LiveApi, live_api
 from tests.made_runs import make_request
@@ -162,6 +162,12 @@ async def test_tags_and_properties(api: LiveApi) -> None:
         problem(answer, 409, "too_many_tags")
         one = {what: {"key 1": ""}}
         assert (await api.client.patch(f"runs/{run}", json=one)).status_code == 200
+    workspace = workspace_url(api)
+    full = {f"key {number}": "" for number in range(MOST_TAGS)}
+    assert (await api.client.patch(workspace, json={"tags": full})).status_code == 200
+    problem(await api.client.patch(workspace, json={"tags": {"more": ""}}), 409, "too_many_tags")
+    refused = await api.client.put("clusters/c", json={"tags": full | {"more": ""}})
+    assert "too_many_tags" in {error["code"] for error in problem(refused, 422, "invalid")["errors"]}
 
 
 async def test_a_refusal_does_no_work_on_runs(api: LiveApi) -> None:
