@@ -76,7 +76,7 @@ class PlanningReconciler:
         """Plan and apply; says when something will have to be done without anybody's asking."""
         async with self._context.database.session() as session:
             await guard.check(session)
-            await stop_what_is_spent(session)
+            are_stopped = await stop_what_is_spent(session)
         try:
             hosts = await self._context.provider.hosts()
         except ProviderError as error:
@@ -92,8 +92,10 @@ class PlanningReconciler:
             failed |= made.done.failed
         self._tell_of_odd(made.loaded.odd)
         is_all_said = await self._explain(guard, made, failed)
-        pauses = [_next_check(made.loaded, made.decision), made.spending_seconds]
-        if made.loaded.odd or failed:
+        pauses = [_next_check(made.loaded, made.decision)]
+        if are_stopped:
+            pauses.append(made.spending_seconds)
+        if made.loaded.odd or failed or not are_stopped:
             pauses.append(_BUSY_CHECK_SECONDS)  # whoever mends a row by hand wakes nobody
         if not is_all_said:
             pauses.append(_SHORTEST_PAUSE_SECONDS)

@@ -17,6 +17,7 @@ from sqlalchemy import (
     insert,
     literal,
     select,
+    type_coerce,
     update,
 )
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -186,7 +187,8 @@ async def totals(
         most: no more than so many.
     """
     name = _NAMES[by]
-    exact = func.sum(amount(since, until))
+    # Without the places of a price, to which the database would round what it is compared with.
+    exact = type_coerce(func.sum(amount(since, until)), Numeric())
     cost = func.round(exact, ALL_DIGITS)
     hours = func.sum(Charge.node_count * _seconds(since, until)) / _HOUR_SECONDS
     sums = _between(

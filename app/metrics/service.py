@@ -12,7 +12,7 @@ from app.auth.principal import Principal
 from app.kernel.db import Database
 from app.kernel.errors import Invalid
 from app.metrics import repository
-from app.metrics.plots import thinned
+from app.metrics.plots import FEWEST_POINTS, thinned
 from app.metrics.repository import Key, Wanted
 from app.metrics.schemas import (
     ComparedRun,
@@ -147,7 +147,8 @@ async def read(
         run_id: the run.
         attempt: of the run.
         wanted: which values; count, last, min and max are those of the whole metric.
-        max_points: thin each metric out to so many; None: all of its values.
+        max_points: thin each metric out to so many, or to fewer where there are too many metrics;
+            None: all of its values.
     """
     found = await _read_all(session, [(run_id, attempt)], wanted, max_points)
     return MetricList(items=found[run_id])
@@ -175,7 +176,8 @@ async def compare(
         workspace_id: whose runs they are.
         run_ids: the runs, in the order of the answer.
         wanted: which values.
-        max_points: thin each metric out to so many; 0: none, the summary only.
+        max_points: thin each metric out to so many, or to fewer where there are too many metrics;
+            0: none, the summary only.
 
     Raises:
         RunNotFound: the workspace has no such run.
@@ -210,6 +212,8 @@ async def _read_all(
         by_name[(row.run_id, row.name)] = metric
     if max_points == 0:
         return found
+    if max_points is not None and by_name:
+        max_points = max(FEWEST_POINTS, min(max_points, _MOST_VALUES // len(by_name)))
     left = _MOST_VALUES
     async with (
         aclosing(repository.points(session, keys, wanted)) as values,

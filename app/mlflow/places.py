@@ -17,6 +17,8 @@ SCHEME = "mlflow-artifacts"
 _RUN = re.compile(r"^/?(?P<experiment>[^/]+)/(?P<id>[^/]+)/artifacts(/(?P<path>.*))?$")
 _MODEL = re.compile(r"^/?(?P<experiment>[^/]+)/models/(?P<id>[^/]+)/artifacts(/(?P<path>.*))?$")
 _VERSION = re.compile(r"^/?registered/(?P<id>[^/]+)(/(?P<path>.*))?$")
+_CONTROL = re.compile(r"[\x00-\x1f]")
+_MOST_DECODINGS = 8
 _SERVED = re.compile(r"^.*/mlflow-artifacts/artifacts/(?P<rest>.*)$")
 
 
@@ -63,15 +65,18 @@ def model_folder(model_id: str) -> str:
 def is_safe(path: str) -> bool:
     """Whether a path stays below where it begins, however often it is decoded.
 
+    One that is encoded again and again is not looked into, and not safe.
+
     Args:
         path: of an artifact, or that of an address.
     """
-    before = ""
-    while path != before:
-        if ".." in path.replace("\\", "/").split("/") or any(ord(sign) < 32 for sign in path):
+    for _ in range(_MOST_DECODINGS):
+        if ".." in path.replace("\\", "/").split("/") or _CONTROL.search(path):
             return False
         before, path = path, unquote(path)
-    return True
+        if path == before:
+            return True
+    return False
 
 
 def place_of(path: str) -> Place | None:
@@ -96,7 +101,10 @@ def place_of_address(address: str) -> Place | None:
         address: ``mlflow-artifacts:/…``, ``runs:/RUN/PATH``, ``models:/LOGGED_MODEL`` or the full
             address of this server's artifacts.
     """
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return None
     path = unquote(parts.path)
     if parts.scheme == SCHEME:
         return place_of(path)

@@ -73,7 +73,10 @@ async def create(
 
 
 def _check_source(source: str) -> None:
-    parts = urlsplit(source)
+    try:
+        parts = urlsplit(source)
+    except ValueError as error:
+        raise InvalidParameter(f"Invalid model version source: '{source}': {error}.") from error
     if parts.scheme in ("", "file"):
         raise InvalidParameter(
             f"Invalid model version source: '{source}'. To use a local path as a model version "

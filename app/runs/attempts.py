@@ -149,8 +149,10 @@ async def release_nodes(session: AsyncSession, run: Run) -> None:
 
 
 async def nodes_of(session: AsyncSession, run_id: str, *numbers: int) -> Sequence[RunNode]:
-    """Nodes of these attempts of a run, by attempt and index."""
-    statement = select(RunNode).where(RunNode.run_id == run_id, RunNode.attempt.in_(numbers))
+    """Nodes of these attempts of a run, or without any numbers of all, by attempt and index."""
+    statement = select(RunNode).where(RunNode.run_id == run_id)
+    if numbers:
+        statement = statement.where(RunNode.attempt.in_(numbers))
     statement = statement.order_by(RunNode.attempt, RunNode.node_index)
     statement = statement.execution_options(populate_existing=True)
     return (await session.execute(statement)).scalars().all()

@@ -36,8 +36,6 @@ from app.runs.transitions import add_event, lock_run, transition
 from app.storage.writer import StoredObject
 from app.tables.run import Run, RunFile
 
-"""So many tags and so many properties a run may have."""
-
 
 async def read(session: AsyncSession, run: Run) -> RunRead:
     """A run as the API shows it."""
@@ -52,7 +50,8 @@ async def read_attempts(
 ) -> tuple[list[AttemptRead], str]:
     """The tries at executing a run, with their nodes."""
     rows, following = await repository.list_attempts(session, run_id, page)
-    nodes = await attempts.nodes_of(session, run_id, *(row.number for row in rows))
+    numbers = [row.number for row in rows]
+    nodes = await attempts.nodes_of(session, run_id, *numbers) if numbers else []
     items = [
         AttemptRead(
             number=row.number,
