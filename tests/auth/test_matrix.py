@@ -26,6 +26,7 @@ READING_POSTS = {
     "find_missing_blobs",
     "replay_sweep",
     "get_mlflow_latest_versions",
+    "search_mlflow_datasets",
     "search_mlflow_experiments",
     "search_mlflow_logged_models",
     "search_mlflow_runs",

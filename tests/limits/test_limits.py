@@ -167,7 +167,8 @@ async def test_tags_and_properties(api: LiveApi) -> None:
     assert (await api.client.patch(workspace, json={"tags": full})).status_code == 200
     problem(await api.client.patch(workspace, json={"tags": {"more": ""}}), 409, "too_many_tags")
     refused = await api.client.put("clusters/c", json={"tags": full | {"more": ""}})
-    assert "too_many_tags" in {error["code"] for error in problem(refused, 422, "invalid")["errors"]}
+    errors = problem(refused, 422, "invalid")["errors"]
+    assert "too_many_tags" in {error["code"] for error in errors}
 
 
 async def test_a_refusal_does_no_work_on_runs(api: LiveApi) -> None:
