@@ -45,7 +45,7 @@ test-faults: $(READY)  ## The tests that break something: docs/faults.md
 	$(RUN) pytest -n $(PYTEST_WORKERS) -m fault $(PYTEST_ARGS)
 
 .PHONY: explore
-explore: $(READY)  ## The property tests with new and many more examples than `make test` draws
+explore: $(READY)  ## The scheduler's property tests, or PYTEST_ARGS=…, with new and many more examples
 	$(RUN) pytest -n $(PYTEST_WORKERS) --hypothesis-profile explore $(or $(PYTEST_ARGS),tests/scheduling)
 
 .PHONY: lint

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 
 from app.auth.needs import needs
 from app.kernel.db import SessionDep
+from app.kernel.tags import merged_tags
 from app.mlflow import experiments
 from app.mlflow.access import Caller, CallerDep
 from app.mlflow.errors import InvalidParameter
@@ -114,7 +115,7 @@ async def set_mlflow_experiment_tag(
     """Set a tag."""
     row = await _own(session, caller, body)
     experiments.check_active(row)
-    row.tags = {**row.tags, body.key: body.value}
+    row.tags = merged_tags(row.tags, {body.key: body.value})
     return {}
 
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from app.auth.needs import needs
 from app.kernel.db import SessionDep
+from app.kernel.tags import check_count
 from app.mlflow import logged_models
 from app.mlflow.access import CallerDep
 from app.mlflow.refusals import MlflowRoute
@@ -78,7 +79,9 @@ async def set_mlflow_logged_model_tags(
 ) -> dict[str, Any]:
     """Set tags."""
     row = await logged_models.own(session, caller, model_id)
-    row.tags = {**row.tags, **{tag.key: tag.value for tag in body.tags}}
+    tags = {**row.tags, **{tag.key: tag.value for tag in body.tags}}
+    check_count("tags", tags, row.tags)
+    row.tags = tags
     return await _answer(session, row)
 
 

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query
 
 from app.auth.needs import needs
 from app.kernel.db import SessionDep
+from app.kernel.tags import merged_tags
 from app.mlflow import registry
 from app.mlflow.access import CallerDep
 from app.mlflow.refusals import MlflowRoute
@@ -94,7 +95,7 @@ async def set_mlflow_model_tag(
     """Set a tag."""
     caller.require_user()
     model = await registry.get(session, caller, body.name, lock=True)
-    model.tags = {**model.tags, body.key: body.value}
+    model.tags = merged_tags(model.tags, {body.key: body.value})
     return {}
 
 

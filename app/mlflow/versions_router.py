@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from app.auth.needs import needs
 from app.kernel.clock import utc_now
 from app.kernel.db import SessionDep
+from app.kernel.tags import merged_tags
 from app.mlflow import registry, versions
 from app.mlflow.access import CallerDep
 from app.mlflow.refusals import MlflowRoute
@@ -111,7 +112,7 @@ async def set_mlflow_version_tag(
     """Set a tag."""
     caller.require_user()
     _, row = await registry.get_version(session, caller, body.name, body.version, lock=True)
-    row.tags, row.updated_at = {**row.tags, body.key: body.value}, utc_now()
+    row.tags, row.updated_at = merged_tags(row.tags, {body.key: body.value}), utc_now()
     return {}
 
 

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.principal import Principal
 from app.kernel.db import Database
+from app.kernel.tags import merged_tags
 from app.metrics.writing import Point, store_points, store_tracked
 from app.mlflow import names
 from app.mlflow.access import Caller, check_active, check_current, find_run
@@ -155,12 +156,16 @@ async def log_params(
 
 
 async def set_tags(session: AsyncSession, run_id: str, tags: dict[str, str]) -> None:
-    """Set tags of a run; the tag for its name changes its name."""
+    """Set tags of a run; the tag for its name changes its name.
+
+    Raises:
+        TooManyTags: there would be too many.
+    """
     run = await lock_run(session, run_id)
     name = tags.pop(names.RUN_NAME_TAG, None)
     if name:
         run.display_name = name
-    run.tags = {**run.tags, **tags}
+    run.tags = merged_tags(run.tags, dict(tags))
 
 
 async def delete_tag(session: AsyncSession, run_id: str, key: str) -> None:

@@ -10,7 +10,7 @@ from app.blobs import repository as blobs
 from app.kernel.clock import utc_now
 from app.kernel.errors import FieldError, Invalid, invalid_field
 from app.kernel.ids import new_id
-from app.kernel.tags import merged_tags
+from app.kernel.tags import check_count, merged_tags
 from app.kernel.wake import wake
 from app.models import aliases, repository
 from app.models.errors import ModelInUse, ModelNotFound, ModelVersionNotFound, PropertyImmutable
@@ -185,7 +185,9 @@ async def update(
     if body.description is not None:
         row.description = body.description
     row.tags = merged_tags(row.tags, body.tags)
-    row.properties = {**row.properties, **body.properties}
+    properties = {**row.properties, **body.properties}
+    check_count("properties", properties, row.properties)
+    row.properties = properties
     row.updated_at = utc_now()
     await session.flush()
     return row
