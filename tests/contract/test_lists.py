@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,8 @@ async def insert_what_workers_write(
         )
         ids = {name: workspace_id for name, workspace_id in found}  # noqa: C416  (a row is no tuple to mypy)
         for index, name in enumerate(names):
-            # Two of them are equally dear, and one goes on: it is dearer at each look.
+            # Two of them are equally dear, to more digits than a price has, and one goes on: it is
+            # dearer at each look.
             session.add(
                 Charge(
                     run_id=f"run-{index}",
@@ -161,8 +163,8 @@ async def insert_what_workers_write(
                     created_by=things.values["user"],
                     vm_size="SMALL",
                     node_count=1 if index else 1000,
-                    price_per_node_hour=1 if index else 1000,
-                    began_at=now - timedelta(hours=1),
+                    price_per_node_hour=Decimal("1.234567") if index else 1000,
+                    began_at=now - timedelta(hours=1, seconds=1),
                     ended_at=now if index else None,
                 )
             )

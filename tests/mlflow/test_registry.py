@@ -70,6 +70,7 @@ def test_an_address_without_files_is_noted(space: Space) -> None:
     ("source", "said"),
     [
         ("/tmp", "To use a local path"),
+        ("http://[x", "Invalid model version source"),
         ("file:///etc", "To use a local path"),
         ("mlflow-artifacts://host:9000/models/../../", "If supplying a source as an http"),
         ("https://host/a/..%2f..%2fb", "If supplying a source as an http"),
