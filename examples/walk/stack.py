@@ -101,6 +101,10 @@ class Stack:
                 self._reader.join(timeout=5)
         return left
 
+    def family(self) -> list[psutil.Process]:
+        """The supervisor, its descendants, and whatever else was started for the data folder."""
+        return [] if self._child is None else _family(self._child.pid, self.data_dir)
+
     def crash(self) -> None:
         """Kill the supervisor as a crash would; what it ran follows, running runs go on."""
         child, self._child = self._child, None

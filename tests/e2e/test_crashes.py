@@ -76,12 +76,14 @@ def log_of(talk: Talk, run_id: str) -> bytes:
 
 def processes(stack: Stack, word: str) -> list[psutil.Process]:
     """Processes of this stack whose command line holds a word."""
+    family = {process.pid for process in stack.family()}
     found = []
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
             folder = process.environ().get("TRAINWRIGHT_DATA_DIR", "")
             is_ours = folder == str(stack.data_dir) or str(stack.data_dir) in process.cwd()
+            is_ours = is_ours or process.pid in family
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
         if is_ours and any(word in item for item in words):
