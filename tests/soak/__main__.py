@@ -57,11 +57,13 @@ def soak(folder: Path, *, seconds: float, seed: int) -> dict[str, Any]:
             load.stop()
             _await_rest(client)
             findings = read(client, load.wanted)
+            load.clear()
             leaked = _leaks(stack)
         finally:
             client.close()
             left = stack.stop()
     findings.lost += [f"request: {error!r}" for error in load.errors]
+    findings.lost += load.wanted.wrong
     return _report(seed, seconds, faults, load, findings, [*leaked, *left])
 
 
@@ -77,6 +79,7 @@ def _report(
         "runs_finished": findings.finished,
         "attempts": findings.attempts,
         "uploads": len(load.wanted.uploads),
+        "predictions": load.wanted.predictions,
         "lost": findings.lost,
         "duplicated": findings.duplicated,
         "leaked": leaked,
@@ -139,7 +142,14 @@ def main(
     table = Table("", "COUNT", box=None)
     for kind, count in done["faults"].items():
         table.add_row(f"fault: {kind}", str(count))
-    for name in ("faults_injected", "runs_submitted", "runs_finished", "attempts", "uploads"):
+    for name in (
+        "faults_injected",
+        "runs_submitted",
+        "runs_finished",
+        "attempts",
+        "uploads",
+        "predictions",
+    ):
         table.add_row(name.replace("_", " "), str(done[name]))
     bad = {name: done[name] for name in ("lost", "duplicated", "leaked")}
     for name, found in bad.items():

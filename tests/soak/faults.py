@@ -13,6 +13,7 @@ from tests.client.door import Door
 PARTS = ("api", "worker", "broker", "postgres", "runner")
 _LONGEST_FREEZE_SECONDS = 4.0
 _LONGEST_OUTAGE_SECONDS = 3.0
+_LONGEST_DELAY_SECONDS = 0.5
 
 
 class Faults:
@@ -32,7 +33,7 @@ class Faults:
 
     def inject(self) -> None:
         """Do one thing; what was frozen or cut off is well again afterwards."""
-        kind = self._random.choice(("kill", "kill", "freeze", "cut", "outage"))
+        kind = self._random.choice(("kill", "kill", "freeze", "cut", "outage", "delay"))
         if kind == "cut":
             self._door.cut()
             self.injected["network cut"] += 1
@@ -41,6 +42,11 @@ class Faults:
             time.sleep(self._random.uniform(0.2, _LONGEST_OUTAGE_SECONDS))
             self._door.reopen()
             self.injected["network outage"] += 1
+        elif kind == "delay":
+            self._door.delay(self._random.uniform(0.05, _LONGEST_DELAY_SECONDS))
+            time.sleep(self._random.uniform(0.5, _LONGEST_OUTAGE_SECONDS))
+            self._door.delay(0)
+            self.injected["network delay"] += 1
         else:
             self._hurt(kind)
 

@@ -6,11 +6,14 @@ import random
 import tarfile
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
 import tenacity
+
+from tests.serving.onnx_models import matrix_product
 
 WORKSPACE = "/v1/workspaces/soak"
 LINES = 30
@@ -26,6 +29,8 @@ open("outputs/done.txt", "w").write(sys.argv[2])
 """
 _ANSWER_SECONDS = 10.0
 _OUTAGE_SECONDS = 120.0
+_FIRST_ANSWER_SECONDS = 600.0
+_DEPLOYMENT = f"{WORKSPACE}/deployments/product"
 
 
 class NotAnswered(Exception):
@@ -48,14 +53,16 @@ class Client:
             headers={"Authorization": f"Bearer {token}"},
         )
 
-    def ask(self, method: str, path: str, **options: Any) -> httpx2.Response:
+    def ask(
+        self, method: str, path: str, *, within_seconds: float = _OUTAGE_SECONDS, **options: Any
+    ) -> httpx2.Response:
         """One request, repeated over outages.
 
         Raises:
-            tenacity.RetryError: no answer within two minutes.
+            tenacity.RetryError: no answer within this time.
         """
         retrying = tenacity.Retrying(
-            stop=tenacity.stop_after_delay(_OUTAGE_SECONDS),
+            stop=tenacity.stop_after_delay(within_seconds),
             wait=tenacity.wait_random(0.05, 0.5),
             retry=tenacity.retry_if_exception_type((httpx2.TransportError, NotAnswered)),
         )
@@ -97,15 +104,19 @@ class Wanted:
         runs: the run's id by the mark that its output has to hold.
         canceled: ids of runs that were canceled.
         uploads: digests of bytes that were acknowledged.
+        predictions: how many were made.
+        wrong: predictions that were others than the model's.
     """
 
     runs: dict[str, str] = field(default_factory=dict)
     canceled: set[str] = field(default_factory=set)
     uploads: set[str] = field(default_factory=set)
+    predictions: int = 0
+    wrong: list[str] = field(default_factory=list)
 
 
 class Load:
-    """Submits, cancels, follows logs and metrics, and uploads, until it is told to stop."""
+    """Submits, cancels, looks at logs and metrics, uploads and predicts, until told to stop."""
 
     def __init__(self, client: Client, *, seed: int) -> None:
         self.wanted = Wanted()
@@ -116,7 +127,7 @@ class Load:
         self._thread = threading.Thread(target=self._work)
 
     def prepare(self, *, nodes: int) -> None:
-        """Make the workspace, its cluster and the source of all runs."""
+        """Make the workspace, its cluster, the source of all runs and a deployment."""
         self._client.ask("PUT", WORKSPACE).raise_for_status()
         body = {"vm_size": "SMALL", "max_nodes": nodes}
         self._client.ask("PUT", f"{WORKSPACE}/clusters/cpu", json=body).raise_for_status()
@@ -127,6 +138,11 @@ class Load:
             archive.addfile(info, io.BytesIO(SCRIPT.encode()))
         answer = self._client.ask("PUT", f"{WORKSPACE}/snapshots", content=packed.getvalue())
         self._snapshot_id = answer.raise_for_status().json()["id"]
+        model = f"{WORKSPACE}/models/product/archive?filename=product.onnx"
+        self._client.ask("PUT", model, content=matrix_product()).raise_for_status()
+        deployment = {"model_name": "product", "replicas": 2}
+        self._client.ask("PUT", _DEPLOYMENT, json=deployment).raise_for_status()
+        self._predict(within_seconds=_FIRST_ANSWER_SECONDS)
 
     def start(self) -> None:
         """Begin."""
@@ -137,8 +153,13 @@ class Load:
         self._stop.set()
         self._thread.join()
 
+    def clear(self) -> None:
+        """Delete the deployment."""
+        self._client.ask("DELETE", _DEPLOYMENT).raise_for_status()
+
     def _work(self) -> None:
-        actions = (self._submit, self._submit, self._cancel, self._look, self._upload)
+        changes = (self._submit, self._submit, self._cancel, self._upload)
+        actions: list[Callable[[], None]] = [*changes, self._look, self._predict, self._predict]
         while not self._stop.is_set():
             try:
                 self._random.choice(actions)()
@@ -176,6 +197,16 @@ class Load:
             run_id = self._random.choice(list(self.wanted.runs.values()))
             self._client.ask("GET", f"{WORKSPACE}/runs/{run_id}/logs").raise_for_status()
             self._client.get(f"/runs/{run_id}/metrics")
+
+    def _predict(self, *, within_seconds: float = _OUTAGE_SECONDS) -> None:
+        rows = [[self._random.randrange(10), self._random.randrange(10)]]
+        answer = self._client.ask(
+            "POST", f"{_DEPLOYMENT}/score", within_seconds=within_seconds, json={"instances": rows}
+        )
+        expected = [[3.0 * b, a + 4.0 * b, 2.0 * a + 5.0 * b] for a, b in rows]
+        self.wanted.predictions += 1
+        if answer.raise_for_status().json()["predictions"] != expected:
+            self.wanted.wrong.append(f"prediction of {rows}: {answer.text}")
 
     def _upload(self) -> None:
         data = self._random.randbytes(self._random.randrange(1, 300_000))
