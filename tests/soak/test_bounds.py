@@ -7,7 +7,7 @@ import pytest
 from tests.runs.test_faults import fake_world
 from tests.soak.bounds import NO_LIMITS, measure
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.mark.fault(50)
