@@ -36,20 +36,20 @@ class PageQuery(BaseModel):
     page_token: str
 
 
+_PageSize = Annotated[
+    int, Query(ge=1, description=f"At most so many; over {MAX_PAGE_SIZE} is cut down")
+]
+_PageToken = Annotated[str, Query(description="next_page_token of the page before")]
+
+
 async def _page_query(
-    page_size: Annotated[
-        int, Query(ge=1, description=f"At most so many; over {MAX_PAGE_SIZE} is cut down")
-    ] = DEFAULT_PAGE_SIZE,
-    page_token: Annotated[str, Query(description="next_page_token of the page before")] = "",
+    page_size: _PageSize = DEFAULT_PAGE_SIZE, page_token: _PageToken = ""
 ) -> PageQuery:
     return PageQuery(page_size=min(page_size, MAX_PAGE_SIZE), page_token=page_token)
 
 
 async def _long_page_query(
-    page_size: Annotated[
-        int, Query(ge=1, description=f"At most so many; over {MAX_PAGE_SIZE} is cut down")
-    ] = MAX_PAGE_SIZE,
-    page_token: Annotated[str, Query(description="next_page_token of the page before")] = "",
+    page_size: _PageSize = MAX_PAGE_SIZE, page_token: _PageToken = ""
 ) -> PageQuery:
     return await _page_query(page_size, page_token)
 

@@ -267,24 +267,18 @@ class Receiver:
                 # A crash came between the record of the hash and the move.
                 await anyio.to_thread.run_sync(self._objects.adopt, self._path, found)
             is_there = await self._objects.exists(found)
-            if not is_there:
+            if is_there:
+                stored = StoredObject(sha256=found, size_bytes=row.size_bytes)
+                await blobs.add(session, row.workspace_id, [stored])
+                row.completed_at = func.clock_timestamp()
+            else:
                 # The row is of a backup, or the bytes were collected: they begin again.
                 row.found_sha256, row.offset_bytes = None, 0
-        if not is_there:
-            raise self._mismatch(0)
-        return await self._complete()
-
-    async def _complete(self) -> Upload:
-        async with self._database.session() as session:
-            row = await repository.lock(session, self._upload.id)
-            if row.found_sha256 is None or row.completed_at is not None:
-                return row
-            stored = StoredObject(sha256=row.found_sha256, size_bytes=row.size_bytes)
-            await blobs.add(session, row.workspace_id, [stored])
-            row.completed_at = func.clock_timestamp()
             await session.flush()
             await session.refresh(row)
-            return row
+        if not is_there:
+            raise self._mismatch(0)
+        return row
 
 
 async def give_up(session: AsyncSession, objects: ObjectStore, upload: Upload) -> None:
