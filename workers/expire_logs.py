@@ -28,8 +28,8 @@ class LogExpiry:
         async with self._database.session() as session:
             builds = await build_logs.expire(session)
             without_owner = await orphans.expire(session)
-        pieces = await self._of_deployments()
         runs = await self._of_runs()
+        pieces = await self._of_deployments()
         if builds or without_owner or pieces or runs:
             _log.info(
                 "logs_expired",

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.costs import charges
 from app.costs.charges import By, Place
 from app.costs.schemas import CostRead, CostReport
+from app.kernel.clock import database_now
 from app.kernel.config import Settings
 from app.kernel.pagination import PageQuery, bad_token, cut_page, keys_after, moment_of
 from app.kernel.plain_text import mended
@@ -72,7 +73,7 @@ async def report(
     """
     listing = f"costs of {whose} by {by}, {between.asked}"
     binding = hashlib.sha256(listing.encode()).hexdigest()[:12]
-    start = _start(page, binding, between)
+    start = _start(page, binding, between, now=await database_now(session))
     rows = await charges.totals(
         session,
         by=by,
@@ -96,10 +97,11 @@ async def report(
     )
 
 
-def _start(page: PageQuery, binding: str, between: Between) -> _Start:
+def _start(page: PageQuery, binding: str, between: Between, *, now: datetime) -> _Start:
     keys = keys_after(page, binding)
     if keys is None:
-        return _Start(between.since, between.until, None)
+        # What is yet to come would be other costs on the next page.
+        return _Start(between.since, max(between.since, min(between.until, now)), None)
     since, until, cost, name = map(str, keys) if len(keys) == _KEYS else [""] * _KEYS
     began, ended = moment_of(since), moment_of(until)
     if began is None or ended is None or not _COST.fullmatch(cost):

@@ -89,6 +89,7 @@ async def build_order(
         "objects_dir": settings.objects_dir_on_nodes,
         "collect": [],
         "follow": [],
+        "log_stream_bytes": settings.node_log_stream_bytes,
         "readiness": {
             "port_file": "port",
             "path": "/v1/ready",

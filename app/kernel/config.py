@@ -14,6 +14,7 @@ from app.kernel.secret_files import with_password
 
 RouteClass = Literal["read", "write", "submit", "score", "script", "sign-in"]
 CONTAINER_FOLDER = "/trainwright/node"
+_LOG_END_BYTES = 1024
 """The folder of a node inside its container."""
 
 
@@ -144,7 +145,7 @@ class Settings(OidcSettings, BaseSettings):
     max_active_runs: int = Field(default=10_000, ge=1)
     """So many runs of a workspace may be waiting or running; workspaces may have fewer."""
     max_log_stream_bytes: int = Field(default=10 * 1024**3, ge=64 * 1024)
-    """A stream of a run's log that is longer ends with a line that says so."""
+    """A stream of the log of a run or replica that is longer ends with a line that says so."""
     max_run_log_bytes: int = Field(default=50 * 1024**3, ge=64 * 1024)
     """All streams of a run's log together; what comes beyond is not kept, and an event says so."""
     max_body_bytes: int = 8 * 1024**2
@@ -257,6 +258,11 @@ class Settings(OidcSettings, BaseSettings):
     def compiled_wheels_dir(self) -> Path:
         """Where wheels that were compiled here are kept."""
         return self.wheels_dir or self.data_dir / "wheels"
+
+    @property
+    def node_log_stream_bytes(self) -> int:
+        """So much of a stream a node sends; the rest is for the line that says that it ends."""
+        return self.max_log_stream_bytes - _LOG_END_BYTES
 
     def node_folder(self, name: str) -> Path:
         """A node's folder as the node itself sees it."""

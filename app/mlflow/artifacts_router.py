@@ -8,7 +8,7 @@ from app.auth.needs import needs
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.mlflow import artifacts, logged_models, places, registry
-from app.mlflow.access import Caller, CallerDep, DetachedCallerDep, find_run, required_run
+from app.mlflow.access import CallerDep, DetachedCallerDep, find_run, required_run
 from app.mlflow.artifacts import Entry
 from app.mlflow.errors import InvalidParameter, NoSuchResource, NotImplementedHere
 from app.mlflow.names import experiment_id_of
@@ -17,6 +17,7 @@ from app.mlflow.refusals import MlflowRoute
 from app.mlflow.registry_schemas import VersionNumber
 from app.storage.access import ObjectsDep
 from app.storage.serve import object_response
+from app.storage.writer import StoredObject
 from app.tables.experiment import Experiment
 
 router = APIRouter(tags=["mlflow"], route_class=MlflowRoute)
@@ -40,10 +41,17 @@ async def list_mlflow_artifacts_of_path(
 @router.head(_ARTIFACTS + "/{path:path}", response_class=Response)
 @needs("runs.read", run=True)
 async def download_mlflow_artifact(
-    path: str, request: Request, caller: CallerDep, session: SessionDep, objects: ObjectsDep
+    path: str,
+    request: Request,
+    caller: DetachedCallerDep,
+    database: DatabaseDep,
+    objects: ObjectsDep,
 ) -> Response:
     """One file; ranges and conditions work."""
-    return await _content(request, caller, session, objects, _place(path))
+    place = _place(path)
+    async with database.session() as session:
+        stored = await artifacts.find(session, caller, place)
+    return await _content(request, objects, place, stored)
 
 
 @router.put(_ARTIFACTS + "/{path:path}")
@@ -140,8 +148,8 @@ async def upload_mlflow_run_artifact(
 @needs("runs.read", run=True)
 async def get_mlflow_run_artifact(
     request: Request,
-    caller: CallerDep,
-    session: SessionDep,
+    caller: DetachedCallerDep,
+    database: DatabaseDep,
     objects: ObjectsDep,
     path: PathAsked,
     run_id: str = "",
@@ -150,7 +158,9 @@ async def get_mlflow_run_artifact(
     """A file of a run, as MLflow's own pages fetch it."""
     _check_plain(path)
     place = Place("run", required_run(run_id or run_uuid), path)
-    return await _content(request, caller, session, objects, place)
+    async with database.session() as session:
+        stored = await artifacts.find(session, caller, place)
+    return await _content(request, objects, place, stored)
 
 
 @view_router.get("/model-versions/get-artifact", response_class=Response)
@@ -160,14 +170,17 @@ async def get_mlflow_version_artifact(
     version: VersionNumber,
     path: PathAsked,
     request: Request,
-    caller: CallerDep,
-    session: SessionDep,
+    caller: DetachedCallerDep,
+    database: DatabaseDep,
     objects: ObjectsDep,
 ) -> Response:
     """The same of a registered version."""
     _check_plain(path)
-    _, row = await registry.get_version(session, caller, name, version)
-    return await _content(request, caller, session, objects, Place("version", row.id, path))
+    async with database.session() as session:
+        _, row = await registry.get_version(session, caller, name, version)
+        place = Place("version", row.id, path)
+        stored = await artifacts.find(session, caller, place)
+    return await _content(request, objects, place, stored)
 
 
 @router.get("/mlflow/logged-models/{model_id}/artifacts/directories")
@@ -192,9 +205,8 @@ async def list_mlflow_model_artifacts(
 
 
 async def _content(
-    request: Request, caller: Caller, session: SessionDep, objects: ObjectsDep, place: Place
+    request: Request, objects: ObjectsDep, place: Place, stored: StoredObject
 ) -> Response:
-    stored = await artifacts.find(session, caller, place)
     return await object_response(
         request,
         objects,

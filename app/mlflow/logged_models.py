@@ -24,6 +24,7 @@ from app.tables.tracking import LoggedModel, LoggedModelMetric
 
 _HISTORY_TAG = "mlflow.log-model.history"
 _MAX_HISTORY_CHARACTERS = 1_000_000
+_MOST_PARAMS = 10_000
 _NOT_IN_NAMES = ("/", ":", ".", "%", '"', "'")
 _TOLD = frozenset({"artifact_path", "flavors", "run_id", "utc_time_created"})
 
@@ -104,13 +105,16 @@ def add_params(row: LoggedModel, params: Sequence[ParamSent]) -> None:
     """Write parameters once.
 
     Raises:
-        InvalidParameter: one has another value already.
+        InvalidParameter: one has another value already, or there would be too many.
     """
+    after = dict(row.params)
     for param in params:
-        held = row.params.get(param.key, param.value)
+        held = after.setdefault(param.key, param.value)
         if held != param.value:
             raise InvalidParameter(f"Param '{param.key}' of the model is {held!r} already.")
-        row.params = {**row.params, param.key: param.value}
+    if len(after) > _MOST_PARAMS:
+        raise InvalidParameter(f"At most {_MOST_PARAMS} params are kept of a model.")
+    row.params = after
 
 
 def remove_tag(row: LoggedModel, key: str) -> None:

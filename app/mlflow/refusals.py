@@ -1,6 +1,7 @@
 """What is wrong with a request, in the sentences that MLflow's servers use for it."""
 
 import json
+import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ _SAID = "mlflow"
 _FIRST = ("run_id", "run_uuid", "experiment_id", "name", "key")
 """Which parameter is spoken of when several are wrong."""
 _LONGEST_VALUE = 200
+_NUMBER = re.compile(r"-?[0-9]{1,20}")
 
 
 class MlflowRoute(APIRoute):
@@ -77,7 +79,7 @@ def _sentence(error: Mapping[str, Any]) -> str:
         return str(error["msg"])
     source, *places = error["loc"]
     path = _path(places)
-    if source == "query" and str(given).removeprefix("-").isdecimal():
+    if source == "query" and _NUMBER.fullmatch(str(given)):
         given = int(given)
     if kind == "missing" or given is None or given == "":
         return f"Missing value for required parameter '{path}'."

@@ -1,5 +1,6 @@
 """Registered models and their aliases, stages and tags, in MLflow's protocol."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ from app.models import aliases, repository
 from app.models.errors import AliasReserved
 from app.tables.model import Model, ModelVersion
 
+OF_REGISTERED = re.compile(r"models:/(?P<name>[^/]+)/(?P<version>[0-9]{1,9})")
+"""The address of a registered version by its number."""
+_MOST_COPIES = 10
 STAGES = ("None", "Staging", "Production", "Archived")
 _ARCHIVING = ("Staging", "Production")
 SHOWN = load_only(
@@ -168,16 +172,20 @@ async def by_alias(
 async def address_of(session: AsyncSession, caller: Caller, row: ModelVersion) -> str:
     """Where the files of a version can be downloaded.
 
-    A copy of a version without files says where that one's are.
+    A copy of a version without files says where that one's are, or what it is a copy of.
     """
-    seen: set[str] = set()
-    while not row.files and row.id not in seen:
-        seen.add(row.id)
-        name, _, version = row.source.removeprefix("models:/").partition("/")
-        if not row.source.startswith("models:/") or not version.isdecimal():
-            return row.source
-        _, row = await get_version(session, caller, name, version)
-    return places.version_root(row.id)
+    found = row
+    for _ in range(_MOST_COPIES):
+        if found.files:
+            return places.version_root(found.id)
+        copied = OF_REGISTERED.fullmatch(found.source)
+        if copied is None:
+            return found.source
+        try:
+            _, found = await get_version(session, caller, copied["name"], copied["version"])
+        except NoSuchResource:
+            return found.source
+    return row.source
 
 
 def stage_of(text: str) -> str:

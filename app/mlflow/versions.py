@@ -95,7 +95,7 @@ def _check_source(source: str) -> None:
 async def _source(session: AsyncSession, caller: Caller, body: VersionCreate) -> _Source:
     place = places.place_of_address(body.source)
     if place is None and body.source.startswith(_MODELS):
-        return await _of_registered(session, caller, body.source.removeprefix(_MODELS))
+        return await _of_registered(session, caller, body.source)
     if place is None:
         return _Source()
     if place.kind == "version":
@@ -128,17 +128,17 @@ async def _of_run(
     return _Source(files, lineage, run.id, logged_model_id)
 
 
-async def _of_registered(session: AsyncSession, caller: Caller, named: str) -> _Source:
-    """Of ``NAME/VERSION`` or ``NAME@ALIAS``."""
-    name, slash, version = named.partition("/")
-    if slash and version.isdecimal():
-        model, row = await registry.get_version(session, caller, name, version)
-        return _copied(model, row)
-    name, at, alias = named.partition("@")
+async def _of_registered(session: AsyncSession, caller: Caller, address: str) -> _Source:
+    """Of ``models:/NAME/VERSION`` or ``models:/NAME@ALIAS``."""
+    numbered = registry.OF_REGISTERED.fullmatch(address)
+    if numbered is not None:
+        found = await registry.get_version(session, caller, numbered["name"], numbered["version"])
+        return _copied(*found)
+    name, at, alias = address.removeprefix(_MODELS).partition("@")
     if at:
         model, row = await registry.by_alias(session, caller, name, alias)
         return _copied(model, row)
-    raise NoSuchResource(f"There is no model at models:/{named}.")
+    raise NoSuchResource(f"There is no model at {address}.")
 
 
 async def _of_version(session: AsyncSession, caller: Caller, version_id: str) -> _Source:

@@ -25,8 +25,6 @@ from app.tables.workspace import Workspace
 RESOURCE_GROUP = "trainwright"
 CHECKPOINTS = "checkpoints"
 _GRACE_SECONDS = 10.0
-_LOG_END_BYTES = 1024
-"""Room for the line that says that a stream ends early."""
 _DELIVER_SECONDS = 24 * 3600.0
 
 
@@ -77,7 +75,7 @@ async def build_order(
         "objects_dir": settings.objects_dir_on_nodes,
         "collect": ["outputs"],
         "follow": ["logs"],
-        "log_stream_bytes": settings.max_log_stream_bytes - _LOG_END_BYTES,
+        "log_stream_bytes": settings.node_log_stream_bytes,
         "log_spool_bytes": settings.log_spool_max_bytes,
         "checkpoints": CHECKPOINTS,
         "host_metrics_seconds": settings.host_metrics_seconds or None,

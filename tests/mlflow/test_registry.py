@@ -64,6 +64,24 @@ def test_an_address_without_files_is_noted(space: Space) -> None:
     copy = client.copy_model_version("models:/digits/2", "copied")
     assert (copy.source, copy.run_id) == ("models:/digits/2", run_id)
     assert client.get_model_version_download_uri("copied", "1") == f"runs:/{run_id}/model"
+    client.delete_model_version("digits", "2")
+    assert client.get_model_version_download_uri("copied", "1") == "models:/digits/2"
+
+
+def test_a_copy_of_very_many_copies_says_what_it_is_of(space: Space) -> None:
+    space.client.create_registered_model("m0")
+    space.client.create_model_version("m0", "s3://bucket/model")
+    for number in range(12):
+        space.client.copy_model_version(f"models:/m{number}/1", f"m{number + 1}")
+    assert space.client.get_model_version_download_uri("m9", "1") == "s3://bucket/model"
+    assert space.client.get_model_version_download_uri("m12", "1") == "models:/m11/1"
+
+
+def test_a_number_that_no_version_can_have_is_an_address_of_nothing(space: Space) -> None:
+    space.client.create_registered_model("digits")
+    body = {"name": "digits", "source": f"models:/digits/{'9' * 4301}"}
+    refused = space.call("POST", "model-versions/create", json=body)
+    assert (refused.status_code, refused.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
 
 
 @pytest.mark.parametrize(
@@ -103,6 +121,7 @@ def test_names_in_the_registry_are_refused_in_mlflows_words(space: Space) -> Non
         ("POST", "registered-models/alias", {"alias": "a b", "version": "1"}, "Invalid alias name"),
         ("POST", "registered-models/alias", {"version": "1"}, "Missing value for required"),
         ("GET", "registered-models/search", {"max_results": 1001}, "It must be at most 1000"),
+        ("GET", "registered-models/search", {"max_results": "9" * 5000}, "Invalid value"),
     ]
     for method, path, given, said in cases:
         content = {"params" if method == "GET" else "json": {"name": "digits", **given}}

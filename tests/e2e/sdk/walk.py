@@ -3,14 +3,11 @@
 Runs under the generated client's own Python: ADDRESS TOKEN WORKSPACE DATASET_URL TENSORFLOW SCRIPT.
 """
 
-import io
 import sys
-import tarfile
-import time
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, TypeVar
 
+from main_job import asked, packed, settled
 from trainwright_api import AuthenticatedClient
 from trainwright_api.api.clusters import put_cluster
 from trainwright_api.api.datasets import register_dataset
@@ -60,23 +57,6 @@ def of(kind: type[T], answer: Any) -> T:
     return answer
 
 
-def settled(read: Callable[[], T], state: Callable[[T], str], *wanted: str) -> T:
-    deadline = time.monotonic() + 500
-    while state(found := read()) not in wanted:
-        assert state(found) not in ("Failed", "Canceled"), found
-        assert time.monotonic() < deadline, found
-        time.sleep(0.3)
-    return found
-
-
-def archive() -> File:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as made:
-        made.add(SCRIPT, "train.py")
-    packed.seek(0)
-    return File(payload=packed)
-
-
 def run_it() -> RunRead:
     workspace = put_workspace.sync_detailed(WORKSPACE, client=client, body=WorkspaceUpdate())
     assert workspace.status_code in (HTTPStatus.OK, HTTPStatus.CREATED)
@@ -85,25 +65,11 @@ def run_it() -> RunRead:
     assert of(DatasetVersionRead, dataset).version == 1
     cluster = put_cluster.sync(WORKSPACE, "cpu", client=client, body=ClusterPut(vm_size="MEDIUM"))
     assert of(ClusterRead, cluster).name == "cpu"
-    snapshot = of(SnapshotRead, upload_snapshot.sync(WORKSPACE, client=client, body=archive()))
-    asked = RunCreate.from_dict(
-        {
-            "experiment_name": "walk",
-            "snapshot_id": snapshot.id,
-            "cluster_name": "cpu",
-            "entry_script": "train.py",
-            "arguments": [{"dataset": "digits"}],
-            # As in the README, whose environment is there already.
-            "environment": {
-                "framework": "tensorflow",
-                "framework_version": TENSORFLOW,
-                "pip_packages": ["pandas"],
-            },
-            "tags": {"client": "python"},
-        }
-    )
-    run = of(RunRead, create_run.sync(WORKSPACE, client=client, body=asked, idempotency_key="walk"))
-    again = create_run.sync_detailed(WORKSPACE, client=client, body=asked, idempotency_key="walk")
+    archive = File(payload=packed(SCRIPT))
+    snapshot = of(SnapshotRead, upload_snapshot.sync(WORKSPACE, client=client, body=archive))
+    body = RunCreate.from_dict(asked(snapshot.id, TENSORFLOW, "python"))
+    run = of(RunRead, create_run.sync(WORKSPACE, client=client, body=body, idempotency_key="walk"))
+    again = create_run.sync_detailed(WORKSPACE, client=client, body=body, idempotency_key="walk")
     assert again.headers["Idempotency-Replayed"] == "true"
     assert of(RunRead, again.parsed).id == run.id
     return settled(

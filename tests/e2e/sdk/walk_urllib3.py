@@ -3,37 +3,16 @@
 Runs under the generated client's own Python: ADDRESS TOKEN WORKSPACE DATASET_URL TENSORFLOW SCRIPT.
 """
 
-import io
 import sys
-import tarfile
-import time
-from collections.abc import Callable
 from http import HTTPStatus
-from typing import TypeVar
 
 import trainwright_api as api
+from main_job import asked, packed, settled
 from trainwright_api.exceptions import NotFoundException
 
 ADDRESS, TOKEN, WORKSPACE, DATASET_URL, TENSORFLOW, SCRIPT = sys.argv[1:]
 client = api.ApiClient(api.Configuration(host=ADDRESS, access_token=TOKEN))
 runs = api.RunsApi(client)
-T = TypeVar("T")
-
-
-def settled(read: Callable[[], T], state: Callable[[T], str], *wanted: str) -> T:
-    deadline = time.monotonic() + 500
-    while state(found := read()) not in wanted:
-        assert state(found) not in ("Failed", "Canceled"), found
-        assert time.monotonic() < deadline, found
-        time.sleep(0.3)
-    return found
-
-
-def archive() -> bytes:
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as made:
-        made.add(SCRIPT, "train.py")
-    return packed.getvalue()
 
 
 def run_it() -> api.RunRead:
@@ -46,20 +25,10 @@ def run_it() -> api.RunRead:
     assert dataset.version == 1
     cluster = api.ClusterPut.from_dict({"vm_size": "MEDIUM"})
     assert api.ClustersApi(client).put_cluster("cpu", WORKSPACE, cluster).name == "cpu"
-    snapshot = api.SnapshotsApi(client).upload_snapshot(WORKSPACE, archive())
-    asked = api.RunCreate.from_dict(
-        {
-            "experiment_name": "walk",
-            "snapshot_id": snapshot.id,
-            "cluster_name": "cpu",
-            "entry_script": "train.py",
-            "arguments": [{"dataset": "digits"}],
-            "environment": {"framework": "tensorflow", "framework_version": TENSORFLOW},
-            "tags": {"client": "python-urllib3"},
-        }
-    )
-    run = runs.create_run(WORKSPACE, asked, idempotency_key=WORKSPACE)
-    again = runs.create_run_with_http_info(WORKSPACE, asked, idempotency_key=WORKSPACE)
+    snapshot = api.SnapshotsApi(client).upload_snapshot(WORKSPACE, packed(SCRIPT).getvalue())
+    body = api.RunCreate.from_dict(asked(snapshot.id, TENSORFLOW, "python-urllib3"))
+    run = runs.create_run(WORKSPACE, body, idempotency_key=WORKSPACE)
+    again = runs.create_run_with_http_info(WORKSPACE, body, idempotency_key=WORKSPACE)
     assert (again.headers or {})["idempotency-replayed"] == "true"
     assert again.data.id == run.id
     listed = runs.list_runs(WORKSPACE, page_size=1)
