@@ -94,6 +94,8 @@ class Provider:
         self._metadata_at = 0.0
         self._keys: KeySet | None = None
         self._keys_at = 0.0
+        self._asked_at = 0.0
+        self._failed_at = 0.0
 
     async def close(self) -> None:
         """Close all connections."""
@@ -185,33 +187,55 @@ class Provider:
         keys = await self._current_keys()
         try:
             return jwt.decode(token, keys, algorithms=self._algorithms).claims
-        except (JoseError, ValueError) as error:
+        except (JoseError, ValueError, TypeError) as error:
             # Perhaps the provider signs with a new key since we asked.
             fresh = await self._current_keys(unlike=keys)
             if fresh is keys:
                 raise SignInRefused("The provider's token is not valid.") from error
         try:
             return jwt.decode(token, fresh, algorithms=self._algorithms).claims
-        except (JoseError, ValueError) as error:
+        except (JoseError, ValueError, TypeError) as error:
             raise SignInRefused("The provider's token is not valid.") from error
 
     async def _current_keys(self, *, unlike: KeySet | None = None) -> KeySet:
+        if (kept := self._kept_keys(unlike)) is not None:
+            return kept
+        began = time.monotonic()
         async with self._lock:
-            age_seconds = time.monotonic() - self._keys_at
-            if self._keys is not None:
-                wanted = unlike is self._keys and age_seconds >= _KEYS_AT_MOST_EVERY_SECONDS
-                if not wanted and age_seconds < _KEYS_SECONDS:
-                    return self._keys
-            metadata = await self._current_metadata()
-            status, answer = await self._fetch("GET", metadata.jwks_uri)
+            if (kept := self._kept_keys(unlike)) is not None:
+                return kept
+            if self._failed_at > began:
+                # Whoever was waited for has asked, and got none.
+                raise ProviderUnavailable("The sign-in provider does not answer as it should.")
+            self._asked_at = time.monotonic()
             try:
-                if status != 200:
-                    raise ValueError(f"status {status}")
-                self._keys = KeySet.import_key_set({"keys": answer["keys"]})
-            except (JoseError, ValueError, KeyError, TypeError) as error:
-                raise ProviderUnavailable("The provider's keys cannot be read.") from error
+                self._keys = await self._fetch_keys()
+            except ProviderUnavailable:
+                self._failed_at = time.monotonic()
+                raise
             self._keys_at = time.monotonic()
             return self._keys
+
+    async def _fetch_keys(self) -> KeySet:
+        metadata = await self._current_metadata()
+        status, answer = await self._fetch("GET", metadata.jwks_uri)
+        try:
+            if status != 200:
+                raise ValueError(f"status {status}")
+            return KeySet.import_key_set({"keys": answer["keys"]})
+        except (JoseError, ValueError, KeyError, TypeError) as error:
+            raise ProviderUnavailable("The provider's keys cannot be read.") from error
+
+    def _kept_keys(self, unlike: KeySet | None) -> KeySet | None:
+        """Keys that need not be asked for: young ones, unless others are wanted and may be asked.
+
+        A look that failed counts as one: who sends what these keys have not signed holds up nobody.
+        """
+        now = time.monotonic()
+        if self._keys is None or now - self._keys_at >= _KEYS_SECONDS:
+            return None
+        may_ask = now - self._asked_at >= _KEYS_AT_MOST_EVERY_SECONDS
+        return None if unlike is self._keys and may_ask else self._keys
 
     async def _current_metadata(self) -> Metadata:
         if self._metadata and time.monotonic() - self._metadata_at < _METADATA_SECONDS:

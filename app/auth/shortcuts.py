@@ -183,14 +183,14 @@ class Shortcuts:
             return
         (_, route, answer, _, _), path = known
         body = b""
-        if scope["method"] in _BODIES:
-            messages = await _received(receive)
-            if messages[-1]["type"] == "http.disconnect":
-                return
-            body = b"".join(message["body"] for message in messages if "body" in message)
-            receive = _again(messages, receive)
         scope.update(route=route, endpoint=route.endpoint, path_params=path)
         try:
+            if scope["method"] in _BODIES:
+                messages = await _received(receive)
+                if messages[-1]["type"] == "http.disconnect":
+                    return
+                body = b"".join(message["body"] for message in messages if "body" in message)
+                receive = _again(messages, receive)
             authorize_scope(scope)
             found = await answer(Asked(scope, path, body))
         except NotPlain:

@@ -112,7 +112,8 @@ class Signer:
             claims = jwt.decode(token, find, algorithms=["HS256"]).claims
             # Made where the clock is ahead, it seems to be of the future: it is good all the same.
             _LASTING.validate({name: claims[name] for name in claims if name != "iat"})
-        except (JoseError, ValueError) as error:
+        except (JoseError, ValueError, TypeError) as error:
+            # Its header is anybody's: the library stumbles over odd types in it.
             raise Unauthorized("This token is not valid, or it has expired.") from error
         return claims
 

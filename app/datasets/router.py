@@ -22,6 +22,7 @@ from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import TitlePath
 from app.kernel.pagination import Page, PageDep
 from app.kernel.prefer import PreferWaitDep
+from app.kernel.row_locks import locked
 from app.kernel.tags import merged_tags
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
@@ -137,7 +138,7 @@ async def update_dataset(
     _: UserAccess,
 ) -> DatasetRead:
     """Change description and tags; what the body leaves out stays."""
-    row = await repository.get(session, workspace.id, dataset)
+    row = await locked(session, await repository.get(session, workspace.id, dataset))
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     if "description" in body.model_fields_set:
         row.description = body.description or ""
@@ -166,6 +167,7 @@ async def delete_dataset(
     row = await repository.find(session, workspace.id, dataset)
     if row is None:
         return
+    row = await locked(session, row)
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     if await repository.has_pending(session, workspace.id, dataset):
         raise Conflict(f"Dataset {dataset!r} is being registered; wait for its end.")

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deployments.errors import DeploymentNotFound
 from app.kernel.direct import DirectPool
+from app.kernel.errors import NotFound
 from app.kernel.pagination import PageQuery, fetch_page
 from app.tables.deployment import Deployment, Replica
 from app.tables.model import Model, ModelVersion
@@ -64,14 +65,21 @@ async def get(session: AsyncSession, workspace_id: str, name: str) -> Deployment
 
 
 async def lock(session: AsyncSession, deployment_id: str) -> Deployment:
-    """The deployment as it is now, locked until the transaction ends."""
+    """The deployment as it is now, locked until the transaction ends.
+
+    Raises:
+        NotFound: it is gone.
+    """
     statement = (
         select(Deployment)
         .where(Deployment.id == deployment_id)
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
-    return (await session.execute(statement)).scalar_one()
+    row = (await session.execute(statement)).scalar_one_or_none()
+    if row is None:
+        raise NotFound("The deployment was deleted meanwhile.")
+    return row
 
 
 async def list_page(

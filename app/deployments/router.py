@@ -67,6 +67,8 @@ async def put_deployment(
     replicas before it go on answering.
     """
     found = await repository.find(session, workspace.id, deployment)
+    if found is not None:
+        found = await repository.lock(session, found.id)
     check_preconditions(request, _etag(found) if found else None)
     try:
         row, is_new = await service.put(
@@ -121,6 +123,7 @@ async def delete_deployment(
     row = await repository.find(session, workspace.id, deployment)
     if row is None:
         return Response(status_code=204)
+    row = await repository.lock(session, row.id)
     check_preconditions(request, _etag(row))
     await service.delete(session, row)
     return Response(status_code=202, headers={"Retry-After": "1"})
@@ -234,8 +237,9 @@ def _traffic_etag(row: Deployment) -> str:
 
 def _etag(row: Deployment) -> str:
     # The reconciler touches updated_at too; the ETag is about what users write.
+    replica_count = "" if row.autoscale else row.replica_count
     written = (
-        f"{row.model_version_id}/{row.replica_count}/{sorted(row.resource_configuration.items())}"
+        f"{row.model_version_id}/{replica_count}/{sorted(row.resource_configuration.items())}"
         f"/{sorted(row.limits.items())}/{row.autoscale}/{row.description}/{sorted(row.tags.items())}"
         f"/{row.data_capture}"
     )

@@ -12,6 +12,7 @@ from app.kernel.db import SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page, PageDep
+from app.kernel.row_locks import locked
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.workspaces.access import WorkspaceDep
@@ -38,12 +39,12 @@ async def put_environment(
         raise EnvironmentNameReserved(
             "Names that start with AzureML or Microsoft are reserved; take another one."
         )
-    found = await repository.find_environment(session, workspace.id, environment)
-    check_preconditions(request, resource_etag(found.id, found.updated_at) if found else None)
     spec = body.model_dump(mode="json", exclude={"description"})
     row, created = await repository.get_or_create_environment(
         session, workspace.id, environment, spec
     )
+    row = await locked(session, row)
+    check_preconditions(request, None if created else resource_etag(row.id, row.updated_at))
     if created:
         response.status_code = 201
         response.headers["Location"] = absolute_url(request, request.url.path)
@@ -95,5 +96,6 @@ async def delete_environment(
     row = await repository.find_environment(session, workspace.id, environment)
     if row is None:
         return
+    row = await locked(session, row)
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     await session.delete(row)

@@ -13,6 +13,7 @@ from app.kernel.errors import Conflict
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import TitlePath
 from app.kernel.pagination import Page, PageDep
+from app.kernel.row_locks import locked
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.tables.experiment import Experiment
@@ -54,9 +55,9 @@ async def put_experiment(
     body: ExperimentPut | None = None,
 ) -> ExperimentRead:
     """Create an experiment (201) or replace its description and tags (200)."""
-    found = await repository.find(session, workspace.id, experiment)
-    check_preconditions(request, resource_etag(found.id, found.updated_at) if found else None)
     row, created = await repository.get_or_create(session, workspace.id, experiment)
+    row = await locked(session, row)
+    check_preconditions(request, None if created else resource_etag(row.id, row.updated_at))
     if created:
         response.status_code = 201
         response.headers["Location"] = absolute_url(request, request.url.path)
@@ -103,6 +104,7 @@ async def delete_experiment(
     row = await repository.find(session, workspace.id, experiment)
     if row is None:
         return
+    row = await locked(session, row)
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     if await repository.has_runs(session, row.id):
         raise Conflict(f"Experiment {experiment!r} has runs; it cannot be deleted.")

@@ -17,6 +17,7 @@ from app.identity.schemas import (
 from app.kernel.db import SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.pagination import Page, PageDep
+from app.kernel.row_locks import locked
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.tables.user import Group
@@ -56,7 +57,7 @@ async def update_group(
     group: GroupPath, body: GroupUpdate, session: SessionDep, request: Request, response: Response
 ) -> GroupRead:
     """Change what the body names."""
-    row = await groups.get(session, group)
+    row = await locked(session, await groups.get(session, group))
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     if "description" in body.model_fields_set:
         row.description = body.description
@@ -72,6 +73,7 @@ async def delete_group(group: GroupPath, session: SessionDep, request: Request) 
     row = await groups.find(session, group)
     if row is None:
         return
+    row = await locked(session, row)
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     await session.delete(row)
 

@@ -80,7 +80,7 @@ async def delete_role(
     workspace: WorkspaceDep, role: RolePath, session: SessionDep, request: Request
 ) -> None:
     """Delete a custom role; 409 while somebody has it; 204 also when there is none."""
-    row = await roles.find(session, workspace.id, role)
+    row = await roles.find(session, workspace.id, role, lock=True)
     if row is not None:
         check_preconditions(request, _etag(row))
         await roles.delete(session, row)

@@ -20,6 +20,7 @@ from app.kernel.db import SessionDep
 from app.kernel.errors import invalid_field
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.pagination import Page, PageDep
+from app.kernel.row_locks import locked
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.tables.user import User
@@ -80,7 +81,7 @@ async def update_user(
     user: UserPath, body: UserUpdate, session: SessionDep, request: Request, response: Response
 ) -> UserRead:
     """Change what the body names; who is disabled is refused at once."""
-    row = await users.get(session, user, kind="user")
+    row = await locked(session, await users.get(session, user, kind="user"))
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     changes = body.model_dump(include=body.model_fields_set)
     return _answer(await users.update(session, row, changes), response)
@@ -130,6 +131,7 @@ async def _delete(name: str, session: SessionDep, request: Request, *, kind: use
     row = await users.find(session, name)
     if row is None or row.kind != kind:
         return
+    row = await locked(session, row)
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     await users.delete(session, row)
 

@@ -168,7 +168,7 @@ class Gate:
                 f"The host name {host!r} is not one of this server's; an operator may add it to "
                 "TRAINWRIGHT_ALLOWED_HOSTS."
             )
-        if head.origin is not None and _without_port(urlsplit(head.origin).netloc) != host:
+        if head.origin is not None and _host_of(head.origin) != host:
             return Forbidden("Requests from pages of other origins are refused.")
         return None
 
@@ -199,6 +199,13 @@ class Gate:
             return message
 
         return receive_counted
+
+
+def _host_of(origin: str) -> str | None:
+    try:
+        return _without_port(urlsplit(origin).netloc)
+    except ValueError:
+        return None
 
 
 def _without_port(host: str) -> str:

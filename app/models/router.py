@@ -21,6 +21,7 @@ from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.media import BYTES_BODY, TAKES_BYTES, BytesResponse, GzipResponse
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page, PageDep, page_of
+from app.kernel.row_locks import locked
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.models import repository, service
@@ -90,7 +91,7 @@ async def update_model(
     _: UserAccess,
 ) -> ModelRead:
     """Change description and tags (null removes one); what the body leaves out stays."""
-    row = await repository.get(session, workspace.id, model)
+    row = await locked(session, await repository.get(session, workspace.id, model))
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     row = await service.update_model(session, row, body)
     response.headers["ETag"] = resource_etag(row.id, row.updated_at)
@@ -109,6 +110,7 @@ async def delete_model(
     """Delete a model with all versions; 409 while a deployment serves one; 204 also when absent."""
     row = await repository.find(session, workspace.id, model)
     if row is not None:
+        row = await locked(session, row)
         check_preconditions(request, resource_etag(row.id, row.updated_at))
         await service.delete_model(session, row)
 
@@ -249,6 +251,7 @@ async def update_model_version(
     _: UserAccess,
 ) -> ModelVersionRead:
     """Change description and tags (null removes one), add properties."""
+    row = await locked(session, row)
     check_preconditions(request, version_etag(row))
     row = await service.update(session, row, body)
     response.headers["ETag"] = version_etag(row)
@@ -267,6 +270,7 @@ async def delete_model_version(
 ) -> None:
     """Delete a version; 409 while a deployment serves it; its number is not given again."""
     owner, row = await repository.get_version(session, workspace.id, model, version)
+    row = await locked(session, row)
     check_preconditions(request, version_etag(row))
     await service.delete_version(session, owner, row)
 

@@ -10,6 +10,7 @@ from app.blobs import repository as blobs
 from app.kernel.clock import utc_now
 from app.kernel.errors import FieldError, Invalid, invalid_field
 from app.kernel.ids import new_id
+from app.kernel.row_locks import locked
 from app.kernel.tags import check_count, merged_tags
 from app.kernel.wake import wake
 from app.models import aliases, repository
@@ -174,9 +175,9 @@ async def update(
 
     Raises:
         PropertyImmutable: a property that is set would change.
+        NotFound: it was deleted meanwhile.
     """
-    locked = select(ModelVersion).where(ModelVersion.id == row.id).with_for_update()
-    row = (await session.execute(locked.execution_options(populate_existing=True))).scalar_one()
+    row = await locked(session, row)
     for key, value in body.properties.items():
         if row.properties.get(key, value) != value:
             raise PropertyImmutable(

@@ -14,6 +14,7 @@ from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.pagination import Page, PageDep
+from app.kernel.row_locks import locked
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES, ValidateOnlyDep
 from app.runs import documents, estimates, service, submission
@@ -142,6 +143,7 @@ async def update_run(
     principal: UserOrRunAccess,
 ) -> RunRead:
     """Change names and tags, add properties."""
+    run = await locked(session, run)
     check_preconditions(request, _etag(run))
     run = await service.update(session, run, body, actor=principal.name, attempt=principal.attempt)
     response.headers["ETag"] = _etag(run)
@@ -154,7 +156,7 @@ async def cancel_run(
     run: RunDep, session: SessionDep, response: Response, principal: UserOrRunAccess
 ) -> RunRead:
     """Ask for the end of a run; asking again changes nothing; 409 when it is over."""
-    run = await service.cancel(session, run, actor=principal.name)
+    run = await service.cancel(session, run, actor=principal.name, attempt=principal.attempt)
     response.headers["ETag"] = _etag(run)
     return await service.read(session, run)
 
@@ -166,6 +168,7 @@ async def delete_run(run: RunDep, session: SessionDep, request: Request, _: User
 
     The space of files that nothing else uses is freed some time later.
     """
+    run = await locked(session, run)
     check_preconditions(request, _etag(run))
     await service.delete(session, run)
 

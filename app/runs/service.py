@@ -67,7 +67,12 @@ async def read_attempts(
 
 
 async def cancel(
-    session: AsyncSession, run: Run, *, actor: str, reason: str = "asked for by a client"
+    session: AsyncSession,
+    run: Run,
+    *,
+    actor: str,
+    reason: str = "asked for by a client",
+    attempt: int = 0,
 ) -> Run:
     """Ask for the end of a run; doing it again changes nothing.
 
@@ -76,11 +81,14 @@ async def cancel(
         run: the run.
         actor: who asks.
         reason: why, for a person.
+        attempt: whose script asks; 0: a client from outside, whatever attempt there is.
 
     Raises:
         RunFinished: it has completed or failed, or its script is over.
+        AttemptSuperseded: the script's attempt was given up meanwhile.
     """
     run = await lock_run(session, run.id)
+    _check_attempt(run, attempt)
     if run.status in (Status.CANCEL_REQUESTED, Status.CANCELED):
         return run
     if run.status in TERMINAL or run.status == Status.FINALIZING:

@@ -10,6 +10,7 @@ from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.keyring import KeyringDep
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page, PageDep, page_of
+from app.kernel.row_locks import locked
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.secrets import repository, service
@@ -39,8 +40,6 @@ async def put_secret(
     No operation gives a value out; runs get it as a file.
     """
     content = body.content()
-    found = await repository.find(session, workspace.id, service.USERS, secret)
-    check_preconditions(request, None if found is None else _etag(found))
     row = await service.put(
         session,
         keyring,
@@ -49,8 +48,9 @@ async def put_secret(
         value=content,
         actor=principal.name,
         description=body.description,
+        accepts=lambda found: check_preconditions(request, None if found is None else _etag(found)),
     )
-    if found is None:
+    if row.version == 1:
         response.status_code = 201
         response.headers["Location"] = absolute_url(request, request.url.path)
     response.headers["ETag"] = _etag(row)
@@ -111,6 +111,7 @@ async def delete_secret(
     row = await repository.find(session, workspace.id, service.USERS, secret)
     if row is None:
         return
+    row = await locked(session, row)
     check_preconditions(request, _etag(row))
     await session.delete(row)
 

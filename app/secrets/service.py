@@ -4,6 +4,8 @@ Other domains pass a ``scope`` of their own, such as ``datastore/<id>``: such se
 and re-encrypted like all, are listed nowhere, and go with `forget`.
 """
 
+from collections.abc import Callable
+
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.keyring import Keyring, Sealed
@@ -28,6 +30,7 @@ async def put(
     actor: str,
     scope: str = USERS,
     description: str = "",
+    accepts: Callable[[Secret | None], None] | None = None,
 ) -> Secret:
     """Write a value as a new version of a secret, which is made if there is none.
 
@@ -40,12 +43,15 @@ async def put(
         actor: who writes it.
         scope: whose it is.
         description: what it is for.
+        accepts: looks at the secret as it is now, held; None: there is none yet. May refuse.
 
     Raises:
         TooManySecrets: it is one too many for the workspace.
     """
     await repository.let_no_key_be_added(session)
     secret, is_new = await repository.get_or_create(session, workspace_id, scope, name)
+    if accepts is not None:
+        accepts(None if is_new else secret)
     if is_new and await repository.count(session, workspace_id, scope) > MOST_SECRETS:
         raise TooManySecrets(f"A workspace has at most {MOST_SECRETS} secrets; delete some first.")
     secret.version += 1

@@ -17,6 +17,7 @@ from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.ids import new_id
 from app.kernel.names import WORKSPACE_PATTERN
 from app.kernel.pagination import Page, PageDep
+from app.kernel.row_locks import locked
 from app.kernel.tags import merged_tags
 from app.kernel.urls import absolute_url, base_url
 from app.kernel.validate_only import VALIDATES
@@ -76,6 +77,11 @@ async def put_workspace(
     """Create a workspace, whose owner the caller is (201), or replace what can change (200)."""
     body = body or WorkspaceUpdate()
     row = await repository.find(session, workspace)
+    if row is not None and principal.entered is not None and not principal.entered.exists:
+        # What the caller may do in it was asked before somebody else made it.
+        raise Conflict(f"Workspace {workspace!r} is being created; repeat the call.")
+    if row is not None:
+        row = await locked(session, row)
     check_preconditions(request, resource_etag(row.id, row.updated_at) if row else None)
     if row is None:
         row = Workspace(id=new_id("ws"), name=workspace)
@@ -137,6 +143,7 @@ async def update_workspace(
     principal: UserAccess,
 ) -> WorkspaceRead:
     """Change what the body names and leave the rest."""
+    row = await locked(session, row)
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     _set_quota(row, body, principal)
     if "description" in body.model_fields_set:
@@ -159,6 +166,8 @@ async def delete_workspace(
     row = await repository.find(session, workspace)
     if row is None:
         return
+    # Whoever is putting something into it is through before it is looked at.
+    row = await locked(session, row, to_delete=True)
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     if await repository.holds_anything(session, row.id):
         raise Conflict(

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -95,6 +96,16 @@ class TestProvider:
                     return target
                 answer = await browser.get(target)
         raise AssertionError(answer.text)
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Let it take connections and answer nothing for the block."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         """End it."""

@@ -248,6 +248,25 @@ async def test_keys_rotate_and_unknown_ones_make_no_flood(
         assert (await client.get("/v1/me")).status_code == 401
 
 
+async def test_forged_tokens_hold_up_nobody_while_the_provider_is_silent(
+    api: LiveApi, provider: TestProvider, alice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = provider.sign(sub=alice, preferred_username=alice)
+    forged = provider.sign(key=RSAKey.generate_key(2048, auto_kid=True))
+    async with bare_client(api, good) as client, bare_client(api, forged) as forger:
+        assert (await client.get("/v1/me")).status_code == 200
+        # As long after the last look as another one is allowed.
+        monkeypatch.setattr(oidc, "_KEYS_AT_MOST_EVERY_SECONDS", 1.0)
+        await asyncio.sleep(1.1)
+        with provider.silent():
+            tries = [asyncio.create_task(forger.get("/v1/me")) for _ in range(10)]
+            async with asyncio.timeout(3):
+                while not any(task.done() for task in tries):
+                    assert (await client.get("/v1/me")).status_code == 200
+            answers = await asyncio.gather(*tries)
+        assert {answer.status_code for answer in answers} == {401, 503}
+
+
 async def test_groups_and_administration_follow_the_claims(
     api: LiveApi, provider: TestProvider, alice: str
 ) -> None:

@@ -175,6 +175,36 @@ async def test_writes_of_what_has_changed_are_refused(api: LiveApi, things: Thin
     assert tried > 30
 
 
+async def test_one_of_those_who_have_read_the_same_writes(api: LiveApi, things: Things) -> None:
+    described = {
+        "update_workspace", "update_dataset", "update_model", "update_model_version",
+        "put_experiment", "put_environment", "put_datastore", "put_secret", "put_deployment",
+    }  # fmt: skip
+    tried = set()
+    for path, method, operation in operations(api.app.openapi()):
+        name = operation["operationId"]
+        if name not in described:
+            continue
+        tried.add(name)
+        address = things.address(path)
+        etag = (await api.client.get(address)).headers["etag"]
+        body = things.bodies[name]
+        answers = await asyncio.gather(
+            *(
+                api.client.request(
+                    method,
+                    address,
+                    json={**body, "description": f"{number}"},
+                    headers={"If-Match": etag},
+                )
+                for number in range(6)
+            )
+        )
+        statuses = sorted(answer.status_code for answer in answers)
+        assert statuses == [200, 412, 412, 412, 412, 412], (name, statuses)
+    assert tried == described
+
+
 async def test_what_is_made_out_of_what_was_is_not_replaced_unread(
     api: LiveApi, things: Things
 ) -> None:

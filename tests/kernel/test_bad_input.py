@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -40,6 +41,16 @@ def problem(answer: httpx2.Response, status: int, pointer: str = "") -> dict[str
 async def test_basic_credentials_of_no_text_are_refused(api: LiveApi, credential: bytes) -> None:
     headers = {b"Authorization": b"Basic " + credential}
     problem(await api.client.get("http://api/v1/me", headers=headers), 401)
+
+
+async def test_what_nobody_signed_and_where_no_page_is_are_refused(api: LiveApi) -> None:
+    me = "http://api/v1/me"
+    for header in ({"alg": "HS256", "crit": 1}, {"alg": [], "kid": {}}, {"alg": "HS256", "kid": 1}):
+        parts = [base64.urlsafe_b64encode(json.dumps(part).encode()) for part in (header, {}, 1)]
+        token = b".".join(part.rstrip(b"=") for part in parts).decode()
+        answer = await api.client.get(me, headers={"Authorization": f"Bearer {token}"})
+        problem(answer, 401)
+    problem(await api.client.get(me, headers={"Origin": "http://["}), 403)
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,9 @@ async def test_bodies(api: LiveApi) -> None:
             yield b"x" * 2**16
 
     problem(await put("experiments/e", content=in_pieces(), headers=JSON), 413, "too_large")
+    run = "runs/run_01a2b3c4d5e6f7a8b9c0d1e2f3/metrics"
+    answer = await api.client.post(run, content=in_pieces(), headers=JSON)
+    problem(answer, 413, "too_large")
     deep = b'{"tags": ' + b"[" * 500_000 + b"]" * 500_000 + b"}"
     problem(await put("experiments/e", content=deep, headers=JSON), 400, "bad_request")
     nested = b'{"tags": ' + b"[" * 200 + b"]" * 200 + b"}"

@@ -1,0 +1,33 @@
+"""Rows that are held while what was read of them is still to be true."""
+
+from typing import TypeVar
+
+from sqlalchemy import inspect
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.kernel.errors import NotFound
+from app.kernel.orm import Base
+
+T = TypeVar("T", bound=Base)
+
+
+async def locked(session: AsyncSession, row: T, *, to_delete: bool = False) -> T:
+    """A row as it is now; nobody else changes it before the transaction ends.
+
+    Args:
+        session: the transaction.
+        row: as it was read in it.
+        to_delete: nobody else writes a row that refers to it either.
+
+    Raises:
+        NotFound: it was deleted meanwhile.
+    """
+    found = await session.get(
+        type(row),
+        inspect(row).identity,
+        populate_existing=True,
+        with_for_update={"key_share": not to_delete},
+    )
+    if found is None:
+        raise NotFound("It was deleted meanwhile.")
+    return found
