@@ -11,6 +11,7 @@ from app.auth.principal import Principal
 from app.azureml.artifacts import run_with_files
 from app.azureml.errors import AssetUnknown
 from app.azureml.schemas import AssetSent, ModelSent
+from app.azureml.service import read_as
 from app.models import repository, service
 from app.models.errors import ModelVersionNotFound
 from app.models.kind import find_kind, framework_of
@@ -73,7 +74,7 @@ async def register(
         session,
         workspace=workspace,
         name=sent.name,
-        about=ModelDescription.model_validate(given),
+        about=read_as(ModelDescription, given),
         files=files,
         lineage=lineage,
         actor=caller.name,

@@ -139,7 +139,7 @@ async def remove_azureml_tags(
 ) -> dict[str, Any]:
     """Remove tags; those that are not there are no error."""
     await check_current(session, caller, run)
-    body = RunUpdate.model_validate({"tags": dict.fromkeys(keys)})
+    body = service.read_as(RunUpdate, {"tags": dict.fromkeys(keys)})
     attempt = caller.attempt if run.id == caller.id else 0
     await runs.update(session, run, body, actor=caller.name, attempt=attempt)
     return {"errors": {}}

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.azureml.documents import path_of_location
 from app.azureml.schemas import MetricSent, MetricValue, RunPatch
+from app.imports.translation import invalid_at
 from app.metrics import service as metrics
 from app.metrics.schemas import MetricRecord, MetricType
 from app.runs import repository as runs
@@ -28,10 +29,28 @@ _IN_FILES = "azureml.v2."
 _LARGEST_DOCUMENT_BYTES = 1024 * 1024
 
 
+M = TypeVar("M", bound=BaseModel)
+
+
+def read_as(kind: type[M], document: dict[str, Any]) -> M:
+    """What the package sent, in this system's own terms.
+
+    Raises:
+        Invalid: it is more, or other, than is kept here.
+    """
+    try:
+        return kind.model_validate(document)
+    except ValidationError as error:
+        raise invalid_at(error, document, "") from None
+
+
 def run_update(patch: RunPatch) -> RunUpdate:
     """The changes of a patch; a status in it is left aside, the exit code of the script decides.
 
     A tag of the package may have no value: it is kept as an empty one.
+
+    Raises:
+        Invalid: something is longer than is kept.
     """
     changes: dict[str, Any] = {
         "display_name": patch.display_name,
@@ -39,7 +58,7 @@ def run_update(patch: RunPatch) -> RunUpdate:
         "tags": {key: _text(value) for key, value in (patch.tags or {}).items()},
         "properties": {key: _text(value) for key, value in (patch.properties or {}).items()},
     }
-    return RunUpdate.model_validate({k: v for k, v in changes.items() if v is not None})
+    return read_as(RunUpdate, {k: v for k, v in changes.items() if v is not None})
 
 
 async def store_batch(
@@ -61,7 +80,7 @@ async def store_batch(
         try:
             sent = MetricSent.model_validate(value)
             records = [_record(sent, row) for row in sent.value]
-        except ValidationError as error:
+        except (ValueError, OverflowError) as error:
             refused.append(_refused(index, value, str(error).splitlines()[0]))
             continue
         for record in records:

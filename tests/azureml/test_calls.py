@@ -105,9 +105,22 @@ async def test_a_batch_sent_again_doubles_nothing(script: Script) -> None:
 
 
 async def test_a_bad_value_holds_up_no_other(script: Script) -> None:
-    values = [{"name": ""}, scalar("good", 0.5)]
+    early = scalar("early", 0.5)
+    early["value"][0]["createdUtc"] = "0001-01-01T00:00:00"
+    values = [{"name": ""}, scalar("good", 0.5), early]
     answer = await script.client.post(f"{script.metric}/batch", json={"values": values})
-    assert [refused["index"] for refused in answer.json()["errors"]] == [0]
+    assert [refused["index"] for refused in answer.json()["errors"]] == [0, 2]
+
+
+async def test_what_is_longer_than_is_kept_is_refused_with_its_place(script: Script) -> None:
+    for body, pointer in (
+        ({"tags": {"config": "x" * 1001}}, "/tags/config"),
+        ({"tags": {"": "x"}}, "/tags/"),
+        ({"displayName": "x" * 5000}, "/display_name"),
+    ):
+        answer = await script.client.patch(script.history, json=body)
+        assert answer.status_code == 422, answer.text
+        assert answer.json()["errors"][0]["pointer"] == pointer
 
 
 async def test_tags_and_properties_arrive_and_a_state_does_not(script: Script) -> None:

@@ -45,7 +45,12 @@ async def test_basic_credentials_of_no_text_are_refused(api: LiveApi, credential
 
 async def test_what_nobody_signed_and_where_no_page_is_are_refused(api: LiveApi) -> None:
     me = "http://api/v1/me"
-    for header in ({"alg": "HS256", "crit": 1}, {"alg": [], "kid": {}}, {"alg": "HS256", "kid": 1}):
+    headers: list[dict[str, Any]] = [
+        {"alg": "HS256", "crit": 1},
+        {"alg": [], "kid": {}},
+        {"alg": "HS256", "kid": 1},
+    ]
+    for header in headers:
         parts = [base64.urlsafe_b64encode(json.dumps(part).encode()) for part in (header, {}, 1)]
         token = b".".join(part.rstrip(b"=") for part in parts).decode()
         answer = await api.client.get(me, headers={"Authorization": f"Bearer {token}"})

@@ -79,5 +79,7 @@ def test_words_of_the_language_are_names_too(key: str) -> None:
 
 
 def test_a_filter_without_end_is_refused_at_once() -> None:
+    with pytest.raises(InvalidParameter, match="50 conditions"):
+        parse_filter(" AND ".join(["metrics.a>0"] * 51))
     with pytest.raises(InvalidParameter, match="characters long"):
         parse_filter("metrics.a > 1 AND " * 10_000)

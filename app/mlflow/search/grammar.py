@@ -46,6 +46,8 @@ _ENTITIES = {
     "dataset": "dataset", "datasets": "dataset",
 }  # fmt: skip
 LONGEST_FILTER = 10_000
+MOST_CONDITIONS = 50
+"""Each may be a join."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,8 @@ def parse_filter(text: str | None) -> list[Comparison]:
     if len(text) > LONGEST_FILTER:
         raise InvalidParameter(f"The filter is over {LONGEST_FILTER} characters long.")
     found: list[Comparison] = _parse(text, "filter", "clause(s) in filter string:")
+    if len(found) > MOST_CONDITIONS:
+        raise InvalidParameter(f"The filter has more than {MOST_CONDITIONS} conditions.")
     return found
 
 
