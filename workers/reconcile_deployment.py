@@ -46,6 +46,7 @@ from workers.node_door import NodeDoor
 from workers.reconciler import Guard
 
 _GIB = 1024**3
+_STARTED = ("Launched", "Serving")
 _NOT_YET_SECONDS = 1.0
 _PROVIDER_CHECK_SECONDS = 2.0
 
@@ -65,7 +66,7 @@ class DeploymentReconciler:
             await self._give_up_silent(guard)
             return await self._step(guard)
         except ProviderError as error:
-            await self._note_provider(guard, str(error))
+            await self._note(guard, "provider_unavailable", str(error))
             return _PROVIDER_CHECK_SECONDS
 
     async def _give_up_silent(self, guard: Guard) -> None:
@@ -93,8 +94,13 @@ class DeploymentReconciler:
             named = update(Replica).where(Replica.name.in_(silent), still)
             await session.execute(named.values(state=LOST, result=result))
 
-    async def _note_provider(self, guard: Guard, words: str) -> None:
-        """Let the deployment say that its replicas cannot be looked after.
+    async def say_failed(self, guard: Guard, error: str) -> None:
+        """Let the deployment say that looks at it fail."""
+        words = f"A look at the deployment ended with {error}, and is tried again."
+        await self._note(guard, "reconcile_failed", words)
+
+    async def _note(self, guard: Guard, code: str, words: str) -> None:
+        """Let the deployment say why its replicas cannot be looked after.
 
         Its state stays: replicas may serve on. The next step that succeeds says what is true then.
         """
@@ -102,16 +108,7 @@ class DeploymentReconciler:
             await guard.check(session)
             row = await repository.lock(session, guard.lease.row_id)
             if row.state != State.FAILED:
-                row.error = {"code": "provider_unavailable", "message": words}
-
-    async def say_failed(self, guard: Guard, error: str) -> None:
-        """Let the deployment say that looks at it fail; replicas may serve on meanwhile."""
-        async with self._context.database.session() as session:
-            await guard.check(session)
-            row = await repository.lock(session, guard.lease.row_id)
-            if row.state != State.FAILED:
-                words = f"A look at the deployment ended with {error}, and is tried again."
-                row.error = {"code": "reconcile_failed", "message": words}
+                row.error = {"code": code, "message": words}
 
     async def _step(self, guard: Guard) -> float | None:
         async with self._context.database.session() as session:
@@ -125,8 +122,10 @@ class DeploymentReconciler:
             replicas = await repository.replicas_to_judge(session, row)
             now = await database_now(session)
             if row.autoscale is not None and image.state == ImageState.READY:
-                row = await self._scale(session, guard)
-        plan = await self._plan(row, image, replicas, now)
+                row = await self._scale(session, guard, now)
+        present = [replica for replica in replicas if not replica.removed]
+        alive = await self._alive(present)
+        plan = await self._plan(row, image, replicas, alive, now)
         if plan.is_gone:
             await self._forget(guard)
             return None
@@ -134,7 +133,8 @@ class DeploymentReconciler:
             stored = await publish_program(self._context.objects)
             async with self._context.database.session() as session:
                 await blobs.add(session, row.workspace_id, stored)
-        to_start = await self._write(guard, row.generation, plan)
+        lost = [replica.name for replica in present if _is_lost(replica, alive)]
+        to_start = await self._write(guard, row.generation, plan, lost)
         if to_start is None:
             return 0.0  # the wish changed while it was looked at
         if image.state != ImageState.READY:
@@ -163,13 +163,12 @@ class DeploymentReconciler:
             await guard.check(session)
             await environments.replace_lost(session, image.id, missing.reference)
 
-    async def _scale(self, session: AsyncSession, guard: Guard) -> Deployment:
+    async def _scale(self, session: AsyncSession, guard: Guard, now: datetime) -> Deployment:
         """Let the number of replicas follow the load that the routers noted."""
         await guard.check(session)
         row = await repository.lock(session, guard.lease.row_id)
         if row.autoscale is None or row.deleting or row.state == State.FAILED:
             return row
-        now = await database_now(session)
         scaled = scale(
             Autoscale.model_validate(row.autoscale),
             count=row.replica_count,
@@ -181,13 +180,19 @@ class DeploymentReconciler:
         row.replica_count = scaled.count
         return row
 
+    async def _alive(self, replicas: Sequence[Replica]) -> frozenset[str]:
+        """Names of those whose nodes the provider sees now."""
+        names = [replica.name for replica in replicas]
+        return frozenset([name for name in names if await self._context.provider.is_alive(name)])
+
     async def _plan(
-        self, row: Deployment, image: Image, replicas: Sequence[Replica], now: datetime
+        self,
+        row: Deployment,
+        image: Image,
+        replicas: Sequence[Replica],
+        alive: frozenset[str],
+        now: datetime,
     ) -> Plan:
-        present = [replica for replica in replicas if not replica.removed]
-        alive = {
-            replica.name: await self._context.provider.is_alive(replica.name) for replica in present
-        }
         view = View(
             generation=row.generation,
             replica_count=row.replica_count,
@@ -196,13 +201,10 @@ class DeploymentReconciler:
             image_state=image.state,
             image_error=image.error,
             fits=self._fits(row, await self._context.provider.capacity()),
-            replicas=[
-                _view(replica, alive.get(replica.name, False), now.timestamp())
-                for replica in replicas
-            ],
+            replicas=[_view(replica, alive, now.timestamp()) for replica in replicas],
             is_elastic=row.autoscale is not None,
         )
-        plan = decide(view, [replica.name for replica in present])
+        plan = decide(view, [replica.name for replica in replicas if not replica.removed])
         if row.autoscale is not None and row.replica_count and plan.check_in_seconds is not None:
             pause = min(plan.check_in_seconds, SCALE_CHECK_SECONDS)
             plan = replace(plan, check_in_seconds=pause)
@@ -217,20 +219,24 @@ class DeploymentReconciler:
             and wanted["gpu"] <= capacity.gpus
         )
 
-    async def _write(self, guard: Guard, generation: int, plan: Plan) -> list[Replica] | None:
-        """Write state and new rows; returns the replicas whose processes must be there."""
+    async def _write(
+        self, guard: Guard, generation: int, plan: Plan, lost: Sequence[str]
+    ) -> list[Replica] | None:
+        """Write state and new rows; returns the replicas whose processes must be there.
+
+        Of what went away without a word that is written down; what did report an end meanwhile
+        keeps its report.
+        """
         async with self._context.database.session() as session:
             await guard.check(session)
             row = await repository.lock(session, guard.lease.row_id)
             if row.generation != generation:
                 return None
             _show(row, plan)
-            draining = {"ended_at": (await database_now(session)).timestamp()}
-            await session.execute(
-                update(Replica)
-                .where(Replica.name.in_(plan.drain), Replica.state == "Serving")
-                .values(state=DRAINING, result=draining)
-            )
+            if plan.drain:
+                await _end(session, plan.drain, was=("Serving",), becomes=DRAINING)
+            if lost:
+                await _end(session, lost, was=_STARTED, becomes=LOST)
             for launch in plan.launch:
                 name = replica_name(
                     row.id, generation=generation, index=launch.index, start=launch.start
@@ -246,22 +252,11 @@ class DeploymentReconciler:
                 )
             await session.flush()
             present = await repository.present_replicas(session, [row.id])
-            await self._mark_lost(session, present[row.id])
             return [
                 replica
                 for replica in present[row.id]
                 if _is_to_start(replica) and replica.name not in plan.remove
             ]
-
-    async def _mark_lost(self, session: AsyncSession, present: Sequence[Replica]) -> None:
-        """Write down what went away without a word; what did report an end keeps its report."""
-        for replica in present:
-            if replica.state not in ("Launched", "Serving"):
-                continue
-            if not await self._context.provider.is_alive(replica.name):
-                replica.state = LOST
-                replica.result = {"ended_at": (await database_now(session)).timestamp()}
-        await session.flush()
 
     async def _start(self, guard: Guard, row: Deployment, replica: Replica, image: Image) -> None:
         wanted = row.resource_configuration
@@ -344,6 +339,19 @@ def _is_to_start(replica: Replica) -> bool:
     return replica.state == "Assigned" or (replica.state == "Serving" and replica.address is None)
 
 
+def _is_lost(replica: Replica, alive: frozenset[str]) -> bool:
+    return replica.state in _STARTED and replica.name not in alive
+
+
+async def _end(
+    session: AsyncSession, names: Sequence[str], *, was: Sequence[str], becomes: str
+) -> None:
+    """Have replicas that are in such a state end now."""
+    result = {"ended_at": (await database_now(session)).timestamp()}
+    named = update(Replica).where(Replica.name.in_(names), Replica.state.in_(was))
+    await session.execute(named.values(state=becomes, result=result))
+
+
 def _show(row: Deployment, plan: Plan) -> None:
     if row.state != plan.state:
         row.state = plan.state
@@ -352,10 +360,8 @@ def _show(row: Deployment, plan: Plan) -> None:
         row.error = plan.error
 
 
-def _view(replica: Replica, is_alive: bool, now: float) -> ReplicaView:
-    state = replica.state
-    if state in ("Launched", "Serving") and not is_alive:
-        state = LOST
+def _view(replica: Replica, alive: frozenset[str], now: float) -> ReplicaView:
+    state = LOST if _is_lost(replica, alive) else replica.state
     result: dict[str, Any] = replica.result or {}
     ended_at: float | None = None
     if state not in LIVE_STATES:
@@ -366,7 +372,7 @@ def _view(replica: Replica, is_alive: bool, now: float) -> ReplicaView:
         index=replica.index,
         start=replica.start,
         state=state,
-        is_alive=is_alive,
+        is_alive=replica.name in alive,
         ended_seconds_ago=None if ended_at is None else max(0.0, now - ended_at),
         result=replica.result,
     )

@@ -16,7 +16,7 @@ from app.deployments import decide
 from app.kernel.clock import utc_now
 from app.kernel.signals import Signals
 from app.kernel.wake import wake
-from app.providers.base import Capacity, NodeRefused, ProviderError
+from app.providers.base import LOCAL, Capacity, NodeRefused, ProviderError
 from app.providers.fake.faults import Fault, Verb
 from app.providers.fake.provider import FakeProvider
 from app.tables.deployment import Deployment, Replica
@@ -281,6 +281,31 @@ async def test_a_report_and_the_reconciler_do_not_wait_for_each_other(world: Wor
             update(Replica).where(Replica.name == name).values(address="127.0.0.1")
         )
     await report
+
+
+async def test_nobody_who_changes_a_deployment_waits_for_the_engine(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await world.replica()
+    await world.serve(first)
+    asked: list[str] = []
+    is_alive = world.fake.is_alive
+
+    async def is_alive_and_nothing_is_locked(name: str, *, host: str = LOCAL) -> bool:
+        async with world.api.database.session() as session:
+            await session.execute(text("SET LOCAL lock_timeout = '2s'"))
+            locked = select(Deployment.id).where(Deployment.id == world.deployment_id)
+            await session.execute(locked.with_for_update())
+        asked.append(name)
+        return await is_alive(name, host=host)
+
+    monkeypatch.setattr(world.fake, "is_alive", is_alive_and_nothing_is_locked)
+    world.fake.lose(first)
+
+    await world.serve(await world.replica(start=2))
+
+    assert first in asked
+    await world.until(lambda shown: shown["error"] is None)
 
 
 @pytest.mark.fault(10)
