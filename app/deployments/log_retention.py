@@ -55,15 +55,15 @@ async def expire(session: AsyncSession, found: Ripe) -> int:
     """
     # As whoever appends and seals has it: streams first, the merged one last.
     await logs.list_streams(session, found.deployment_id, for_update=True)
-    chunks = (
-        select(LogChunk.id)
-        .where(
-            LogChunk.owner == found.deployment_id,
-            LogChunk.created_at < _since(found.days),
-        )
+    # By the index of the merged stream: there is none of times, and whoever prints waits meanwhile.
+    oldest = (
+        select(LogChunk.id, LogChunk.created_at)
+        .where(LogChunk.owner == found.deployment_id)
         .order_by(LogChunk.merged_offset)
         .limit(CHUNKS_AT_ONCE)
+        .subquery()
     )
+    chunks = select(oldest.c.id).where(oldest.c.created_at < _since(found.days))
     size = func.octet_length(LogChunk.data)
     gone = await session.execute(
         delete(LogChunk)

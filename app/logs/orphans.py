@@ -2,11 +2,12 @@
 
 from datetime import timedelta
 
-from sqlalchemy import and_, delete, exists, func, or_, select, update
+from sqlalchemy import and_, exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.logs import repository
 from app.tables.deployment import Deployment
-from app.tables.log import LogChunk, LogStream
+from app.tables.log import LogStream
 from app.tables.model import ModelCapture
 
 _FOLLOWERS_HAVE = timedelta(days=1)
@@ -32,9 +33,9 @@ async def expire(session: AsyncSession) -> int:
         ),
     )
     over = LogStream.expired_at < func.clock_timestamp() - _FOLLOWERS_HAVE
-    owners = (await session.scalars(select(LogStream.owner).where(is_orphan, over))).all()
-    for table in (LogChunk, LogStream):
-        await session.execute(delete(table).where(table.owner.in_(owners)))
+    owners = select(LogStream.owner).where(is_orphan, over).distinct()
+    for owner in (await session.scalars(owners)).all():
+        await repository.delete_all(session, owner)
     fresh = await session.execute(
         update(LogStream)
         .where(is_orphan, LogStream.expired_at.is_(None))
