@@ -25,7 +25,7 @@ class TooManyTags(Conflict):
 
 
 def merged_tags(
-    tags: Mapping[str, str | None], changes: TagChanges | None
+    tags: Mapping[str, str | None], changes: Mapping[str, str | None] | None
 ) -> dict[str, str | None]:
     """Tags after a merge patch.
 

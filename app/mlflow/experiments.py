@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.experiments import repository
 from app.kernel.clock import utc_now
+from app.kernel.tags import merged_tags
 from app.mlflow import names, places
 from app.mlflow.access import Caller
 from app.mlflow.errors import InvalidParameter, NoSuchResource, ResourceExists
@@ -168,7 +169,7 @@ def remove_tag(row: Experiment, key: str) -> None:
     """
     if key not in row.tags:
         raise NoSuchResource(f"No tag with name: {key} in experiment with id {row.id}")
-    row.tags = {name: value for name, value in row.tags.items() if name != key}
+    row.tags = merged_tags(row.tags, {key: None})
 
 
 async def own_ids(session: AsyncSession, caller: Caller, ids: list[str]) -> list[str]:

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.clock import utc_now
+from app.kernel.tags import merged_tags
 from app.mlflow import experiments, names, places, run_documents, tracked, writes
 from app.mlflow.access import Caller
 from app.mlflow.errors import InvalidParameter, NoSuchResource
@@ -125,7 +126,7 @@ def remove_tag(row: LoggedModel, key: str) -> None:
     """
     if key not in row.tags:
         raise NoSuchResource(f"No tag with key {key!r} found for model with ID {row.id!r}.")
-    row.tags = {name: value for name, value in row.tags.items() if name != key}
+    row.tags = merged_tags(row.tags, {key: None})
 
 
 def delete(row: LoggedModel) -> None:

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from app.auth.needs import needs
 from app.kernel.db import SessionDep
-from app.kernel.tags import check_count
+from app.kernel.tags import merged_tags
 from app.mlflow import logged_models
 from app.mlflow.access import CallerDep
 from app.mlflow.refusals import MlflowRoute
@@ -79,9 +79,7 @@ async def set_mlflow_logged_model_tags(
 ) -> dict[str, Any]:
     """Set tags."""
     row = await logged_models.own(session, caller, model_id)
-    tags = {**row.tags, **{tag.key: tag.value for tag in body.tags}}
-    check_count("tags", tags, row.tags)
-    row.tags = tags
+    row.tags = merged_tags(row.tags, {tag.key: tag.value for tag in body.tags})
     return await _answer(session, row)
 
 

@@ -107,7 +107,7 @@ async def delete_mlflow_model_tag(
     """Remove a tag; one that is not there is fine."""
     caller.require_user()
     model = await registry.get(session, caller, body.name, lock=True)
-    model.tags = {key: value for key, value in model.tags.items() if key != body.key}
+    model.tags = merged_tags(model.tags, {body.key: None})
     return {}
 
 

@@ -124,7 +124,7 @@ async def delete_mlflow_version_tag(
     """Remove a tag; one that is not there is fine."""
     caller.require_user()
     _, row = await registry.get_version(session, caller, body.name, body.version, lock=True)
-    row.tags = {key: value for key, value in row.tags.items() if key != body.key}
+    row.tags = merged_tags(row.tags, {body.key: None})
     return {}
 
 

@@ -165,7 +165,7 @@ async def set_tags(session: AsyncSession, run_id: str, tags: dict[str, str]) -> 
     name = tags.pop(names.RUN_NAME_TAG, None)
     if name:
         run.display_name = name
-    run.tags = merged_tags(run.tags, dict(tags))
+    run.tags = merged_tags(run.tags, tags)
 
 
 async def delete_tag(session: AsyncSession, run_id: str, key: str) -> None:
@@ -177,7 +177,7 @@ async def delete_tag(session: AsyncSession, run_id: str, key: str) -> None:
     run = await lock_run(session, run_id)
     if key not in run.tags:
         raise NoSuchResource(f"No tag with name: {key} in run with id {run_id}")
-    run.tags = {name: value for name, value in run.tags.items() if name != key}
+    run.tags = merged_tags(run.tags, {key: None})
 
 
 async def log_datasets(

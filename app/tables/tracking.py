@@ -50,7 +50,7 @@ class LoggedModel(Timestamped, Base):
     model_type: Mapped[str]
     status: Mapped[str]
     """PENDING, READY or UPLOAD_FAILED, as its client says."""
-    tags: Mapped[dict[str, str]]
+    tags: Mapped[dict[str, str | None]]
     params: Mapped[dict[str, str]]
     deleted_at: Mapped[datetime | None]
 
