@@ -259,11 +259,15 @@ async def _grouped(
 async def _thinned(rows: list[Row[Any]], most: int | None) -> list[Row[Any]]:
     if most is None or len(rows) <= most:
         return rows
+    return await asyncio.to_thread(_fewer, rows, most)
+
+
+def _fewer(rows: list[Row[Any]], most: int) -> list[Row[Any]]:
     has_steps = all(row.step is not None for row in rows)
     placed = [
         (row.step if has_steps else row.logged_at.timestamp(), row.value, row) for row in rows
     ]
-    return await asyncio.to_thread(thinned, placed, most=most)
+    return thinned(placed, most=most)
 
 
 def _points(rows: list[Row[Any]]) -> list[MetricPoint]:

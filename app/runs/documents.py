@@ -227,8 +227,8 @@ def _inputs(text: str | None, *, run_id: str) -> list[dict[str, Any]]:
             {"name": name, **{key: given[key] for key in ("dataset", "version", "mode")}}
             for name, given in orjson.loads(text or "null").items()
         ]
-    except ODD:
+    except ODD as error:
         # Of one run, and the page has many.
         ODD_ROWS.labels(Run.__tablename__).inc()
-        _log.exception("run_unreadable", run_id=run_id)
+        _log.warning("run_unreadable", run_id=run_id, error=type(error).__name__)
         return []
