@@ -17,7 +17,6 @@ from app.deployments.program import publish_program
 from app.deployments.service import serving_environment
 from app.environments import service as environments
 from app.environments.states import ImageState
-from app.kernel.clock import database_now
 from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.errors import DomainError
 from app.kernel.wake import wake
@@ -259,9 +258,10 @@ class ModelCaptureReconciler:
         A node that is gone by then has told all that it ever will.
         """
         async with self._context.database.session() as session:
-            told = select(ModelCapture.result).where(ModelCapture.id == row.id)
-            result = (await session.execute(told)).scalar_one() or {}
-            return result, await database_now(session)
+            told = select(ModelCapture.result, func.clock_timestamp())
+            found = await session.execute(told.where(ModelCapture.id == row.id))
+            result, now = found.one()
+            return result or {}, now
 
     async def _replace_image(self, guard: Guard, row: ModelCapture, missing: ImageMissing) -> float:
         """Have an image built again that is gone from the engine and cannot be pulled."""

@@ -17,6 +17,7 @@ from app.costs import budget
 from app.costs.budget import Account, Held
 from app.costs.charges import amount
 from app.costs.periods import Period, bounds
+from app.kernel.clock import database_now
 from app.kernel.odd_rows import ODD, number_or_inf
 from app.tables.cost import Budget, Charge
 from app.tables.run import Run
@@ -54,18 +55,18 @@ class Accounts:
 
 async def load(session: AsyncSession, workspace_id: str | None = None) -> Accounts:
     """Read all accounts, or that of one workspace."""
-    now = func.clock_timestamp().label("now")
-    statement = select(Budget.workspace_id, Budget.amount, Budget.period, now)
+    now = await database_now(session)
+    statement = select(Budget.workspace_id, Budget.amount, Budget.period)
     if workspace_id is not None:
         statement = statement.where(Budget.workspace_id == workspace_id)
     found = (await session.execute(statement)).all()
     spent: dict[str, float] = {}
     for period in sorted({row.period for row in found}):
         ids = [row.workspace_id for row in found if row.period == period]
-        spent |= await _spent(session, ids, period, found[0].now)
+        spent |= await _spent(session, ids, period, now)
     accounts = {
         row.workspace_id: Account(
-            float(row.amount), spent.get(row.workspace_id, 0.0), bounds(row.period, row.now)[1]
+            float(row.amount), spent.get(row.workspace_id, 0.0), bounds(row.period, now)[1]
         )
         for row in found
     }

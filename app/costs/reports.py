@@ -4,7 +4,6 @@ Costs grow while they are read. So a token holds the two moments that the first 
 all pages are about the same costs, and nothing is left out or comes twice.
 """
 
-import hashlib
 import re
 from collections.abc import Sequence
 from datetime import datetime
@@ -19,7 +18,14 @@ from app.costs.charges import By, Place
 from app.costs.schemas import CostRead, CostReport
 from app.kernel.clock import database_now
 from app.kernel.config import Settings
-from app.kernel.pagination import PageQuery, bad_token, cut_page, keys_after, moment_of
+from app.kernel.pagination import (
+    PageQuery,
+    bad_token,
+    binding_of_listing,
+    cut_page,
+    keys_after,
+    moment_of,
+)
 from app.kernel.plain_text import mended
 
 _KEYS = 4
@@ -71,8 +77,7 @@ async def report(
     Raises:
         BadRequest: the token is not one of this report.
     """
-    listing = f"costs of {whose} by {by}, {between.asked}"
-    binding = hashlib.sha256(listing.encode()).hexdigest()[:12]
+    binding = binding_of_listing(f"costs of {whose} by {by}, {between.asked}")
     start = _start(page, binding, between, now=await database_now(session))
     rows = await charges.totals(
         session,

@@ -138,7 +138,7 @@ def page_of(
     Raises:
         BadRequest: the token is not one of this listing.
     """
-    binding = hashlib.sha256(listing.encode()).hexdigest()[:12]
+    binding = binding_of_listing(listing)
     ordered = sorted(items, key=lambda item: list(key_of(item)), reverse=descending)
     after = keys_after(page, binding)
     if after is not None:
@@ -219,7 +219,12 @@ def binding_of(statement: Select[Any]) -> str:
             _texts.clear()
         text = _texts[found.key] = statement.compile().string
     values = json.dumps([parameter.value for parameter in found.bindparams], default=str)
-    return hashlib.sha256(f"{text}{values}".encode()).hexdigest()[:12]
+    return binding_of_listing(f"{text}{values}")
+
+
+def binding_of_listing(listing: str) -> str:
+    """What tokens are bound to of a listing that these words tell from all others."""
+    return hashlib.sha256(listing.encode()).hexdigest()[:12]
 
 
 def _encode(values: list[Any], binding: str) -> str:

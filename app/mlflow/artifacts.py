@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.blobs import repository as blobs
-from app.mlflow import places, writes
+from app.mlflow import logged_models, places, writes
 from app.mlflow.access import Caller, find_run
 from app.mlflow.errors import FileExists, InvalidParameter, NoSuchResource
 from app.mlflow.places import Place
@@ -22,7 +22,6 @@ from app.storage.paths import check_path
 from app.storage.writer import StoredObject
 from app.tables.model import Model, ModelVersion
 from app.tables.run import RunFile
-from app.tables.tracking import LoggedModel
 
 ORIGIN = "mlflow"
 
@@ -105,11 +104,7 @@ async def check_writable(session: AsyncSession, caller: Caller, place: Place) ->
         NoSuchResource: there is no such run for the caller.
         RunFinished: it is a job that is over.
     """
-    files = await _files(session, caller, place)
-    if files.listed is not None or not place.path:
-        raise InvalidParameter("Artifacts are uploaded to a run, or to a logged model.")
-    check_path(files.path(place.path))
-    writes.check_open(await writes.writable_run(session, caller, files.run_id))
+    await _writable(session, caller, place)
 
 
 async def put(session: AsyncSession, caller: Caller, place: Place, stored: StoredObject) -> None:
@@ -118,8 +113,7 @@ async def put(session: AsyncSession, caller: Caller, place: Place, stored: Store
     Raises:
         FileExists: the name belongs to a file that MLflow did not upload.
     """
-    await check_writable(session, caller, place)
-    files = await _files(session, caller, place)
+    files = await _writable(session, caller, place)
     run = await lock_run(session, files.run_id)
     writes.check_open(run)
     path = files.path(place.path)
@@ -142,8 +136,7 @@ async def remove(session: AsyncSession, caller: Caller, place: Place) -> None:
     Raises:
         FileExists: there are files in it that MLflow did not upload.
     """
-    await check_writable(session, caller, Place(place.kind, place.id, place.path or "x"))
-    files = await _files(session, caller, place)
+    files = await _writable(session, caller, Place(place.kind, place.id, place.path or "x"))
     path = files.path(place.path)
     here = (RunFile.run_id == files.run_id) & (
         (RunFile.path == path) | func.starts_with(RunFile.path, f"{path}/" if path else "")
@@ -154,11 +147,20 @@ async def remove(session: AsyncSession, caller: Caller, place: Place) -> None:
     await session.execute(delete(RunFile).where(here, RunFile.origin == ORIGIN))
 
 
+async def _writable(session: AsyncSession, caller: Caller, place: Place) -> _Files:
+    files = await _files(session, caller, place)
+    if files.listed is not None or not place.path:
+        raise InvalidParameter("Artifacts are uploaded to a run, or to a logged model.")
+    check_path(files.path(place.path))
+    writes.check_open(await writes.writable_run(session, caller, files.run_id))
+    return files
+
+
 async def _files(session: AsyncSession, caller: Caller, place: Place) -> _Files:
     if place.kind == "run":
         return _Files((await find_run(session, caller, place.id)).id, "")
     if place.kind == "model":
-        model = await _find(session, caller, LoggedModel, place.id)
+        model = await logged_models.get(session, caller, place.id, with_deleted=True)
         return _Files(model.run_id, places.model_folder(model.id))
     statement = (
         select(ModelVersion)
@@ -169,16 +171,6 @@ async def _files(session: AsyncSession, caller: Caller, place: Place) -> _Files:
     if version is None:
         raise NoSuchResource(f"There is no registered version {place.id}.")
     return _Files("", "", version.files)
-
-
-async def _find(
-    session: AsyncSession, caller: Caller, table: type[LoggedModel], model_id: str
-) -> LoggedModel:
-    statement = select(table).where(table.workspace_id == caller.workspace.id, table.id == model_id)
-    row = (await session.execute(statement)).scalar_one_or_none()
-    if row is None:
-        raise NoSuchResource(f"Logged model with ID '{model_id}' not found.")
-    return row
 
 
 def _folded(files: Sequence[tuple[str, int]]) -> list[Entry]:

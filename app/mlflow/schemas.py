@@ -9,7 +9,7 @@ import posixpath
 import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -35,8 +35,8 @@ YEAR_9999_MS = 253_370_764_800_000
 _LONGEST_PARAM = 6000
 _LONGEST_TAG = 8000
 _KEY = re.compile(r"[/\w.\- :]*")
-_STATUSES = ("RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED")
-_VIEWS = ("ACTIVE_ONLY", "DELETED_ONLY", "ALL")
+_Status = Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"]
+_View = Literal["ACTIVE_ONLY", "DELETED_ONLY", "ALL"]
 
 
 def _numbered(words: Sequence[str]) -> BeforeValidator:
@@ -74,10 +74,8 @@ ParamValue = Annotated[str, AfterValidator(lambda value: value[:_LONGEST_PARAM])
 TagValue = Annotated[str, AfterValidator(lambda value: value[:_LONGEST_TAG])]
 Milliseconds = Annotated[int, Field(ge=0, le=YEAR_9999_MS)]
 Int64 = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
-RunStatus = Annotated[
-    Literal["RUNNING", "SCHEDULED", "FINISHED", "FAILED", "KILLED"], _numbered(_STATUSES)
-]
-ViewType = Annotated[Literal["ACTIVE_ONLY", "DELETED_ONLY", "ALL"], _numbered(_VIEWS)]
+RunStatus = Annotated[_Status, _numbered(get_args(_Status))]
+ViewType = Annotated[_View, _numbered(get_args(_View))]
 
 
 class Sent(BaseModel):

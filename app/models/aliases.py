@@ -52,17 +52,6 @@ async def get(session: AsyncSession, model: Model, alias: str) -> ModelVersion:
     return row
 
 
-async def of_model(session: AsyncSession, model_id: str) -> dict[str, int]:
-    """Numbers of versions by alias."""
-    statement = (
-        select(ModelAlias.alias, ModelVersion.version)
-        .join(ModelVersion, ModelVersion.id == ModelAlias.version_id)
-        .where(ModelAlias.model_id == model_id)
-        .order_by(ModelAlias.alias)
-    )
-    return {alias: version for alias, version in await session.execute(statement)}  # noqa: C416
-
-
 async def list_page(
     session: AsyncSession, model_id: str, page: PageQuery
 ) -> tuple[list[tuple[str, int]], str]:

@@ -105,7 +105,8 @@ async def load(session: AsyncSession, settings: Settings, hosts: Sequence[Provid
     everybody = [row for row in await repository.queue(session) if row.cluster_id in clusters]
     running = [row for row in await repository.running(session) if row.cluster_id in clusters]
     limits, odd = _limits_of([*everybody, *running])
-    waiting = [row for row in everybody if row.id in limits]
+    unreadable = {each.id for each in odd}
+    waiting = [row for row in everybody if row.id not in unreadable]
     queue = [row for row in waiting if row.cost < limits[row.id].cost]
     experiments = sorted({row.experiment_id for row in [*queue, *running]}) if queue else []
     durations = await repository.durations(session, experiments)
@@ -235,6 +236,7 @@ def _limits_of(rows: Sequence[Row[Any]]) -> tuple[_LimitsOfRuns, list[OddRow]]:
                 number_or_inf(row.limit_seconds), number_or_inf(row.max_cost)
             )
         except ODD as error:
+            found[row.id] = _RunLimits()
             odd.append(_noted("runs", row.id, error))
     return found, odd
 
@@ -277,7 +279,7 @@ def _running(
     row: Row[Any], durations: Mapping[str, tuple[float, float]], limits: _LimitsOfRuns
 ) -> Running:
     learned = durations.get(row.experiment_id)
-    limit = limits.get(row.id, _RunLimits()).seconds
+    limit = limits[row.id].seconds
     expected = learned[0] if learned else limit
     return Running(
         run_id=row.id,
@@ -295,7 +297,7 @@ def _running(
 def _takes(
     row: Row[Any], durations: Mapping[str, tuple[float, float]], limits: _LimitsOfRuns
 ) -> Lasts:
-    limit = limits.get(row.id, _RunLimits()).seconds
+    limit = limits[row.id].seconds
     shortest, longest = durations.get(row.experiment_id, (0.0, limit))
     return Lasts(min(shortest, limit), min(longest, limit))
 
@@ -305,7 +307,7 @@ def _goes_on(
 ) -> Lasts:
     if row.gives_way_because is not None or row.status in _ENDING:
         return Lasts(0.0, _STOPPING_SECONDS)
-    taken, limit = row.running_seconds, limits.get(row.id, _RunLimits()).seconds
+    taken, limit = row.running_seconds, limits[row.id].seconds
     takes = _takes(row, durations, limits)
     # One that goes on for longer than most may go on to its limit.
     longest = takes.longest if takes.longest > taken else limit
