@@ -2,7 +2,9 @@
 # .uv (the installer, pinned) and .venv (the locked environment).
 
 UV_VERSION := 0.13.9
-PYTEST_WORKERS ?= 0
+# A shared machine waits much of the time: for containers, stacks that start, bounds that pass.
+PYTEST_WORKERS ?= 2
+IN_PROCESSES := -n $(PYTEST_WORKERS) --dist loadgroup --no-loadscope-reorder
 PYTEST_ARGS ?=
 NAME ?=
 MESSAGE ?=
@@ -37,16 +39,16 @@ demo: $(READY)  ## Walk the main job over the HTTP API; DIGITS=folder uses the o
 test: $(READY)  ## Lint, format check, types, imports and all tests; PYTEST_ARGS=… narrows the last
 	@status=0; \
 	$(MAKE) --no-print-directory --keep-going lint types || status=1; \
-	$(RUN) pytest -n $(PYTEST_WORKERS) $(PYTEST_ARGS) || status=1; \
+	$(RUN) pytest $(IN_PROCESSES) $(PYTEST_ARGS) || status=1; \
 	exit $$status
 
 .PHONY: test-faults
 test-faults: $(READY)  ## The tests that break something: docs/faults.md
-	$(RUN) pytest -n $(PYTEST_WORKERS) -m fault $(PYTEST_ARGS)
+	$(RUN) pytest $(IN_PROCESSES) -m fault $(PYTEST_ARGS)
 
 .PHONY: explore
 explore: $(READY)  ## The scheduler's property tests, or PYTEST_ARGS=…, with new and many more examples
-	$(RUN) pytest -n $(PYTEST_WORKERS) --hypothesis-profile explore $(or $(PYTEST_ARGS),tests/scheduling)
+	$(RUN) pytest $(IN_PROCESSES) --hypothesis-profile explore $(or $(PYTEST_ARGS),tests/scheduling)
 
 .PHONY: lint
 lint: lint-code lint-format lint-imports  ## Lint, format check and import contracts
