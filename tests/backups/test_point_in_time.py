@@ -1,7 +1,6 @@
 """The page's commands take a database back to a moment between two backups."""
 
 import os
-import re
 import subprocess
 import time
 from pathlib import Path
@@ -11,9 +10,7 @@ from sqlalchemy import create_engine, text
 from app.embedded.account import account_for
 from app.embedded.postgres import PostgresServer, program, serving
 from app.embedded.sockets import socket_folder
-from tests.conftest import REPOSITORY
-
-BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+from tests.pages import examples_of
 
 
 def executed(server: PostgresServer, query: str) -> str:
@@ -27,7 +24,7 @@ def executed(server: PostgresServer, query: str) -> str:
 
 
 def test_the_pages_commands_go_back_to_a_moment(tmp_path: Path) -> None:
-    archiving, saving, going_back = BLOCK.findall((REPOSITORY / "docs/backup.md").read_text())
+    archiving, saving, going_back = examples_of("docs/backup.md")
     data, archive = tmp_path / "data", tmp_path / "archive"
     server = PostgresServer(
         data_dir=data / "postgres", socket_dir=socket_folder(tmp_path) / "postgres"

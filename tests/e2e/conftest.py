@@ -24,6 +24,7 @@ def live_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         "TRAINWRIGHT_FETCH_ALLOW": '["127.0.0.1"]',
         "TRAINWRIGHT_DATASTORE_FOLDERS": json.dumps([str(folder.with_name("shared"))]),
         "TRAINWRIGHT_WHEELS_DIR": str(WHEELS),
+        "TRAINWRIGHT_CAPTURE_WRITE_SECONDS": "1",
     }
     stack = Stack(folder, settings=settings)
     stack.start()

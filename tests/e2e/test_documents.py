@@ -1,32 +1,23 @@
 """What the documents tell a stranger to paste is pasted here, in order, into one shell."""
 
 import os
-import re
 import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from examples.walk.stack import Stack
+from tests.conftest import REPOSITORY
+from tests.pages import WALKED, examples_of
+from tests.storage.buckets import BUCKET, BucketServer, bucket_server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-REPOSITORY = Path(__file__).parents[2]
-DOCUMENTS = (
-    "README.md",
-    "docs/guide.md",
-    "docs/models.md",
-    "docs/history.md",
-    "docs/storage.md",
-    "docs/cli.md",
-    "docs/migration.md",
-    "docs/scheduling.md",
-    "docs/budgets.md",
-    "docs/sweeps.md",
-)
-BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # curl's own settings file makes every refused request an error of the shell.
 CURL_SETTINGS = "fail-with-body\nmax-time = 900\n"
 
@@ -35,16 +26,45 @@ def script_of(documents: tuple[str, ...]) -> str:
     """Return all blocks as one script that says where it is and stops at the first error."""
     lines = ["set -euo pipefail"]
     for document in documents:
-        blocks = BLOCK.findall((REPOSITORY / document).read_text())
-        assert blocks, f"{document} has no bash blocks"
-        for number, block in enumerate(blocks, start=1):
+        for number, block in enumerate(examples_of(document), start=1):
             lines += [f"echo; echo '#### {document}, block {number}'", block]
     return "\n".join([*lines, "echo; echo '#### all done'"])
 
 
+@contextmanager
+def grpc_door(stack: Stack) -> Iterator[str]:
+    """``trainwright grpc`` beside the stack's API; its address."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "app.cli", "grpc", "--port", str(port), "--api", stack.address]
+    door = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.DEVNULL)
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        door.terminate()
+        door.wait(timeout=30)
+
+
+@pytest.fixture
+def grpc_address(live_stack: Stack) -> Iterator[str]:
+    with grpc_door(live_stack) as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(tmp_path: Path) -> Iterator[BucketServer]:
+    with bucket_server("s3", tmp_path / "bucket") as server:
+        yield server
+
+
 @pytest.mark.timeout(1500)
-def test_the_commands_of_the_readme_and_the_guide_work_as_written(
-    live_stack: Stack, digits: Path, digits_address: str, tmp_path: Path
+def test_the_commands_of_the_documents_work_as_written(
+    live_stack: Stack,
+    digits: Path,
+    digits_address: str,
+    grpc_address: str,
+    bucket: BucketServer,
+    tmp_path: Path,
 ) -> None:
     for program in ("bash", "curl"):
         assert shutil.which(program), f"this test needs {program}, which is not installed"
@@ -60,10 +80,15 @@ def test_the_commands_of_the_readme_and_the_guide_work_as_written(
         "TOKEN": live_stack.token,
         "DIGITS_URL": digits_address,
         "DIGITS_FOLDER": str(digits),
+        "GRPC": grpc_address,
+        "BUCKET": BUCKET,
+        "ENDPOINT": bucket.options["endpoint"],
+        "ACCESS_KEY_ID": bucket.options["access_key_id"],
+        "SECRET_ACCESS_KEY": bucket.options["secret_access_key"],
     }
 
     shell = subprocess.run(
-        ["bash", "-c", script_of(DOCUMENTS)],
+        ["bash", "-c", script_of(WALKED)],
         cwd=tmp_path,
         env=environment,
         stdout=subprocess.PIPE,
@@ -72,7 +97,13 @@ def test_the_commands_of_the_readme_and_the_guide_work_as_written(
         timeout=1400,
     )
 
-    assert shell.returncode == 0, shell.stdout[-6000:]
-    assert "#### all done" in shell.stdout
-    assert "hello from run_" in shell.stdout
-    assert "Canceled" in shell.stdout
+    said = shell.stdout
+    assert shell.returncode == 0, said[-6000:]
+    assert "#### all done" in said
+    assert "hello from run_" in said
+    assert "Canceled" in said
+    by_http, by_grpc = (line for line in said.splitlines() if line.startswith("[5 1 6]"))
+    assert by_http == by_grpc
+    assert "28 characters: [secret WAREHOUSE]" in said
+    assert "correct horse battery staple" not in said
+    assert "('elsewhere', 0.97)" in said

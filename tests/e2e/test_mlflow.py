@@ -1,5 +1,6 @@
 """MLflow's own client inside a run: TensorFlow's autolog lands in the run by itself."""
 
+import textwrap
 from collections.abc import Iterator
 
 import pytest
@@ -8,6 +9,7 @@ from mlflow import MlflowClient
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
 from tests.e2e.scripts import await_status, submit
+from tests.pages import examples_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -18,18 +20,18 @@ ENVIRONMENT = {
     # The newest that logs this TensorFlow, and one with MLflow's older way to log models.
     "pip_packages": ["mlflow-skinny==2.22.4", "pandas<3", "scipy"],
 }
-AUTOLOG = """
-import mlflow
+MODEL = """
 import numpy as np
 import tensorflow as tf
 
-mlflow.tensorflow.autolog(registered_model_name="line")
-mlflow.log_metric("own", 7)
 x = np.random.default_rng(1).random((64, 2)).astype("float32")
 y = x @ np.array([[2.0], [-1.0]], dtype="float32")
 model = tf.keras.Sequential([tf.keras.Input((2,)), tf.keras.layers.Dense(1)])
 model.compile(optimizer=tf.keras.optimizers.SGD(0.1), loss="mse")
-model.fit(x, y, epochs=3, batch_size=16, verbose=0)
+"""
+# Goes on in the block in which the page's script ends.
+WITHIN = """
+mlflow.log_metric("own", 7)
 with mlflow.start_run(nested=True, run_name="after"):
     mlflow.log_metric("checked", 1)
 own = mlflow.active_run().info
@@ -56,9 +58,12 @@ def talk(live_stack: Stack) -> Iterator[Talk]:
 def test_autolog_lands_in_the_run(
     talk: Talk, live_stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_id = submit(talk, AUTOLOG, workspace=WORKSPACE, environment=ENVIRONMENT)
+    (autolog,) = examples_of("docs/mlflow.md", "python")
+    script = MODEL + autolog + textwrap.indent(WITHIN, "    ")
+    run_id = submit(talk, script, workspace=WORKSPACE, environment=ENVIRONMENT)
     run = await_status(talk, run_id, "Completed", workspace=WORKSPACE, seconds=400)
     assert run["params"]["epochs"] == "3"
+    assert run["params"]["seed"] == "1"
     assert run["params"]["opt_name"] == "SGD"
     base = f"/v1/workspaces/{WORKSPACE}"
     printed = talk.client.get(f"{base}/runs/{run_id}/logs", headers=talk.authorization()).text
@@ -69,7 +74,7 @@ def test_autolog_lands_in_the_run(
     assert [point["step"] for point in found["loss"]["points"]] == [0, 1, 2]
     files = [file["path"] for file in talk.get(f"{base}/runs/{run_id}/files")["items"]]
     assert "model_summary.txt" in files
-    version = talk.get(f"{base}/models/line/versions/1")
+    version = talk.get(f"{base}/models/digits/versions/1")
     assert (version["kind"], version["is_deployable"]) == ("saved_model", True)
     assert version["lineage"]["run_id"] == run_id
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", live_stack.token)

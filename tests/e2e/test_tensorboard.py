@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from tensorboard.summary.writer.event_file_writer import EventFileWriter
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
 from tests.e2e.scripts import await_status, await_true, submit
+from tests.pages import examples_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -54,14 +56,20 @@ def event_file(folder: Path, steps: int) -> tuple[bytes, int]:
 
 
 def fetch(talk: Talk, run_id: str, prefix: str, board: Path) -> None:
-    """Fetch event files by the command of the documentation."""
-    board.mkdir(exist_ok=True)
-    address = f"{talk.base}/v1/workspaces/{WORKSPACE}/runs/{run_id}/archive?prefix={prefix}"
-    fetching = (
-        f'curl -sf -H "Authorization: Bearer {talk.token}" "{address}"'
-        f" | tar xz --overwrite -C '{board}'"
+    """Fetch event files by the commands of the documentation, whose folder is `board`."""
+    fetching = examples_of("docs/mlflow.md")[-1].replace("prefix=logs/", f"prefix={prefix}")
+    variables = {
+        "WS": f"{talk.base}/v1/workspaces/{WORKSPACE}",
+        "AUTH": f"Authorization: Bearer {talk.token}",
+        "RUN": run_id,
+    }
+    subprocess.run(
+        ["sh", "-euc", fetching],
+        cwd=board.parent,
+        env={**os.environ, **variables},
+        check=True,
+        timeout=60,
     )
-    subprocess.run(["sh", "-c", fetching], check=True, timeout=60)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.pages import examples_of
 from tests.runner.conftest import Bench
 from tests.runner.node_api import Refusal
 
@@ -45,6 +46,15 @@ def metrics(bench: Bench) -> list[tuple[str, str, Any]]:
         for record in bench.api.records
         if record["kind"] == "metric"
     ]
+
+
+def test_the_script_of_the_page(run: Bench) -> None:
+    (script,) = examples_of("docs/scripts.md", "python")
+    run.script(script)
+
+    assert run.run() == 0
+    assert run.exited()["exit_code"] == 0, run.api.text()
+    assert metrics(run) == [("accuracy", "scalar", 0.97)]
 
 
 def test_who_the_run_is(run: Bench) -> None:
