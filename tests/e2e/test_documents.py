@@ -1,6 +1,7 @@
 """What the documents tell a stranger to paste is pasted here, in order, into one shell."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -102,7 +103,7 @@ def test_the_commands_of_the_documents_work_as_written(
     assert "#### all done" in said
     assert "hello from run_" in said
     assert "Canceled" in said
-    by_http, by_grpc = (line for line in said.splitlines() if line.startswith("[5 1 6]"))
+    by_http, by_grpc = re.findall(r"^\[\d \d \d\]$", said, re.MULTILINE)
     assert by_http == by_grpc
     assert "28 characters: [secret WAREHOUSE]" in said
     assert "correct horse battery staple" not in said
