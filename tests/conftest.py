@@ -42,6 +42,7 @@ _FIRST_GROUPS = {"engine": 0, "stack": 1}
 _NO_ENGINE = "no Docker engine answers"
 
 
+@pytest.hookimpl(tryfirst=True)  # the groups are read next
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what needs a Docker engine where none answers; say what goes on in one process.
 
@@ -59,11 +60,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _group(item: pytest.Item) -> str:
-    if item.get_closest_marker("docker"):
+    path = item.path.relative_to(REPOSITORY)
+    if item.get_closest_marker("docker") or path.parts[1] == "compose":
         return "engine"
-    if item.path.is_relative_to(REPOSITORY / "tests" / "e2e"):
-        return "stack"
-    return item.path.relative_to(REPOSITORY).as_posix()
+    return "stack" if path.parts[1] == "e2e" else path.as_posix()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

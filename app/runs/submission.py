@@ -1,6 +1,7 @@
 """Accepting a run: everything that can be wrong is found before a row is written."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import count
 from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -181,7 +182,7 @@ async def _inputs_and_argv(
         if not isinstance(argument, DatasetArgument):
             argv.append(argument)
             continue
-        name = argument.name or f"input_{len(wanted)}"
+        name = argument.name or _free_name(wanted)
         before = wanted.get(name)
         plain = DatasetInput.model_validate(argument.model_dump(exclude={"name"}))
         if before is not None and before[1] != plain:
@@ -194,6 +195,10 @@ async def _inputs_and_argv(
         for name, (pointer, value) in wanted.items()
     }
     return inputs, [*_program(body), *argv]
+
+
+def _free_name(taken: Collection[str]) -> str:
+    return next(name for number in count(len(taken)) if (name := f"input_{number}") not in taken)
 
 
 def _program(body: RunCreate) -> list[Any]:

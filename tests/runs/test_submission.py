@@ -12,6 +12,7 @@ import pytest
 from app.tables.run import Run
 from app.tables.tracking import RunParam
 from tests.live_api import LiveApi, live_api
+from tests.models.test_lineage import make_dataset
 
 pytestmark = pytest.mark.anyio
 
@@ -120,6 +121,23 @@ async def test_what_is_wrong_is_named_and_nothing_is_written(
     assert any(found.startswith(pointer) for found in pointers), pointers
     assert (await api.client.get("runs")).json()["items"] == []
     assert (await api.client.get("experiments")).json()["items"] == []
+
+
+async def test_an_argument_without_a_name_takes_one_that_is_free(
+    api: LiveApi, request_body: dict[str, Any]
+) -> None:
+    await make_dataset(api)
+    body = {
+        **request_body,
+        "inputs": {"input_1": {"dataset": "digits", "mode": "download"}},
+        "arguments": [{"dataset": "digits"}, {"dataset": "digits", "mode": "download"}],
+    }
+    made = await api.client.post("runs", json=body)
+    assert made.status_code == 201, made.text
+    async with api.database.session() as session:
+        run = await session.get_one(Run, made.json()["id"])
+        modes = {name: found["mode"] for name, found in run.request["inputs"].items()}
+    assert modes == {"input_1": "download", "input_2": "mount", "input_3": "download"}
 
 
 async def test_an_idempotency_key_makes_one_run_of_many_requests(
