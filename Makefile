@@ -4,7 +4,7 @@
 UV_VERSION := 0.13.9
 # A shared machine waits much of the time: for containers, stacks that start, bounds that pass.
 PYTEST_WORKERS ?= 2
-IN_PROCESSES := -n $(PYTEST_WORKERS) --dist loadgroup --no-loadscope-reorder
+IN_PROCESSES := -n $(PYTEST_WORKERS) --no-loadscope-reorder
 PYTEST_ARGS ?=
 NAME ?=
 MESSAGE ?=

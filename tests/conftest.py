@@ -26,6 +26,7 @@ from tests.machines import NO_MACHINES
 from tests.storage.buckets import NO_NPM
 from tests.supply_chain.advisories import NO_ADVISORIES
 from tests.swarm import Swarm, two_engines
+from tests.together import Together, turn
 
 REPOSITORY = Path(__file__).parent.parent
 # Speed for safety: what a test database holds need not survive a power cut.
@@ -38,32 +39,23 @@ settings.register_profile("same", **_BUSY, derandomize=True)
 settings.register_profile("explore", **_BUSY, max_examples=5000, print_blob=True)
 settings.load_profile("same")
 
-_FIRST_GROUPS = {"engine": 0, "stack": 1}
 _NO_ENGINE = "no Docker engine answers"
 
 
-@pytest.hookimpl(tryfirst=True)  # the groups are read next
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what needs a Docker engine where none answers; say what goes on in one process.
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """Share the tests out to several processes."""
+    return Together(config, log)
 
-    With several processes (`-n 2 --dist loadgroup`) what shares the machine's engine, or one whole
-    stack, stays together, and begins first because it takes longest; else files stay together.
-    """
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
-    if getattr(config.option, "loadgroup", False):
-        items.sort(key=lambda item: _FIRST_GROUPS.get(_group(item), len(_FIRST_GROUPS)))
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what needs a Docker engine where none answers."""
+    if hasattr(config, "workerinput"):
+        # As they are shared out.
+        items.sort(key=lambda item: turn(item.nodeid))
     needing = [item for item in items if item.get_closest_marker("docker")]
     if needing and not docker_engine.answers():
         for item in needing:
             item.add_marker(pytest.mark.skip(reason=_NO_ENGINE))
-
-
-def _group(item: pytest.Item) -> str:
-    path = item.path.relative_to(REPOSITORY)
-    if item.get_closest_marker("docker") or path.parts[1] == "compose":
-        return "engine"
-    return "stack" if path.parts[1] == "e2e" else path.as_posix()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
