@@ -1,5 +1,6 @@
 """What a look at the trials of a sweep writes: how far they are, and which end early."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from math import inf
 
@@ -29,7 +30,9 @@ async def note(
     """Write down what the runs logged, cost and came to."""
     over = [one for one in found if _is_over(one)]
     attempts = [(one.run_id, one.attempt) for one in over if one.run_id is not None]
-    logged = await repository.logged(session, attempts, spec.objective.primary_metric)
+    logged = await repository.logged(
+        session, attempts, spec.objective.primary_metric, most=spec.limits.most_intervals
+    )
     for one in found:
         trial = trials[one.number]
         trial.value = one.highest if spec.objective.goal == "maximize" else one.lowest
@@ -64,6 +67,7 @@ async def end_early(
     policy = spec.early_termination
     if policy is None:
         return
+    most = spec.limits.most_intervals
     going = [one for one in found if not _is_over(one)]
     for one in going:
         trial = trials[one.number]
@@ -71,14 +75,15 @@ async def end_early(
             # Its script begins anew.
             trial.judged_attempt, trial.judged_interval = one.attempt, 0
     if not any(
-        any(intervals(policy, after=trial.judged_interval, up_to=one.intervals))
+        any(intervals(policy, after=trial.judged_interval, up_to=min(one.intervals, most)))
         for one in going
         if (trial := trials[one.number]).ended_interval is None
     ):
         return
     histories = await _histories(session, sweep, spec, going)
     open_numbers = {one.number for one in going}
-    comparisons = judged_in_order(
+    comparisons = await asyncio.to_thread(
+        judged_in_order,
         policy,
         spec.objective.goal,
         histories,
@@ -118,7 +123,8 @@ async def _histories(
         if one.values
     ]
     attempts = [(one.run_id, one.attempt) for one in going if one.run_id is not None]
-    logged = await repository.logged(session, attempts, spec.objective.primary_metric)
+    most = spec.limits.most_intervals
+    logged = await repository.logged(session, attempts, spec.objective.primary_metric, most=most)
     for one in going:
         values = logged[one.run_id or ""]
         if values:

@@ -20,9 +20,10 @@ async def histories(session: AsyncSession, sweep: Sweep, policy: Policy) -> list
         NothingToCompare: none has logged the metric.
         ReplayRefused: it is too much for a replay under this policy.
     """
-    metric = sweep.spec["objective"]["primary_metric"]
+    spec = spec_of(sweep)
+    metric, most = spec.objective.primary_metric, spec.limits.most_intervals
     trials = await repository.all_trials(session, [sweep.id])
-    lengths = [trial.intervals for trial in trials if trial.intervals > 0]
+    lengths = [min(trial.intervals, most) for trial in trials if trial.intervals > 0]
     try:
         check_size(policy, lengths)
     except TooMuchToReplay as error:
@@ -32,7 +33,8 @@ async def histories(session: AsyncSession, sweep: Sweep, policy: Policy) -> list
     known = {history.trial for history in found}
     others = {trial.run_id: trial for trial in trials if trial.run_id and trial.number not in known}
     attempts = [one for one in await repository.attempts(session, sweep.id) if one[0] in others]
-    for run_id, values in (await repository.logged(session, attempts, metric)).items():
+    logged = await repository.logged(session, attempts, metric, most=most)
+    for run_id, values in logged.items():
         if values:
             times = [at.timestamp() for _, at in values]
             at = others[run_id].ended_at

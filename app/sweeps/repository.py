@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, func, select
+from sqlalchemy import Integer, Row, Select, String, column, func, select, true, values
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.pagination import PageQuery, fetch_page
@@ -280,19 +280,40 @@ async def terminations(session: AsyncSession, sweep_id: str) -> dict[int, dict[s
 
 
 async def logged(
-    session: AsyncSession, runs: Sequence[tuple[str, int]], metric: str
+    session: AsyncSession, runs: Sequence[tuple[str, int]], metric: str, *, most: int
 ) -> dict[str, list[tuple[float | None, Any]]]:
-    """Values of a metric with their times, of these attempts, in the order of logging."""
+    """Values of a metric with their times, in the order of logging.
+
+    Args:
+        session: a transaction to read in.
+        runs: the runs, each with the attempt whose values are wanted.
+        metric: its name.
+        most: of each attempt; the first so many are read.
+    """
     found: dict[str, list[tuple[float | None, Any]]] = {run_id: [] for run_id, _ in runs}
     if not runs:
         return found
-    attempts = dict(runs)
-    statement = (
-        select(Metric.run_id, Metric.attempt, Metric.value, Metric.logged_at)
-        .where(Metric.run_id.in_(attempts), Metric.namespace == "", Metric.name == metric)
-        .order_by(Metric.run_id, Metric.logged_at, Metric.source, Metric.seq)
+    asked = values(column("run_id", String), column("attempt", Integer), name="asked").data(
+        list(runs)
     )
-    for run_id, attempt, value, logged_at in await session.execute(statement):
-        if attempts[run_id] == attempt:
-            found[run_id].append((value, logged_at))
+    order = (Metric.logged_at, Metric.source, Metric.seq)
+    first = (
+        select(Metric.value, *order)
+        .where(
+            Metric.run_id == asked.c.run_id,
+            Metric.attempt == asked.c.attempt,
+            Metric.namespace == "",
+            Metric.name == metric,
+        )
+        .order_by(*order)
+        .limit(most)
+        .lateral("first")
+    )
+    statement = (
+        select(asked.c.run_id, first.c.value, first.c.logged_at)
+        .join(first, true())
+        .order_by(asked.c.run_id, first.c.logged_at, first.c.source, first.c.seq)
+    )
+    for run_id, value, logged_at in await session.execute(statement):
+        found[run_id].append((value, logged_at))
     return found

@@ -15,6 +15,8 @@ from app.sweeps.policies import Goal, Policy, PolicyComparison
 
 MOST_TRIALS = 1000
 MOST_AT_ONCE = 100
+_MOST_INTERVALS = 10_000
+_MOST_OF_ALL_TRIALS = 1_000_000
 MetricName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
@@ -90,6 +92,11 @@ class Limits(BaseModel):
         "when there is enough for the most that it may cost; when all is spent, trials that go on "
         "are canceled",
     )
+
+    @property
+    def most_intervals(self) -> int:
+        """How many intervals of a trial are compared: what all log is looked at as a whole."""
+        return min(_MOST_INTERVALS, _MOST_OF_ALL_TRIALS // self.max_trials)
 
 
 class SweepCreate(BaseModel):

@@ -174,3 +174,29 @@ async def test_constraints_that_leave_nothing_midway_end_a_sweep_in_peace(
     done = await world.until(sweep_id, is_over)
     assert (done["status"], done["end_reason"]) == ("Completed", "nothing_left")
     assert (done["completed_count"], done["error"]) == (1, None)
+
+
+async def test_of_a_trial_that_logs_without_end_the_first_intervals_are_compared(
+    world: Searching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.sweeps.schemas._MOST_INTERVALS", 3)
+    sweep_id = await world.create(early_termination={"type": "bandit", "slack_amount": 0.2})
+    first, second = await world.trials(sweep_id, 2)
+    await world.log(sweep_id, first, 0.9, 0.9, 0.9)
+    await world.log(sweep_id, second, 0.8, 0.8, 0.8)
+    await world.log(sweep_id, first, 5.0, 5.0)
+    await world.log(sweep_id, second, 0.8, 0.8)
+    await world.until(sweep_id, lambda sweep: sweep["best_value"] == 5.0)
+    for trial in (first, second):
+        await world.end(sweep_id, trial)
+    done = await world.until(sweep_id, lambda sweep: sweep["completed_count"] == 2)
+
+    assert done["ended_early_count"] == 0
+    shown = [(one["intervals"], one["value"]) for one in await world.trials(sweep_id)]
+    assert shown[:2] == [(5, 5.0), (5, 0.8)]
+    answer = await world.api.client.post(
+        f"sweeps/{sweep_id}/replay",
+        json={"early_termination": {"type": "bandit", "slack_amount": 0.05}},
+    )
+    assert answer.json()["intervals_count"] == 6
+    assert [one["interval"] for one in answer.json()["ended"]] == [1]
