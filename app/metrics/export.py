@@ -19,6 +19,9 @@ from app.metrics import repository
 from app.metrics.repository import Key, Wanted
 
 COLUMNS = ("name", "type", "step", "epoch", "logged_at", "value", "data", "source")
+_MOST_ROWS = 100_000
+_GROUP_BYTES = 64 * 1024 * 1024
+"""Of a row group, which is in memory as a whole."""
 _TEXT, _INTEGER = DataType.utf8(), DataType.int64()
 _TIME = DataType.timestamp("us", tz="UTC")
 _SCHEMA = Schema(
@@ -35,15 +38,25 @@ _SCHEMA = Schema(
 )
 
 
-async def pages(database: Database, key: Key, wanted: Wanted) -> AsyncIterator[list[Row[Any]]]:
-    """All values by name and time, some thousands at a time; no session is held in between."""
+Exported = tuple[Row[Any], str | None]
+"""A value, and what is no number as JSON."""
+
+
+async def pages(database: Database, key: Key, wanted: Wanted) -> AsyncIterator[list[Exported]]:
+    """All values by name and time, some thousands at a time; no session is held in between.
+
+    Fewer at a time where they are large.
+    """
     after = None
     while True:
         async with database.session() as session:
-            rows = list(await repository.page_after(session, key, wanted, after))
+            rows = await repository.page_after(session, key, wanted, after)
         if not rows:
             return
-        yield rows
+        for some in repository.portions(rows):
+            async with database.session() as session:
+                data = await repository.data_of(session, some)
+            yield [(row, _json(data.get(repository.place_of(row)))) for row in some]
         last = rows[-1]
         after = (last.name, last.logged_at, last.source, last.seq)
 
@@ -54,11 +67,11 @@ async def csv_lines(database: Database, key: Key, wanted: Wanted) -> AsyncIterat
     async for rows in pages(database, key, wanted):
         text = io.StringIO()
         writer = csv.writer(text)
-        for row in rows:
+        for row, data in rows:
             times = row.logged_at.isoformat()
             value = "" if row.value is None else repr(row.value)
             writer.writerow(
-                [row.name, row.type, row.step, row.epoch, times, value, _data(row), row.source]
+                [row.name, row.type, row.step, row.epoch, times, value, data, row.source]
             )
         yield text.getvalue().encode()
 
@@ -72,6 +85,9 @@ async def write_parquet(database: Database, key: Key, wanted: Wanted, path: Path
         wanted: which values.
         path: of the new file.
     """
+    async with database.session() as session:
+        largest = await repository.largest(session, key, wanted)
+    most_rows = max(1, min(_MOST_ROWS, _GROUP_BYTES // max(1, largest)))
     source = pages(database, key, wanted)
 
     def batches() -> Iterator[RecordBatch]:
@@ -81,16 +97,19 @@ async def write_parquet(database: Database, key: Key, wanted: Wanted, path: Path
     def write() -> None:
         reader = RecordBatchReader.from_batches(_SCHEMA, batches())
         with path.open("wb") as file:
-            arro3.io.write_parquet(reader, file, compression="zstd(3)", max_row_group_size=100_000)
+            arro3.io.write_parquet(
+                reader, file, compression="zstd(3)", max_row_group_size=most_rows
+            )
 
     await anyio.to_thread.run_sync(write)
 
 
-async def _next(source: AsyncIterator[list[Row[Any]]]) -> list[Row[Any]]:
+async def _next(source: AsyncIterator[list[Exported]]) -> list[Exported]:
     return await anext(source, [])
 
 
-def _batch(rows: list[Row[Any]]) -> RecordBatch:
+def _batch(exported: list[Exported]) -> RecordBatch:
+    rows = [row for row, _ in exported]
     micros = [round(row.logged_at.timestamp() * 1e6) for row in rows]
     return RecordBatch.from_arrays(
         [
@@ -100,12 +119,12 @@ def _batch(rows: list[Row[Any]]) -> RecordBatch:
             Array([row.epoch for row in rows], type=_INTEGER),
             Array(micros, type=_INTEGER).cast(_TIME),
             Array([row.value for row in rows], type=DataType.float64()),
-            Array([_data(row) for row in rows], type=_TEXT),
+            Array([data for _, data in exported], type=_TEXT),
             Array([row.source for row in rows], type=_TEXT),
         ],
         schema=_SCHEMA,
     )
 
 
-def _data(row: Row[Any]) -> str | None:
-    return None if row.data is None else json.dumps(row.data["value"], ensure_ascii=False)
+def _json(data: dict[str, Any] | None) -> str | None:
+    return None if data is None else json.dumps(data["value"], ensure_ascii=False)

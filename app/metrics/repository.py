@@ -1,16 +1,17 @@
 """Queries about metrics; columns only, no objects: there may be many rows."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Row, Select, String, cast, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.tables.metric import Metric, MetricSummary
 from app.tables.run import Run
 
 _ROWS_AT_ONCE = 5000
+_BYTES_AT_ONCE = 16 * 1024 * 1024
 
 Key = tuple[str, int]
 """A run's id and an attempt of it."""
@@ -37,10 +38,12 @@ class Wanted(NamedTuple):
 async def summaries(
     session: AsyncSession, keys: Sequence[Key], wanted: Wanted
 ) -> Sequence[Row[Any]]:
-    """Summaries of these attempts, by run and name."""
+    """Summaries of these attempts, by run and name; without ``last_data``, but with its size."""
     table = MetricSummary.__table__
-    statement = (
-        select(table)
+    columns: list[Any] = [column for column in table.c if column.name != "last_data"]
+    statement: Select[Any] = (
+        select(*columns)
+        .add_columns(_size(table.c.last_data))
         .where(
             tuple_(table.c.run_id, table.c.attempt).in_(keys),
             table.c.namespace == wanted.namespace,
@@ -51,6 +54,27 @@ async def summaries(
         statement = statement.where(table.c.name.in_(wanted.names))
     rows: Sequence[Row[Any]] = (await session.execute(statement)).all()
     return rows
+
+
+async def last_data(
+    session: AsyncSession, found: Sequence[Row[Any]]
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """What is no number, of these summaries, by run and name."""
+    place = (MetricSummary.run_id, MetricSummary.attempt, MetricSummary.name)
+    asked = [(row.run_id, row.attempt, row.name) for row in found if row.size is not None]
+    namespaces = {row.namespace for row in found}
+    data: dict[tuple[str, str], dict[str, Any]] = {}
+    for start in range(0, len(asked), _ROWS_AT_ONCE):
+        some = asked[start : start + _ROWS_AT_ONCE]
+        statement = select(MetricSummary.run_id, MetricSummary.name, MetricSummary.last_data).where(
+            tuple_(*place).in_(some),
+            MetricSummary.namespace.in_(namespaces),
+            # A number that was logged meanwhile is seen by the next call.
+            MetricSummary.last_data.is_not(None),
+        )
+        for run_id, name, value in await session.execute(statement):
+            data[(run_id, name)] = value
+    return data
 
 
 async def last_values(
@@ -95,7 +119,7 @@ async def were_logged(session: AsyncSession, *, run_id: str, within_seconds: flo
 async def points(
     session: AsyncSession, keys: Sequence[Key], wanted: Wanted
 ) -> AsyncGenerator[Row[Any]]:
-    """Values of these attempts by run, name and time, a few at a time."""
+    """Values of these attempts by run, name and time, a few at a time; their data are not read."""
     statement = (
         _limited(keys, wanted)
         .order_by(Metric.run_id, Metric.name, Metric.logged_at, Metric.source, Metric.seq)
@@ -114,6 +138,8 @@ async def page_after(
 ) -> Sequence[Row[Any]]:
     """The next values of an attempt by name and time, after the one with these last columns.
 
+    Their data are not read.
+
     Args:
         session: a transaction to read in.
         key: the attempt.
@@ -129,6 +155,45 @@ async def page_after(
     return rows
 
 
+def portions(rows: Sequence[Row[Any]]) -> Iterator[Sequence[Row[Any]]]:
+    """Values, so many at a time that their data are not too much to be read at once."""
+    first = size = 0
+    for index, row in enumerate(rows):
+        size += row.size or 0
+        if size > _BYTES_AT_ONCE and index > first:
+            yield rows[first:index]
+            first, size = index, row.size or 0
+    if first < len(rows):
+        yield rows[first:]
+
+
+async def data_of(
+    session: AsyncSession, found: Sequence[Row[Any]]
+) -> dict[tuple[str, int, str, int], dict[str, Any]]:
+    """What is no number, of these values, by run, attempt, source and number."""
+    place = (Metric.run_id, Metric.attempt, Metric.source, Metric.seq)
+    asked = [place_of(row) for row in found if row.size is not None]
+    data: dict[tuple[str, int, str, int], dict[str, Any]] = {}
+    for start in range(0, len(asked), _ROWS_AT_ONCE):
+        some = asked[start : start + _ROWS_AT_ONCE]
+        statement = select(*place, Metric.data).where(tuple_(*place).in_(some))
+        for *where, value in await session.execute(statement):
+            run_id, attempt, source, seq = where
+            data[(run_id, attempt, source, seq)] = value
+    return data
+
+
+def place_of(row: Row[Any]) -> tuple[str, int, str, int]:
+    """What a value is known by."""
+    return (row.run_id, row.attempt, row.source, row.seq)
+
+
+async def largest(session: AsyncSession, key: Key, wanted: Wanted) -> int:
+    """Bytes of the largest of these values that are no numbers; 0: there is none."""
+    values = _limited([key], wanted).subquery()
+    return (await session.execute(select(func.max(values.c.size)))).scalar_one() or 0
+
+
 async def current_attempts(
     session: AsyncSession, workspace_id: str, run_ids: Sequence[str]
 ) -> dict[str, Any]:
@@ -141,8 +206,9 @@ async def current_attempts(
 
 
 def _limited(keys: Sequence[Key], wanted: Wanted) -> Select[Any]:
-    statement = select(
+    columns: list[Any] = [
         Metric.run_id,
+        Metric.attempt,
         Metric.name,
         Metric.logged_at,
         Metric.source,
@@ -151,8 +217,9 @@ def _limited(keys: Sequence[Key], wanted: Wanted) -> Select[Any]:
         Metric.step,
         Metric.epoch,
         Metric.value,
-        Metric.data,
-    ).where(Metric.namespace == wanted.namespace)
+        _size(Metric.data),
+    ]
+    statement: Select[Any] = select(*columns).where(Metric.namespace == wanted.namespace)
     same = [(Metric.run_id == run_id) & (Metric.attempt == attempt) for run_id, attempt in keys]
     statement = statement.where(or_(*same))
     if wanted.names:
@@ -166,3 +233,8 @@ def _limited(keys: Sequence[Key], wanted: Wanted) -> Select[Any]:
     if wanted.until is not None:
         statement = statement.where(Metric.logged_at <= wanted.until)
     return statement
+
+
+def _size(data: Any) -> ColumnElement[int | None]:
+    """Bytes of what is no number; NULL: it is one."""
+    return func.octet_length(cast(data, String)).label("size")

@@ -1,5 +1,6 @@
 """Metrics as the API takes and shows them."""
 
+import json
 from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 
@@ -7,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.kernel.orm import MAX_INTEGER
 
+_MOST_CHARACTERS = 1024 * 1024
+"""Of a value that is no number, as JSON."""
 YEAR_9999 = 253_370_764_800
 MetricType = Literal[
     "scalar", "string", "list", "vector", "row", "table", "image", "confusion_matrix", "json"
@@ -29,6 +32,11 @@ class MetricRecord(BaseModel):
 
     @model_validator(mode="after")
     def _fitting(self) -> Self:
+        if not _is_number(self.value) and _characters(self.value) > _MOST_CHARACTERS:
+            raise ValueError(
+                f"a value may have {_MOST_CHARACTERS:,} characters as JSON: what is larger is a "
+                "file of the run"
+            )
         if self.type == "vector" and not _is_vector(self.value):
             raise ValueError("the value of a vector must be a list of numbers")
         if self.type == "confusion_matrix" and not _is_confusion_matrix(self.value):
@@ -116,6 +124,13 @@ class Comparison(BaseModel):
     """Runs side by side, in the order in which they were asked for."""
 
     items: list[ComparedRun]
+
+
+def _characters(value: Any) -> int:
+    try:
+        return len(json.dumps(value, ensure_ascii=False))
+    except RecursionError as error:
+        raise ValueError("the value is nested too deeply") from error
 
 
 def _is_vector(value: Any) -> bool:

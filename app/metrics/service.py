@@ -35,12 +35,27 @@ from app.workspaces.access import check_workspace
 
 _MOST_VALUES = 200_000
 """More are neither held at a time nor put into one answer."""
+_MOST_BYTES = 32 * 1024 * 1024
+"""So much of what is no number is put into one answer."""
 
 
 class TooManyValues(Invalid):
     """The answer would have more values than one answer may have."""
 
     code = "too_many_values"
+
+
+class TooManyBytes(Invalid):
+    """The answer would be larger than one answer may be."""
+
+    code = "too_many_values"
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"What of these values is no number is more than {_MOST_BYTES // 1024**2} MiB: ask for "
+            "fewer with name, max_points, or first_step and last_step; or for all of them as a "
+            "file, at …/metrics/export."
+        )
 
 
 async def store(
@@ -158,8 +173,8 @@ async def summarize(
     session: AsyncSession, *, run_id: str, attempt: int, wanted: Wanted
 ) -> MetricSummaryList:
     """The metrics of an attempt without their values, by name."""
-    rows = await repository.summaries(session, [(run_id, attempt)], wanted)
-    return MetricSummaryList(items=[MetricSummaryRead(**_summary(row)) for row in rows])
+    found = await _summaries(session, [(run_id, attempt)], wanted)
+    return MetricSummaryList(items=[MetricSummaryRead(**values) for _, values in found])
 
 
 async def compare(
@@ -206,18 +221,18 @@ async def _read_all(
 ) -> dict[str, list[MetricRead]]:
     found: dict[str, list[MetricRead]] = {run_id: [] for run_id, _ in keys}
     by_name: dict[tuple[str, str], MetricRead] = {}
-    for row in await repository.summaries(session, keys, wanted):
-        metric = MetricRead(**_summary(row), points=[])
+    for row, values in await _summaries(session, keys, wanted):
+        metric = MetricRead(**values, points=[])
         found[row.run_id].append(metric)
         by_name[(row.run_id, row.name)] = metric
     if max_points == 0:
         return found
     if max_points is not None and by_name:
         max_points = max(FEWEST_POINTS, min(max_points, _MOST_VALUES // len(by_name)))
-    left = _MOST_VALUES
+    left, bytes_left = _MOST_VALUES, _MOST_BYTES
     async with (
-        aclosing(repository.points(session, keys, wanted)) as values,
-        aclosing(_grouped(values, max_points)) as groups,
+        aclosing(repository.points(session, keys, wanted)) as points,
+        aclosing(_grouped(points, max_points)) as groups,
     ):
         async for (run_id, name), rows in groups:
             left -= len(rows)
@@ -227,10 +242,24 @@ async def _read_all(
                     "name, or first_step and last_step; or for all of them as a file, at "
                     "…/metrics/export."
                 )
+            bytes_left -= _bytes(rows)
+            if bytes_left < 0:
+                raise TooManyBytes
             # A value that was stored after the summaries were read waits for the next call.
             if (run_id, name) in by_name:
-                by_name[(run_id, name)].points = _points(rows)
+                by_name[(run_id, name)].points = await _points(session, rows)
     return found
+
+
+async def _summaries(
+    session: AsyncSession, keys: Sequence[Key], wanted: Wanted
+) -> list[tuple[Row[Any], dict[str, Any]]]:
+    """Summaries, each with what is shown of it."""
+    rows = await repository.summaries(session, keys, wanted)
+    if _bytes(rows) > _MOST_BYTES:
+        raise TooManyBytes
+    data = await repository.last_data(session, rows)
+    return [(row, _summary(row, data.get((row.run_id, row.name)))) for row in rows]
 
 
 async def _grouped(
@@ -270,23 +299,29 @@ def _fewer(rows: list[Row[Any]], most: int) -> list[Row[Any]]:
     return thinned(placed, most=most)
 
 
-def _points(rows: list[Row[Any]]) -> list[MetricPoint]:
+async def _points(session: AsyncSession, rows: list[Row[Any]]) -> list[MetricPoint]:
+    data = await repository.data_of(session, rows)
     return [
-        MetricPoint(value=_value(row), step=row.step, epoch=row.epoch, logged_at=row.logged_at)
+        MetricPoint(
+            value=data.get(repository.place_of(row), {}).get("value", row.value),
+            step=row.step,
+            epoch=row.epoch,
+            logged_at=row.logged_at,
+        )
         for row in rows
     ]
 
 
-def _value(row: Row[Any]) -> Any:
-    return row.value if row.data is None else row.data["value"]
+def _bytes(rows: Sequence[Row[Any]]) -> int:
+    return sum(row.size or 0 for row in rows)
 
 
-def _summary(row: Row[Any]) -> dict[str, Any]:
+def _summary(row: Row[Any], data: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "name": row.name,
         "type": row.type,
         "count": row._mapping["count"],
-        "last": row.last if row.last_data is None else row.last_data["value"],
+        "last": row.last if data is None else data["value"],
         "last_step": row.last_step,
         "last_at": row.last_at,
         "min": row.min,

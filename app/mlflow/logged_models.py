@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.clock import utc_now
@@ -147,8 +148,15 @@ async def documents(session: AsyncSession, rows: Sequence[LoggedModel]) -> list[
         ).all()
     )
     metrics: dict[str, list[dict[str, Any]]] = {}
-    found = select(LoggedModelMetric).where(LoggedModelMetric.model_id.in_(ids))
-    for metric in (await session.execute(found.order_by(LoggedModelMetric.step))).scalars():
+    one = LoggedModelMetric
+    same = (one.model_id, one.name, one.dataset_name, one.dataset_digest)
+    newest = (
+        select(one)
+        .where(one.model_id.in_(ids))
+        .ext(distinct_on(*same))
+        .order_by(*same, one.step.desc(), one.logged_at.desc(), one.seq)
+    )
+    for metric in (await session.execute(newest)).scalars():
         metrics.setdefault(metric.model_id, []).append(_metric(metric))
     registrations: dict[str, list[dict[str, str]]] = {}
     registered = (

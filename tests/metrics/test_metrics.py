@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -267,3 +268,59 @@ async def test_an_answer_has_no_more_values_than_fit(
     assert len(thin.json()["items"][0]["points"]) == 500
     assert thin.json()["items"][0]["points"][-1]["step"] == 4499
     assert [point["step"] for point in part.json()["items"][0]["points"]] == [4498, 4499]
+
+
+def table(step: int, *, characters: int) -> dict[str, Any]:
+    return {"name": "table", "type": "table", "value": {"a": ["x" * characters]}, "step": step}
+
+
+async def test_an_answer_has_no_larger_values_than_fit(
+    api: LiveApi, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.metrics.service._MOST_BYTES", 50_000)
+    await log(api, run, [table(step, characters=1000) for step in range(100)])
+
+    refused = await api.client.get(f"runs/{run}/metrics")
+    thin = await api.client.get(f"runs/{run}/metrics", params={"max_points": 10})
+    assert (refused.status_code, refused.json()["code"]) == (422, "too_many_values")
+    points = thin.json()["items"][0]["points"]
+    assert len(points) == 10
+    assert points[0]["value"] == {"a": ["x" * 1000]}
+
+    many = [{**table(0, characters=1000), "name": f"table {number}"} for number in range(60)]
+    await log(api, run, many, source="b")
+    refused = await api.client.get(f"runs/{run}/metrics/summary")
+    assert (refused.status_code, refused.json()["code"]) == (422, "too_many_values")
+    assert (await summary(api, run, "table 7"))["last"] == {"a": ["x" * 1000]}
+
+
+async def test_an_export_reads_large_values_in_portions(
+    api: LiveApi, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.metrics.repository._BYTES_AT_ONCE", 2500)
+    monkeypatch.setattr("app.metrics.export._GROUP_BYTES", 2500)
+    logged = [table(step, characters=1000 + step) for step in range(9)]
+    await log(api, run, [*curve("loss", [1.0, 2.0]), *logged])
+
+    rows = list(
+        csv.DictReader(io.StringIO((await api.client.get(f"runs/{run}/metrics/export")).text))
+    )
+    assert [json.loads(row["data"]) for row in rows[2:]] == [one["value"] for one in logged]
+    answer = await api.client.get(f"runs/{run}/metrics/export", params={"format": "parquet"})
+    file = tmp_path / "x.parquet"
+    file.write_bytes(answer.content)
+    parquet = arro3.io.read_parquet(file)
+    found = parquet.read_all()
+    assert [json.loads(text) for text in found.column("data").to_pylist()[2:]] == [
+        one["value"] for one in logged
+    ]
+
+
+async def test_a_value_of_any_size_is_no_metric(api: LiveApi, run: str) -> None:
+    body = {"source": "a", "first_seq": 0, "values": [table(0, characters=1024 * 1024)]}
+    refused = await api.client.post(f"runs/{run}/metrics", json=body)
+    assert refused.status_code == 422
+    assert "1,048,576 characters" in refused.text
+    # Two hundred classes fit.
+    matrix = {"class_labels": list(range(200)), "matrix": [[1000] * 200] * 200}
+    await log(api, run, [{"name": "c", "type": "confusion_matrix", "value": matrix}])

@@ -222,6 +222,14 @@ def test_logged_models_of_version_3(space: Space, tmp_path: Path) -> None:
     found = client.get_logged_model(model.model_id)
     assert (found.status, found.source_run_id) == (LoggedModelStatus.READY, run_id)
     assert [(m.key, m.value, m.dataset_name) for m in found.metrics or []] == [("acc", 0.9, "test")]
+    # Of each dataset the newest value.
+    client.log_metric(run_id, "acc", 0.8, step=0, model_id=model.model_id, dataset_name="test",
+                      dataset_digest="d")  # fmt: skip
+    client.log_metric(run_id, "acc", 0.7, step=0, model_id=model.model_id)
+    found = client.get_logged_model(model.model_id)
+    assert [(m.value, m.step, m.dataset_name) for m in found.metrics or []] == [
+        (0.7, 0, None), (0.9, 1, "test"),
+    ]  # fmt: skip
     listed = client.list_logged_model_artifacts(model.model_id)
     assert [f.path for f in listed] == ["model.keras"]
     own = space.http.get(f"runs/{run_id}/files").json()["items"]
