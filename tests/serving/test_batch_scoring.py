@@ -141,6 +141,17 @@ def test_rows_that_fail_are_listed_and_spoil_no_other(data: Path) -> None:
     assert (logged["shard_0_rows_scored"], logged["shard_0_rows_failed"]) == (3, 5)
 
 
+def test_rows_that_no_string_and_no_array_can_carry_fail_alone(data: Path) -> None:
+    odd = ['{"a": [1], "s": "\\ud800"}', '{"a": [2], "s": "x", "\\ud800": 1}']
+    deep = '{"a": [3], "s": ' + "[" * 900 + "]" * 900 + "}"
+    (data / "a.jsonl").write_text("\n".join([*odd, deep, '{"a": [4], "s": "y"}']) + "\n")
+    outputs = score(data, NAMED, named, share=Share(0, 1, 8, None, "jsonl"))
+    assert [one["row"] for one in lines(outputs)] == [3]
+    assert [(one["row"], one["code"]) for one in lines(outputs, "failed_rows")] == [
+        (0, "invalid_json"), (1, "invalid_json"), (2, "shape_mismatch"),
+    ]  # fmt: skip
+
+
 def test_more_failed_rows_than_may_end_it(data: Path) -> None:
     (data / "a.csv").write_text("u,v\n1,2\nx,0\ny,1\n3,4\n")
     with pytest.raises(TooManyFailedRowsError, match=r"2 rows failed, 1 may.*row 2 of a\.csv"):

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,6 @@ async def test_waiting_requests_share_one_call_and_keep_their_rows() -> None:
 
     assert answers == [[2.0], [4.0], [6.0, 8.0], [10.0]]
     assert model.rows == [1, 4]
-    batcher.close()
 
 
 async def test_an_error_meets_only_the_request_it_belongs_to() -> None:
@@ -72,7 +72,6 @@ async def test_an_error_meets_only_the_request_it_belongs_to() -> None:
 
     assert (first, second, fourth) == ([2.0], [4.0], [8.0])
     assert isinstance(third, ValueError)
-    batcher.close()
 
 
 async def test_a_batch_has_a_largest_size() -> None:
@@ -82,7 +81,6 @@ async def test_a_batch_has_a_largest_size() -> None:
     await held_up(batcher, model, [(1,), (2,), (3,), (4,)])
 
     assert model.rows == [1, 2, 1]
-    batcher.close()
 
 
 async def test_a_model_that_breaks_its_word_on_rows_is_called_alone() -> None:
@@ -101,7 +99,51 @@ async def test_a_model_that_breaks_its_word_on_rows_is_called_alone() -> None:
 
     assert await asyncio.gather(*tasks) == [[1.0], [2.0], [3.0]]
     assert rows == [1, 2, 1, 1]
-    batcher.close()
+
+
+async def test_a_call_of_the_model_is_measured_not_a_row_of_them() -> None:
+    measured: list[float] = []
+
+    def slow(signature: str, arrays: dict[str, Any]) -> dict[str, Any]:
+        time.sleep(0.05)
+        measured.append(batcher.longest_seconds)
+        if len(arrays["x"]) > 1:
+            raise ValueError("no batches")
+        return {"y": arrays["x"]}
+
+    batcher = Batcher(slow, Limits())
+    tasks = [asyncio.create_task(outcome(batcher, float(value))) for value in range(12)]
+    await asyncio.gather(*tasks)
+
+    assert len(measured) == 1 + 1 + 11
+    assert max(measured) < 0.5
+    assert batcher.longest_seconds == 0
+
+
+async def test_what_nobody_waits_for_is_not_called_after_a_batch_failed() -> None:
+    rows: list[int] = []
+    go = threading.Event()
+
+    def refusing(signature: str, arrays: dict[str, Any]) -> dict[str, Any]:
+        rows.append(len(arrays["x"]))
+        if len(rows) > 1:
+            assert go.wait(10)
+        if len(arrays["x"]) > 1:
+            raise ValueError("no batches")
+        return {"y": arrays["x"]}
+
+    batcher = Batcher(refusing, Limits())
+    tasks = [asyncio.create_task(outcome(batcher, float(value))) for value in range(4)]
+    await tasks[0]
+    async with asyncio.timeout(10):
+        while rows != [1, 3]:
+            await asyncio.sleep(0.01)
+    tasks[2].cancel()
+    await asyncio.sleep(0)
+    go.set()
+
+    assert list(await asyncio.gather(tasks[1], tasks[3])) == [[1.0], [3.0]]
+    assert rows == [1, 3, 1, 1]
 
 
 async def test_too_many_waiting_are_refused() -> None:
@@ -118,4 +160,3 @@ async def test_too_many_waiting_are_refused() -> None:
     assert answers[:2] == [[2.0], [4.0]]
     assert isinstance(answers[2], Problem)
     assert answers[2].status == 429
-    batcher.close()

@@ -1,4 +1,4 @@
-"""Serve one model: `python -m serving --model-dir M --port-file P [--host H] [--token-file T]`.
+"""Serve one model: `python -m serving --model-dir M --port-file P [--host H]`.
 
 Runs inside the replica's own environment, started by the runner. It listens on a port of the
 system's choice, says which in the port file, and is ready (`GET /v1/ready` answers 200) only
@@ -42,7 +42,7 @@ def main(arguments: List[str]) -> int:
         Served(
             model=options.model_name,
             version=options.model_version,
-            token=_read_token(options.token_file),
+            token=_read_token(),
             max_body_bytes=options.max_body_bytes,
             deadline_seconds=options.deadline_seconds,
         )
@@ -84,21 +84,16 @@ def _parse(arguments: List[str]) -> argparse.Namespace:
     parser.add_argument("--model-version", default="1")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port-file", type=Path, required=True)
-    parser.add_argument("--token-file", type=Path)
     parser.add_argument("--sample-file", type=Path)
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-body-bytes", type=int, default=32 * 1024 * 1024)
     parser.add_argument("--deadline-seconds", type=float, default=30.0)
     parser.add_argument("--max-waiting", type=int, default=256)
     return parser.parse_args(arguments)
 
 
-def _read_token(path: Path | None) -> str:
-    """Return the token from the file, else the variable; a random one (nobody gets in) without."""
-    given = os.environ.pop(TOKEN_VARIABLE, "")
-    if path is not None:
-        given = path.read_text().strip()
-    return given or secrets.token_urlsafe(32)
+def _read_token() -> str:
+    """Return the token of the variable; a random one (nobody gets in) without."""
+    return os.environ.pop(TOKEN_VARIABLE, "") or secrets.token_urlsafe(32)
 
 
 def _listen(host: str) -> socket.socket:
@@ -137,7 +132,7 @@ def _load(replica: Replica, options: argparse.Namespace) -> None:
         model.check(parse_sample(options.sample_file.read_text()))
         done = "the stored sample was answered as stored"
     _log.info("%s, in %.2f s", done, time.monotonic() - started)
-    replica.start(model, Limits(threads=options.threads, max_waiting=options.max_waiting))
+    replica.start(model, Limits(max_waiting=options.max_waiting))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Run requests on a bounded pool of threads; join those that wait at the same time.
+"""Run requests on a thread of their own; join those that wait at the same time.
 
 Joining needs no timer: while one call is running others queue up, and the next call takes all of
 them that fit together. One client alone is never delayed.
@@ -26,7 +26,6 @@ Run = Callable[[str, Arrays], Arrays]
 class Limits:
     """How much work is taken on at once."""
 
-    threads: int = 1
     max_waiting: int = 256
     max_batch_rows: int = 64
 
@@ -43,10 +42,11 @@ class Batcher:
     def __init__(self, run: Run, limits: Limits) -> None:
         self._run = run
         self._limits = limits
-        self._pool = ThreadPoolExecutor(limits.threads, thread_name_prefix="inference")
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="inference")
         self._waiting: List[_Waiting] = []
-        self._running: List[float] = []
-        """When each call that runs began."""
+        self._is_busy = False
+        self._began: Optional[float] = None
+        """When the call of the model that is running began."""
         self._cannot_join: set[str] = set()
 
     async def predict(self, request: Request) -> Arrays:
@@ -67,22 +67,18 @@ class Batcher:
 
     @property
     def longest_seconds(self) -> float:
-        """For how long the oldest call of the model that is running has run; 0: none is."""
-        return time.monotonic() - min(self._running) if self._running else 0.0
-
-    def close(self) -> None:
-        """Take no more work; a call that is running is left to end."""
-        self._pool.shutdown(wait=False)
+        """For how long the call of the model that is running has run; 0: none is."""
+        began = self._began
+        return 0.0 if began is None else time.monotonic() - began
 
     def _start(self) -> None:
-        while self._waiting and len(self._running) < self._limits.threads:
-            group = self._take()
-            if not group:
-                continue
-            began = time.monotonic()
-            self._running.append(began)
+        if self._is_busy:
+            return
+        group = self._take()
+        if group:
+            self._is_busy = True
             call = asyncio.get_running_loop().run_in_executor(self._pool, self._call, group)
-            call.add_done_callback(partial(self._finish, group, began))
+            call.add_done_callback(partial(self._finish, group))
 
     def _take(self) -> List[_Waiting]:
         """Remove and return the oldest request and those that can be joined to it."""
@@ -112,12 +108,12 @@ class Batcher:
         return signature.name, shapes
 
     def _call(self, group: List[_Waiting]) -> List[Any]:
-        """Return for each request its outputs or the exception it met (in a pool thread)."""
+        """Return for each request its outputs or the exception it met (in the thread)."""
         if len(group) > 1:
             joined = self._call_joined(group)
             if joined is not None:
                 return joined
-        return [self._call_alone(each.request) for each in group]
+        return [self._call_alone(each) for each in group]
 
     def _call_joined(self, group: List[_Waiting]) -> Optional[List[Any]]:
         signature = group[0].request.signature
@@ -138,18 +134,23 @@ class Batcher:
             for start, end in zip(edges, edges[1:])
         ]
 
-    def _call_alone(self, request: Request) -> Any:
-        return self._call_model(request.signature.name, request.arrays)
+    def _call_alone(self, waiting: _Waiting) -> Any:
+        if waiting.answer.done():
+            return None  # nobody waits for it any more
+        return self._call_model(waiting.request.signature.name, waiting.request.arrays)
 
     def _call_model(self, signature: str, arrays: Arrays) -> Any:
         """Return outputs, or the exception as a value: it belongs to a request, not to the pool."""
+        self._began = time.monotonic()
         try:
             return self._run(signature, arrays)
         except Exception as error:
             return error
+        finally:
+            self._began = None
 
-    def _finish(self, group: List[_Waiting], began: float, done: asyncio.Future[List[Any]]) -> None:
-        self._running.remove(began)
+    def _finish(self, group: List[_Waiting], done: asyncio.Future[List[Any]]) -> None:
+        self._is_busy = False
         for each, result in zip(group, done.result()):
             if each.answer.done():
                 continue  # its client went away or its deadline passed

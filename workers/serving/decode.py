@@ -147,11 +147,7 @@ def _array(value: Any, tensor: Tensor, pointer: str, *, suffix: str = "") -> Any
 
     `suffix` is what follows the index of an instance in the pointer of a row-format element.
     """
-    kind = _kind(tensor, pointer)
-    array = _strings(value, tensor, pointer, suffix) if kind == "s" else _numbers(value, kind)
-    if array is None:
-        raise _first_fault(value, kind, tensor, (pointer, suffix))
-    return as_input(array, tensor, pointer)
+    return as_input(_converted(value, tensor, pointer, suffix), tensor, pointer)
 
 
 def flat_array(value: Any, shape: Tuple[int, ...], tensor: Tensor, pointer: str) -> Any:
@@ -160,15 +156,32 @@ def flat_array(value: Any, shape: Tuple[int, ...], tensor: Tensor, pointer: str)
     Raises:
         Problem: 400, naming the field and what was expected there.
     """
-    kind = _kind(tensor, pointer)
-    array = _strings(value, tensor, pointer, "") if kind == "s" else _numbers(value, kind)
-    if array is None:
-        raise _first_fault(value, kind, tensor, (pointer, ""))
+    _check_shape(shape, tensor, pointer)
+    array = _converted(value, tensor, pointer, "")
     size = math.prod(shape)
     if array.size != size:
         message = f"the shape {describe_shape(shape)} has {size} elements, found {array.size}"
         raise invalid_field(pointer, "shape_mismatch", message)
-    return as_input(array.reshape(shape), tensor, pointer)
+    try:
+        shaped = array.reshape(shape)
+    except ValueError as error:  # no elements, and sizes that no array has
+        raise invalid_field(
+            pointer, "shape_mismatch", f"no array has this shape: {error}"
+        ) from error
+    return as_input(shaped, tensor, pointer)
+
+
+def _converted(value: Any, tensor: Tensor, pointer: str, suffix: str) -> Any:
+    """Return the value as an array of the tensor's kind, of whatever shape it has."""
+    kind = _kind(tensor, pointer)
+    try:
+        array = _strings(value, tensor, pointer, suffix) if kind == "s" else _numbers(value, kind)
+        if array is None:
+            raise _first_fault(value, kind, tensor, (pointer, suffix))
+    except RecursionError as error:
+        message = f"nested too deeply: the input {tensor.name!r} takes {tensor.describe()}"
+        raise invalid_field(pointer, "shape_mismatch", message) from error
+    return array
 
 
 def as_input(array: Any, tensor: Tensor, pointer: str) -> Any:
@@ -251,7 +264,7 @@ def _flatten_strings(
             return (), [base64.b64decode(value["b64"], validate=True)]
         except (binascii.Error, ValueError) as error:
             raise invalid_field(
-                _join(where) + "/b64", "invalid_base64", "this is not base64"
+                where[0] + "/b64", "invalid_base64", "this is not base64"
             ) from error
     raise _wrong_kind("s", tensor, where)
 
@@ -292,7 +305,7 @@ def _search(value: Any, kind: str, tensor: Tensor, where: Tuple[str, str]) -> An
 
 def _wrong_kind(kind: str, tensor: Tensor, where: Tuple[str, str]) -> Problem:
     return invalid_field(
-        _join(where),
+        where[0],
         "invalid_type",
         f"expected {_KIND_WORDS[kind]}: the input {tensor.name!r} takes {tensor.describe()}",
     )
@@ -300,7 +313,7 @@ def _wrong_kind(kind: str, tensor: Tensor, where: Tuple[str, str]) -> Problem:
 
 def _ragged(tensor: Tensor, where: Tuple[str, str]) -> Problem:
     return invalid_field(
-        _join(where),
+        where[0],
         "shape_mismatch",
         f"the lists are not all of one length: the input {tensor.name!r} takes {tensor.describe()}",
     )
@@ -310,10 +323,6 @@ def _inside(where: Tuple[str, str], index: int) -> Tuple[str, str]:
     """Return the place of an element; a row's suffix goes right after its first index."""
     pointer, suffix = where
     return f"{pointer}/{index}{suffix}", ""
-
-
-def _join(where: Tuple[str, str]) -> str:
-    return where[0]
 
 
 def _escape(name: str) -> str:

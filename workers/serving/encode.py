@@ -51,9 +51,22 @@ def parse_json(body: bytes) -> Any:
         except ValueError:  # it refuses NaN: let the slow parser decide, and word the error
             pass
     try:
-        return json.loads(body)
+        return load(body)
     except (ValueError, RecursionError) as error:
         raise Problem(400, "invalid_json", f"The body is not JSON: {error}") from error
+
+
+def load(text: bytes) -> Any:
+    """Return what the JSON says, NaN and Infinity taken.
+
+    Raises:
+        ValueError: it is none, or has half a surrogate pair, which no string can carry.
+        RecursionError: it is nested too deeply.
+    """
+    document = json.loads(text)
+    if b"\\ud" in text or b"\\uD" in text:
+        json.dumps(document, ensure_ascii=False).encode()
+    return document
 
 
 def plain(name: str, array: Any) -> Any:

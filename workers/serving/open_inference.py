@@ -19,6 +19,8 @@ from .signature import Signature, Tensor
 
 OPEN_INFERENCE = "open_inference"
 HEADER_LENGTH = "Inference-Header-Content-Length"
+_MOST_DIMENSIONS = 32
+_LARGEST_SIZE = 2**31 - 1
 _DATATYPES = {
     "bool": "BOOL", "uint8": "UINT8", "uint16": "UINT16", "uint32": "UINT32", "uint64": "UINT64",
     "int8": "INT8", "int16": "INT16", "int32": "INT32", "int64": "INT64", "float16": "FP16",
@@ -137,7 +139,8 @@ def _describe(tensor: Tensor) -> Dict[str, Any]:
 def _split(body: bytes, header_length: Optional[str]) -> Tuple[bytes, bytes]:
     if header_length is None:
         return body, b""
-    if not header_length.isdigit() or int(header_length) > len(body):
+    is_number = header_length.isascii() and header_length.isdigit() and len(header_length) < 20
+    if not is_number or int(header_length) > len(body):
         raise Problem(
             400, "invalid_header", f"{HEADER_LENGTH} is not the length of a part of the body."
         )
@@ -166,12 +169,19 @@ def _tensor(given: Any, signature: Signature, pointer: str) -> Tensor:
 
 def _shape(given: Dict[str, Any], pointer: str) -> Tuple[int, ...]:
     shape = given.get("shape")
-    is_shape = isinstance(shape, list) and all(
-        isinstance(size, int) and not isinstance(size, bool) and size >= 0 for size in shape
-    )
-    if not isinstance(shape, list) or not is_shape:
-        raise invalid_field(f"{pointer}/shape", "invalid_type", "expected a list of sizes")
+    if (
+        not isinstance(shape, list)
+        or len(shape) > _MOST_DIMENSIONS
+        or not all(map(_is_size, shape))
+    ):
+        message = f"expected a list of at most {_MOST_DIMENSIONS} sizes"
+        raise invalid_field(f"{pointer}/shape", "invalid_type", message)
     return tuple(shape)
+
+
+def _is_size(value: Any) -> bool:
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return is_integer and 0 <= value <= _LARGEST_SIZE
 
 
 def _check_complete(arrays: Dict[str, Any], signature: Signature) -> None:
@@ -188,6 +198,8 @@ def _outputs(
     asked = document.get("outputs")
     if not asked:
         return [(name, all_as_bytes) for name in names]
+    if not isinstance(asked, list):
+        raise invalid_field("/outputs", "invalid_type", "expected a list of outputs")
     chosen = []
     for index, output in enumerate(asked):
         pointer = f"/outputs/{index}"

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import csv
 import fnmatch
-import json
 import math
 import os
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence, Tu
 
 import numpy as np
 
+from .encode import load
 from .problems import Problem
 from .signature import Signature, Tensor
 
@@ -88,7 +88,7 @@ def _read_json_lines(path: Path, signature: Signature, columns: Sequence[str]) -
 
 def _parse(line: bytes) -> Any:
     try:
-        return json.loads(line)
+        return load(line)
     except (ValueError, RecursionError) as error:
         raise Problem(400, "invalid_json", f"This is not JSON: {error}") from error
 

@@ -260,10 +260,7 @@ def open_inference_routes(replica: Replica) -> List[Route]:
 
 async def _predict(replica: Replica, body: bytes) -> Response:
     model = replica.model
-    try:
-        inputs = decode_request(parse_json(body), model.signatures, model.default)
-    except RecursionError as error:
-        raise Problem(400, "invalid_json", "The body is nested too deeply.") from error
+    inputs = decode_request(parse_json(body), model.signatures, model.default)
     answer = encode_answer(inputs.format, inputs.signature, await replica.run(inputs))
     return Response(answer, media_type="application/json")
 
@@ -284,7 +281,7 @@ def _json(document: Dict[str, Any]) -> Response:
 async def _read_body(request: Request, max_bytes: int) -> bytes:
     too_large = Problem(413, "body_too_large", f"The body is larger than {max_bytes} bytes.")
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > max_bytes:
+    if length.isascii() and length.isdigit() and int(length) > max_bytes:
         raise too_large
     body = bytearray()
     async for chunk in request.stream():
