@@ -194,6 +194,9 @@ class _Upload:
             while not state.get("completed_at"):
                 file.seek(offset)
                 piece = file.read(PIECE_BYTES)
+                if not piece and offset < self._size_bytes:
+                    self._unfinished.forget()
+                    raise _changed(self._path)
                 state = self._send_piece(state["id"], offset, piece)
                 self._on_bytes(state["offset_bytes"] - offset)
                 offset = state["offset_bytes"]

@@ -81,6 +81,20 @@ def test_an_upload_goes_on_in_the_next_process(
     assert sum(sent) == 700_000
 
 
+def test_a_file_that_shrinks_while_it_is_sent_is_said_to_have_changed(
+    connection: Connection, tmp_path: Path
+) -> None:
+    path = tmp_path / "big.bin"
+    path.write_bytes(os.urandom(300_000))
+
+    def shrink(sent: int) -> None:
+        if sent:
+            os.truncate(path, 100_000)
+
+    with pytest.raises(TransferFailed, match="changed while it was being sent"):
+        upload_file(connection, path, on_bytes=shrink)
+
+
 def test_a_download_goes_on_where_it_broke(
     connection: Connection, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from trainwright.azureml.exceptions import ModelNotFoundException, UserErrorException
@@ -114,8 +115,11 @@ def download(
 ) -> str:
     """Download a version's files; a single one lies in the folder itself.
 
+    What is there already is replaced when all of them have come.
+
     Raises:
         WebserviceException: something is there already.
+        TransferFailed: a name would lead out of the folder, or a file did not come.
     """
     files = list(connection.pages(f"{path}/files"))
     # Where a version came from a path of a run, its last part is what was registered; else a file
@@ -123,19 +127,27 @@ def download(
     name = PurePosixPath(read["lineage"].get("path") or "").name
     alone = files[0]["path"] if len(files) == 1 and "/" not in files[0]["path"] else ""
     is_file = bool(alone) and name in ("", alone)
-    root = folder / (alone if is_file else name or read["name"])
+    root = safe_target(folder, alone if is_file else name or read["name"])
     if root.exists() and not may_exist:
         raise _Refused(f"{root} is there already; exist_ok=True replaces it.")
-    if root.is_dir():
-        shutil.rmtree(root)
-    for file in files:
-        download_file(
-            connection,
-            "/".join([path, "files", *_quoted(connection, file["path"])]),
-            root if is_file else safe_target(root, file["path"]),
-            size_bytes=file["size_bytes"],
-            sha256=file["sha256"],
-        )
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix=f".{root.name}.") as beside:
+        fetched = Path(beside, root.name)
+        if not is_file:
+            fetched.mkdir()
+        for file in files:
+            download_file(
+                connection,
+                "/".join([path, "files", *_quoted(connection, file["path"])]),
+                fetched if is_file else safe_target(fetched, file["path"]),
+                size_bytes=file["size_bytes"],
+                sha256=file["sha256"],
+            )
+        if root.is_dir() and not root.is_symlink():
+            shutil.rmtree(root)
+        else:
+            root.unlink(missing_ok=True)
+        fetched.replace(root)
     return str(root)
 
 

@@ -118,9 +118,11 @@ class AciWebservice(Webservice):
             enable_app_insights=enable_app_insights,
         )  # fmt: skip
         self.update_deployment_state()
-        kept = ("model_name", "model_version", "replicas", "resource_configuration", "description",
-                "tags")  # fmt: skip
+        kept = ("model_name", "model_version", "resource_configuration", "limits", "autoscale",
+                "data_capture", "description", "tags")  # fmt: skip
         body = {name: self._read[name] for name in kept}
+        if body["autoscale"] is None:
+            body["replicas"] = self._read["replicas"]
         if models:
             body |= {"model_name": models[0].name, "model_version": models[0].version}
         if tags is not None:

@@ -1,6 +1,7 @@
 """Datasets of files."""
 
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -96,7 +97,7 @@ class FileDataset(AbstractDataset):
 
 
 class MountContext:
-    """A folder that has the files while it is entered.
+    """A folder that has the files while it is entered; before and after, there is none.
 
     Attributes:
         mount_point: the folder.
@@ -105,15 +106,30 @@ class MountContext:
     def __init__(self, dataset: FileDataset, folder: Path) -> None:
         self._dataset = dataset
         self._folder = folder
+        self._is_started = False
         self.mount_point = str(folder.absolute())
 
     def start(self) -> None:
-        """Put the files there."""
-        self._dataset.download(str(self._folder), overwrite=True)
+        """Put the files there.
+
+        Raises:
+            UserErrorException: something is there that would be lost.
+        """
+        if not self._is_started and _holds_something(self._folder):
+            raise UserErrorException(
+                f"{self.mount_point} is not an empty folder: mount elsewhere, or remove it."
+            )
+        with ExitStack() as undo:
+            undo.callback(self.stop)
+            self._is_started = True
+            self._dataset.download(str(self._folder), overwrite=True)
+            undo.pop_all()
 
     def stop(self) -> None:
-        """Remove the folder."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """Remove the folder that `start` made."""
+        if self._is_started:
+            self._is_started = False
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> "MountContext":
         self.start()
@@ -121,6 +137,12 @@ class MountContext:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _holds_something(folder: Path) -> bool:
+    if folder.is_symlink() or not folder.is_dir():
+        return folder.is_symlink() or folder.exists()
+    return any(folder.iterdir())
 
 
 def _segments(connection: Any, path: str) -> list[str]:
