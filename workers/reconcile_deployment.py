@@ -13,6 +13,7 @@ from app.blobs import repository as blobs
 from app.deployments import loads, repository
 from app.deployments.decide import (
     DRAINING,
+    KEPT_STARTS,
     LIVE_STATES,
     LOST,
     Plan,
@@ -169,6 +170,7 @@ class DeploymentReconciler:
         row = await repository.lock(session, guard.lease.row_id)
         if row.autoscale is None or row.deleting or row.state == State.FAILED:
             return row
+        await loads.forget_old(session, row.id)
         scaled = scale(
             Autoscale.model_validate(row.autoscale),
             count=row.replica_count,
@@ -320,6 +322,9 @@ class DeploymentReconciler:
                 await guard.check(session)
                 await session.execute(
                     update(Replica).where(Replica.name.in_(gone)).values(removed=True)
+                )
+                await repository.forget_removed(
+                    session, guard.lease.row_id, kept_starts=KEPT_STARTS
                 )
         return len(gone) == len(names)
 

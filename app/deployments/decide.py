@@ -8,6 +8,8 @@ from typing import Any
 UNSERVABLE_EXIT_CODE = 3
 """The serving program ends so when the model itself is at fault: starting again is no use."""
 MAX_FAILURES = 5
+KEPT_STARTS = 2 * MAX_FAILURES
+"""So many starts of a place are looked back at; what was before them decides nothing."""
 STEADY_SECONDS = 60.0
 """A replica that has served for so long starts with a clean slate when it ends."""
 FIRST_PAUSE_SECONDS = 1.0

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -20,6 +20,7 @@ from app.tables.deployment import Deployment, DeploymentLoad
 _NOTE_SECONDS = 1.0
 _FRESH_SECONDS = 5.0
 """What a router noted longer ago is over, or the router is."""
+_KEPT_SECONDS = 60.0
 _log = structlog.get_logger(__name__)
 
 
@@ -30,6 +31,21 @@ async def concurrency(session: AsyncSession, deployment_id: str) -> float:
         DeploymentLoad.deployment_id == deployment_id, is_fresh
     )
     return float((await session.execute(statement)).scalar_one())
+
+
+async def forget_old(session: AsyncSession, deployment_id: str) -> None:
+    """Delete what routers noted that have noted nothing since: each start of one is another."""
+    is_old = DeploymentLoad.noted_at < func.clock_timestamp() - timedelta(seconds=_KEPT_SECONDS)
+    old = (
+        select(DeploymentLoad.router_id)
+        .where(DeploymentLoad.deployment_id == deployment_id, is_old)
+        .with_for_update(skip_locked=True)
+    )
+    await session.execute(
+        delete(DeploymentLoad).where(
+            DeploymentLoad.deployment_id == deployment_id, DeploymentLoad.router_id.in_(old)
+        )
+    )
 
 
 class LoadKeeper:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -136,6 +136,20 @@ async def replicas_to_judge(session: AsyncSession, row: Deployment) -> Sequence[
         .execution_options(populate_existing=True)
     )
     return (await session.execute(statement)).scalars().all()
+
+
+async def forget_removed(session: AsyncSession, deployment_id: str, *, kept_starts: int) -> None:
+    """Delete removed replicas but the last starts of each place of each generation."""
+    starts_back = func.row_number().over(
+        partition_by=(Replica.generation, Replica.index), order_by=Replica.start.desc()
+    )
+    starts = (
+        select(Replica.name, Replica.removed, starts_back.label("starts_back"))
+        .where(Replica.deployment_id == deployment_id)
+        .subquery()
+    )
+    old = select(starts.c.name).where(starts.c.removed, starts.c.starts_back > kept_starts)
+    await session.execute(delete(Replica).where(Replica.name.in_(old)))
 
 
 async def silent_replicas(

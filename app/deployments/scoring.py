@@ -270,13 +270,18 @@ class ScoringRouter:
     async def _ask(
         self, replica: Answering, call: Call, limits: DeploymentLimits
     ) -> httpx2.Response:
-        kept = {key: call.headers[key] for key in _KEPT_OF_REQUEST if key in call.headers}
+        # As the bytes they came as: not all that a header may hold is ASCII.
+        kept = {
+            key.encode(): call.headers[key].encode("latin-1")
+            for key in _KEPT_OF_REQUEST
+            if key in call.headers
+        }
         token = replica_token(self._signer, replica.name, made_at=replica.created_at)
         return await self._client.request(
             call.method,
             f"http://{replica.address}:{replica.port}{call.path}",
             content=call.body,
-            headers={**kept, "Authorization": f"Bearer {token}"},
+            headers={**kept, b"Authorization": f"Bearer {token}".encode()},
             timeout=httpx2.Timeout(
                 limits.timeout_seconds + _GRACE_SECONDS, connect=_CONNECT_SECONDS
             ),

@@ -10,7 +10,7 @@ from app.auth.needs import needs
 from app.auth.shortcuts import Answer, Asked, shortcut
 from app.deployments import repository
 from app.deployments.access import TargetDep, find_target_for
-from app.deployments.answers import passed_on
+from app.deployments.answers import PassedOn, passed_on
 from app.deployments.errors import SignatureUnknown
 from app.deployments.openapi import build_document
 from app.deployments.repository import Target
@@ -38,12 +38,11 @@ async def _score(asked: Asked) -> Answer:
     )
     request_id: str = asked.scope["state"]["request_id"]
     headers = Headers(scope=asked.scope)
-    scoring: ScoringRouter = state.scoring
     call = Call("POST", "/v1/predict", asked.body, headers, request_id)
-    answered_by, answer = await scoring.answer(target, call)
-    found = passed_on(answer, instance=asked.scope["path"], request_id=request_id)
-    more = {**found.headers, "Served-By": answered_by}.items()
-    fields = tuple((name.lower().encode(), value.encode("latin-1")) for name, value in more)
+    found = await _answered(state.scoring, target, call, instance=asked.scope["path"])
+    fields = tuple(
+        (name.lower().encode(), value.encode("latin-1")) for name, value in found.headers.items()
+    )
     return Answer(found.body, found.status, fields, found.media_type.encode("latin-1"))
 
 
@@ -120,13 +119,18 @@ async def get_deployment_swagger(
 
 
 async def _forward(target: Target, request: Request, path: str) -> Response:
-    scoring: ScoringRouter = request.app.state.scoring
     request_id = request.scope.get("state", {}).get("request_id", "")
     call = Call(request.method, path, await request.body(), request.headers, request_id)
+    found = await _answered(request.app.state.scoring, target, call, instance=request.url.path)
+    return Response(found.body, found.status, found.headers, media_type=found.media_type)
+
+
+async def _answered(
+    scoring: ScoringRouter, target: Target, call: Call, *, instance: str
+) -> PassedOn:
     answered_by, answer = await scoring.answer(target, call)
-    found = passed_on(answer, instance=request.url.path, request_id=request_id)
-    headers = {**found.headers, "Served-By": answered_by}
-    return Response(found.body, found.status, headers, media_type=found.media_type)
+    found = passed_on(answer, instance=instance, request_id=call.request_id)
+    return found._replace(headers={**found.headers, "Served-By": answered_by})
 
 
 async def _document(target: TargetDep, request: Request, database: DatabaseDep) -> dict[str, Any]:

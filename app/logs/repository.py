@@ -133,7 +133,7 @@ async def read_chunks(
 
 
 async def read_timed_chunks(
-    session: AsyncSession, owner: str, attempt: int, name: str, *, start: int, limit: int = 16
+    session: AsyncSession, owner: str, attempt: int, name: str, *, start: int, limit: int
 ) -> Sequence[tuple[int, bytes, bytes | None]]:
     """Chunks from the one that holds byte ``start``: (offset, data, times), in order."""
     chosen = [LogChunk.owner == owner, LogChunk.attempt == attempt, LogChunk.name == name]

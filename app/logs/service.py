@@ -173,18 +173,14 @@ class LogReader:
                 found.append((offset + skipped, bytes(data[skipped:])))
         return found
 
-    async def follow(
-        self, start: int, *, signals: Signals, keep_alive: bytes = b""
-    ) -> AsyncIterator[bytes]:
+    async def follow(self, start: int, *, signals: Signals) -> AsyncIterator[bytes]:
         """Yield bytes from ``start`` as they come, until the stream is sealed and read.
 
         Args:
             start: first byte.
             signals: tells of new bytes; without one the stream is looked at once a second.
-            keep_alive: sent when nothing came for a while, so that proxies keep the line open.
         """
         position = start
-        silent_seconds = 0.0
         with signals.subscribe(LOG_TOPIC, self._owner) as subscription:
             while True:
                 # First what has just come: most looks find it, and find it in one round trip.
@@ -193,15 +189,10 @@ class LogReader:
                     position = offset + len(piece)
                     yield piece
                 if pieces:
-                    silent_seconds = 0.0
                     continue
                 stream = await self.stream()
                 if stream is not None and stream.sha256 is not None:
                     async for piece in self.read(position):
                         yield piece
                     return
-                if not await subscription.wait(timeout_seconds=_POLL_SECONDS):
-                    silent_seconds += _POLL_SECONDS
-                    if keep_alive and silent_seconds >= 15:
-                        silent_seconds = 0.0
-                        yield keep_alive
+                await subscription.wait(timeout_seconds=_POLL_SECONDS)

@@ -10,6 +10,7 @@ from app.tables.log import LogStream
 
 _PIECE_BYTES = 64 * 1024
 _PAIRS_AT_ONCE = 4096
+MOST_CHUNKS = 16
 
 Piece = tuple[int, bytes, Sequence[Pair]]
 """An offset, bytes, and when they were written; the first pair holds for the first byte."""
@@ -22,9 +23,18 @@ class TimedReader:
         database: where growing streams are.
         objects: where sealed ones are.
         stream: its row, as it was when the reading began.
+        chunks_at_once: so many are in memory while it is read.
     """
 
-    def __init__(self, database: Database, objects: ObjectStore, stream: LogStream) -> None:
+    def __init__(
+        self,
+        database: Database,
+        objects: ObjectStore,
+        stream: LogStream,
+        *,
+        chunks_at_once: int = MOST_CHUNKS,
+    ) -> None:
+        self._chunks_at_once = chunks_at_once
         self._database = database
         self._objects = objects
         self._stream = stream
@@ -89,8 +99,9 @@ class TimedReader:
         while position < stream.length_bytes:
             async with self._database.session() as session:
                 rows = await repository.read_timed_chunks(
-                    session, stream.owner, stream.attempt, stream.name, start=position
-                )
+                    session, stream.owner, stream.attempt, stream.name,
+                    start=position, limit=self._chunks_at_once,
+                )  # fmt: skip
             if not rows:
                 # Sealed since the row was read: its bytes are an object now.
                 async with self._database.session() as session:

@@ -14,7 +14,7 @@ from app.logs.lines import Line, LineSplitter
 from app.logs.query import LineQuery, cursor
 from app.logs.repository import MERGED
 from app.logs.service import LOG_TOPIC
-from app.logs.timed import TimedReader
+from app.logs.timed import MOST_CHUNKS, TimedReader
 from app.logs.times import Pair
 from app.storage.objects import ObjectStore
 from app.tables.log import LogStream
@@ -136,8 +136,11 @@ class LogView:
     ) -> AsyncIterator[list[Shown]]:
         """Merge what there is between the places and the lengths of these streams."""
         heads: list[_Head] = []
+        first_bytes = {row.id: row.first_byte for row in rows}
+        # All of them wait in memory for their turn.
+        chunks_at_once = max(1, MOST_CHUNKS // max(1, len(rows)))
         for row in rows:
-            lines = self._lines(row, is_final=is_final)
+            lines = self._lines(row, is_final=is_final, chunks_at_once=chunks_at_once)
             first = await anext(lines, None)
             if first is not None:
                 heads.append((first.millis, row.id, first, lines, row))
@@ -147,7 +150,13 @@ class LogView:
         while heads:
             _, number, line, lines, row = heads[0]
             self._places[number] = line.end
-            batch.append(Shown(row, line, cursor(self._places)))
+            # Where nothing is left of what was before, reading begins there without being told.
+            told = {
+                stream: place
+                for stream, place in self._places.items()
+                if place > first_bytes.get(stream, 0) or stream == number
+            }
+            batch.append(Shown(row, line, cursor(told)))
             size += len(line.data)
             if size >= _BATCH_BYTES or len(batch) >= _BATCH_LINES:
                 yield batch
@@ -160,8 +169,10 @@ class LogView:
         if batch:
             yield batch
 
-    async def _lines(self, row: LogStream, *, is_final: bool) -> AsyncIterator[Line]:
-        reader = TimedReader(self._database, self._objects, row)
+    async def _lines(
+        self, row: LogStream, *, is_final: bool, chunks_at_once: int
+    ) -> AsyncIterator[Line]:
+        reader = TimedReader(self._database, self._objects, row, chunks_at_once=chunks_at_once)
         splitter = await self._splitter(reader, row)
         until = self._query.until_millis
         async for offset, data, pairs in reader.pieces(splitter.offset):

@@ -170,6 +170,28 @@ async def test_a_replica_that_is_removed_by_hand_is_replaced(world: World) -> No
     assert list(world.fake.specs) == [second]
 
 
+async def test_of_replicas_that_were_replaced_the_last_are_kept(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.reconcile_deployment.KEPT_STARTS", 2)
+    monkeypatch.setattr(decide, "FIRST_PAUSE_SECONDS", 0.01)
+    for start in range(1, 5):
+        name = await world.replica(start=start)
+        world.fake.lose(name)
+        async with world.api.database.session() as session:
+            await wake(session, Deployment, world.deployment_id)
+    await world.replica(start=5)
+
+    async def are_few() -> bool:
+        async with world.api.database.session() as session:
+            kept = select(Replica.start).where(Replica.deployment_id == world.deployment_id)
+            starts = sorted((await session.scalars(kept)).all())
+            # The last may be made after the one before it was taken away.
+            return starts in ([3, 4, 5], [4, 5])
+
+    await until(are_few)
+
+
 async def test_a_provider_that_is_away_is_said_and_waited_for(world: World) -> None:
     await world.serve(await world.replica())
     world.fake.faults.add(Fault(Verb.IS_ALIVE, error=_AWAY, times=None))

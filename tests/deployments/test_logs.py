@@ -136,6 +136,27 @@ async def test_the_oldest_lines_go_and_places_stay_what_they_were(service: Servi
     assert (await service.get(tail=3)).content == b"later\n"
 
 
+async def test_the_id_of_a_line_is_not_longer_for_streams_that_are_gone(service: Service) -> None:
+    await service.print(OLD)
+    await service.age(8)
+    async with service.world.api.database.session() as session:
+        await logs.append(session, service.id, STDOUT, NEW, attempt=2, offset=0, times=[])
+    ndjson = {"Accept": "application/x-ndjson"}
+
+    def ids(answer: Any) -> list[str]:
+        return [json.loads(line)["id"] for line in answer.text.splitlines()]
+
+    before = ids(await service.get(ndjson))[-1]
+    await service.keep(7)
+    new, newest = ids(await service.get(ndjson))
+
+    assert (before.count(":"), newest.count(":")) == (2, 1)
+    assert (await service.get(after=new)).text == "new two\n"
+    await service.print(b"later\n")
+    assert (await service.get(after=newest)).text == "later\n"
+    assert (await service.get(after=before)).text == "later\n"
+
+
 async def test_followers_read_to_the_end_of_a_log_that_goes_with_its_deployment(
     service: Service,
 ) -> None:

@@ -8,11 +8,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 
 from app.deployments import decide, scoring
 from app.kernel.wake import wake
-from app.tables.deployment import Deployment, Replica
+from app.tables.deployment import Deployment, DeploymentLoad, Replica
 from tests.deployments.nodes import Nodes, answering_nodes
 from tests.deployments.test_faults import World, world
 from tests.waiting import until
@@ -137,6 +137,37 @@ async def test_replicas_follow_the_load_down_to_none_and_up_again(
     assert failures(answers) == []
     await change(world, autoscale=rule)
     await world.until(lambda shown: shown["replicas"] == 0)
+
+
+async def test_loads_that_routers_of_old_noted_are_forgotten(world: World, nodes: Nodes) -> None:
+    async with world.api.database.session() as session:
+        old = func.clock_timestamp() - timedelta(seconds=70)
+        for router_id, noted_at in (("old", old), ("new", func.clock_timestamp())):
+            session.add(
+                DeploymentLoad(
+                    deployment_id=world.deployment_id, router_id=router_id,
+                    concurrency=1.0, noted_at=noted_at,
+                )
+            )  # fmt: skip
+    await change(world, autoscale={"min_replicas": 1, "max_replicas": 3})
+
+    async def is_forgotten() -> bool:
+        async with world.api.database.session() as session:
+            kept = select(DeploymentLoad.router_id).where(
+                DeploymentLoad.deployment_id == world.deployment_id
+            )
+            return list((await session.scalars(kept)).all()) == ["new"]
+
+    await until(is_forgotten)
+
+
+async def test_what_a_header_holds_besides_ascii_fails_no_request(
+    world: World, nodes: Nodes
+) -> None:
+    path = f"deployments/{world.deployment_id}/score"
+    headers = {b"Traceparent": "\u00b2".encode("latin-1")}
+    answer = await world.api.client.post(path, json=BODY, headers=headers)
+    assert answer.status_code == 200, answer.text
 
 
 async def test_traffic_goes_to_another_deployment_and_back(world: World, nodes: Nodes) -> None:
