@@ -1,10 +1,9 @@
 """``kill -9`` of every part in the middle of a run: it completes, nothing twice, nothing lost."""
 
 import hashlib
-import os
-import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -56,6 +55,8 @@ time.sleep(600)
 @pytest.fixture
 def talk(stack: Stack) -> Iterator[Talk]:
     talk = Talk(stack.address, stack.token, is_silent=True)
+    # Parts that the test before has killed may be coming back.
+    scripts.await_true(lambda: talk.client.get("/readyz").is_success)
     talk.ask("PUT", "/v1/workspaces/crash", expect=(200, 201))
     body = {"vm_size": "SMALL", "max_nodes": 2}
     talk.ask("PUT", "/v1/workspaces/crash/clusters/cpu", body=body, expect=(200, 201))
@@ -94,8 +95,10 @@ def processes(stack: Stack, word: str) -> list[psutil.Process]:
 def kill(stack: Stack, word: str) -> None:
     found = processes(stack, word)
     assert found, f"no process with {word!r}"
-    for process in found:
-        os.kill(process.pid, signal.SIGKILL)
+    # The oldest first: what it had started may end by itself.
+    for process in sorted(found, key=lambda each: each.create_time()):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def assert_whole(talk: Talk, run_id: str) -> None:
