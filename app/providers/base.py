@@ -175,6 +175,7 @@ class Provider(Protocol):
         Raises:
             NotYetRemoved: something of it still runs; call again.
             HostLost: its host is down.
+            ProviderError: it, or something that it left, cannot be removed now.
         """
 
     async def is_alive(self, name: str, *, host: str = LOCAL) -> bool:

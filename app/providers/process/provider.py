@@ -8,16 +8,17 @@ runner is gone, however it went. No process id is ever trusted for that.
 import asyncio
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from app.kernel.crash_points import FILE_VARIABLE
 from app.providers.base import LOCAL, Capacity, Host, NodeSpec, NotYetRemoved, ProviderError
+from app.providers.process.trees import remove_tree
 
 LOOPBACK = "127.0.0.1"
 NODE_VARIABLE = "TRAINWRIGHT_NODE"
@@ -163,9 +164,13 @@ class ProcessProvider:
         _reap()
         if any(_is_running(process) for process in left):
             raise NotYetRemoved(name)
-        shutil.rmtree(_secrets_folder(name), ignore_errors=True)
-        _make_writable(folder)
-        shutil.rmtree(folder)
+        with suppress(OSError):
+            remove_tree(_secrets_folder(name))
+        try:
+            remove_tree(folder)
+        except OSError as error:
+            message = f"What the node {name} left cannot be removed: {error}."
+            raise ProviderError(message) from error
 
     def _list_names(self) -> list[str]:
         if not self._nodes_dir.exists():
@@ -221,9 +226,3 @@ def _is_running(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def _make_writable(folder: Path) -> None:
-    # Mounted inputs are read-only folders; without write permission rmtree cannot empty them.
-    for path, _, _ in os.walk(folder):
-        os.chmod(path, 0o700)
