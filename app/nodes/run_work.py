@@ -17,6 +17,7 @@ from app.kernel.wake import signal, wake
 from app.metrics import service as metrics
 from app.metrics.schemas import MetricRecord
 from app.metrics.writing import TooManyMetrics
+from app.nodes.errors import RecordsGap
 from app.nodes.host_values import HOST_NAMESPACE, host_values
 from app.nodes.measures import RUN_WAIT_SECONDS
 from app.nodes.run_reports import exit_result, noted_end
@@ -140,12 +141,15 @@ class RunWork:
             transition(session, run, Status.FINALIZING, actor=node.name)
 
     async def on_records(self, session: AsyncSession, batch: RecordBatch) -> int:
-        """Store metrics, tags and properties; numbers that are known already are skipped."""
+        """Store metrics, tags and properties; numbers that are known already are skipped.
+
+        Raises:
+            RecordsGap: numbers before the first have not come.
+        """
         run, node = await self._lock(session)
         expected = node.records_seq
         if batch.first_seq > expected:
-            message = f"Records {expected} to {batch.first_seq - 1} have not come."
-            raise invalid_field("/first_seq", "records_gap", message)
+            raise RecordsGap(expected=expected)
         fresh = list(enumerate(batch.records, start=batch.first_seq))[expected - batch.first_seq :]
         values = []
         for seq, record in fresh:

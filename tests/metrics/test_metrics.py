@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import arro3.io
+import httpx2
 import pytest
 from sqlalchemy import update
 
 from app.runs.states import Status
 from app.tables.run import Run
 from tests.live_api import LiveApi, live_api
+from tests.logs.nodes import start_nodes
 from tests.made_runs import make_runs
 
 pytestmark = pytest.mark.anyio
@@ -81,6 +83,22 @@ async def test_a_late_batch_does_not_become_the_last_value(api: LiveApi, run: st
     found = await summary(api, run, "loss")
 
     assert (found["last"], found["last_step"], found["max"], found["max_step"]) == (3.0, 2, 9.0, 0)
+
+
+async def test_records_that_leave_some_out_are_told_which_comes_next(
+    api: LiveApi, run: str
+) -> None:
+    (node,) = await start_nodes(api, run, 1)
+    records = [{"kind": "metric", "name": "loss", "value": 1.0, "time": 1.0}]
+
+    async def send(first_seq: int) -> httpx2.Response:
+        body = {"first_seq": first_seq, "records": records}
+        return await api.client.post("http://api/v1/node/records", json=body, headers=node.headers)
+
+    assert (await send(0)).json() == {"next_seq": 1}
+    refused = await send(3)
+    assert (refused.status_code, refused.json()["code"]) == (409, "records_gap")
+    assert (await send(refused.json()["expected"])).json() == {"next_seq": 2}
 
 
 async def test_all_kinds_of_values_come_back(api: LiveApi, run: str) -> None:

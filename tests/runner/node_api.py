@@ -141,6 +141,8 @@ class NodeApi(ThreadingHTTPServer):
         return self.blobs[digest]
 
     def log(self, stream: str, offset: int, body: bytes) -> dict[str, Any]:
+        if len(stream) > 1000:
+            raise Refusal(422, "invalid")
         held = self.streams.setdefault(stream, bytearray())
         if self.forget_after is not None and len(held) > self.forget_after:
             del held[self.forget_after :]
@@ -157,6 +159,8 @@ class NodeApi(ThreadingHTTPServer):
     def post_records(self, body: dict[str, Any]) -> dict[str, Any]:
         if any(record.get("kind") == "poison" for record in body["records"]):
             raise Refusal(422, "invalid_record")
+        if body["first_seq"] > len(self.records):
+            raise Refusal(409, "records_gap", expected=len(self.records))
         self.record_bodies.append(body)
         new = body["records"][max(0, len(self.records) - body["first_seq"]) :]
         self.records += new

@@ -3,6 +3,7 @@
 import json
 
 from tests.runner.conftest import Bench
+from workers.runner.node import EXIT_UNDELIVERED
 
 APPEND = (
     "import json, os, pathlib, time\n"
@@ -68,12 +69,28 @@ def test_bad_lines_do_not_hold_up_good_ones(bench: Bench) -> None:
 
     assert bench.run() == 0
 
-    assert values(bench)[:2] == [1, 2]
+    assert values(bench) == [1, 2, 3, 4]
     said = bench.api.text("system_logs/runner.txt")
     assert "rubbish" in said
     assert "poison" in said
     seqs = [body["first_seq"] for body in bench.api.record_bodies]
     assert seqs == sorted(set(seqs))
+
+
+def test_records_that_the_control_plane_lost_do_not_hold_up_those_behind(bench: Bench) -> None:
+    bench.script(
+        APPEND + "for i in range(5): append(record(i))\n"
+        "while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+        "append(record(5) + record(6))\n"
+    )
+    bench.start()
+    bench.api.wait_for(lambda: len(bench.api.records) == 5)
+    del bench.api.records[2:]
+    (bench.work / "go").touch()
+
+    assert bench.wait() == 0
+
+    assert values(bench) == [0, 1, 5, 6]
 
 
 def test_thousands_of_records_from_several_processes(bench: Bench) -> None:
@@ -129,3 +146,39 @@ def test_a_line_of_megabytes_and_characters_no_database_takes(bench: Bench) -> N
 
     assert len(bench.api.records[0]["value"]) == 900_000
     assert bench.api.records[1]["value"] == "a\ufffdb?"
+
+
+def test_lines_nested_beyond_all_measure_do_not_hold_up_good_ones(bench: Bench) -> None:
+    bench.script(
+        APPEND + "deep = lambda levels: b'[' * levels + b']' * levels\n"
+        'append(b\'{"kind": "metric", "value": \' + deep(200_000) + b\'}\\n\')\n'
+        'append(b\'{"kind": "metric", "value": \' + deep(950) + b\'}\\n\')\n'
+        "append(record(1))\n"
+    )
+
+    assert bench.run() == 0
+
+    assert values(bench) == [1]
+    assert bench.api.text("system_logs/runner.txt").count("not a record") == 2
+
+
+def test_without_the_file_that_tells_how_far_records_are_they_come_as_well(bench: Bench) -> None:
+    bench.script(
+        APPEND + "os.unlink(os.environ['TRAINWRIGHT_RECORDS'] + '.acked')\n"
+        "append(record(1))\n"
+        "while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+        "append(record(2))\n"
+    )
+    bench.start()
+    bench.api.wait_for(lambda: bench.api.records)
+    (bench.work / "go").touch()
+
+    assert bench.wait() == 0
+
+    assert values(bench) == [1, 2]
+
+
+def test_records_that_a_script_removed_are_missed(bench: Bench) -> None:
+    bench.script(APPEND + "os.unlink(os.environ['TRAINWRIGHT_RECORDS'])\n")
+
+    assert bench.run() == EXIT_UNDELIVERED

@@ -17,8 +17,12 @@ GATHER_SECONDS = 0.1
 READ_BYTES = 1 << 20
 MOST_RECORDS = 500
 MOST_BATCH_BYTES = 1 << 19
+RECORDS_GAP = "records_gap"
+"""What is answered when numbers before the first of a batch are missing."""
 ACKED_SUFFIX = ".acked"
 FREED_AT_ONCE_BYTES = 4 << 20
+MOST_LEVELS = 100
+"""How deep a record may be nested: the control plane takes no deeper document."""
 
 
 class _Line(NamedTuple):
@@ -69,6 +73,8 @@ class RecordShipper(threading.Thread):
             self.error = error
         except (Fenced, Stopped):
             return
+        except OSError as error:
+            self.error = GaveUp(f"records cannot be read: {error}")
         finally:
             channel.close()
             self._changes.close()
@@ -77,7 +83,7 @@ class RecordShipper(threading.Thread):
         """Ship what is left and return; no script may be writing any more.
 
         Raises:
-            GaveUp: the time to deliver is over.
+            GaveUp: the time to deliver is over, or the file cannot be read.
         """
         self._closing.set()
         self._changes.wake()
@@ -125,9 +131,9 @@ class RecordShipper(threading.Thread):
             return None
         try:
             record = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             record = None
-        if isinstance(record, dict):
+        if isinstance(record, dict) and not _is_too_deep(text, record):
             redacted: dict[str, Any] = self._notes.redactor.redact_document(record)
             return _clean(redacted) if b"\\u" in text else redacted
         self._notes.write(f"a line of the records file is not a record: {text[:80]!r}")
@@ -140,24 +146,50 @@ class RecordShipper(threading.Thread):
         try:
             persist(lambda: channel.post_json("/records", body), self._endpoint.control)
         except Refused as refusal:
+            known = refusal.problem.get("expected")
+            if refusal.code == RECORDS_GAP and isinstance(known, int) and known < self._next_seq:
+                # It has lost what it had acknowledged; what follows can still be kept.
+                self._next_seq = known
+                self._send(channel, batch)
+                return
             if len(batch) > 1:
                 middle = len(batch) // 2
                 self._send(channel, batch[:middle])
                 self._send(channel, batch[middle:])
                 return
+            # Its number is free: whatever comes next joins what is there.
             self._notes.write(f"a record was refused ({refusal}): {str(batch[0].record)[:200]}")
-        self._next_seq += len(batch)
+        else:
+            self._next_seq += len(batch)
         self._acknowledge(batch[-1].end_bytes)
 
     def _acknowledge(self, offset: int) -> None:
         self._offset = max(self._offset, offset)
-        with open(self._path + ACKED_SUFFIX, "r+b", buffering=0) as file:
-            file.write(b"%20d" % self._offset)
+        try:
+            with open(self._path + ACKED_SUFFIX, "r+b", buffering=0) as file:
+                file.write(b"%20d" % self._offset)
+        except OSError as error:
+            # It tells scripts that flush; without it what they recorded is delivered as well.
+            self._notes.write_once(f"{self._path}{ACKED_SUFFIX}: {error.strerror}")
 
     def _free_acknowledged(self) -> None:
         if self._offset - self._freed_bytes >= FREED_AT_ONCE_BYTES:
             free_bytes(self._path, start=self._freed_bytes, end=self._offset)
             self._freed_bytes = self._offset
+
+
+def _is_too_deep(text: bytes, record: dict[str, Any]) -> bool:
+    if text.count(b"[") + text.count(b"{") <= MOST_LEVELS:
+        return False
+    level: list[Any] = [record]
+    for _ in range(MOST_LEVELS):
+        level = [
+            inner
+            for item in level
+            if isinstance(item, (dict, list))
+            for inner in (item.values() if isinstance(item, dict) else item)
+        ]
+    return any(isinstance(item, (dict, list)) for item in level)
 
 
 def _clean(value: Any) -> Any:
