@@ -3,6 +3,7 @@
 import pytest
 
 from tests.runner.conftest import Bench
+from tests.runner.node_api import Refusal
 
 
 def last_quiet(bench: Bench) -> dict:
@@ -43,6 +44,20 @@ def test_a_metric_or_a_log_file_is_heard_but_is_nobodys_print(bench: Bench, line
     bench.api.wait_for(lambda: min(last_quiet(bench)["processes"], default=0) > 1)
 
     assert last_quiet(bench)["node"] < 1
+
+    bench.api.command = "stop"
+    assert bench.wait() == 0
+
+
+def test_whose_log_is_not_taken_is_heard_all_the_same(bench: Bench) -> None:
+    bench.api.refuse = lambda _, path: Refusal(422, "no") if path.endswith("/logs") else None
+    bench.script("import time\nwhile True: print('tick', flush=True); time.sleep(0.02)")
+    bench.start()
+    bench.api.wait_for(lambda: bench.api.log_times)
+    beats = len(bench.api.beats)
+    bench.api.wait_for(lambda: len(bench.api.beats) > beats + 30)
+
+    assert last_quiet(bench)["node"] < 2
 
     bench.api.command = "stop"
     assert bench.wait() == 0

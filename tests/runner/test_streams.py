@@ -8,6 +8,7 @@ import pytest
 
 from tests.runner.conftest import Bench
 from tests.runner.node_api import DEADLINE_SECONDS, NodeApi, Refusal
+from workers.runner.node import EXIT_UNDELIVERED
 
 STDOUT = "user_logs/std_log.txt"
 TICKS = "import time\nfor i in range(40):\n    print('tick', i)\n    time.sleep(0.02)\n"
@@ -76,7 +77,7 @@ def test_undelivered_work_is_given_up_in_the_end(bench: Bench) -> None:
     bench.api.is_away = True
     (bench.work / "go").touch()
 
-    assert bench.wait() == 4
+    assert bench.wait() == EXIT_UNDELIVERED
 
 
 @pytest.mark.fault(36)
@@ -328,3 +329,47 @@ def test_a_log_that_is_too_long_ends_with_a_line_that_says_so(bench: Bench) -> N
     assert last == "[trainwright] the log is as long as it may be; what follows is not kept"
     assert len(first) == 1000
     assert_sealed(bench)
+
+
+def test_a_log_that_is_refused_leaves_its_room_to_the_others(bench: Bench) -> None:
+    bench.api.order["log_spool_bytes"] = 300_000
+    bench.script(
+        "import pathlib, time\n"
+        "folder = pathlib.Path('logs', *[letter * 250 for letter in 'abcd'])\n"
+        "folder.mkdir(parents=True)\n"
+        "with open(folder / 'train.log', 'wb', buffering=0) as file: file.write(b'x' * 250_000)\n"
+        "while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+        "for index in range(100): print('line', index, 'y' * 2_000)\n"
+    )
+    bench.start()
+    bench.api.wait_for(lambda: any(len(name) > 1000 for name, _, _ in bench.api.log_times))
+    (bench.work / "go").touch()
+
+    assert bench.wait() == 0
+
+    assert bench.api.text().count("line ") == 100
+    assert "bytes lost" not in bench.api.text()
+
+
+def test_bytes_that_are_gone_from_the_spool_are_missed_at_once(bench: Bench) -> None:
+    bench.script(
+        "import pathlib, time\n"
+        "print('first', flush=True)\n"
+        "while not pathlib.Path('go').exists(): time.sleep(0.01)\n"
+        "print('x' * 3_000_000, flush=True)\n"
+        "while not pathlib.Path('end').exists(): time.sleep(0.01)\n"
+    )
+    bench.start()
+    bench.api.wait_for(lambda: bench.api.text() == "first\n")
+    bench.api.is_away = True
+    (bench.work / "go").touch()
+    (segment,) = (bench.node_dir / "spool").glob("stream-*")
+    ends_at = time.monotonic() + DEADLINE_SECONDS
+    while segment.stat().st_size < 3_000_000:
+        assert time.monotonic() < ends_at
+        time.sleep(0.01)
+    segment.unlink()
+    bench.api.is_away = False
+    (bench.work / "end").touch()
+
+    assert bench.wait() == EXIT_UNDELIVERED

@@ -28,7 +28,7 @@ class Ticket:
         """Wait for the answer and return it.
 
         Raises:
-            Fenced, GaveUp, Stopped, Refused: why the event could not be delivered.
+            Fenced, GaveUp, Stopped, Refused, OSError: why the event could not be delivered.
         """
         self._done.wait()
         if self._error is not None:
@@ -64,7 +64,7 @@ class EventSender(threading.Thread):
             body, ticket = self._pending.get()
             try:
                 answer = persist(functools.partial(channel.post_json, "/events", body), control)
-            except (Fenced, GaveUp, Stopped, Refused) as error:
+            except (Fenced, GaveUp, Stopped, Refused, OSError) as error:
                 ticket.settle({}, error)
                 continue
             obey_stop(answer, control)

@@ -57,6 +57,7 @@ class LogShipper(threading.Thread):
         self._grown = threading.Condition()
         self._shipments: dict[str, _Shipment] = {}
         self._is_over = False
+        self._trouble = ""
         self.budget = SpoolBudget(LOG_SPOOL_BYTES)
         self.prefix = ""
         """Before the names of streams that every node of the run has."""
@@ -97,7 +98,7 @@ class LogShipper(threading.Thread):
             while any(item.has_more for item in self._shipments.values()):
                 self._control.check()
                 if self._is_over:
-                    raise GaveUp("log shipping has ended")
+                    raise GaveUp(f"log shipping has ended{self._trouble}")
                 self._grown.wait(0.2)
         return sealed
 
@@ -108,11 +109,14 @@ class LogShipper(threading.Thread):
             while True:
                 self._ship(channel, self._next_due())
         except (Fenced, GaveUp, Stopped):
+            return
+        except OSError as error:
+            self._trouble = f": {error}"
+        finally:
+            channel.close()
             with self._grown:
                 self._is_over = True
                 self._grown.notify_all()
-        finally:
-            channel.close()
 
     @property
     def is_over(self) -> bool:
@@ -165,18 +169,14 @@ class LogShipper(threading.Thread):
 
     def _after_refusal(self, shipment: _Shipment, refusal: Refused) -> int:
         known = refusal.problem.get("length_bytes")
-        if refusal.code == "offset_gap" and isinstance(known, int):
-            if known >= shipment.stream.first_byte:
-                return known
-            # It has lost more than is still here; nothing can follow on what it has.
-            shipment.is_refused = True
-            return shipment.shipped_bytes
-        if refusal.code == LOG_FULL:
-            shipment.stream.end()
-            shipment.is_refused = True
-        elif refusal.status == 413 and shipment.chunk_bytes > SMALLEST_CHUNK_BYTES:
+        is_gap = refusal.code == "offset_gap"
+        if is_gap and isinstance(known, int) and known >= shipment.stream.first_byte:
+            return known
+        is_too_large = refusal.status == 413 and refusal.code != LOG_FULL
+        if is_too_large and shipment.chunk_bytes > SMALLEST_CHUNK_BYTES:
             shipment.chunk_bytes //= 2
-        else:
-            # Nothing that is sent again will be taken; the other streams go on.
-            shipment.is_refused = True
+            return shipment.shipped_bytes
+        # Nothing that can be sent will be taken; the others go on, and have the room of this one.
+        shipment.stream.end()
+        shipment.is_refused = True
         return shipment.shipped_bytes

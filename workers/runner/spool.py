@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 
@@ -68,14 +69,21 @@ class Spool:
         return count
 
     def read(self, *, offset: int, limit_bytes: int) -> bytes:
-        """Return up to `limit_bytes` from `offset` on, of one segment."""
+        """Return up to `limit_bytes` from `offset` on, of one segment.
+
+        Raises:
+            OSError: they are no longer there.
+        """
         index, start = divmod(offset, SEGMENT_BYTES)
         limit_bytes = min(limit_bytes, self.length_bytes - offset)
         if limit_bytes <= 0:
             return b""
         with open(self._segment(index), "rb", buffering=0) as file:
             file.seek(start)
-            return file.read(limit_bytes)
+            data = file.read(limit_bytes)
+        if not data:
+            raise OSError(errno.ENODATA, "bytes of a stream are gone", file.name)
+        return data
 
     def drop_before(self, offset: int) -> None:
         """Remove the segments that lie whole, and by a segment more, before a delivered byte."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
@@ -75,10 +76,10 @@ class Stream:
 
     def append(self, data: bytes) -> None:
         """Add bytes at the end; does nothing once sealed."""
+        self.grown_at = time.monotonic()
         with self._lock:
             if self._is_sealed:
                 return
-            self.grown_at = time.monotonic()
             self._hold(self._flow.feed(data))
             self._flush()
         self._on_growth()
@@ -115,14 +116,19 @@ class Stream:
             self._is_sealed = True
             self._budget.give_back(self.length_bytes + len(self._held) - self._delivered_bytes)
             self._delivered_bytes = self.length_bytes
+            self._spool.drop_before(self.length_bytes)
             self._held.clear()
 
     def last_lines(self) -> list[str]:
-        """Return the last lines as text, each as a terminal would show it in the end."""
+        """Return the last lines as text, each as a terminal would show it in the end.
+
+        Without those that a script has removed from the spool.
+        """
         place = max(self.first_byte, self.length_bytes - TAIL_BYTES)
         tail = b""
-        while piece := self.read(offset=place + len(tail), limit_bytes=TAIL_BYTES):
-            tail += piece
+        with contextlib.suppress(OSError):
+            while piece := self.read(offset=place + len(tail), limit_bytes=TAIL_BYTES):
+                tail += piece
         lines = tail.decode("utf-8", "replace").split("\n")
         if lines and not lines[-1]:
             lines.pop()
