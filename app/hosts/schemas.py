@@ -2,9 +2,10 @@
 
 from datetime import datetime
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 ENGINE_URL_PATTERN = r"^(tcp://[A-Za-z0-9._-]+:[0-9]{1,5}|unix:///[A-Za-z0-9._/-]+)$"
+_LAST_PORT = 65_535
 
 
 class HostLimits(BaseModel):
@@ -30,6 +31,13 @@ class HostPut(BaseModel):
         "tcp://HOST:PORT or unix:///PATH. Absent for hosts that the settings name",
     )
     limits: HostLimits = HostLimits()
+
+    @field_validator("engine_url")
+    @classmethod
+    def _has_a_port(cls, url: str | None) -> str | None:
+        if url and url.startswith("tcp://") and not 0 < int(url.rpartition(":")[2]) <= _LAST_PORT:
+            raise ValueError(f"ports are 1 to {_LAST_PORT}")
+        return url
 
 
 class HostDrain(BaseModel):

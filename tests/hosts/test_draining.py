@@ -172,6 +172,7 @@ async def test_an_engine_is_registered_and_removed(world: World) -> None:
         ("PUT", "alpha", {"engine_url": "tcp://10.0.0.1:2376"}, 409, "host_from_settings"),
         ("DELETE", "alpha", None, 409, "host_from_settings"),
         ("PUT", "gamma", {"engine_url": "http://10.0.0.1"}, 422, None),
+        ("PUT", "gamma", {"engine_url": "tcp://10.0.0.1:70000"}, 422, None),
         ("PUT", "gamma", {"engine_url": "tcp://user:secret@10.0.0.1:2376"}, 422, None),
         ("PUT", "alpha", {"limits": {"gpus": -1}}, 422, None),
         ("PUT", "alpha", {"limits": {"disks": 1}}, 422, None),

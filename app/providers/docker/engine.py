@@ -48,8 +48,16 @@ class EngineAddress:
     answer_seconds: float = _ANSWER_SECONDS
 
     def client(self) -> Any:
-        """A client of it; close it."""
-        return _Client(base_url=self.url, version="auto", timeout=self._timeout(), tls=self._tls())
+        """A client of it; close it.
+
+        Raises:
+            EngineAway: nothing can be at this address.
+        """
+        tls = self._tls()
+        try:
+            return _Client(base_url=self.url, version="auto", timeout=self._timeout(), tls=tls)
+        except ValueError as error:
+            raise EngineAway(f"No Docker engine can be at {self.url}: {error}.") from error
 
     def _timeout(self) -> float | tuple[float, float]:
         # Somebody cut off does not even refuse to talk: that must not take as long as an answer.

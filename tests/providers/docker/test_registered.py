@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from app.providers.base import HostLost
-from app.providers.docker.engine import EngineAddress
+from app.providers.docker.engine import EngineAddress, EngineAway, engine
 from app.providers.docker.provider import DockerProvider
 from app.providers.docker.swarm import SwarmProvider
 
@@ -45,3 +45,8 @@ async def test_an_engine_is_known_as_long_as_it_is_registered_and_the_settings_w
     registered["alpha"] = EngineAddress("tcp://other:1")
     assert await provider.is_alive("tw-x", host="gamma")
     assert await provider.list_names() == ["tcp://alpha:1", "tcp://gamma:1", "unix:///manager"]
+
+
+def test_an_address_where_no_engine_can_be_has_none() -> None:
+    with pytest.raises(EngineAway, match="70000"), engine(EngineAddress("tcp://alpha:70000")):
+        pass
