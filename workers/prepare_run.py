@@ -5,7 +5,7 @@ from typing import Any
 import structlog
 
 from app.datasets.checks import ensure_available
-from app.datasets.errors import DatasetDrift, DatasetUnreachable
+from app.datasets.errors import DatasetDrift, DatasetSourceLost, DatasetUnreachable
 from app.datasets.fetch import policy_from
 from app.environments import repository as images
 from app.environments import service as environments
@@ -87,7 +87,7 @@ class Preparation:
                     version_id=value["version_id"],
                     policy=policy,
                 )
-        except DatasetDrift as error:
+        except (DatasetDrift, DatasetSourceLost) as error:
             failure = {"code": error.code, "message": error.detail}
             return await self._fail(guard, run, failure)
         except DatasetUnreachable as error:

@@ -84,8 +84,7 @@ async def _inspect(folder: Path) -> dict[str, Any]:
     )  # fmt: skip
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
-            assert process.stdout is not None
-            answer = await process.stdout.read(_MAX_ANSWER_BYTES)
+            answer = await _whole(process)
             await process.wait()
         document = json.loads(answer)
     except TimeoutError as error:
@@ -99,3 +98,14 @@ async def _inspect(folder: Path) -> dict[str, Any]:
             process.kill()
             await process.wait()
     return cast("dict[str, Any]", document)
+
+
+async def _whole(process: asyncio.subprocess.Process) -> bytes:
+    """All that the process prints; one read would return what is there at that moment."""
+    assert process.stdout is not None
+    try:
+        await process.stdout.readexactly(_MAX_ANSWER_BYTES + 1)
+    except asyncio.IncompleteReadError as whole:
+        return whole.partial
+    words = f"The signatures of the model take more than {_MAX_ANSWER_BYTES} bytes."
+    raise SignatureUnavailable(words)

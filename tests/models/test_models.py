@@ -153,6 +153,20 @@ async def test_the_signature_is_read_without_tensorflow(api: LiveApi) -> None:
     }
 
 
+async def test_a_signature_of_very_many_names_is_read_whole(api: LiveApi) -> None:
+    one = {"x": wire.tensor(wire.FLOAT, [1])}
+    others = {
+        f"method_{index:05d}": wire.signature(one, {f"{'y' * 200}{index}": one["x"]})
+        for index in range(2000)
+    }
+    saved = wire.saved_model({"serving_default": wire.signature(one, one), **others})
+    await upload(api, "wide", {"saved_model.pb": saved})
+
+    version = await version_when_read(api, "wide")
+
+    assert version["signature_state"] == "Ready", version["signature_reason"]
+
+
 @pytest.mark.parametrize(
     ("files", "word"),
     [

@@ -149,6 +149,18 @@ async def test_data_whose_source_does_not_answer(
         assert "127.0.0.1:9" in found["blockers"][0]["detail"]
 
 
+async def test_data_whose_source_is_gone_for_good(
+    tmp_path: Path, postgres_url: str, broker_url: str
+) -> None:
+    async with fake_world(tmp_path, postgres_url, broker_url, gpus=0) as world:
+        # No fetch from this machine itself is allowed.
+        await _register(world, "gone", "http://127.0.0.1:9/data")
+        run = await unbuilt(world, inputs={"data": {"dataset": "gone"}})
+        over = await world.until(run["id"], lambda run: run["status"] == "Failed")
+        assert over["error"]["code"] == "dataset_source_lost"
+        assert "127.0.0.1:9" in over["error"]["message"]
+
+
 async def _register(world: World, name: str, url: str) -> None:
     """A dataset of one file that is nowhere but at its source."""
     number = uuid.uuid4().hex
