@@ -5,7 +5,7 @@ import structlog
 from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.db import Database
 from app.leaks import repository
-from app.providers.base import KeepsInputs, NotYetRemoved, Provider
+from app.providers.base import KeepsInputs, NotYetRemoved, Provider, ProviderError
 from workers import measures
 
 _log = structlog.get_logger(__name__)
@@ -49,6 +49,10 @@ class LeakCollector:
                 await self._remove(kind, name)
                 reached(CrashPoint.LEAK_REMOVED)
             except NotYetRemoved:
+                continue
+            except (ProviderError, OSError) as error:
+                # It is tried again at the next look; the others need not wait for it.
+                _log.warning("leak_not_removed", kind=kind, name=name, error=str(error))
                 continue
             gone.add((kind, name))
             measures.LEAKS_REMOVED.labels(kind).inc()

@@ -13,6 +13,7 @@ from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.db import Database
 from app.kernel.orm import MAX_INTEGER
 from app.runs.states import TERMINAL
+from app.storage.errors import ObjectCorrupt, ObjectMissing
 from app.storage.objects import ObjectStore
 from app.tables.batch_scoring import BatchScoring
 from app.tables.run import Run, RunFile
@@ -56,7 +57,7 @@ class BatchScoringReconciler:
         return None
 
     async def _added_up(self, files: Sequence[RunFile]) -> dict[str, int] | None:
-        """The rows that all shards counted; None: a file has no counts.
+        """The rows that all shards counted; None: a file has no counts, or is lost.
 
         The program that wrote these files ran the user's model, which may write what it likes.
         """
@@ -64,10 +65,10 @@ class BatchScoringReconciler:
         for file in files:
             if file.size_bytes > _COUNTS_BYTES:
                 return None
-            pieces = await self._objects.open(file.sha256)
             try:
+                pieces = await self._objects.open(file.sha256)
                 counts = _COUNTS.validate_json(b"".join([piece async for piece in pieces]))
-            except ValidationError:
+            except (ValidationError, ObjectMissing, ObjectCorrupt):
                 return None
             total.update(counts)
         return total

@@ -235,6 +235,18 @@ async def test_outputs_that_are_not_whole_make_no_version(
     assert (await world.api.client.get("datasets/predicted")).status_code == 404
 
 
+async def test_counts_that_the_store_has_lost_end_it_as_well(world: Scoring) -> None:
+    made = await world.create(files=["*.csv"])
+    lost = RunFile(
+        run_id=made["run_id"], path="outputs/counts/part-00000-of-00001.json", sha256="0" * 64,
+        size_bytes=7, origin="outputs", attempt=1,
+    )  # fmt: skip
+    async with world.api.database.session() as session:
+        session.add(lost)
+    done = await world.end(made)
+    assert (done["status"], done["error"]["code"]) == ("Failed", "outputs_incomplete")
+
+
 async def test_canceling_ends_the_run_and_makes_no_version(world: Scoring) -> None:
     named = await world.api.client.put("models/digits/aliases/champion", json={"version": 1})
     assert named.status_code in (200, 201), named.text

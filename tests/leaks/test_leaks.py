@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from app.providers.base import ProviderError
 from app.providers.process.provider import ProcessProvider
 from tests.live_api import LiveApi, live_api
 from tests.waiting import until
@@ -45,6 +46,27 @@ async def test_an_orphan_is_shown_and_then_removed(api: LiveApi) -> None:
 
     assert not folder.exists()
     assert (await api.client.get(_URL)).json()["items"] == []
+
+
+async def test_one_that_cannot_be_removed_does_not_keep_the_others(api: LiveApi) -> None:
+    nodes = api.settings.data_dir / "nodes"
+    for name in ("tw-first-a1-n0", "tw-second-a1-n0"):
+        (nodes / name).mkdir(parents=True)
+    provider = ProcessProvider(nodes, runner=RUNNER)
+    remove = provider.remove
+
+    async def refuse_first(name: str, *, host: str | None = None) -> None:
+        if name == "tw-first-a1-n0":
+            raise ProviderError("it is in use")
+        await remove(name, host=host)
+
+    provider.remove = refuse_first  # type: ignore[method-assign]
+    looking = LeakCollector(api.database, provider, grace_seconds=0)
+    await looking.look()
+
+    assert [folder.name for folder in nodes.iterdir()] == ["tw-first-a1-n0"]
+    shown = (await api.client.get(_URL)).json()["items"]
+    assert [leak["name"] for leak in shown] == ["tw-first-a1-n0"]
 
 
 async def test_what_went_by_itself_is_no_longer_shown(api: LiveApi) -> None:
