@@ -21,7 +21,17 @@ from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.errors import DomainError
 from app.kernel.wake import wake
 from app.model_captures import repository
-from app.model_captures.decide import Again, Decision, Failed, Reported, View, Wait, decide, error
+from app.model_captures.decide import (
+    WHOLE_SECONDS,
+    Again,
+    Decision,
+    Failed,
+    Reported,
+    View,
+    Wait,
+    decide,
+    error,
+)
 from app.model_captures.environment import can_load
 from app.model_captures.order import node_name
 from app.model_captures.report import MAX_REPORT_BYTES, Report, read_report
@@ -76,7 +86,12 @@ class ModelCaptureReconciler:
             return await self._settle(guard, failed, [])
         except ImageMissing as missing:
             return await self._replace_image(guard, row, missing)
-        except ProviderError:
+        except ProviderError as trouble:
+            if row.node_name is not None and await self._is_start_overdue(row):
+                # The others wait for its turn.
+                return await self._settle(
+                    guard, Failed(error("node_start_failed", str(trouble))), []
+                )
             return _PROVIDER_CHECK_SECONDS
 
     async def _prepare(self, guard: Guard) -> float | None:
@@ -135,24 +150,36 @@ class ModelCaptureReconciler:
 
     async def _start(self, guard: Guard, row: ModelCapture) -> float:
         """Start the node; one of its name that is there, or has been, is adopted."""
-        if row.result is None:
-            await self._ensure(row)
+        if row.result is None and not await self._ensure(row):
+            # Its environment went away since the node got its name: it is made again.
+            return await self._give_up(guard, row)
         async with self._context.database.session() as session:
             await guard.check(session)
             row = await session.get_one(ModelCapture, guard.lease.row_id)
             row.state = "Running"
         return _LOOK_SECONDS
 
-    async def _ensure(self, row: ModelCapture) -> None:
+    async def _is_start_overdue(self, row: ModelCapture) -> bool:
+        if row.state != "Pending" or row.started_at is None:
+            return False
+        async with self._context.database.session() as session:
+            now = await database_now(session)
+        return (now - row.started_at).total_seconds() > WHOLE_SECONDS
+
+    async def _ensure(self, row: ModelCapture) -> bool:
+        """Have the node there; False: there is no environment for it."""
         stored = await publish_program(self._context.objects)
         async with self._context.database.session() as session:
             workspace, version = await repository.owner(session, row)
-            image = await session.get_one(Image, row.image_id)
+            image = None if row.image_id is None else await session.get(Image, row.image_id)
+            if image is None or image.state != ImageState.READY:
+                return False
             await blobs.add(session, workspace.id, stored)
         spec = await self._spec(row, version, image, workspace.id)
         reached(CrashPoint.CAPTURE_NAMED)
         await self._context.provider.ensure(spec)
         reached(CrashPoint.CAPTURE_STARTED)
+        return True
 
     async def _spec(
         self, row: ModelCapture, version: ModelVersion, image: Image, workspace_id: str

@@ -14,6 +14,7 @@ from app.tables.base_image import BaseImage
 from app.tables.deployment import Deployment
 from app.tables.environment import Environment
 from app.tables.image import Image, WorkspaceImage
+from app.tables.model import ModelCapture
 from app.tables.run import Run
 
 _COMPARED_IMAGES = 200
@@ -204,8 +205,13 @@ async def deployments(session: AsyncSession, image_id: str) -> Sequence[str]:
 
 
 async def is_in_use(session: AsyncSession, image_id: str) -> bool:
-    """Whether a run that has not ended or a deployment needs the image."""
-    return bool(await waiting_runs(session, image_id) or await deployments(session, image_id))
+    """Whether a run or a loading of a model that has not ended, or a deployment, needs it."""
+    if await waiting_runs(session, image_id) or await deployments(session, image_id):
+        return True
+    captures = select(ModelCapture.id).where(
+        ModelCapture.image_id == image_id, ModelCapture.ended_at.is_(None)
+    )
+    return (await session.execute(captures.limit(1))).first() is not None
 
 
 async def lock_image(session: AsyncSession, image_id: str) -> Image:

@@ -54,6 +54,13 @@ def read_report(document: bytes) -> Report | Failed:
         document: the bytes that the node sent.
     """
     try:
+        return _read(document)
+    except RecursionError:
+        return Failed(error("report_invalid", "The report on the model is nested too deep."))
+
+
+def _read(document: bytes) -> Report | Failed:
+    try:
         # Refuses NaN, infinity, halves of surrogate pairs and what is nested too deep.
         found = orjson.loads(document)
         if holds_unkeepable(found):

@@ -161,3 +161,12 @@ def test_the_environment_of_the_run_is_taken_where_it_can_load_the_model(
     kind: str, spec: dict[str, Any], can: bool
 ) -> None:
     assert can_load(kind, {"python_version": "3.11", **spec}) is can
+
+
+def test_a_report_nested_deeper_than_any_tensor_is_refused() -> None:
+    text = json.dumps(REPORT).replace("[[1.0, 2.0]]", "[" * 1000 + "]" * 1000)
+
+    found = read_report(text.encode())
+
+    assert isinstance(found, Failed)
+    assert found.error["code"] == "report_invalid"

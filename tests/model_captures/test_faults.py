@@ -6,6 +6,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import httpx2
 import pytest
 from sqlalchemy import select
 
+from app.environments.repository import is_in_use
 from app.kernel.clock import utc_now
 from app.kernel.signals import Signals
 from app.leaks import repository as leaks
-from app.model_captures.decide import MOST_STARTS, REPORT_PATH
+from app.model_captures.decide import MOST_STARTS, REPORT_PATH, WHOLE_SECONDS
 from app.models import service as models
 from app.models.schemas import Lineage, ModelDescription, ModelFile
 from app.models.service import add_version
@@ -261,6 +263,48 @@ async def test_a_node_that_is_refused_is_told_in_the_providers_words(world: Worl
     version = await world.version("refused", is_over)
     assert version["capture"]["error"]["code"] == "node_start_failed"
     assert "no such runtime" in version["capture"]["error"]["message"]
+
+
+async def test_an_environment_that_goes_before_the_start_is_waited_for(world: World) -> None:
+    world.fake.faults.add(Fault(Verb.ENSURE, error=_AWAY))
+    capture = await world.register("unbuilt")
+
+    async def is_named() -> bool:
+        async with world.api.database.session() as session:
+            return (await session.get_one(ModelCapture, capture)).node_name is not None
+
+    await until(is_named, seconds=60)
+    async with world.api.database.session() as session:
+        row = await session.get_one(ModelCapture, capture)
+        image = await session.get_one(Image, row.image_id)
+        assert await is_in_use(session, image.id)
+        image.state, image.reference = "Queued", None
+    await gone(world)
+    async with world.api.database.session() as session:
+        row = await session.get_one(ModelCapture, capture)
+        (await session.get_one(Image, row.image_id)).state = "Ready"
+
+    await world.report(await world.node(capture, 2), REPORT)
+
+    assert (await world.version("unbuilt", is_over))["capture"]["state"] == "Captured"
+
+
+async def test_a_start_that_never_comes_about_gives_its_turn_back(world: World) -> None:
+    world.fake.faults.add(Fault(Verb.ENSURE, error=_AWAY, times=None))
+    capture = await world.register("never")
+
+    async def is_asked_for() -> bool:
+        return world.fake.faults.calls[Verb.ENSURE] > 0
+
+    await until(is_asked_for, seconds=60)
+    async with world.api.database.session() as session:
+        row = await session.get_one(ModelCapture, capture)
+        row.started_at = utc_now() - timedelta(seconds=WHOLE_SECONDS + 60)
+
+    version = await world.version("never", is_over)
+    assert version["capture"]["error"]["code"] == "node_start_failed"
+    assert "the engine is away" in version["capture"]["error"]["message"]
+    await gone(world)
 
 
 async def test_a_few_at_a_time_are_captured_and_the_next_follow(world: World) -> None:
