@@ -2,6 +2,9 @@
 
 import asyncio
 
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
 from app.environments.built import BuiltImage
 from app.environments.service import BUILD_LOG
 from app.kernel.db import Database
@@ -10,6 +13,8 @@ from workers.reconciler import Guard
 
 _FLUSH_SECONDS = 0.2
 _GUARD_SECONDS = 5.0
+_MOST_PENDING_BYTES = 4 * 1024**2
+_log = structlog.get_logger(__name__)
 
 
 class BuildLog:
@@ -42,13 +47,19 @@ class BuildLog:
             await asyncio.wait([build])
 
     async def flush(self) -> None:
-        """Append what was collected.
+        """Append what was collected; without the database it waits, the newest of it at least.
 
         Raises:
             LeaseLost: somebody newer builds this image.
         """
         lines = bytes(self._pending)
-        async with self._database.session() as session:
-            await self._guard.check(session)
-            await logs.append(session, self._owner, BUILD_LOG, lines)
+        try:
+            async with self._database.session() as session:
+                await self._guard.check(session)
+                await logs.append(session, self._owner, BUILD_LOG, lines)
+        except SQLAlchemyError as error:
+            # A build takes long; an outage may be short.
+            _log.warning("build_log_waits", error=str(error).partition("\n")[0])
+            del self._pending[:-_MOST_PENDING_BYTES]
+            return
         del self._pending[: len(lines)]
