@@ -55,9 +55,10 @@ async def _live(process: WorkerProcess) -> None:
     """Run the process's work; should that ever end, so does the process, to be started anew."""
     try:
         await process.run()
-    except (ExceptionGroup, OSError):
+    except Exception:
+        # Whatever it was: without its poller a worker does nothing, and nobody starts it anew.
         _log.exception("worker_ended")
-        os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _listen(address: str, process: WorkerProcess) -> None:

@@ -81,7 +81,7 @@ class BrokerHints:
             except (OperationalError, RedisError, OSError) as error:
                 silent_until = time.monotonic() + _PAUSE_SECONDS
                 HINTS_DROPPED.inc(len(hints))
-                _log.warning("broker_unreachable", error=str(error).splitlines()[0])
+                _log.warning("broker_unreachable", error=str(error).partition("\n")[0])
 
     def _send_one(self, hint: Hint) -> None:
         if hint.kind == "signal":
