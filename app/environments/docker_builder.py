@@ -159,9 +159,11 @@ class DockerImageBuilder:
                 await self._engine.call(lambda client: _remove_stage_steps(client, spec.spec_hash))
         seconds = round(time.monotonic() - started, 3)
         if self._cache_bytes is not None:
-            await self._engine.call(
-                lambda client: client.prune_builds(keep_storage=self._cache_bytes, all=True)
-            )
+            # An engine that prunes for somebody else refuses; the image is there all the same.
+            with suppress(EngineUnavailable, EngineRefused):
+                await self._engine.call(
+                    lambda client: client.prune_builds(keep_storage=self._cache_bytes, all=True)
+                )
         return replace(described, build_seconds=seconds)
 
     def remove(self, spec_hash: str) -> None:
@@ -169,13 +171,17 @@ class DockerImageBuilder:
 
         Raises:
             EngineUnavailable: the engine is not there.
+            EngineRefused: a container still uses it.
             RegistryUnavailable: the registry still has it.
         """
-        self._engine.call_now(untag_image(f"{REPOSITORY}:{spec_hash}"))
-        self._engine.call_now(lambda client: _clear_away(client, spec_hash))
-        self._engine.call_now(lambda client: _remove_stage(client, spec_hash))
-        if self._registry is not None:
-            self._registry.remove(spec_hash)
+        try:
+            self._engine.call_now(untag_image(f"{REPOSITORY}:{spec_hash}"))
+            self._engine.call_now(lambda client: _clear_away(client, spec_hash))
+            self._engine.call_now(lambda client: _remove_stage(client, spec_hash))
+        finally:
+            # Also when a container here still uses one of its layers.
+            if self._registry is not None:
+                self._registry.remove(spec_hash)
 
     async def _run_build(
         self, spec: ResolvedSpec, base: str, tag: str, lock: str | None, on_output: Output
