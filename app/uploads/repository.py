@@ -55,6 +55,21 @@ async def advance(session: AsyncSession, upload_id: str, offset_bytes: int) -> N
     await session.execute(statement.values(offset_bytes=offset_bytes))
 
 
+async def begin_again(session: AsyncSession, upload_id: str, offset_bytes: int) -> bool:
+    """Write down that no byte is there, if until now so many were, unchecked; whether it was so."""
+    statement = (
+        update(Upload)
+        .where(
+            Upload.id == upload_id,
+            Upload.offset_bytes == offset_bytes,
+            Upload.found_sha256.is_(None),
+        )
+        .values(offset_bytes=0)
+        .returning(Upload.id)
+    )
+    return await session.scalar(statement) is not None
+
+
 async def abandoned(session: AsyncSession, *, keep_seconds: float, limit: int) -> Sequence[Upload]:
     """Uploads that nobody has touched for so long, complete or not, locked for removal."""
     since = func.clock_timestamp() - timedelta(seconds=keep_seconds)

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +19,10 @@ from app.blobs import repository as blobs
 from app.blobs.errors import BlobDigestMismatch, BlobTooLarge
 from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.db import Database
-from app.kernel.errors import FieldError, invalid_field
+from app.kernel.errors import DomainError, FieldError, invalid_field
 from app.kernel.ids import new_id
 from app.storage.objects import ObjectStore
-from app.storage.partial import PartialBusy, PartialFile
+from app.storage.partial import PartialBusy, PartialFile, locked
 from app.storage.writer import CHUNK_BYTES, StoredObject, sha256_of
 from app.tables.upload import Upload
 from app.uploads import repository
@@ -40,6 +41,7 @@ SAVE_EVERY_BYTES = 64 * 1024 * 1024
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 KEEP_SECONDS = 7 * 24 * 3600.0
 """An upload that nobody goes on with is given up after so long."""
+_GIVEN_UP_AT_ONCE = 1000
 _STRAYS_AT_ONCE = 1000
 _SHA256_DIGEST = re.compile(r"sha-256=:([A-Za-z0-9+/]{43}=):")
 
@@ -155,10 +157,13 @@ class Receiver:
         """
         if self._upload.completed_at is not None:
             raise UploadComplete("The upload is complete; its blob has all bytes.")
-        if self._upload.found_sha256 is None:
+        found = self._upload.found_sha256
+        if found is None:
             await self._append(piece)
         elif piece.offset_bytes != self._upload.size_bytes:
             raise self._mismatch(self._upload.size_bytes)
+        else:
+            await self._take_up(found)
         return await self._finished()
 
     async def _append(self, piece: Piece) -> None:
@@ -166,12 +171,15 @@ class Receiver:
         try:
             await anyio.to_thread.run_sync(partial.__enter__)
         except PartialBusy:
-            raise UploadBusy("Another request is writing to this upload; ask HEAD again.") from None
+            raise _busy() from None
+        except FileNotFoundError:
+            raise await self._lost() from None
         try:
             await self._check_offset(partial, piece)
+            await anyio.to_thread.run_sync(partial.cut)
             await self._write(partial, piece)
             if partial.offset_bytes == self._upload.size_bytes:
-                await self._publish(partial)
+                await self._publish()
         finally:
             partial.__exit__(None, None, None)
 
@@ -179,11 +187,24 @@ class Receiver:
         # Under the file's lock: another request may have moved it since the row was read.
         async with self._database.session() as session:
             row = await repository.get(session, self._upload.workspace_id, self._upload.id)
-        if row.offset_bytes != self._upload.offset_bytes or row.found_sha256 is not None:
-            raise UploadBusy("Another request has just written to this upload; ask HEAD again.")
+        if row.found_sha256 is not None:
+            # The file is what a crash left, or was made anew by opening it.
+            with suppress(FileNotFoundError):
+                await anyio.to_thread.run_sync(self._adopt_if, row.found_sha256)
+        if row.found_sha256 is not None or row.offset_bytes != self._upload.offset_bytes:
+            raise _busy()
         if piece.offset_bytes != partial.offset_bytes:
             await self._save(partial.offset_bytes)
             raise self._mismatch(partial.offset_bytes)
+
+    async def _lost(self) -> DomainError:
+        """What is said when the file is not there: another request moved it, or a disk was lost."""
+        async with self._database.session() as session:
+            await repository.get(session, self._upload.workspace_id, self._upload.id)
+            is_lost = await repository.begin_again(
+                session, self._upload.id, self._upload.offset_bytes
+            )
+        return self._mismatch(0) if is_lost else _busy()
 
     def _mismatch(self, offset_bytes: int) -> UploadOffsetMismatch:
         return UploadOffsetMismatch(
@@ -236,7 +257,7 @@ class Receiver:
         async with self._database.session() as session:
             await repository.advance(session, self._upload.id, offset_bytes)
 
-    async def _publish(self, partial: PartialFile) -> None:
+    async def _publish(self) -> None:
         """Check the whole; the hash is written down before the file moves."""
         try:
             found = await anyio.to_thread.run_sync(sha256_of, self._path)
@@ -254,8 +275,36 @@ class Receiver:
         async with self._database.session() as session:
             await repository.record_hash(session, self._upload.id, found)
         reached(CrashPoint.UPLOAD_HASHED)
-        await anyio.to_thread.run_sync(self._objects.adopt, self._path, found)
+        try:
+            await anyio.to_thread.run_sync(self._objects.adopt, self._path, found)
+        except FileNotFoundError:
+            raise repository.given_up() from None
         reached(CrashPoint.UPLOAD_PLACED)
+
+    async def _take_up(self, found: str) -> None:
+        """Go on after a crash between the record of the hash and the move, if there was one."""
+
+        def adopt() -> None:
+            with locked(self._path):
+                self._adopt_if(found)
+
+        try:
+            await anyio.to_thread.run_sync(adopt)
+        except PartialBusy:
+            raise _busy() from None
+        except FileNotFoundError:
+            return
+
+    def _adopt_if(self, found: str) -> None:
+        """Make the file the object `found` if it has these bytes, else remove it.
+
+        Blocking, under the file's lock. The row says what the file was once: this one may be empty,
+        made by a request that came too late.
+        """
+        if sha256_of(self._path) == found:
+            self._objects.adopt(self._path, found)
+        else:
+            self._path.unlink()
 
     async def _finished(self) -> Upload:
         async with self._database.session() as session:
@@ -263,9 +312,6 @@ class Receiver:
             found = row.found_sha256
             if found is None or row.completed_at is not None:
                 return row
-            if self._path.exists():
-                # A crash came between the record of the hash and the move.
-                await anyio.to_thread.run_sync(self._objects.adopt, self._path, found)
             is_there = await self._objects.exists(found)
             if is_there:
                 stored = StoredObject(sha256=found, size_bytes=row.size_bytes)
@@ -281,6 +327,10 @@ class Receiver:
         return row
 
 
+def _busy() -> UploadBusy:
+    return UploadBusy("Another request is writing to this upload, or just has; ask HEAD again.")
+
+
 async def give_up(session: AsyncSession, objects: ObjectStore, upload: Upload) -> None:
     """Forget an upload and remove what came of it; its blob, if it was completed, stays."""
     await session.delete(upload)
@@ -290,12 +340,18 @@ async def give_up(session: AsyncSession, objects: ObjectStore, upload: Upload) -
 
 async def give_up_abandoned(database: Database, objects: ObjectStore) -> int:
     """Give up the uploads that nobody has gone on with for days; returns how many."""
-    async with database.session() as session:
-        rows = await repository.abandoned(session, keep_seconds=KEEP_SECONDS, limit=1000)
-        for row in rows:
-            await give_up(session, objects, row)
+    count, is_over = 0, False
+    while not is_over:
+        async with database.session() as session:
+            rows = await repository.abandoned(
+                session, keep_seconds=KEEP_SECONDS, limit=_GIVEN_UP_AT_ONCE
+            )
+            for row in rows:
+                await give_up(session, objects, row)
+        count += len(rows)
+        is_over = len(rows) < _GIVEN_UP_AT_ONCE
     await _remove_strays(database, objects)
-    return len(rows)
+    return count
 
 
 async def _remove_strays(database: Database, objects: ObjectStore) -> None:

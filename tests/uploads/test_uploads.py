@@ -5,7 +5,7 @@ import base64
 import hashlib
 import os
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.garbage.service import collect
+from app.storage.partial import PartialFile
 from app.uploads import repository, service
+from app.uploads.errors import UploadBusy
 from tests.live_api import LiveApi, live_api
 
 pytestmark = pytest.mark.anyio
@@ -210,6 +212,63 @@ async def test_only_one_request_writes_at_a_time(api: LiveApi) -> None:
     assert (await api.client.get(f"uploads/{upload}")).json()["sha256"] == SHA256
 
 
+async def late(api: LiveApi, upload: str) -> Callable[[], Awaitable[Any]]:
+    """A request with all the rest that has read the row now, and goes on when it is called."""
+    workspace = (await api.client.get(".")).json()["id"]
+    async with api.database.session() as session:
+        row = await repository.get(session, workspace, upload)
+    at = row.offset_bytes
+
+    async def rest() -> AsyncIterator[bytes]:
+        yield DATA[at:]
+
+    receiver = service.Receiver(api.database, api.objects, row)
+    return lambda: receiver.receive(service.Piece(at, rest(), None))
+
+
+async def test_a_request_that_comes_late_takes_nothing_away(api: LiveApi) -> None:
+    upload = await begin(api)
+    first = await late(api, upload)
+    await send(api, upload, DATA[:1000], at=0)
+    second = await late(api, upload)
+    await send(api, upload, DATA[1000:2000], at=1000)
+    for request in (first, second):
+        with pytest.raises(UploadBusy):
+            await request()
+        assert api.objects.partial_path(upload).read_bytes() == DATA[:2000]
+    assert (await send(api, upload, DATA[2000:], at=2000)).json()["sha256"] == SHA256
+    for request in (first, second):
+        with pytest.raises(UploadBusy):
+            await request()
+    assert partial_files(api) == []
+    assert (await api.client.get(f"blobs/{SHA256}")).content == DATA
+
+
+async def test_an_empty_file_left_by_a_late_request_replaces_nothing(api: LiveApi) -> None:
+    await api.client.put(f"blobs/{SHA256}", content=DATA)
+    upload = await begin(api)
+    async with api.database.session() as session:
+        await repository.advance(session, upload, len(DATA))
+        await repository.record_hash(session, upload, SHA256)
+    api.objects.partial_path(upload).touch()
+    assert (await send(api, upload, b"", at=len(DATA))).json()["completed_at"]
+    assert (await api.client.get(f"blobs/{SHA256}")).content == DATA
+    assert partial_files(api) == []
+
+
+async def test_a_file_that_becomes_an_object_is_busy(api: LiveApi) -> None:
+    upload = await begin(api)
+    path = api.objects.partial_path(upload)
+    path.write_bytes(DATA)
+    async with api.database.session() as session:
+        await repository.advance(session, upload, len(DATA))
+        await repository.record_hash(session, upload, SHA256)
+    with PartialFile(path, offset_bytes=len(DATA)):
+        answer = await send(api, upload, b"", at=len(DATA))
+    assert (answer.status_code, answer.json()["code"]) == (409, "upload_busy")
+    assert (await send(api, upload, b"", at=len(DATA))).json()["completed_at"]
+
+
 async def test_a_crash_between_check_and_publication_loses_nothing(api: LiveApi) -> None:
     for is_moved in (False, True):
         upload = await begin(api)
@@ -280,6 +339,17 @@ async def test_files_of_uploads_that_are_gone_are_removed_once_they_are_old(api:
         os.utime(path, (0, 0))
     await service.give_up_abandoned(api.database, api.objects)
     assert [path.exists() for path in paths] == [True, False, True]
+
+
+async def test_all_that_nobody_went_on_with_are_given_up(
+    api: LiveApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads = [await begin(api) for _ in range(5)]
+    monkeypatch.setattr(service, "_GIVEN_UP_AT_ONCE", 2)
+    monkeypatch.setattr(service, "KEEP_SECONDS", 0.0)
+    assert await service.give_up_abandoned(api.database, api.objects) >= len(uploads)
+    async with api.database.session() as session:
+        assert await repository.known(session, uploads) == set()
 
 
 async def test_given_up(api: LiveApi) -> None:
