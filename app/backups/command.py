@@ -81,7 +81,15 @@ def backup(
         typer.echo(f"  keys     not in it; keep {files.encryption} and {files.signing} elsewhere")
     if gone[0]:
         typer.echo(f"removed {gone[0]} older backups, and {gone[1]} objects of theirs alone")
+    if manifest.lost_keys:
+        typer.echo(
+            "error: secrets cannot be read for want of the encryption keys "
+            f"{', '.join(manifest.lost_keys)}; the rest is done",
+            err=True,
+        )
     _fail_for_lost(manifest.lost, "the object store had lost already")
+    if manifest.lost_keys:
+        raise typer.Exit(1)
 
 
 @cli.command()

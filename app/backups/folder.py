@@ -39,6 +39,7 @@ class Manifest(BaseModel):
         has_keys: whether the keys are in it.
         encryption_keys: ids of the keys that secrets are encrypted with.
         signing_keys: ids of the keys that tokens of runs and nodes are signed with.
+        lost_keys: ids of keys that secrets are encrypted with, and that were not there any more.
     """
 
     made_at: datetime
@@ -52,6 +53,7 @@ class Manifest(BaseModel):
     has_keys: bool
     encryption_keys: list[str]
     signing_keys: list[str]
+    lost_keys: list[str] = []
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,15 @@ class KeyFiles:
 
 
 @dataclass(frozen=True)
+class Saved:
+    """Ids of the keys of a backup; `lost`: of those that secrets need and that were not there."""
+
+    encryption: list[str]
+    signing: list[str]
+    lost: list[str]
+
+
+@dataclass(frozen=True)
 class _Pair:
     """A file of this installation, and the backup's of its kind."""
 
@@ -63,13 +72,26 @@ def ids(encryption: Path, signing: Path) -> tuple[list[str], list[str]]:
     return encrypting, [key.id for key in keys]
 
 
-def save(settings: Settings, backup: Backup) -> None:
-    """Copy the keys into a backup, for its owner's eyes only."""
-    files = key_files(settings)
-    backup.keys_path.mkdir(mode=0o700)
-    for pair in _pairs(files, backup):
-        if pair.target.exists():
-            _write(pair.source, pair.target.read_bytes())
+def save(settings: Settings, backup: Backup, *, with_copies: bool, used: set[str]) -> Saved:
+    """Note the keys of this moment, and copy them into a backup, for its owner's eyes only.
+
+    Args:
+        settings: of the installation.
+        backup: where to.
+        with_copies: whether the keys are copied, or only their ids noted.
+        used: ids of the keys that secrets are encrypted with.
+
+    Raises:
+        BackupError: what is there are no keys.
+    """
+    pairs = _pairs(key_files(settings), backup)
+    if with_copies:
+        backup.keys_path.mkdir(mode=0o700)
+        for pair in pairs:
+            if pair.target.exists():
+                _write(pair.source, pair.target.read_bytes())
+    encryption, signing = ids(*[pair.source if with_copies else pair.target for pair in pairs])
+    return Saved(encryption, signing, lost=sorted(used - set(encryption)))
 
 
 def check(settings: Settings, backup: Backup, *, overwrite: bool) -> None:

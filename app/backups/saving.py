@@ -18,6 +18,7 @@ from app.backups.folder import Backup, BackupFolder, Manifest
 from app.backups.objects import Copied, copy_objects
 from app.garbage import hold, repository
 from app.kernel.config import Settings
+from app.secrets import repository as secrets
 from app.storage.configured import make_object_store
 from app.storage.writer import sha256_of
 
@@ -39,6 +40,7 @@ class _Rows:
     made_at: datetime
     revision: str
     digests: list[str]
+    keys: keys.Saved
 
 
 async def save(
@@ -50,7 +52,7 @@ async def save(
     with_objects: bool,
     progress: Progress,
 ) -> Saved:
-    """Make a backup: rows as of one moment, and the bytes that these name.
+    """Make a backup: rows as of one moment, the keys of then, and the bytes that these name.
 
     From before that moment until the bytes are copied nothing is collected as unused. Nothing else
     waits for it. What is broken off is left out of account by `BackupFolder.whole`.
@@ -72,7 +74,9 @@ async def save(
     try:
         async with engine.connect() as holding:
             await hold.keep_everything(holding)
-            rows = await _save_rows(engine, url, backup, progress("database", 1))
+            rows = await _save_rows(
+                engine, url, settings, backup, with_keys=with_keys, step=progress("database", 1)
+            )
             copied = Copied()
             if with_objects:
                 step = progress("objects", len(rows.digests))
@@ -87,10 +91,6 @@ async def save(
                 )
     finally:
         await engine.dispose()
-    if with_keys:
-        keys.save(settings, backup)
-    files = keys.key_files(settings)
-    encrypting, signing = keys.ids(files.encryption, files.signing)
     manifest = Manifest(
         made_at=rows.made_at,
         revision=rows.revision,
@@ -101,23 +101,39 @@ async def save(
         has_objects=with_objects,
         lost=copied.lost,
         has_keys=with_keys,
-        encryption_keys=encrypting,
-        signing_keys=signing,
+        encryption_keys=rows.keys.encryption,
+        signing_keys=rows.keys.signing,
+        lost_keys=rows.keys.lost,
     )
     await asyncio.to_thread(backup.finish, manifest)
     return Saved(backup, manifest, copied)
 
 
 async def _save_rows(
-    engine: AsyncEngine, url: str, backup: Backup, step: Callable[[], None]
+    engine: AsyncEngine,
+    url: str,
+    settings: Settings,
+    backup: Backup,
+    *,
+    with_keys: bool,
+    step: Callable[[], None],
 ) -> _Rows:
     async with _one_moment(engine) as connection:
-        snapshot = str(await connection.scalar(select(func.pg_export_snapshot())))
+        async with engine.begin() as steady:
+            # A rotation of keys is wholly before these rows and keys, or goes on after them.
+            await secrets.let_no_key_be_added(steady)
+            snapshot = str(await connection.scalar(select(func.pg_export_snapshot())))
+            async with AsyncSession(connection) as session:
+                used = await secrets.key_ids(session)
+            saved = await asyncio.to_thread(
+                keys.save, settings, backup, with_copies=with_keys, used=used
+            )
         async with AsyncSession(connection) as session:
             rows = _Rows(
                 made_at=(await session.execute(select(func.transaction_timestamp()))).scalar_one(),
                 revision=await _revision(session),
                 digests=await repository.everything(session),
+                keys=saved,
             )
         _write_list(backup.list_path, rows.digests)
         await asyncio.to_thread(dump, url, snapshot=snapshot, to=backup.dump_path)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
 from app.kernel.ids import new_id
 from app.kernel.pagination import PageQuery, fetch_page
@@ -15,7 +15,7 @@ _ROTATION_LOCK = 0x7457_5EC2
 """Writers of values share it; who adds a key holds it alone."""
 
 
-async def let_no_key_be_added(session: AsyncSession) -> None:
+async def let_no_key_be_added(session: AsyncSession | AsyncConnection) -> None:
     """Until the end of the transaction: what is encrypted in it is found by a rotation."""
     await session.execute(select(func.pg_advisory_xact_lock_shared(_ROTATION_LOCK)))
 

@@ -21,6 +21,8 @@ from sqlalchemy.pool import NullPool
 
 from app.garbage import hold
 from app.garbage.service import collect
+from app.kernel.keyring import Keyring
+from app.secrets.rotation import rotate
 from app.storage.keys import object_key
 from app.tables.blob import Blob
 from tests.conftest import REPOSITORY
@@ -220,6 +222,37 @@ async def test_what_is_altered_is_found(
     said = await empty.run("restore", str(folder), "--overwrite", code=1)
     assert "take another one" in said
     assert await empty.digests() == sorted([good, bad])  # as it was
+
+
+async def test_keys_are_those_of_the_rows_though_they_are_rotated_meanwhile(
+    source: LiveApi, saving: Installation, empty: Installation, folder: Path
+) -> None:
+    digest = await put(source, b"some")
+    made = await source.client.put("secrets/db", json={"value": "pass"})
+    assert made.status_code == 201, made.text
+    ring = Keyring.load(source.settings)
+    before = ring.current
+    with never_read(saving.data_dir / "objects" / object_key(digest)) as being_read:
+        process = saving.start("backup", str(folder), "--with-keys")
+        await until(being_read)
+        await rotate(source.database.session, ring, may_write=True)
+    await anyio.to_thread.run_sync(process.communicate)
+    await empty.run("restore", str(folder), code=1)  # the pipe was not the object
+    assert await empty.execute("SELECT key_id FROM secret_versions") == [before]
+    assert Keyring(empty.data_dir / "secrets" / "encryption.keys").ids() == [before]
+
+
+async def test_keys_that_were_lost_before_are_named(
+    source: LiveApi, saving: Installation, folder: Path
+) -> None:
+    await source.client.put("secrets/db", json={"value": "pass"})
+    ring = Keyring.load(source.settings)
+    lost = ring.current
+    ring.add()
+    ring.forget({lost})
+    said = await saving.run("backup", str(folder), "--with-keys", code=1)
+    assert lost in said
+    assert len(list((folder / "backups").glob("*/manifest.json"))) == 1
 
 
 async def test_a_restore_that_was_killed_is_run_again(
