@@ -109,7 +109,7 @@ def purge_audit(
     older_than_days: Annotated[int, typer.Option(help="Events of the last days stay.", min=1)],
 ) -> None:
     """Delete old events of the audit log for good; that it was done is an event itself."""
-    count = _run(_purge_audit(older_than_days))
+    count = _run(purge(_session, older_than_days=older_than_days))
     typer.echo(f"{count} events are deleted")
 
 
@@ -250,11 +250,6 @@ async def _revoke_token(token_id: str) -> None:
         await repository.get(session, token_id)
         await repository.revoke(session, token_id)
         record_operator(session, "token revoke", {"token_id": token_id})
-
-
-async def _purge_audit(older_than_days: int) -> int:
-    async with _session() as session:
-        return await purge(session, older_than_days=older_than_days)
 
 
 @asynccontextmanager

@@ -1,5 +1,5 @@
-"""Frees, again and again, the space of bytes that nothing refers to, of uploads given up, and of
-compiled wheels that no environment asks for any more."""
+"""Frees, again and again, the space of bytes that nothing refers to, of uploads given up or broken
+off, and of compiled wheels that no environment asks for any more."""
 
 import asyncio
 
@@ -14,6 +14,7 @@ from app.storage.objects import ObjectStore
 from app.uploads import service as uploads
 from workers import measures
 
+_ABANDONED_SECONDS = 24 * 3600.0
 _SECONDS_PER_DAY = 24 * 3600.0
 _log = structlog.get_logger(__name__)
 
@@ -33,8 +34,13 @@ class GarbageCollector:
         self._objects = objects
         self._settings = settings
 
+    async def clean(self) -> None:
+        """Throw away what crashed writers left."""
+        await asyncio.to_thread(self._objects.clean_incoming, older_than_seconds=_ABANDONED_SECONDS)
+
     async def collect(self) -> None:
         """Collect once."""
+        await self.clean()
         given_up = await uploads.give_up_abandoned(self._database, self._objects)
         sparing = [file.sha256 for file in program_files()]
         done = await garbage.collect(

@@ -1,7 +1,6 @@
 """What a worker process runs in its loop: all reconcilers, and the poller."""
 
 import asyncio
-from functools import partial
 from pathlib import Path
 
 import app.tables.registry  # noqa: F401  (foreign keys need every table to be known)
@@ -35,7 +34,6 @@ from workers.watch_hosts import HostWatcher
 # Transactions of workers are short. One that stands still with its process, or behind a cable that
 # was cut, keeps its locks no longer than that: whoever takes its rows over need not wait for it.
 _MOST_IDLE_SECONDS = 15.0
-_ABANDONED_SECONDS = 24 * 3600.0
 _COLLECT_EVERY_SECONDS = 3600.0
 RUNNER = Path(__file__).parent / "runner" / "main.py"
 
@@ -114,7 +112,6 @@ class WorkerProcess:
         signals = Signals()
         hints = WorkerHints(BrokerHints(settings, signals))
         context = make_context(settings, signals, hints)
-        self._objects = context.objects
         self._database = context.database
         self._tracing = context.tracing
         self._engine = Engine(
@@ -136,9 +133,8 @@ class WorkerProcess:
         self._hosts = HostWatcher(context.database, context.provider)
 
     async def run(self) -> None:
-        """Throw away what crashed uploads left, then poll for ever."""
-        clean = partial(self._objects.clean_incoming, older_than_seconds=_ABANDONED_SECONDS)
-        await asyncio.to_thread(clean)
+        """Throw away what crashed writers left, then poll for ever."""
+        await self._garbage.clean()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.pulse.beat())
             tasks.create_task(self._engine.poll_forever())

@@ -6,14 +6,15 @@ much of it a second: refusals cost nothing to provoke.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import structlog
 from pydantic_core import to_json
-from sqlalchemy import delete, func, text
+from sqlalchemy import CursorResult, delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,6 +27,7 @@ from app.tables.audit import AuditEvent
 
 _DENIED_A_SECOND = 50
 _LONGEST_VALUE = 300
+_PURGED_AT_ONCE = 5000
 _CREDENTIALS = frozenset({"token"})
 _log = structlog.get_logger(__name__)
 _COLUMNS = {
@@ -156,19 +158,38 @@ def note_recorded(scope: Scope) -> None:
     note.is_recorded = True
 
 
-async def purge(session: AsyncSession, *, older_than_days: int) -> int:
+async def purge(
+    sessions: Callable[[], AbstractAsyncContextManager[AsyncSession]], *, older_than_days: int
+) -> int:
     """Delete old events, which nothing else can do; how many there were.
 
-    The database's guard is lifted within this transaction, and for it alone.
+    The database's guard is lifted within a transaction, and for it alone. Whoever records something
+    waits for that: so the events go some thousands at a time, each time with an event that says so.
+
+    Args:
+        sessions: makes transactions.
+        older_than_days: how old those are that go.
     """
-    await session.execute(text("ALTER TABLE audit_events DISABLE TRIGGER append_only"))
+    total, is_over = 0, False
+    while not is_over:
+        async with sessions() as session:
+            count = await _purge_some(session, older_than_days)
+        total += count
+        is_over = count < _PURGED_AT_ONCE
+    return total
+
+
+async def _purge_some(session: AsyncSession, older_than_days: int) -> int:
     age = timedelta(days=older_than_days)
-    gone = await session.execute(
-        delete(AuditEvent)
+    old = (
+        select(AuditEvent.id)
         .where(AuditEvent.at < func.clock_timestamp() - age)
-        .returning(AuditEvent.id)
+        .order_by(AuditEvent.at)
+        .limit(_PURGED_AT_ONCE)
     )
-    count = len(gone.all())
+    await session.execute(text("ALTER TABLE audit_events DISABLE TRIGGER append_only"))
+    gone = await session.execute(delete(AuditEvent).where(AuditEvent.id.in_(old)))
+    count = cast("CursorResult[Any]", gone).rowcount
     await session.execute(text("ALTER TABLE audit_events ENABLE TRIGGER append_only"))
     target = {"older_than_days": str(older_than_days), "events": str(count)}
     record_operator(session, "audit purge", target)

@@ -24,7 +24,7 @@ DEPLOYMENT_KEY_PREFIX = "twk_"
 FIRST_TOKEN_NAME = "first"  # noqa: S105
 ADMIN_ID = "usr_admin"
 """The administrator that every installation has: what the command line makes tokens for."""
-_FIRST_TOKEN_LOCK = 0x7458
+_FIRST_TOKEN_LOCK = 0x7457_70CE
 _SHOWN_CHARACTERS = 10
 
 

@@ -1,7 +1,5 @@
 """Routes of datastores."""
 
-from pathlib import Path as FilePath
-from tempfile import NamedTemporaryFile
 from typing import Annotated
 
 import anyio
@@ -30,6 +28,7 @@ from app.kernel.pagination import Page, PageDep
 from app.kernel.row_locks import locked
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
+from app.storage.access import ObjectsDep
 from app.storage.paths import check_path
 from app.tables.datastore import Datastore
 from app.workspaces.access import WorkspaceDep
@@ -183,6 +182,7 @@ async def upload_datastore_file(
     path: str,
     request: Request,
     database: DatabaseDep,
+    objects: ObjectsDep,
     settings: SettingsDep,
     keyring: KeyringDep,
     _: UserAccess,
@@ -192,12 +192,9 @@ async def upload_datastore_file(
     async with database.session() as session:
         row = await repository.get(session, workspace.id, datastore)
         store = await service.opened(session, settings, keyring, row)
-    with NamedTemporaryFile(dir=settings.data_dir, prefix="datastore-") as file:
-        async for chunk in request.stream():
-            await anyio.to_thread.run_sync(file.write, chunk)
-        await anyio.to_thread.run_sync(file.flush)
+    async with objects.spool(request.stream(), max_bytes=None) as file:
         with service.refusals():
-            await anyio.to_thread.run_sync(store.put, path, FilePath(file.name))
+            await anyio.to_thread.run_sync(store.put, path, file)
 
 
 def _answer(row: Datastore, response: Response) -> DatastoreRead:

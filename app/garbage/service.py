@@ -10,9 +10,12 @@ from app.garbage import hold, repository
 from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.db import Database
 from app.storage.objects import ObjectStore
+from app.storage.remote import RemoteObjects
 from app.storage.unused import UnusedObjects
 
 _OBJECTS_AT_ONCE = 5000
+_REMOTE_OBJECTS_AT_ONCE = 50
+"""Few: between a look at references and the removal of the last of these nobody looks again."""
 _CACHE_SPARED_SECONDS = 3600.0
 
 
@@ -111,18 +114,30 @@ async def _collect_remote(
     count = 0
     batches = remote.batches(size=_OBJECTS_AT_ONCE, unused_for_seconds=unused_for_seconds)
     while batch := await anyio.to_thread.run_sync(next, batches, None):
-        async with database.session() as session:
-            held = await repository.held(session, batch)
-        loose = [digest for digest in batch if digest not in held and digest not in sparing]
-        await anyio.to_thread.run_sync(remote.delete, loose)
-        async with database.session() as session:
-            again = await repository.held(session, loose)
-        for digest in again:
-            path = objects.local_path(digest)
-            if path is not None:
-                await anyio.to_thread.run_sync(remote.store, path, digest)
-        count += len(loose) - len(again)
+        wanted = [digest for digest in batch if digest not in sparing]
+        for start in range(0, len(wanted), _REMOTE_OBJECTS_AT_ONCE):
+            some = wanted[start : start + _REMOTE_OBJECTS_AT_ONCE]
+            count += await _remove_remote(database, objects, remote, some)
     return count
+
+
+async def _remove_remote(
+    database: Database, objects: ObjectStore, remote: RemoteObjects, digests: list[str]
+) -> int:
+    """Remove those that nobody holds from the bucket; returns how many went."""
+    async with database.session() as session:
+        held = await repository.held(session, digests)
+    loose = [digest for digest in digests if digest not in held]
+    if not loose:
+        return 0
+    await anyio.to_thread.run_sync(remote.delete, loose)
+    async with database.session() as session:
+        again = await repository.held(session, loose)
+    for digest in again:
+        path = objects.local_path(digest)
+        if path is not None:
+            await anyio.to_thread.run_sync(remote.store, path, digest)
+    return len(loose) - len(again)
 
 
 async def _judge(database: Database, unused: UnusedObjects, aside: list[str]) -> int:

@@ -91,7 +91,9 @@ class ObjectStore:
         return await self.put(once(), expected_sha256=expected_sha256)
 
     @asynccontextmanager
-    async def spool(self, stream: AsyncIterator[bytes], *, max_bytes: int) -> AsyncIterator[Path]:
+    async def spool(
+        self, stream: AsyncIterator[bytes], *, max_bytes: int | None
+    ) -> AsyncIterator[Path]:
         """Keep a stream as a file for the length of the block, to read it more than once.
 
         Raises:
@@ -289,12 +291,12 @@ class ObjectStore:
                 yield chunk
 
 
-async def _write_all(path: Path, stream: AsyncIterator[bytes], *, max_bytes: int) -> None:
+async def _write_all(path: Path, stream: AsyncIterator[bytes], *, max_bytes: int | None) -> None:
     received_bytes = 0
     async with await anyio.open_file(path, "xb") as target:
         async for chunk in stream:
             received_bytes += len(chunk)
-            if received_bytes > max_bytes:
+            if max_bytes is not None and received_bytes > max_bytes:
                 raise ObjectTooLarge(max_bytes=max_bytes)
             await target.write(chunk)
 

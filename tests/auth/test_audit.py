@@ -4,12 +4,14 @@ import subprocess
 import sys
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import ProgrammingError
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth import audit
 from tests.live_api import LiveApi, live_api
@@ -154,8 +156,7 @@ async def test_an_operator_deletes_what_is_old_and_that_is_recorded(api: LiveApi
             {"id": old},
         )
     await api.client.put("experiments/recent", json={})
-    async with api.database.session() as session:
-        assert await audit.purge(session, older_than_days=30) == 1
+    assert await audit.purge(api.database.session, older_than_days=30) == 1
     assert len(await events(api, operation="put_experiment")) == 1
     params = {"operation": "audit purge"}
     found = (await api.client.get("http://api/v1/audit", params=params)).json()["items"]
@@ -163,6 +164,32 @@ async def test_an_operator_deletes_what_is_old_and_that_is_recorded(api: LiveApi
     with pytest.raises(ProgrammingError, match="append-only"):
         async with api.database.session() as session:
             await session.execute(text("DELETE FROM audit_events"))
+
+
+async def test_many_old_events_go_some_at_a_time(
+    api: LiveApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with api.database.session() as session:
+        await session.execute(
+            text(
+                "INSERT INTO audit_events (id, at, actor_kind, operation, outcome, status) "
+                "SELECT :id || n, now() - interval '40 days', 'user', 'x', 'done', 200 "
+                "FROM generate_series(1, 5) AS n"
+            ),
+            {"id": f"aud_{uuid.uuid4().hex}"},
+        )
+    monkeypatch.setattr(audit, "_PURGED_AT_ONCE", 2)
+    transactions = 0
+
+    @asynccontextmanager
+    async def sessions() -> AsyncIterator[AsyncSession]:
+        nonlocal transactions
+        transactions += 1
+        async with api.database.session() as one:
+            yield one
+
+    assert await audit.purge(sessions, older_than_days=30) == 5
+    assert transactions == 3
 
 
 async def test_a_flood_of_refusals_does_not_fill_it(

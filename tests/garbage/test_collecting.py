@@ -8,13 +8,17 @@ import random
 import tarfile
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 
+import anyio
+import anyio.from_thread
 import anyio.to_thread
 import pytest
 from sqlalchemy import func, select
 
+from app.auth.service import create_first_token
+from app.blobs import repository as blobs
 from app.garbage import hold
 from app.garbage.service import Collected, collect
 from app.kernel.broker import BrokerHints
@@ -22,6 +26,7 @@ from app.kernel.clock import utc_now
 from app.kernel.db import Database
 from app.kernel.signals import Signals
 from app.storage.objects import ObjectStore
+from app.storage.remote import RemoteObjects
 from app.storage.unused import UnusedObjects
 from app.storage.writer import StoredObject
 from app.tables.blob import Blob
@@ -30,6 +35,7 @@ from app.tables.log import LogStream
 from app.tables.run import Attempt, Run, RunFile, RunNode
 from tests.live_api import LiveApi, live_api
 from tests.made_runs import make_runs
+from workers.collect_garbage import GarbageCollector
 
 pytestmark = pytest.mark.anyio
 
@@ -212,6 +218,15 @@ async def test_a_run_of_a_tracking_client_is_deleted_once_it_has_ended(api: Live
     assert (await api.client.get(f"runs/{run['run_id']}")).status_code == 404
 
 
+async def test_what_crashed_writers_left_goes_with_the_regular_collection(api: LiveApi) -> None:
+    old, young = (api.objects.root / "incoming" / name for name in ("spool-old", "spool-young"))
+    for path in (old, young):
+        path.touch()
+    os.utime(old, (0, 0))
+    await GarbageCollector(api.database, api.objects, settings=api.settings).collect()
+    assert (old.exists(), young.exists()) == (False, True)
+
+
 async def test_an_interrupted_collection_is_made_good_by_the_next(api: LiveApi) -> None:
     held, loose = await put(api, b"held"), hashlib.sha256(b"loose").hexdigest()
     await api.objects.put_bytes(b"loose")
@@ -259,6 +274,49 @@ async def test_storing_the_same_bytes_while_they_are_collected_keeps_them(tmp_pa
     finally:
         is_over.set()
         collector.join()
+
+
+async def test_what_is_sent_again_while_a_bucket_is_collected_stays(
+    api: LiveApi, tmp_path: Path
+) -> None:
+    workspace = (await api.client.get(".")).json()["id"]
+
+    async def hold_them(digests: Iterable[str]) -> None:
+        async with api.database.session() as session:
+            await blobs.add(session, workspace, [StoredObject(digest, 3) for digest in digests])
+
+    class Interfered(RemoteObjects):
+        """While the first objects are removed, one of them is sent again, and all others are."""
+
+        removed: tuple[str, ...] = ()
+
+        def delete(self, digests: Sequence[str]) -> None:
+            if not self.removed:
+                self.removed = tuple(digests)
+                with store.writer() as writer:
+                    writer.write(contents[digests[0]])
+                    writer.commit()
+                others = set(contents) - set(digests)
+                anyio.from_thread.run(hold_them, {digests[0], *others})
+            super().delete(digests)
+
+    remote = Interfered("memory://", {})
+    store = ObjectStore(tmp_path / "other", remote)
+    contents = {}
+    for number in range(120):
+        data = f"{number:03}".encode()
+        contents[(await store.put_bytes(data)).sha256] = data
+    await collect(api.database, store, unused_for_seconds=-5)
+    assert 0 < len(remote.removed) < len(contents)
+    kept = set(contents) - set(remote.removed[1:])
+    assert set(await remote.sizes(contents)) == kept
+
+
+async def test_a_first_token_is_made_beside_a_collection(api: LiveApi) -> None:
+    async with api.database.session() as lasting, api.database.session() as session:
+        assert await hold.may_collect(lasting)
+        with anyio.fail_after(10):
+            await create_first_token(session)
 
 
 async def test_a_collection_that_takes_long_keeps_backups_waiting(api: LiveApi) -> None:
