@@ -1,6 +1,7 @@
 """Works off dataset registrations: fetches the files, then makes a version of them."""
 
 import functools
+from collections import Counter
 from typing import cast
 
 import structlog
@@ -24,6 +25,8 @@ from app.storage.objects import ObjectStore
 from app.tables.dataset import DatasetRegistration
 from workers.reconciler import Guard
 
+_MOST_FAILED_LOOKS = 8
+"""After so many that ended with something unforeseen a registration has failed: minutes."""
 _log = structlog.get_logger(__name__)
 
 
@@ -36,9 +39,27 @@ class DatasetReconciler:
         self._database = database
         self._objects = objects
         self._policy: FetchPolicy = policy_from(settings)
+        self._failed_looks: Counter[str] = Counter()
 
     async def reconcile(self, guard: Guard) -> float | None:
         """Fetch the files of one registration and make a version of them."""
+        check_in = await self._look(guard)
+        del self._failed_looks[guard.lease.row_id]
+        return check_in
+
+    async def say_failed(self, guard: Guard, error: str) -> None:
+        """Let the registration fail when look after look fails: each fetches everything again."""
+        row_id = guard.lease.row_id
+        self._failed_looks[row_id] += 1
+        # The first one of all is not told.
+        if self._failed_looks[row_id] < _MOST_FAILED_LOOKS - 1:
+            return
+        words = f"{_MOST_FAILED_LOOKS} attempts ended with {error}; the worker's log says more"
+        await self._apply(guard, SourceError(words, url=""))
+        _log.warning("dataset_registration_given_up", error=error)
+        del self._failed_looks[row_id]
+
+    async def _look(self, guard: Guard) -> float | None:
         async with self._database.session() as session:
             row = await self._load(session, guard)
             if row is None:

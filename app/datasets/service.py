@@ -195,7 +195,8 @@ def failure_of(registration: DatasetRegistration, request: DatasetRegister) -> S
     error = registration.error or {}
     kind = SOURCE_ERRORS.get(error.get("code", ""), SourceError)
     url = str(error.get("url", ""))
-    failure = kind(f"{url}: {error.get('message', '')}", url=url)
+    message = str(error.get("message", ""))
+    failure = kind(f"{url}: {message}" if url else message, url=url)
     failure.errors = tuple(
         FieldError(request.pointer(index), failure.code, failure.detail)
         for index, source in enumerate(placed_sources(registration))

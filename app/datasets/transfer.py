@@ -28,6 +28,7 @@ from app.datasets.errors import (
 from app.datasets.fetched import Validators
 from app.datasets.guard import GuardedAdapter, check_url
 from app.datasets.source import FetchPolicy
+from app.kernel.plain_text import mended
 from app.storage.errors import ObjectTooLarge
 
 CHUNK_BYTES = 256 * 1024
@@ -214,21 +215,23 @@ class Transfer(Generic[S]):
         except InvalidURL:
             raise SourceUrlInvalid("not a valid address", url=self._url) from None
         except (RequestException, Urllib3Error, OSError) as error:
-            if self._deadline.is_over:
-                raise self._too_slow() from error
-            if isinstance(error, RequestsTimeout | Urllib3Timeout | TimeoutError):
-                raise SourceTimeout(
-                    f"nothing came for {self._policy.idle_seconds:g} s", url=self._url
-                ) from error
-            if isinstance(error, RequestsSSLError):
-                raise SourceRefused(
-                    "its TLS certificate could not be checked", url=self._url
-                ) from error
-            if isinstance(error, ProtocolError):
-                raise SourceIncomplete(
-                    f"the connection broke off after {self.sink.size_bytes} bytes", url=self._url
-                ) from error
-            raise SourceUnreachable("the connection failed", url=self._url) from error
+            raise self._failed(error) from error
+        except ValueError as error:
+            # A length of thousands of digits, a place to go on that is no address.
+            raise SourceRefused("its answer makes no sense", url=self._url) from error
+
+    def _failed(self, error: Exception) -> SourceError:
+        if self._deadline.is_over:
+            return self._too_slow()
+        if isinstance(error, RequestsTimeout | Urllib3Timeout | TimeoutError):
+            words = f"nothing came for {self._policy.idle_seconds:g} s"
+            return SourceTimeout(words, url=self._url)
+        if isinstance(error, RequestsSSLError):
+            return SourceRefused("its TLS certificate could not be checked", url=self._url)
+        if isinstance(error, ProtocolError):
+            words = f"the connection broke off after {self.sink.size_bytes} bytes"
+            return SourceIncomplete(words, url=self._url)
+        return SourceUnreachable("the connection failed", url=self._url)
 
     def _too_slow(self) -> SourceTimeout:
         return SourceTimeout(f"took longer than {self._policy.total_seconds:g} s", url=self._url)
@@ -237,7 +240,12 @@ class Transfer(Generic[S]):
 def _validators(response: Response) -> Validators:
     length = response.headers.get("Content-Length", "")
     return Validators(
-        etag=response.headers.get("ETag", ""),
-        last_modified=response.headers.get("Last-Modified", ""),
+        etag=_keepable(response.headers.get("ETag", "")),
+        last_modified=_keepable(response.headers.get("Last-Modified", "")),
         size_bytes=int(length) if length.isdecimal() else None,
     )
+
+
+def _keepable(text: str) -> str:
+    """What a server said, or nothing, if it cannot be written down."""
+    return text if text == mended(text) else ""

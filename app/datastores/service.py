@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+from obstore.exceptions import BaseError
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -18,12 +20,13 @@ from app.datastores.stores import (
     WebStore,
     azure_store,
     gcs_store,
+    resolved,
     s3_store,
 )
 from app.kernel.config import Settings
 from app.kernel.errors import Conflict, FieldError
 from app.kernel.ids import new_id
-from app.kernel.keyring import Keyring
+from app.kernel.keyring import Keyring, KeyUnknown, ValueAltered
 from app.secrets import service as secrets
 from app.tables.datastore import Datastore
 
@@ -46,7 +49,8 @@ async def put(
         The row, and whether it is new.
 
     Raises:
-        DatastoreRefused: the operator does not allow the place.
+        DatastoreRefused: the operator does not allow the place, or the credentials are of no form
+            that it takes.
         Conflict: somebody else has just done the same.
     """
     place = body.place.model_dump()
@@ -57,6 +61,8 @@ async def put(
         row = Datastore(id=new_id("dst"), workspace_id=workspace_id, name=name, place=place)
         session.add(row)
     given = body.credentials.given() if body.credentials else {}
+    if given:
+        _made(place, given)
     # Credentials for one place are not sent to another one.
     if body.credentials is not None or row.place != place:
         await secrets.forget(session, workspace_id=workspace_id, scope=scope(row))
@@ -94,29 +100,39 @@ async def opened(
     """A datastore with its credentials.
 
     Raises:
-        DatastoreRefused: the operator does not allow the place any more.
+        DatastoreRefused: the operator does not allow the place any more, or its credentials cannot
+            be used.
     """
     check_place(settings, row.place)
-    credentials: dict[str, str] = {}
-    if row.has_credentials:
-        credentials = {
-            key: value.decode()
-            for key, value in (
-                await secrets.reveal_all(
-                    session, keyring, workspace_id=row.workspace_id, scope=scope(row)
-                )
-            ).items()
-        }
-    kind = row.place["kind"]
+    return _made(row.place, await _credentials(session, keyring, row))
+
+
+async def _credentials(session: AsyncSession, keyring: Keyring, row: Datastore) -> dict[str, str]:
+    if not row.has_credentials:
+        return {}
+    try:
+        found = await secrets.reveal_all(
+            session, keyring, workspace_id=row.workspace_id, scope=scope(row)
+        )
+    except (KeyUnknown, ValueAltered) as error:
+        raise DatastoreRefused(
+            "The credentials cannot be decrypted any more; give them again."
+        ) from error
+    return {key: value.decode() for key, value in found.items()}
+
+
+def _made(place: dict[str, Any], credentials: dict[str, str]) -> Store:
+    kind = place["kind"]
     if kind == "folder":
-        return FolderStore(Path(row.place["path"]))
+        return FolderStore(Path(place["path"]))
     if kind == "http":
-        return WebStore(row.place["base_url"])
+        return WebStore(place["base_url"])
     makers = {"s3": s3_store, "azure_blob": azure_store, "gcs": gcs_store}
     try:
-        return makers[kind](row.place, credentials)
-    except ValueError as error:
-        raise DatastoreRefused("The credentials are none that can be used.") from error
+        return makers[kind](place, credentials)
+    except (BaseError, ValueError):
+        # What the library says of them may hold parts of them.
+        raise DatastoreRefused("The credentials are none that can be used.") from None
 
 
 def check_place(settings: Settings, place: dict[str, object]) -> None:
@@ -136,8 +152,8 @@ def check_place(settings: Settings, place: dict[str, object]) -> None:
     endpoint = place.get("endpoint")
     if endpoint is None:
         return
-    parts = urlsplit(str(endpoint))
     try:
+        parts = urlsplit(str(endpoint))
         port = parts.port
     except ValueError as error:
         raise _refused("/place/endpoint", "The endpoint is no address.") from error
@@ -180,7 +196,10 @@ def scope(row: Datastore) -> str:
 
 
 def _is_below(path: Path, allowed: Path) -> bool:
-    return path.resolve().is_relative_to(allowed.resolve())
+    try:
+        return resolved(path).is_relative_to(resolved(allowed))
+    except FileNotFoundError:
+        return False
 
 
 def _is_opened(allowed: Iterable[str], host: str, port: int | None) -> bool:

@@ -5,9 +5,12 @@ redirects: so only at the clouds' own addresses and at servers that the operator
 web servers are read by the guarded fetcher that web datasets have.
 """
 
+import errno
 import os
+import secrets
+import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -28,6 +31,9 @@ from app.datastores.errors import DatastoreRefused, NotWritable
 from app.kernel.errors import Unavailable
 
 SCHEME = "datastore://"
+_PART = ".part"
+_NO_FILE = frozenset({errno.ELOOP, errno.ENAMETOOLONG})
+_NO_PLACE = frozenset({errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG})
 _CHUNK_BYTES = 1024 * 1024
 _CLIENT_OPTIONS: Any = {"connect_timeout": timedelta(seconds=10), "timeout": timedelta(hours=6)}
 _RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
@@ -91,7 +97,7 @@ class Store(Protocol):
         """Write a file.
 
         Raises:
-            NotWritable: nothing can be written there.
+            NotWritable: nothing can be written there, or not under this path.
             Unavailable: the server does not answer.
         """
 
@@ -118,38 +124,49 @@ class FolderStore:
 
     def _file(self, path: str) -> Path:
         """The file, if it is really below the folder, whatever links lead to."""
-        found = (self.root / path).resolve(strict=True)
-        if not found.is_relative_to(self.root.resolve()) or not found.is_file():
+        found = resolved(self.root / path, strict=True)
+        if not found.is_relative_to(resolved(self.root)) or not found.is_file():
             raise FileNotFoundError(path)
         return found
 
     def listed(self, prefix: str) -> Iterator[Listed]:
-        """Files below the folder; links are not followed."""
+        """Files below the folder but those being written; links are not followed."""
         start = self.root / prefix.rpartition("/")[0]
-        if not start.resolve().is_relative_to(self.root.resolve()):
+        if not resolved(start).is_relative_to(resolved(self.root)):
             return
         for folder, folders, files in os.walk(start):
             folders.sort()
             for name in sorted(files):
                 file = Path(folder) / name
                 path = file.relative_to(self.root).as_posix()
-                if path.startswith(prefix) and file.is_file() and not file.is_symlink():
-                    yield path, file.stat().st_size
+                if not path.startswith(prefix) or _is_part(name):
+                    continue
+                with suppress(FileNotFoundError):  # it was removed just now
+                    status = file.lstat()
+                    if stat.S_ISREG(status.st_mode):
+                        yield path, status.st_size
 
     def put(self, path: str, source: Path) -> None:
         """Write a file beside its place, then move it there."""
-        target = self.root / path
-        if not target.parent.resolve().is_relative_to(self.root.resolve()):
+        with _unwritable():
+            target = self.root / path
+            self._check_parent(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._check_parent(target)
+            # A name that no other upload has, however long that of the file is.
+            part = target.with_name(f".{secrets.token_hex(8)}{_PART}")
+            try:
+                with source.open("rb") as content, part.open("xb") as file:
+                    while chunk := content.read(_CHUNK_BYTES):
+                        file.write(chunk)
+                    os.fsync(file.fileno())
+                part.replace(target)
+            finally:
+                part.unlink(missing_ok=True)
+
+    def _check_parent(self, target: Path) -> None:
+        if not resolved(target.parent).is_relative_to(resolved(self.root)):
             raise NotWritable("The path leads out of the folder.")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if not target.parent.resolve().is_relative_to(self.root.resolve()):
-            raise NotWritable("The path leads out of the folder.")
-        part = target.with_name(f".{target.name}.{os.getpid()}.part")
-        with source.open("rb") as content, part.open("wb") as file:
-            while chunk := content.read(1 << 20):
-                file.write(chunk)
-            os.fsync(file.fileno())
-        part.replace(target)
 
 
 @dataclass(frozen=True)
@@ -283,6 +300,41 @@ def _client(endpoint: str) -> dict[str, Any]:
 def _folder(prefix: str) -> str:
     plain = prefix.strip("/")
     return f"{plain}/" if plain else ""
+
+
+def resolved(path: Path, *, strict: bool = False) -> Path:
+    """Where a path leads, links followed.
+
+    Raises:
+        FileNotFoundError: nowhere: links lead to themselves, or a name is too long; where
+            `strict`, also: nothing is there.
+    """
+    try:
+        return path.resolve(strict=strict)
+    except RuntimeError as error:  # links that lead to themselves
+        raise FileNotFoundError(str(path)) from error
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
+        raise FileNotFoundError(str(path)) from error
+
+
+def _is_part(name: str) -> bool:
+    return name.startswith(".") and name.endswith(_PART)
+
+
+@contextmanager
+def _unwritable() -> Iterator[None]:
+    """Tell a path that no file can have from a folder that fails."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_PLACE:
+            raise
+        raise NotWritable(
+            "No file can have this path here: a file is where a folder would have to be, or the "
+            "other way round, or a name is too long."
+        ) from error
 
 
 @contextmanager

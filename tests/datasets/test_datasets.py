@@ -15,6 +15,7 @@ from app.datasets.errors import DatasetDrift, DatasetSourceLost, DatasetUnreacha
 from app.datasets.fetch import policy_from
 from tests.datasets.web import Page, Web, web_server
 from tests.live_api import LiveApi, dataset_reconcilers, live_api
+from workers import reconcile_dataset, reconciler
 
 pytestmark = pytest.mark.anyio
 NAMES = ["train-images", "train-labels", "t10k-images", "t10k-labels"]
@@ -55,6 +56,25 @@ async def ensure(api: LiveApi, version: dict[str, Any]) -> list[dict[str, Any]]:
     return await ensure_available(
         api.database, api.objects, version_id=version["id"], policy=policy_from(api.settings)
     )
+
+
+async def test_a_registration_fails_when_look_after_look_does(
+    api: LiveApi, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+
+    def unforeseen(*args: Any, **more: Any) -> None:
+        nonlocal looks
+        looks += 1
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(reconcile_dataset, "fetch_into", unforeseen)
+    monkeypatch.setattr(reconciler, "_FIRST_PAUSE_SECONDS", 0.01)
+    body = {"name": "d", "urls": urls(web)[:1]}
+    answer = await api.client.post("/datasets", json=body, headers={"Prefer": "wait=50"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "source_failed"), answer.text
+    assert "8 attempts ended with RuntimeError" in answer.json()["detail"]
+    assert looks == 8
 
 
 async def damage(api: LiveApi, sha256: str) -> None:

@@ -202,6 +202,24 @@ def test_redirects_are_followed(web: Web, store: ObjectStore) -> None:
 
 
 @pytest.mark.fault(47)
+@pytest.mark.parametrize(
+    "head",
+    [
+        f"200 OK\r\nContent-Length: {'1' * 5000}",
+        "302 Found\r\nLocation: http://[",
+    ],
+)
+def test_answers_that_make_no_sense_are_refused(web: Web, store: ObjectStore, head: str) -> None:
+    url = web.add("/f", raw=f"HTTP/1.1 {head}\r\n\r\n".encode())
+    with pytest.raises(SourceRefused, match="no sense"):
+        fetch_into(store, url, policy=OPEN)
+
+
+def test_a_tag_that_cannot_be_kept_counts_as_none(web: Web, store: ObjectStore) -> None:
+    head = b'HTTP/1.1 200 OK\r\nETag: "a\0b"\r\nContent-Length: 1\r\n\r\nx'
+    assert fetch_into(store, web.add("/f", raw=head), policy=OPEN).etag == ""
+
+
 def test_redirect_loops_end(web: Web, store: ObjectStore) -> None:
     url = web.add("/f", status=302, headers={"Location": "/f"})
     with pytest.raises(SourceRedirects):

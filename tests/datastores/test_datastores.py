@@ -2,18 +2,23 @@
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import httpx2
 import pytest
 from sqlalchemy import text
 
+from app.datastores.stores import FolderStore
 from tests.datasets.web import web_server
 from tests.live_api import LiveApi, dataset_reconcilers, live_api
 from tests.storage.buckets import BUCKET, BucketServer, bucket_server
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 TRAIN = b"a,b\n1,2\n"
@@ -175,6 +180,17 @@ REFUSED: list[tuple[dict[str, str], dict[str, str] | None]] = [
     ({"kind": "gcs", "bucket": "bucket"}, {"service_account_key": "/etc/passwd"}),
     ({"kind": "gcs", "bucket": "bucket"}, {"access_key_id": "a", "secret_access_key": "b"}),
     ({"kind": "s3", "bucket": "bucket"}, {"access_key_id": "a"}),
+    ({"kind": "s3", "bucket": "bucket", "endpoint": "http://[::1"}, None),
+    ({"kind": "azure_blob", "account_name": "abc", "container": "abc"}, {"account_key": "no key"}),
+    ({"kind": "azure_blob", "account_name": "abc", "container": "abc"}, {"sas_token": "nonsense"}),
+    (
+        {"kind": "gcs", "bucket": "bucket"},
+        {
+            "service_account_key": json.dumps(
+                {"client_email": "a", "private_key": "no pem", "private_key_id": "b"}
+            )
+        },
+    ),
     ({"kind": "http", "base_url": "ftp://example.com"}, None),
     ({"kind": "nfs"}, None),
 ]
@@ -212,6 +228,67 @@ async def test_links_and_paths_lead_out_of_no_folder(api: LiveApi, tmp_path: Pat
         answer = await api.client.put(f"datastores/f/files/{path}", content=b"x")
         assert answer.status_code in (404, 409, 422), (path, answer.text)
     assert sorted(p.name for p in (tmp_path / "secret").iterdir()) == ["key"]
+
+
+async def test_paths_that_no_file_can_have_are_refused(api: LiveApi, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    await put(api, "f", {"place": {"kind": "folder", "path": str(shared)}})
+    (shared / "a.txt").write_text("a")
+    (shared / "folder").mkdir()
+    (shared / "loop").symlink_to("loop")
+    for path in ("a.txt/b", "a.txt/b/c", "folder"):
+        answer = await api.client.put(f"datastores/f/files/{path}", content=b"x")
+        assert (answer.status_code, answer.json()["code"]) == (409, "datastore_not_writable"), path
+    assert (await api.client.put("datastores/f/files/loop/x", content=b"x")).status_code == 422
+    for path in ("loop", "loop/x", "a.txt/b", "n" * 255):
+        answer = await api.client.get(f"datastores/f/files/{path}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "datastore_file_not_found")
+    longest = "n" * 255
+    assert (await api.client.put(f"datastores/f/files/{longest}", content=b"x")).status_code == 204
+    listed = (await api.client.get("datastores/f/files")).json()["items"]
+    assert {file["path"] for file in listed} == {"a.txt", longest}
+    inside = {"place": {"kind": "folder", "path": str(shared / "loop")}}
+    assert (await put(api, "loop", inside)).status_code == 422
+
+
+async def test_uploads_of_one_path_do_not_mix(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    store = FolderStore(tmp_path / "root")
+    (tmp_path / "other").write_bytes(b"other")
+    os.mkfifo(tmp_path / "slow")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.to_thread.run_sync, store.put, "x", tmp_path / "slow")
+        writing = await anyio.to_thread.run_sync(os.open, tmp_path / "slow", os.O_WRONLY)
+        os.write(writing, b"first, ")
+        await until(lambda: is_begun(tmp_path / "root"))
+        assert list(store.listed("")) == []
+        await anyio.to_thread.run_sync(store.put, "x", tmp_path / "other")
+        assert (tmp_path / "root" / "x").read_bytes() == b"other"
+        os.write(writing, b"second")
+        os.close(writing)
+    assert (tmp_path / "root" / "x").read_bytes() == b"first, second"
+    with pytest.raises(FileNotFoundError):
+        store.put("y", tmp_path / "absent")
+    assert [file.name for file in (tmp_path / "root").iterdir()] == ["x"]
+
+
+async def is_begun(folder: Path) -> bool:
+    return any(folder.iterdir())
+
+
+async def test_credentials_whose_key_is_lost_are_said_to_be_unusable(
+    api: LiveApi, servers: dict[str, BucketServer]
+) -> None:
+    assert (await put(api, "locked", bucket(servers["s3"]))).status_code == 201
+    async with api.database.session() as session:
+        await session.execute(text("UPDATE secret_versions SET key_id = 'lost'"))
+    for answer in (
+        await api.client.get("datastores/locked/files"),
+        await api.client.put("datastores/locked/files/x", content=b"x"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (422, "datastore_refused")
+    answer = await register(api, datastore="locked", paths=["x"])
+    assert (answer.status_code, answer.json()["code"]) == (422, "source_refused"), answer.text
 
 
 async def test_a_server_that_refuses_fails_the_registration_without_its_words(
