@@ -17,6 +17,7 @@ from app.deployments.program import publish_program
 from app.deployments.service import serving_environment
 from app.environments import service as environments
 from app.environments.states import ImageState
+from app.kernel.clock import database_now
 from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.errors import DomainError
 from app.kernel.wake import wake
