@@ -259,13 +259,13 @@ async def test_uploads_of_one_path_do_not_mix(tmp_path: Path) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(anyio.to_thread.run_sync, store.put, "x", tmp_path / "slow")
         writing = await anyio.to_thread.run_sync(os.open, tmp_path / "slow", os.O_WRONLY)
-        os.write(writing, b"first, ")
-        await until(lambda: is_begun(tmp_path / "root"))
-        assert list(store.listed("")) == []
-        await anyio.to_thread.run_sync(store.put, "x", tmp_path / "other")
-        assert (tmp_path / "root" / "x").read_bytes() == b"other"
-        os.write(writing, b"second")
-        os.close(writing)
+        with os.fdopen(writing, "wb", buffering=0) as slow:
+            slow.write(b"first, ")
+            await until(lambda: is_begun(tmp_path / "root"))
+            assert list(store.listed("")) == []
+            await anyio.to_thread.run_sync(store.put, "x", tmp_path / "other")
+            assert (tmp_path / "root" / "x").read_bytes() == b"other"
+            slow.write(b"second")
     assert (tmp_path / "root" / "x").read_bytes() == b"first, second"
     with pytest.raises(FileNotFoundError):
         store.put("y", tmp_path / "absent")
