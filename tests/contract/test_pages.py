@@ -4,6 +4,7 @@ The others are pasted against a whole stack: tests/e2e/test_documents.py. No pag
 Python that no test executes, but for those that are listed here.
 """
 
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from app.environments.spec import EnvironmentSpec
+from app.runs.schemas import RunCreate
 from tests.conftest import REPOSITORY
 from tests.databases import own_database
 from tests.pages import OF_THE_API, WALKED, Block, blocks_of, examples_of, pages
@@ -87,6 +90,14 @@ def test_every_command_of_a_page_is_executed_by_a_test() -> None:
     assert {begin for begin, blocks in listed.items() if len(blocks) != 1} == set()
     assert {test for test in ELSEWHERE.values() if not (REPOSITORY / test).is_file()} == set()
     assert len(pasted) > 70
+
+
+def test_bodies_are_taken_as_pages_write_them() -> None:
+    (environment,) = examples_of("docs/images.md", "json")
+    assert EnvironmentSpec.model_validate_json(environment).apt_packages
+    (gang,) = examples_of("docs/runs.md", "json")
+    rest = {"experiment_name": "e", "snapshot_id": "s", "cluster_name": "c", "entry_script": "a.py"}
+    assert RunCreate.model_validate({**rest, **json.loads(gang)}).node_count == 2
 
 
 @pytest.mark.parametrize(
