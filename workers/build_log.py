@@ -13,6 +13,8 @@ from workers.reconciler import Guard
 
 _FLUSH_SECONDS = 0.2
 _GUARD_SECONDS = 5.0
+_LAST_FLUSHES = 50
+"""So often the end of the log is tried: for ten seconds at least."""
 _MOST_PENDING_BYTES = 4 * 1024**2
 _log = structlog.get_logger(__name__)
 
@@ -25,6 +27,7 @@ class BuildLog:
         self._guard = guard
         self._owner = owner
         self._pending = bytearray()
+        self._is_waiting = False
 
     async def write(self, lines: bytes) -> None:
         """Take lines."""
@@ -40,14 +43,20 @@ class BuildLog:
                 if self._pending or silent_seconds >= _GUARD_SECONDS:
                     silent_seconds = 0.0
                     await self.flush()
-            await self.flush()
+            for _ in range(_LAST_FLUSHES):
+                if await self.flush():
+                    break
+                await asyncio.sleep(_FLUSH_SECONDS)
             return build.result()
         finally:
             build.cancel()
             await asyncio.wait([build])
 
-    async def flush(self) -> None:
+    async def flush(self) -> bool:
         """Append what was collected; without the database it waits, the newest of it at least.
+
+        Returns:
+            Whether nothing waits any more.
 
         Raises:
             LeaseLost: somebody newer builds this image.
@@ -59,7 +68,11 @@ class BuildLog:
                 await logs.append(session, self._owner, BUILD_LOG, lines)
         except SQLAlchemyError as error:
             # A build takes long; an outage may be short.
-            _log.warning("build_log_waits", error=str(error).partition("\n")[0])
+            if not self._is_waiting:
+                _log.warning("build_log_waits", error=str(error).partition("\n")[0])
+            self._is_waiting = True
             del self._pending[:-_MOST_PENDING_BYTES]
-            return
+            return False
+        self._is_waiting = False
         del self._pending[: len(lines)]
+        return True

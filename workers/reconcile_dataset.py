@@ -21,12 +21,14 @@ from app.datasets.threads import in_fetch_thread
 from app.kernel.config import Settings
 from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.db import Database
+from app.storage.errors import StoreUnavailable
 from app.storage.objects import ObjectStore
 from app.tables.dataset import DatasetRegistration
 from workers.reconciler import Guard
 
 _MOST_FAILED_LOOKS = 8
 """After so many that ended with something unforeseen a registration has failed: minutes."""
+_STORE_SECONDS = 10.0
 _log = structlog.get_logger(__name__)
 
 
@@ -77,6 +79,9 @@ class DatasetReconciler:
             _log.info("dataset_registration_failed", code=error.code, url=error.url)
             await self._apply(guard, error)
             return None
+        except StoreUnavailable as error:
+            _log.warning("object_store_unavailable", error=str(error))
+            return _STORE_SECONDS
         reached(CrashPoint.DATASET_FETCHED)
         await self._apply(guard, list(zip(sources, files, strict=True)))
         return None

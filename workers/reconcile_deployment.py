@@ -308,14 +308,21 @@ class DeploymentReconciler:
             row.result = {"failed": failed, "ended_at": (await database_now(session)).timestamp()}
 
     async def _remove(self, guard: Guard, names: Sequence[str]) -> bool:
-        """Take replicas away; says whether nothing of them is left."""
+        """Take replicas away; says whether nothing of them is left.
+
+        Raises:
+            ProviderError: it cannot take one away; the others went all the same.
+        """
         gone = []
+        failures: list[ProviderError] = []
         for name in names:
             try:
                 await self._context.provider.remove(name, host=LOCAL)
                 gone.append(name)
             except NotYetRemoved:
                 continue
+            except ProviderError as error:
+                failures.append(error)
         if gone:
             reached(CrashPoint.REPLICA_REMOVED)
             async with self._context.database.session() as session:
@@ -326,6 +333,8 @@ class DeploymentReconciler:
                 await repository.forget_removed(
                     session, guard.lease.row_id, kept_starts=KEPT_STARTS
                 )
+        if failures:
+            raise failures[0]
         return len(gone) == len(names)
 
     async def _forget(self, guard: Guard) -> None:

@@ -210,24 +210,32 @@ class RunReconciler:
         """Remove what is left at the provider; whether all of it is gone.
 
         Raises:
-            ProviderError: it is away.
+            ProviderError: it is away, or cannot remove one; the others went all the same.
         """
         async with self._database.session() as session:
             nodes = [n for n in await attempts.nodes_of(session, run.id) if not n.removed]
+        are_gone = True
+        failures: list[ProviderError] = []
         for node in nodes:
             try:
                 await self._provider.remove(node.name, host=node.host)
                 reached(CrashPoint.NODE_REMOVED)
             except NotYetRemoved:
-                return False
+                are_gone = False
+                continue
             except HostLost as error:
                 # Nobody owns what is left there; it is collected when the host is back.
                 _log.warning("node_abandoned", node=node.name, error=str(error))
+            except ProviderError as error:
+                failures.append(error)
+                continue
             async with self._database.session() as session:
                 await guard.check(session)
                 row = await session.get_one(RunNode, node.name)
                 row.removed = True
-        return True
+        if failures:
+            raise failures[0]
+        return are_gone
 
     async def _clean_up(self, guard: Guard, run: Run) -> float | None:
         """Leave nothing behind."""

@@ -9,16 +9,17 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import structlog
 from pydantic_core import to_json
-from sqlalchemy import CursorResult, delete, func, select, text
+from sqlalchemy import CursorResult, delete, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.auth.principal import Principal
+from app.kernel.clock import database_now
 from app.kernel.db import Database
 from app.kernel.direct import Statement
 from app.kernel.errors import DomainError
@@ -170,23 +171,26 @@ async def purge(
         sessions: makes transactions.
         older_than_days: how old those are that go.
     """
+    async with sessions() as session:
+        until = await database_now(session) - timedelta(days=older_than_days)
     total, is_over = 0, False
     while not is_over:
         async with sessions() as session:
-            count = await _purge_some(session, older_than_days)
+            count = await _purge_some(session, until, older_than_days)
         total += count
         is_over = count < _PURGED_AT_ONCE
     return total
 
 
-async def _purge_some(session: AsyncSession, older_than_days: int) -> int:
-    age = timedelta(days=older_than_days)
-    old = (
+async def _purge_some(session: AsyncSession, until: datetime, older_than_days: int) -> int:
+    found = (
         select(AuditEvent.id)
-        .where(AuditEvent.at < func.clock_timestamp() - age)
+        .where(AuditEvent.at < until)
         .order_by(AuditEvent.at)
         .limit(_PURGED_AT_ONCE)
     )
+    # Before anybody has to wait.
+    old = (await session.scalars(found)).all()
     await session.execute(text("ALTER TABLE audit_events DISABLE TRIGGER append_only"))
     gone = await session.execute(delete(AuditEvent).where(AuditEvent.id.in_(old)))
     count = cast("CursorResult[Any]", gone).rowcount

@@ -70,6 +70,7 @@ async def put_cluster(
     _: UserAccess,
 ) -> ClusterRead:
     """Get or create: a new cluster (201), or the existing one with these settings (200)."""
+    await wake_planner(session)  # first: nobody else changes clusters then
     found = await repository.find(session, workspace.id, cluster)
     check_preconditions(request, _etag(found) if found else None)
     try:

@@ -22,7 +22,7 @@ from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import TitlePath
 from app.kernel.pagination import Page, PageDep
 from app.kernel.prefer import PreferWaitDep
-from app.kernel.row_locks import locked
+from app.kernel.row_locks import locked, still_there
 from app.kernel.tags import merged_tags
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
@@ -165,9 +165,9 @@ async def delete_dataset(
     409 while a run that has not ended reads it, and while there is a model that was made from it.
     """
     row = await repository.find(session, workspace.id, dataset)
+    row = row and await still_there(session, row)
     if row is None:
         return
-    row = await locked(session, row)
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     if await repository.has_pending(session, workspace.id, dataset):
         raise Conflict(f"Dataset {dataset!r} is being registered; wait for its end.")

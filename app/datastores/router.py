@@ -25,7 +25,7 @@ from app.kernel.keyring import KeyringDep
 from app.kernel.media import BYTES_BODY, TAKES_BYTES, BytesResponse
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page, PageDep
-from app.kernel.row_locks import locked
+from app.kernel.row_locks import still_there
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.storage.access import ObjectsDep
@@ -66,8 +66,7 @@ async def put_datastore(
 ) -> DatastoreRead:
     """Make a datastore (201), or change it; credentials are encrypted, and never shown."""
     found = await repository.find(session, workspace.id, datastore)
-    if found is not None:
-        found = await locked(session, found)
+    found = found and await still_there(session, found)
     check_preconditions(request, _etag(found) if found else None)
     row, is_new = await service.put(
         session,
@@ -108,8 +107,8 @@ async def delete_datastore(
 ) -> None:
     """Forget a datastore and its credentials; its files stay; 204 also when it is absent."""
     row = await repository.find(session, workspace.id, datastore)
+    row = row and await still_there(session, row)
     if row is not None:
-        row = await locked(session, row)
         check_preconditions(request, _etag(row))
         await service.delete(session, row)
 

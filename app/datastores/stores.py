@@ -7,6 +7,7 @@ web servers are read by the guarded fetcher that web datasets have.
 
 import errno
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator
@@ -32,6 +33,7 @@ from app.kernel.errors import Unavailable
 
 SCHEME = "datastore://"
 _PART = ".part"
+_PART_NAME = re.compile(r"\.[0-9a-f]{16}\.part")
 _NO_FILE = frozenset({errno.ELOOP, errno.ENAMETOOLONG})
 _NO_PLACE = frozenset({errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG})
 _CHUNK_BYTES = 1024 * 1024
@@ -320,7 +322,7 @@ def resolved(path: Path, *, strict: bool = False) -> Path:
 
 
 def _is_part(name: str) -> bool:
-    return name.startswith(".") and name.endswith(_PART)
+    return _PART_NAME.fullmatch(name) is not None
 
 
 @contextmanager

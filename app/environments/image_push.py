@@ -86,7 +86,13 @@ class ImageRegistry:
             RegistryUnavailable: the registry cannot be reached, or refuses.
         """
         name = f"{self.repository}:{spec_hash}"
-        self._engine.call_now(untag_image(name))
+        try:
+            self._engine.call_now(untag_image(name))
+        finally:
+            # Also when a container here still uses it.
+            self._remove_manifest(name, spec_hash)
+
+    def _remove_manifest(self, name: str, spec_hash: str) -> None:
         host, _, path = self.repository.partition("/")
         urls = [self._api_url.rstrip("/")] if self._api_url else [f"https://{host}"]
         if not self._api_url and self._engine.call_now(lambda client: is_insecure(client, host)):

@@ -12,7 +12,7 @@ from app.kernel.db import SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page, PageDep
-from app.kernel.row_locks import locked
+from app.kernel.row_locks import locked, still_there
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.workspaces.access import WorkspaceDep
@@ -94,8 +94,8 @@ async def delete_environment(
 ) -> None:
     """Delete an environment, not its images; 204 also when there is none."""
     row = await repository.find_environment(session, workspace.id, environment)
+    row = row and await still_there(session, row)
     if row is None:
         return
-    row = await locked(session, row)
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     await session.delete(row)

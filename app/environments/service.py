@@ -149,11 +149,13 @@ async def remove_image(session: AsyncSession, workspace: Workspace, image_id: st
 
     Raises:
         ImageNotFound: the workspace has none of this hash.
-        ImageInUse: a run that has not ended or a deployment needs it.
+        ImageInUse: a run that has not ended, a deployment or the loading of a model needs it.
     """
     image = await repository.get_image(session, workspace.id, image_id, lock=True)
     if await repository.is_in_use(session, image_id):
-        raise ImageInUse(f"Image {image_id[:12]} is used by a run or a deployment.")
+        raise ImageInUse(
+            f"Image {image_id[:12]} is used by a run, a deployment or the loading of a model."
+        )
     image.state = ImageState.DELETED
     image.python = None
     image.reference = None

@@ -13,7 +13,7 @@ from app.kernel.errors import Conflict
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import TitlePath
 from app.kernel.pagination import Page, PageDep
-from app.kernel.row_locks import locked
+from app.kernel.row_locks import locked, still_there
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.tables.experiment import Experiment
@@ -102,9 +102,10 @@ async def delete_experiment(
 ) -> None:
     """Delete an experiment without runs; 204 also when there is none."""
     row = await repository.find(session, workspace.id, experiment)
+    # Whoever is submitting a run of it is through before it is looked at.
+    row = row and await still_there(session, row, to_empty=True)
     if row is None:
         return
-    row = await locked(session, row)
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     if await repository.has_runs(session, row.id):
         raise Conflict(f"Experiment {experiment!r} has runs; it cannot be deleted.")

@@ -17,6 +17,7 @@ from app.kernel.names import NAME_PATTERN
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
+from app.planning.service import wake_planner
 
 router = APIRouter(prefix="/v1/hosts", tags=["hosts"], route_class=WriteRoute)
 HostName = Annotated[str, PathParameter(pattern=NAME_PATTERN, description="As GET /v1/hosts says")]
@@ -62,6 +63,7 @@ async def put_host(
 
     A lower limit ends nothing: nodes that are there stay until their runs end.
     """
+    await wake_planner(session)  # first: nobody else changes hosts then
     check_preconditions(request, await _etag(session, host))
     if await service.put(session, host, body):
         response.status_code = 201
@@ -85,6 +87,7 @@ async def drain_host(
     from their checkpoints; that does not count towards their max_attempts. Again: the deadline and
     the reason are replaced.
     """
+    await wake_planner(session)  # first: nobody else changes hosts then
     check_preconditions(request, await _etag(session, host))
     await service.drain(session, host, body)
     return await _answer(session, host, response)
@@ -96,6 +99,7 @@ async def undrain_host(
     host: HostName, session: SessionDep, request: Request, response: Response, _: UserAccess
 ) -> HostRead:
     """Let a host take nodes again; nothing happens to one that is not being drained."""
+    await wake_planner(session)  # first: nobody else changes hosts then
     check_preconditions(request, await _etag(session, host))
     await service.undrain(session, host)
     return await _answer(session, host, response)
@@ -105,6 +109,7 @@ async def undrain_host(
 @needs("platform.write")
 async def delete_host(host: HostName, session: SessionDep, request: Request, _: UserAccess) -> None:
     """Forget a registered engine that is drained; 204 also when there is none."""
+    await wake_planner(session)  # first: nobody else changes hosts then
     check_preconditions(request, await _etag(session, host))
     await service.delete(session, host)
 

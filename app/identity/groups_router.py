@@ -17,7 +17,7 @@ from app.identity.schemas import (
 from app.kernel.db import SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.pagination import Page, PageDep
-from app.kernel.row_locks import locked
+from app.kernel.row_locks import locked, still_there
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.tables.user import Group
@@ -71,9 +71,9 @@ async def update_group(
 async def delete_group(group: GroupPath, session: SessionDep, request: Request) -> None:
     """Delete a group with its roles, not its members; 204 also when there is none."""
     row = await groups.find(session, group)
+    row = row and await still_there(session, row)
     if row is None:
         return
-    row = await locked(session, row)
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     await session.delete(row)
 

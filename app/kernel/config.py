@@ -14,8 +14,8 @@ from app.kernel.secret_files import with_password
 
 RouteClass = Literal["read", "write", "submit", "score", "script", "sign-in"]
 CONTAINER_FOLDER = "/trainwright/node"
-_LOG_END_BYTES = 1024
 """The folder of a node inside its container."""
+_LOG_END_BYTES = 1024
 
 
 class Settings(OidcSettings, BaseSettings):

@@ -19,7 +19,8 @@ from app.metrics import repository
 from app.metrics.repository import Key, Wanted
 
 COLUMNS = ("name", "type", "step", "epoch", "logged_at", "value", "data", "source")
-_MOST_ROWS = 100_000
+_FEWEST_ROWS, _MOST_ROWS = 1000, 100_000
+"""Of a row group: very small ones make a file that is read slowly."""
 _GROUP_BYTES = 64 * 1024 * 1024
 """Of a row group, which is in memory as a whole."""
 _TEXT, _INTEGER = DataType.utf8(), DataType.int64()
@@ -87,7 +88,7 @@ async def write_parquet(database: Database, key: Key, wanted: Wanted, path: Path
     """
     async with database.session() as session:
         largest = await repository.largest(session, key, wanted)
-    most_rows = max(1, min(_MOST_ROWS, _GROUP_BYTES // max(1, largest)))
+    most_rows = max(_FEWEST_ROWS, min(_MOST_ROWS, _GROUP_BYTES // max(1, largest)))
     source = pages(database, key, wanted)
 
     def batches() -> Iterator[RecordBatch]:

@@ -149,7 +149,7 @@ async def documents(session: AsyncSession, rows: Sequence[LoggedModel]) -> list[
     )
     metrics: dict[str, list[dict[str, Any]]] = {}
     one = LoggedModelMetric
-    same = (one.model_id, one.name, one.dataset_name, one.dataset_digest)
+    same = (one.model_id, one.run_id, one.name, one.dataset_name, one.dataset_digest)
     newest = (
         select(one)
         .where(one.model_id.in_(ids))

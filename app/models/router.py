@@ -21,7 +21,7 @@ from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.media import BYTES_BODY, TAKES_BYTES, BytesResponse, GzipResponse
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page, PageDep, page_of
-from app.kernel.row_locks import locked
+from app.kernel.row_locks import locked, still_there
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.models import repository, service
@@ -109,8 +109,8 @@ async def delete_model(
 ) -> None:
     """Delete a model with all versions; 409 while a deployment serves one; 204 also when absent."""
     row = await repository.find(session, workspace.id, model)
+    row = row and await still_there(session, row)
     if row is not None:
-        row = await locked(session, row)
         check_preconditions(request, resource_etag(row.id, row.updated_at))
         await service.delete_model(session, row)
 

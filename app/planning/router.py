@@ -13,6 +13,7 @@ from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.planning import quotas
 from app.planning.schemas import QuotaKind, QuotaPut, QuotaRead
+from app.planning.service import wake_planner
 
 router = APIRouter(prefix="/v1/quotas", tags=["quotas"], route_class=WriteRoute)
 
@@ -51,6 +52,7 @@ async def put_quota(
     response: Response,
 ) -> QuotaRead:
     """Set what a workspace or a user may have at a time; what runs already goes on."""
+    await wake_planner(session)  # first: nobody else changes quotas then
     found = await quotas.find(session, kind, owner)
     check_preconditions(request, _etag(found) if found else None)
     quota, is_new = await quotas.put(session, kind, owner, body)
@@ -66,6 +68,7 @@ async def delete_quota(
     kind: QuotaKind, owner: Owner, session: SessionDep, request: Request
 ) -> None:
     """Lift a quota; 204 also when there is none."""
+    await wake_planner(session)
     found = await quotas.find(session, kind, owner)
     if found is None:
         return

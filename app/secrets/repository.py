@@ -6,6 +6,7 @@ from sqlalchemy import delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
+from app.kernel.errors import Conflict
 from app.kernel.ids import new_id
 from app.kernel.pagination import PageQuery, fetch_page
 from app.secrets.errors import SecretNotFound
@@ -52,6 +53,9 @@ async def get_or_create(
 
     Returns:
         The row, and whether it was made now.
+
+    Raises:
+        Conflict: it was deleted at this very moment.
     """
     made = (
         insert(Secret)
@@ -66,7 +70,10 @@ async def get_or_create(
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
-    return (await session.execute(found)).scalar_one(), is_new
+    row = (await session.execute(found)).scalar_one_or_none()
+    if row is None:
+        raise Conflict(f"Secret {name!r} has just been deleted; repeat the call.")
+    return row, is_new
 
 
 async def count(session: AsyncSession, workspace_id: str, scope: str) -> int:

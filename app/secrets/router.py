@@ -10,7 +10,7 @@ from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.keyring import KeyringDep
 from app.kernel.names import NamePath
 from app.kernel.pagination import Page, PageDep, page_of
-from app.kernel.row_locks import locked
+from app.kernel.row_locks import still_there
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.secrets import repository, service
@@ -109,9 +109,9 @@ async def delete_secret(
     Runs that need it and have not started fail when they start.
     """
     row = await repository.find(session, workspace.id, service.USERS, secret)
+    row = row and await still_there(session, row)
     if row is None:
         return
-    row = await locked(session, row)
     check_preconditions(request, _etag(row))
     await session.delete(row)
 

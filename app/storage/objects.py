@@ -305,5 +305,7 @@ def _old(folder: Path, seconds: float) -> Iterator[Path]:
     limit = time.time() - seconds
     for entry in folder.iterdir():
         with suppress(FileNotFoundError):
-            if entry.lstat().st_mtime < limit:
+            status = entry.lstat()
+            # What is sealed has a time of long ago; the other one nobody sets.
+            if max(status.st_mtime, status.st_ctime) < limit:
                 yield entry

@@ -17,7 +17,7 @@ from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.ids import new_id
 from app.kernel.names import WORKSPACE_PATTERN
 from app.kernel.pagination import Page, PageDep
-from app.kernel.row_locks import locked
+from app.kernel.row_locks import locked, still_there
 from app.kernel.tags import merged_tags
 from app.kernel.urls import absolute_url, base_url
 from app.kernel.validate_only import VALIDATES
@@ -80,8 +80,7 @@ async def put_workspace(
     if row is not None and principal.entered is not None and not principal.entered.exists:
         # What the caller may do in it was asked before somebody else made it.
         raise Conflict(f"Workspace {workspace!r} is being created; repeat the call.")
-    if row is not None:
-        row = await locked(session, row)
+    row = row and await still_there(session, row)
     check_preconditions(request, resource_etag(row.id, row.updated_at) if row else None)
     if row is None:
         row = Workspace(id=new_id("ws"), name=workspace)
@@ -164,10 +163,10 @@ async def delete_workspace(
 ) -> None:
     """Delete an empty workspace; 204 also when there is none."""
     row = await repository.find(session, workspace)
+    # Whoever is putting something into it is through before it is looked at.
+    row = row and await still_there(session, row, to_empty=True)
     if row is None:
         return
-    # Whoever is putting something into it is through before it is looked at.
-    row = await locked(session, row, to_delete=True)
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     if await repository.holds_anything(session, row.id):
         raise Conflict(

@@ -179,6 +179,7 @@ async def test_one_of_those_who_have_read_the_same_writes(api: LiveApi, things: 
     described = {
         "update_workspace", "update_dataset", "update_model", "update_model_version",
         "put_experiment", "put_environment", "put_datastore", "put_secret", "put_deployment",
+        "put_cluster",
     }  # fmt: skip
     tried = set()
     for path, method, operation in operations(api.app.openapi()):

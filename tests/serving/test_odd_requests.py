@@ -44,6 +44,8 @@ def inference(shape: Any, data: str = "[1]", more: str = "") -> str:
 
 
 DEEP = "[" * 1000 + "]" * 1000
+MANY_DIMENSIONS = "[" * 70 + '"a"' + "]" * 70
+"""More than an array has, and not too deep for JSON."""
 
 
 @pytest.mark.parametrize(
@@ -58,6 +60,7 @@ DEEP = "[" * 1000 + "]" * 1000
         (INFER, inference([1], more=r', "id": "\ud800"'), "invalid_json"),
         (PREDICT, f'{{"inputs": {{"x": {DEEP}, "s": ["a"]}}}}', "shape_mismatch"),
         (PREDICT, f'{{"inputs": {{"x": [1], "s": {DEEP}}}}}', "shape_mismatch"),
+        (PREDICT, f'{{"inputs": {{"x": [1], "s": {MANY_DIMENSIONS}}}}}', "shape_mismatch"),
         (PREDICT, r'{"inputs": {"x": [1], "s": ["\ud800"]}}', "invalid_json"),
         (PREDICT, r'{"inputs": {"x": [1], "s": ["a"]}, "\uDFFF": 1}', "invalid_json"),
     ],

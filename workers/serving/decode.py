@@ -178,7 +178,7 @@ def _converted(value: Any, tensor: Tensor, pointer: str, suffix: str) -> Any:
         array = _strings(value, tensor, pointer, suffix) if kind == "s" else _numbers(value, kind)
         if array is None:
             raise _first_fault(value, kind, tensor, (pointer, suffix))
-    except RecursionError as error:
+    except (RecursionError, ValueError) as error:  # or more dimensions than any array has
         message = f"nested too deeply: the input {tensor.name!r} takes {tensor.describe()}"
         raise invalid_field(pointer, "shape_mismatch", message) from error
     return array

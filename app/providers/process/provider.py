@@ -11,7 +11,6 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -164,9 +163,8 @@ class ProcessProvider:
         _reap()
         if any(_is_running(process) for process in left):
             raise NotYetRemoved(name)
-        with suppress(OSError):
-            remove_tree(_secrets_folder(name))
         try:
+            remove_tree(_secrets_folder(name))
             remove_tree(folder)
         except OSError as error:
             message = f"What the node {name} left cannot be removed: {error}."
