@@ -306,6 +306,7 @@ def _old(folder: Path, seconds: float) -> Iterator[Path]:
     for entry in folder.iterdir():
         with suppress(FileNotFoundError):
             status = entry.lstat()
-            # What is sealed has a time of long ago; the other one nobody sets.
-            if max(status.st_mtime, status.st_ctime) < limit:
+            # What is just being sealed has a time of long ago.
+            is_sealed_now = status.st_mtime == SEALED_AT_SECONDS
+            if (status.st_ctime if is_sealed_now else status.st_mtime) < limit:
                 yield entry

@@ -189,7 +189,7 @@ async def test_many_old_events_go_some_at_a_time(
             yield one
 
     assert await audit.purge(sessions, older_than_days=30) == 5
-    assert transactions == 3
+    assert transactions == 1 + 3, "one asks what is old"
 
 
 async def test_a_flood_of_refusals_does_not_fill_it(
