@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 
 MAX_BYTES = 10 * 1024 * 1024
@@ -41,14 +42,17 @@ class ChildLog:
     async def pump(self, stream: asyncio.StreamReader) -> None:
         """Write what comes from `stream` until its end."""
         while data := await stream.read(_CHUNK_BYTES):
-            self.write(data)
+            # A disk that is full loses lines: a child whose output nobody takes would stand still.
+            with suppress(OSError):
+                self.write(data)
 
     def _rotate(self) -> None:
-        self._file.close()
         for number in range(self._kept_files, 0, -1):
             older = self.path.with_name(f"{self.path.name}.{number}")
             newer = self.path.with_name(f"{self.path.name}.{number - 1}")
             source = self.path if number == 1 else newer
             if source.exists():
                 source.replace(older)
-        self._file = self.path.open("ab", buffering=0)
+        fresh = self.path.open("ab", buffering=0)
+        self._file.close()
+        self._file = fresh

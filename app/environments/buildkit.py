@@ -71,7 +71,9 @@ class BuildKit:
                 await run_command(argv, cwd=files, environ=environ, on_output=on_output)
             except CommandFailed as error:
                 said = "\n".join(error.last_lines) or str(error)
-                if any(words in said for words in _UNAVAILABLE):
+                # Its own words come last; before them is what the steps printed.
+                last = said.rpartition("\n")[2]
+                if any(words in last for words in _UNAVAILABLE):
                     raise EngineUnavailable(said) from error
                 raise EngineRefused(said) from error
 

@@ -20,6 +20,7 @@ MAX_PACKAGES = 500
 MAX_VARIABLES = 200
 MAX_DOCKERFILE_LENGTH = 64 * 1024
 MAX_VARIABLE_BYTES = 32 * 1024
+_LONGEST_VERSION = 20
 _PYTHON_VERSION = re.compile(r"^3\.(\d{1,2})(\.\d{1,2})?$")
 _CONDA_PYTHON = re.compile(r"^python(?:={1,2}|~=)(3\.\d{1,2})(\.[\d*]+)?$")
 
@@ -48,8 +49,16 @@ def _variable_value(value: str) -> str:
     return value
 
 
+def _short_version(value: str) -> str:
+    if not value.isascii() or len(value) > _LONGEST_VERSION:
+        raise ValueError(f"A version has at most {_LONGEST_VERSION} characters of ASCII.")
+    return value
+
+
 FrameworkVersion = Annotated[
-    str, Field(pattern=r"^\d{1,2}(\.\d{1,3}){0,2}(\.post\d+)?$", examples=["2.15", "1.13.1"])
+    str,
+    Field(pattern=r"^\d{1,2}(\.\d{1,3}){0,2}(\.post\d+)?$", examples=["2.15", "1.13.1"]),
+    AfterValidator(_short_version),
 ]
 PythonVersion = Annotated[str, AfterValidator(_minor_version)]
 VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)]

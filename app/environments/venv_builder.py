@@ -97,6 +97,11 @@ class VenvBuilder:
                 if spec.horovod is not None:
                     await self._install_horovod(spec, interpreter, python, folder, on_output)
                 built = await self._finish(python, locked, folder, started)
+        except CommandFailed as error:
+            await asyncio.to_thread(_remove_tree, folder, self._images_dir)
+            raise _failed(
+                "install_failed", "The environment's Python does not work", error
+            ) from None
         except TimeoutError:
             text = f"The build took longer than {self._timeout_seconds:.0f} seconds."
             raise BuildFailed("build_timeout", text) from None

@@ -1,6 +1,6 @@
 """Queries about experiments."""
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -9,6 +9,7 @@ from app.kernel.ids import new_id
 from app.kernel.pagination import PageQuery, fetch_page
 from app.tables.experiment import Experiment
 from app.tables.run import Run
+from app.tables.sweep import Sweep
 
 
 class ExperimentDeleted(Conflict):
@@ -82,6 +83,9 @@ async def list_page(
 
 
 async def has_runs(session: AsyncSession, experiment_id: str) -> bool:
-    """Whether any run belongs to the experiment."""
-    statement = select(Run.id).where(Run.experiment_id == experiment_id).limit(1)
-    return (await session.execute(statement)).first() is not None
+    """Whether any run, or sweep, belongs to the experiment."""
+    statement = select(
+        exists().where(Run.experiment_id == experiment_id)
+        | exists().where(Sweep.experiment_id == experiment_id)
+    )
+    return bool(await session.scalar(statement))

@@ -108,7 +108,7 @@ async def delete_experiment(
         return
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     if await repository.has_runs(session, row.id):
-        raise Conflict(f"Experiment {experiment!r} has runs; it cannot be deleted.")
+        raise Conflict(f"Experiment {experiment!r} has runs or sweeps; it cannot be deleted.")
     await session.delete(row)
 
 

@@ -16,6 +16,7 @@ from app.identity.errors import (
 )
 from app.kernel.ids import new_id
 from app.kernel.pagination import PageQuery, fetch_page
+from app.planning.quotas import forget_owner
 from app.tables.user import User
 
 Kind = Literal["user", "service_account"]
@@ -96,4 +97,5 @@ async def delete(session: AsyncSession, row: User) -> None:
     """
     if row.id == ADMIN_ID:
         raise AdministratorNeeded
+    await forget_owner(session, "user", row.name)
     await session.delete(row)

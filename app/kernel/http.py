@@ -24,6 +24,8 @@ from app.kernel.tracing import Span, Tracing
 _REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
 FIGURES_PATH = "/metrics"
 """Prometheus calls each process by its address; a page that a browser shows has no token for it."""
+_FOR_MACHINES = (FIGURES_PATH, "/healthz", "/readyz")
+"""What is asked for by whatever name a machine has there; it tells nobody anything of anybody."""
 _RUN = re.compile(r"/runs/(run_\w{1,64})")
 # No answer is a page: should a browser take one for it, nothing in it runs or loads.
 _ALWAYS = (
@@ -151,7 +153,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         head = read_head(scope)
-        foreign = None if scope["path"] == FIGURES_PATH else self._foreign(head)
+        foreign = None if scope["path"] in _FOR_MACHINES else self._foreign(head)
         refusal = head_refusal(scope, head) or foreign or self._too_large(scope, head)
         if refusal is not None:
             await send_problem(refusal, scope, receive, send)

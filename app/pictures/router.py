@@ -1,5 +1,6 @@
 """Routes of pictures."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -15,6 +16,7 @@ from app.metrics import service as metrics
 from app.metrics.repository import Wanted
 from app.metrics.router import Attempt, WantedDep
 from app.pictures import curves, service, spending, timeline, usage
+from app.pictures.errors import NothingToPlot
 from app.pictures.frame import PICTURE, FrameDep, drawn
 from app.pictures.spec import Format
 from app.pictures.texts import duration
@@ -24,6 +26,7 @@ from app.workspaces.detached import DetachedWorkspaceDep
 router = APIRouter(prefix="/v1/workspaces/{workspace}", tags=["pictures"])
 _RUN = "/runs/{run_id}"
 _MOST_RUNS = 20
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 _Along = Annotated[
@@ -126,18 +129,21 @@ async def draw_workspace_costs(
     _: UserAccess,
 ) -> Response:
     """What a workspace spent, growing over time, together and by user, and its budget."""
+    since = max(between.since, _FIRST).astimezone(UTC)
+    # Nothing of what is yet to come is spent.
+    until = min(between.until, utc_now()).astimezone(UTC)
+    if since >= until:
+        raise NothingToPlot("Nothing was spent between these moments yet.")
     async with database.session() as session:
-        rows = await charges.held(
-            session, workspace_id=workspace.id, since=between.since, until=between.until
-        )
-        budget = await service.budget_of(session, workspace.id, between.since)
+        rows = await charges.held(session, workspace_id=workspace.id, since=since, until=until)
+        budget = await service.budget_of(session, workspace.id, since)
     held = [spending.Held._make(row) for row in rows]
     panels, left_out = spending.of_held(
         held,
-        since=between.since,
-        until=between.until,
+        since=since,
+        until=until,
         currency=settings.currency,
         budget=budget,
     )
-    title = f"{workspace.name} since {between.since:%Y-%m-%d %H:%M} UTC"
+    title = f"{workspace.name} since {since:%Y-%m-%d %H:%M} UTC"
     return await drawn(frame, kind, title=title, footer=left_out, panels=panels)

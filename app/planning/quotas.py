@@ -3,6 +3,7 @@
 from typing import Any, cast
 
 from sqlalchemy import Select, func, select
+from sqlalchemy import delete as delete_rows
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.errors import NotFound
@@ -96,6 +97,11 @@ async def delete(session: AsyncSession, kind: QuotaKind, owner: str) -> None:
     await session.delete(row)
     await session.flush()
     await wake_planner(session)
+
+
+async def forget_owner(session: AsyncSession, kind: QuotaKind, owner_id: str) -> None:
+    """Remove the quota of a workspace or a user who goes, if there is one."""
+    await session.execute(delete_rows(Quota).where(Quota.kind == kind, Quota.owner_id == owner_id))
 
 
 async def _owner_id(session: AsyncSession, kind: QuotaKind, owner: str) -> str:

@@ -21,6 +21,7 @@ from app.kernel.row_locks import locked, still_there
 from app.kernel.tags import merged_tags
 from app.kernel.urls import absolute_url, base_url
 from app.kernel.validate_only import VALIDATES
+from app.planning.quotas import forget_owner
 from app.tables.workspace import Workspace
 from app.workspaces import repository
 from app.workspaces.access import WorkspaceDep
@@ -173,6 +174,7 @@ async def delete_workspace(
             f"Workspace {workspace!r} is not empty: delete its clusters, deployments, models, "
             "datasets and experiments first."
         )
+    await forget_owner(session, "workspace", row.id)
     await session.delete(row)
 
 

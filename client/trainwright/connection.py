@@ -122,7 +122,7 @@ class Connection:
 
     def server_path(self, *segments: str | int) -> str:
         """The path of something under `/v1`; each segment is one name."""
-        return "/v1/" + "/".join(quote(str(segment), safe="") for segment in segments)
+        return "/v1/" + "/".join(_quoted(str(segment)) for segment in segments)
 
     def request(
         self,
@@ -168,12 +168,7 @@ class Connection:
             )
             if response.status_code >= 400:
                 raise problem_of(response)
-            if response.has_redirect_location:
-                target = response.url.join(response.headers["Location"])
-                raise NotConfigured(
-                    f"{self.url} sends requests elsewhere.",
-                    hint=f"This one was sent to {target}: log in there.",
-                )
+            self._refuse_redirect(response)
             return response
 
         seconds = self.retry_seconds if retry_seconds is None else retry_seconds
@@ -233,6 +228,7 @@ class Connection:
 
         Raises:
             ApiProblem: the answer is an error.
+            NotConfigured: the server sends requests elsewhere.
             httpx2.TransportError: the connection failed or broke off.
         """
         timeout = httpx2.Timeout(read_seconds, connect=10) if read_seconds else _TIMEOUT
@@ -242,7 +238,16 @@ class Connection:
             if response.status_code >= 400:
                 response.read()
                 raise problem_of(response)
+            self._refuse_redirect(response)
             yield response
+
+    def _refuse_redirect(self, response: httpx2.Response) -> None:
+        if response.has_redirect_location:
+            target = response.url.join(response.headers["Location"])
+            raise NotConfigured(
+                f"{self.url} sends requests elsewhere.",
+                hint=f"This one was sent to {target}: log in there.",
+            )
 
     def unreachable(self, error: httpx2.RequestError) -> Unreachable:
         """What a failure of the network is called."""
@@ -276,6 +281,11 @@ def _retry_after(text: str) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _quoted(segment: str) -> str:
+    # These two would be taken for a way through the path.
+    return segment.replace(".", "%2E") if segment in (".", "..") else quote(segment, safe="")
 
 
 def _json(response: httpx2.Response) -> Any:

@@ -67,9 +67,14 @@ def source_files(
 def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
     ignored = _ignored(folder)
     root = folder.resolve()
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_refuse_folder):
         inside = Path(parent).relative_to(folder).as_posix()
         prefix = "" if inside == "." else f"{inside}/"
+        for name in [*folders, *names]:
+            if name != name.encode(errors="replace").decode():
+                raise TrainwrightError(
+                    f"{ascii(prefix + name)} has a name that is not UTF-8.", hint="Rename it."
+                )
         folders[:] = sorted(name for name in folders if not ignored(f"{prefix}{name}/"))
         for name in [*folders, *sorted(names)]:
             path, place = f"{prefix}{name}", Path(parent) / name
@@ -91,6 +96,10 @@ def _mode(path: str, place: Path) -> int:
         return place.stat().st_mode
     except OSError as error:
         raise _refused(path, f"cannot be read ({error.strerror})") from None
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise _refused(str(error.filename), f"cannot be read ({error.strerror})") from None
 
 
 def _refused(path: str, reason: str) -> TrainwrightError:

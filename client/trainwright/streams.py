@@ -68,7 +68,13 @@ def read_lines(
     """
     try:
         with connection.stream("GET", path, params=params, headers={"Accept": accept}) as response:
-            yield from response.iter_lines()
+            rest = ""
+            # The library's own lines end at further characters, which are no ends in JSON or CSV.
+            for text in response.iter_text():
+                *lines, rest = (rest + text).split("\n")
+                yield from (line.removesuffix("\r") for line in lines)
+            if rest:
+                yield rest
     except httpx2.TransportError as error:
         raise connection.unreachable(error) from error
 

@@ -44,6 +44,7 @@ export async function* followLog(
     }
     await backOff(Math.max(0, attempt));
   }
+  throw new Error(`the log at ${path} broke off`);
 }
 
 /** The events of an answer of `text/event-stream`, comments left out. */

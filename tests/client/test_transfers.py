@@ -11,6 +11,7 @@ from trainwright import downloads, uploads
 from trainwright.connection import Connection
 from trainwright.downloads import download_file, safe_target
 from trainwright.errors import ApiProblem, TrainwrightError, TransferFailed, Unreachable
+from trainwright.streams import read_lines
 from trainwright.uploads import upload_file, upload_snapshot
 
 
@@ -154,7 +155,23 @@ def test_a_link_out_of_the_source_is_refused(connection: Connection, tmp_path: P
         upload_snapshot(connection, tmp_path / "source")
 
 
-def test_a_problem_says_what_is_wrong(connection: Connection) -> None:
+def test_a_name_that_is_not_utf8_is_refused(connection: Connection, tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"caf\xe9.py")).write_text("print(1)")
+    with pytest.raises(TrainwrightError, match="not UTF-8"):
+        upload_snapshot(connection, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../me", "..", "."])
+def test_a_name_is_no_way_through_the_path(connection: Connection, name: str) -> None:
     with pytest.raises(ApiProblem) as raised:
-        connection.get(connection.path("runs", "../../me"))
-    assert raised.value.status == 404
+        connection.delete(connection.path("runs", name))
+    assert raised.value.status in (404, 422)
+    assert connection.get(connection.server_path("workspaces", connection.workspace or ""))
+
+
+def test_lines_end_at_line_feeds_alone(connection: Connection, tmp_path: Path) -> None:
+    text = "a\u2028b\u0085c\r\nd\re\nlast"
+    path = tmp_path / "text"
+    path.write_bytes(text.encode())
+    address = connection.path("blobs", upload_file(connection, path))
+    assert list(read_lines(connection, address)) == ["a\u2028b\u0085c", "d\re", "last"]

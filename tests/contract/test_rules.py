@@ -190,3 +190,16 @@ def _fields(api: LiveApi, operation: dict[str, Any]) -> dict[str, Any]:
     name = schema.get("schema", {}).get("$ref", "").rpartition("/")[2]
     found: dict[str, Any] = api.app.openapi()["components"]["schemas"].get(name, {})
     return dict(found.get("properties", {}))
+
+
+async def test_a_quota_goes_with_its_owner(api: LiveApi) -> None:
+    name = f"{api.workspace}q"
+    for path, owner in (("workspaces", {"name": name}), ("users", {"name": name})):
+        (await api.client.post(f"http://api/v1/{path}", json=owner)).raise_for_status()
+    for kind, path in (("workspace", "workspaces"), ("user", "users")):
+        quota = await api.client.put(f"http://api/v1/quotas/{kind}/{name}", json={"runs": 1})
+        assert quota.status_code == 201, quota.text
+        gone = await api.client.delete(f"http://api/v1/{path}/{name}")
+        assert gone.status_code == 204, gone.text
+    listed = (await api.client.get("http://api/v1/quotas")).json()["items"]
+    assert [quota for quota in listed if quota["owner"] == name] == []

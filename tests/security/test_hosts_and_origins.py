@@ -64,5 +64,8 @@ async def test_prometheus_may_call_a_process_by_its_address(
         told = await api.client.get("http://api/metrics", headers=by_address)
         asked_nobody = {**by_address, "Authorization": ""}
         refused = await api.client.get("http://api/metrics", headers=asked_nobody)
+        for path in ("healthz", "readyz"):
+            looked_at = await api.client.get(f"http://api/{path}", headers={"Host": "localhost"})
+            assert looked_at.status_code == 200, "proxies and engines ask by other names"
     assert told.status_code == 200
     assert refused.status_code == 401
