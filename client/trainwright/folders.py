@@ -73,7 +73,7 @@ def _walk(folder: Path) -> Iterator[tuple[str, Path]]:
         for name in [*folders, *names]:
             if name != name.encode(errors="replace").decode():
                 raise TrainwrightError(
-                    f"{ascii(prefix + name)} has a name that is not UTF-8.", hint="Rename it."
+                    f"{prefix + name!a} has a name that is not UTF-8.", hint="Rename it."
                 )
         folders[:] = sorted(name for name in folders if not ignored(f"{prefix}{name}/"))
         for name in [*folders, *sorted(names)]:
