@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from app.auth.signing import Signer
 from app.environments.docker_builder import DockerImageBuilder
 from app.environments.image_engine import ImageEngine
 from examples.walk.stack import Stack
@@ -45,6 +46,10 @@ def stack(docker_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     assert stack.stop() == [], "the stack left processes behind"
     for image_hash in hashes:
         DockerImageBuilder(ImageEngine(docker_engine.DOCKER_URL)).remove(image_hash)
+    with closing(docker_engine.client()) as engine:
+        owner = Signer.load(stack.data_dir).installation_id
+        for volume in docker_engine.kept_inputs(engine, owner):
+            engine.remove_volume(volume)
 
 
 @pytest.fixture
