@@ -6,12 +6,11 @@ from typing import Literal, NamedTuple
 
 from app.metrics.schemas import MetricPoint, MetricRead
 from app.pictures.errors import NothingToPlot
-from app.pictures.spec import Line, Panel
+from app.pictures.spec import LARGEST, Line, Panel
 from app.pictures.texts import label
 
 MOST_PANELS = 12
 MOST_LINES = 20
-_LARGEST = 1e150
 _TOGETHER = ("train_", "val_", "valid_", "validation_", "test_", "eval_")
 """What stands before the name of a metric that is measured on other data."""
 
@@ -139,8 +138,7 @@ def _number(point: MetricPoint) -> float | None:
     value = point.value
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    # No axis has ticks for more.
-    return float(value) if abs(value) < _LARGEST else None
+    return float(value) if abs(value) < LARGEST else None
 
 
 def _panel(name: str, axis: Along, log: Log, lines: list[Line]) -> Panel:

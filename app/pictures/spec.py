@@ -4,6 +4,8 @@ from typing import Literal, NotRequired, TypedDict
 
 Format = Literal["png", "svg"]
 MEDIA_TYPES: dict[Format, str] = {"png": "image/png", "svg": "image/svg+xml"}
+LARGEST = 1e150
+"""No axis has ticks for more, or for less than as much below zero."""
 
 
 class Line(TypedDict):

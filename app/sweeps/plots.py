@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from app.pictures.spec import Bars, Line, Panel, Parallel, ParallelAxis
+from app.pictures.spec import LARGEST, Bars, Line, Panel, Parallel, ParallelAxis
 from app.pictures.texts import label
 from app.sweeps.distributions import (
     Choice,
@@ -121,6 +121,8 @@ def _place(distribution: Distribution, value: Value) -> float | int:
 def progress_panel(plot: ProgressPlot) -> Panel:
     """The picture of progress."""
     x = [float(point.trial) for point in plot.points]
+    values = [_drawable(point.value) for point in plot.points]
+    best = [_drawable(point.best_value) for point in plot.points]
     return Panel(
         title=label(plot.primary_metric),
         x_label="trial",
@@ -129,15 +131,31 @@ def progress_panel(plot: ProgressPlot) -> Panel:
         log_x=False,
         log_y=False,
         lines=[
-            Line(label="trial", colour=8, dash=2, x=x, y=[one.value for one in plot.points]),
-            Line(label="best", colour=0, dash=0, x=x, y=[one.best_value for one in plot.points]),
+            Line(
+                label="trial",
+                colour=8,
+                dash=2,
+                x=x,
+                y=values,
+            ),
+            Line(
+                label="best",
+                colour=0,
+                dash=0,
+                x=x,
+                y=best,
+            ),
         ],
     )
 
 
+def _drawable(value: float) -> float | None:
+    return value if abs(value) < LARGEST else None
+
+
 def parallel_picture(plot: ParallelPlot, space: Space) -> Parallel:
     """The picture of parallel coordinates; the last axis is the metric."""
-    values = [trial.value for trial in plot.trials]
+    values = [max(-LARGEST, min(trial.value, LARGEST)) for trial in plot.trials]
     low, high = min(values), max(values)
     width = (high - low) or 1.0
     scaled = [(value - low) / width for value in values]

@@ -1,6 +1,7 @@
 """Plots of sweeps: their data, and that they can be drawn."""
 
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,17 @@ async def test_plots_as_data_and_as_pictures(
             assert png.status_code == 200, png.text
             assert png.headers["content-type"] == "image/png"
             assert struct.unpack(">I", png.content[16:20]) == (640,)
+
+
+@pytest.mark.parametrize("values", [[sys.float_info.max] * 2, [1e308, -1e308, 0.5]])
+async def test_values_that_no_axis_holds_can_be_drawn(
+    tmp_path: Path, postgres_url: str, broker_url: str, values: list[float | None]
+) -> None:
+    async with searching(tmp_path, postgres_url, broker_url) as world:
+        sweep_id = await finished(world, values)
+        for name in ("progress", "parallel-coordinates"):
+            png = await world.api.client.get(f"sweeps/{sweep_id}/plots/{name}.png")
+            assert png.status_code == 200, png.text
 
 
 async def test_plots_of_too_little_say_so(
