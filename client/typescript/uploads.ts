@@ -24,8 +24,13 @@ export async function uploadBlob(
     await made.json();
   const path = `${uploads}/${upload.id}`;
   for (let attempt = 0; upload.completed_at === null; attempt++) {
-    const start = upload.offset_bytes;
     try {
+      if (attempt > 0) {
+        // A part of the piece before may have arrived, or all of it.
+        upload = await (await send(connection, path)).json();
+        if (upload.completed_at !== null) break;
+      }
+      const start = upload.offset_bytes;
       const answer = await send(connection, path, {
         method: "PATCH",
         headers: {
@@ -39,8 +44,6 @@ export async function uploadBlob(
     } catch (error) {
       if (!isPassing(error) || attempt >= attempts) throw error;
       await backOff(attempt);
-      // A part of the piece may have arrived.
-      upload = await (await send(connection, path)).json();
     }
   }
   return upload.sha256 ?? "";
