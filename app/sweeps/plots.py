@@ -131,20 +131,8 @@ def progress_panel(plot: ProgressPlot) -> Panel:
         log_x=False,
         log_y=False,
         lines=[
-            Line(
-                label="trial",
-                colour=8,
-                dash=2,
-                x=x,
-                y=values,
-            ),
-            Line(
-                label="best",
-                colour=0,
-                dash=0,
-                x=x,
-                y=best,
-            ),
+            Line(label="trial", colour=8, dash=2, x=x, y=values),
+            Line(label="best", colour=0, dash=0, x=x, y=best),
         ],
     )
 

@@ -30,7 +30,10 @@ export async function send(
   throw new ApiProblem(answer.status, problem.code ?? "", problem.detail ?? answer.statusText);
 }
 
-/** Whether asking again may help: the network, a server that restarts, a limit of requests, a piece that still comes. */
+/**
+ * Whether asking again may help: the network, a server that restarts, a limit of requests, a piece
+ * that another request still brings.
+ */
 export function isPassing(error: unknown): boolean {
   if (error instanceof ApiProblem && error.code === "upload_busy") return true;
   if (error instanceof ApiProblem) return [408, 429, 500, 502, 503, 504].includes(error.status);

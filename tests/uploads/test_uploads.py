@@ -244,25 +244,28 @@ async def test_a_request_that_comes_late_takes_nothing_away(api: LiveApi) -> Non
     assert (await api.client.get(f"blobs/{SHA256}")).content == DATA
 
 
-async def test_an_empty_file_left_by_a_late_request_replaces_nothing(api: LiveApi) -> None:
-    await api.client.put(f"blobs/{SHA256}", content=DATA)
+async def checked(api: LiveApi, left: bytes | None = DATA) -> tuple[str, Path]:
+    """An upload whose hash is recorded and whose file is still beside: its id, and the file."""
     upload = await begin(api)
+    path = api.objects.partial_path(upload)
+    if left is not None:
+        path.write_bytes(left)
     async with api.database.session() as session:
         await repository.advance(session, upload, len(DATA))
         await repository.record_hash(session, upload, SHA256)
-    api.objects.partial_path(upload).touch()
+    return upload, path
+
+
+async def test_an_empty_file_left_by_a_late_request_replaces_nothing(api: LiveApi) -> None:
+    await api.client.put(f"blobs/{SHA256}", content=DATA)
+    upload, _ = await checked(api, left=b"")
     assert (await send(api, upload, b"", at=len(DATA))).json()["completed_at"]
     assert (await api.client.get(f"blobs/{SHA256}")).content == DATA
     assert partial_files(api) == []
 
 
 async def test_a_file_that_becomes_an_object_is_busy(api: LiveApi) -> None:
-    upload = await begin(api)
-    path = api.objects.partial_path(upload)
-    path.write_bytes(DATA)
-    async with api.database.session() as session:
-        await repository.advance(session, upload, len(DATA))
-        await repository.record_hash(session, upload, SHA256)
+    upload, path = await checked(api)
     with PartialFile(path, offset_bytes=len(DATA)):
         answer = await send(api, upload, b"", at=len(DATA))
     assert (answer.status_code, answer.json()["code"]) == (409, "upload_busy")
@@ -271,12 +274,7 @@ async def test_a_file_that_becomes_an_object_is_busy(api: LiveApi) -> None:
 
 async def test_a_crash_between_check_and_publication_loses_nothing(api: LiveApi) -> None:
     for is_moved in (False, True):
-        upload = await begin(api)
-        path = api.objects.partial_path(upload)
-        path.write_bytes(DATA)
-        async with api.database.session() as session:
-            await repository.advance(session, upload, len(DATA))
-            await repository.record_hash(session, upload, SHA256)
+        upload, path = await checked(api)
         if is_moved:
             api.objects.adopt(path, SHA256)
         answer = await send(api, upload, b"", at=len(DATA))
@@ -304,10 +302,7 @@ async def test_a_lost_file_begins_again(api: LiveApi) -> None:
 
 async def test_what_was_checked_and_then_lost_begins_again(api: LiveApi) -> None:
     # As a backup brings it back that was made between the check and the end.
-    upload = await begin(api)
-    async with api.database.session() as session:
-        await repository.advance(session, upload, len(DATA))
-        await repository.record_hash(session, upload, SHA256)
+    upload, _ = await checked(api, left=None)
     answer = await send(api, upload, b"", at=len(DATA))
     assert (answer.status_code, answer.headers["upload-offset"]) == (409, "0")
     assert await offset(api, upload) == 0
@@ -317,12 +312,7 @@ async def test_what_was_checked_and_then_lost_begins_again(api: LiveApi) -> None
 
 
 async def test_what_was_checked_is_not_collected_before_the_upload_ends(api: LiveApi) -> None:
-    upload = await begin(api)
-    path = api.objects.partial_path(upload)
-    path.write_bytes(DATA)
-    async with api.database.session() as session:
-        await repository.advance(session, upload, len(DATA))
-        await repository.record_hash(session, upload, SHA256)
+    upload, path = await checked(api)
     api.objects.adopt(path, SHA256)
     await collect(api.database, api.objects, unused_for_seconds=0)
     assert (await send(api, upload, b"", at=len(DATA))).json()["completed_at"]
