@@ -8,8 +8,9 @@ from fastapi import APIRouter, Request, Response
 
 from app.auth.access import UserOrRunAccess
 from app.auth.needs import needs
+from app.auth.principal import Principal
 from app.auth.shortcuts import Answer, Asked, NotPlain, shortcut
-from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.db import Database, DatabaseDep, SessionDep
 from app.mlflow import logged_models, run_documents, tracked, writes
 from app.mlflow.access import CallerDep, WorkspaceName, caller_of, no_such_run, required_run
 from app.mlflow.refusals import MlflowRoute
@@ -70,14 +71,11 @@ async def _get(asked: Asked) -> Answer:
     if not wanted:
         raise NotPlain
     workspace_id = entered_workspace(asked)
-    found = await run_documents.find(asked.database.direct, [wanted], workspace_id)
-    if not found:
-        raise no_such_run(wanted)
-    return _answer({"run": found[0]})
+    return _answer(await _found(asked.database, asked.principal, workspace_id, wanted))
 
 
 @router.get("/get")
-@shortcut(_get)
+@shortcut(_get, has_query=True)
 @needs("runs.read", run=True)
 async def get_mlflow_run(
     workspace_id: WorkspaceIdDep,
@@ -88,13 +86,7 @@ async def get_mlflow_run(
 ) -> Response:
     """One run with the last value of each metric."""
     wanted = required_run(run_id or run_uuid)
-    script_run_id = principal.id if principal.kind == "run" else ""
-    found = await run_documents.find(
-        database.direct, [wanted], workspace_id, script_run_id=script_run_id
-    )
-    if not found:
-        raise no_such_run(wanted)
-    return _json({"run": found[0]})
+    return _json(await _found(database, principal, workspace_id, wanted))
 
 
 @router.post("/update")
@@ -264,6 +256,18 @@ async def _logged(asked: Asked, run_id: str, metrics: Sequence[MetricSent]) -> A
     if not is_stored:
         raise NotPlain
     return Answer(b"{}\n")
+
+
+async def _found(
+    database: Database, principal: Principal, workspace_id: str, run_id: str
+) -> dict[str, Any]:
+    script_run_id = principal.id if principal.kind == "run" else ""
+    found = await run_documents.find(
+        database.direct, [run_id], workspace_id, script_run_id=script_run_id
+    )
+    if not found:
+        raise no_such_run(run_id)
+    return {"run": found[0]}
 
 
 def _answer(document: dict[str, Any]) -> Answer:

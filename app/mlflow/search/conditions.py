@@ -1,10 +1,12 @@
 """Comparisons as SQL, with MLflow's rules of which operator goes with what."""
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from sqlalchemy import ARRAY, ColumnElement, Text, all_, any_, literal
 from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql import operators
 
 from app.mlflow.errors import InvalidParameter
 from app.mlflow.search.grammar import Comparison, Name
@@ -15,6 +17,16 @@ NUMERIC = frozenset({"=", "!=", "<", "<=", ">", ">="})
 TEXT = frozenset({"=", "!=", "LIKE", "ILIKE"})
 NULLABLE_TEXT = TEXT | {"IS NULL", "IS NOT NULL"}
 LISTED_TEXT = TEXT | {"IN", "NOT IN"}
+_OPERATORS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "LIKE": operators.like_op,
+    "ILIKE": operators.ilike_op,
+}
 _WORDS = {
     "metric": "metric",
     "param": "parameter",
@@ -35,15 +47,7 @@ def number_condition(column: Column, it: Comparison) -> ColumnElement[bool]:
     if not isinstance(it.value, float):
         what = "metric" if it.name.entity == "metric" else f"numeric attribute: {it.name.key}"
         raise InvalidParameter(f"Expected numeric value type for {what}. Found {it.value!r}")
-    value = it.value
-    return {
-        "=": column == value,
-        "!=": column != value,
-        "<": column < value,
-        "<=": column <= value,
-        ">": column > value,
-        ">=": column >= value,
-    }[it.operator]
+    return _OPERATORS[it.operator](column, it.value)
 
 
 def text_condition(
@@ -68,13 +72,7 @@ def text_condition(
             f"Expected a quoted string value for {_WORDS[it.name.entity]} (e.g. 'my-value'). "
             f"Got value {it.value!r}"
         )
-    value = it.value
-    return {
-        "=": column == value,
-        "!=": column != value,
-        "LIKE": column.like(value),
-        "ILIKE": column.ilike(value),
-    }[it.operator]
+    return _OPERATORS[it.operator](column, it.value)
 
 
 def check_operator(it: Comparison, allowed: frozenset[str]) -> None:

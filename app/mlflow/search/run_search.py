@@ -1,11 +1,14 @@
 """Searching runs: all of it is done by the database."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
+    FromClause,
     Select,
     Text,
     and_,
@@ -38,6 +41,8 @@ from app.tables.metric import MetricSummary
 from app.tables.run import Run
 from app.tables.tracking import RunDataset, RunParam
 
+_RUN = Run.__table__.c
+"""Columns alone: what the mapper puts around them costs more than the comparison."""
 _STARTED = func.coalesce(Run.started_at, Run.created_at)
 _TEXTS: dict[str, ColumnElement[str]] = {
     "run_id": Run.id.expression,
@@ -77,32 +82,31 @@ async def search_runs(
     """
     binding = binding_of(asked.experiment_ids, asked.filter, asked.order_by, asked.run_view_type)
     offset = offset_of(asked.page_token, binding)
-    statement = (
-        select(Run.id)
-        .where(seen_by(principal, workspace_id))
-        .where(_in_experiments(workspace_id, asked.experiment_ids))
-        .where(*names.in_view(Run.deleted_at, asked.run_view_type))
+    found = _Search(
+        select(_RUN.id).where(
+            seen_by(principal, workspace_id),
+            _in_experiments(workspace_id, asked.experiment_ids),
+            *names.in_view(Run.deleted_at, asked.run_view_type),
+        )
     )
     for comparison in parse_filter(asked.filter):
-        statement = _narrowed(statement, comparison)
-    ids = await _ids(direct, statement, asked, offset=offset)
+        found = found.narrowed(comparison)
+    ids = await _ids(direct, found, asked, offset=offset)
     page, more = page_of(ids, offset=offset, limit=asked.max_results, binding=binding)
     return {"runs": await run_documents.find(direct, page, workspace_id), **more}
 
 
 def _in_experiments(workspace_id: str, experiment_ids: Sequence[str]) -> ColumnElement[bool]:
-    named = Run.experiment_id == any_(literal(list(experiment_ids), ARRAY(Text)))
+    named = _RUN.experiment_id == any_(literal(list(experiment_ids), ARRAY(Text)))
     if names.DEFAULT_ID not in experiment_ids:
         return named
     default = select(Experiment.id).where(
         Experiment.workspace_id == workspace_id, Experiment.name == names.DEFAULT_NAME
     )
-    return or_(named, Run.experiment_id == default.scalar_subquery())
+    return or_(named, _RUN.experiment_id == default.scalar_subquery())
 
 
-async def _ids(
-    direct: DirectPool, statement: Select[Any], asked: RunSearch, *, offset: int
-) -> list[str]:
+async def _ids(direct: DirectPool, found: "_Search", asked: RunSearch, *, offset: int) -> list[str]:
     """Ids in order, one more than asked for if there are more.
 
     What lacks the metric that comes first in the order comes last. So if enough runs have it,
@@ -111,93 +115,115 @@ async def _ids(
     orders = parse_order(asked.order_by)
     limit = asked.max_results + 1
     if orders and orders[0].name.entity == "metric":
-        having = _ordered(statement, orders, is_first_there=True).offset(offset).limit(limit)
+        having = found.ordered(orders, is_first_there=True).offset(offset).limit(limit)
         ids = [row["id"] for row in await direct.select(having)]
         if len(ids) == limit:
             return ids
-    everything = _ordered(statement, orders).offset(offset).limit(limit)
+    everything = found.ordered(orders).offset(offset).limit(limit)
     return [row["id"] for row in await direct.select(everything)]
 
 
-def _narrowed(statement: Select[Any], it: Comparison) -> Select[Any]:
-    key = it.name.key
-    if it.name.entity == "metric":
-        summary = aliased(MetricSummary)
-        return statement.join(
-            summary, and_(_is_metric(summary, key), number_condition(summary.last, it))
-        )
-    if it.name.entity == "param":
-        return statement.where(_param_condition(it))
-    if it.name.entity == "tag":
-        return statement.where(text_condition(_tag(key), it, NULLABLE_TEXT))
-    if it.name.entity == "dataset":
-        column = attribute_of(it.name, _DATASET_TEXTS, entity="dataset")
-        return statement.where(
-            exists().where(RunDataset.run_id == Run.id, text_condition(column, it, LISTED_TEXT))
-        )
-    name = _known(it.name)
-    attribute_of(name, _ALL)
-    if name.key in _NUMBERS:
-        return statement.where(number_condition(_NUMBERS[name.key], it))
-    return statement.where(text_condition(_TEXTS[name.key], it, LISTED_TEXT))
+class _Search(NamedTuple):
+    """A statement over runs, and under which name it has joined which metric."""
+
+    statement: Select[Any]
+    joined: Mapping[str, "_Summary"] = MappingProxyType({})
+
+    def narrowed(self, it: Comparison) -> "_Search":
+        """The runs of these for which a comparison holds."""
+        key = it.name.key
+        if it.name.entity == "metric":
+            search, summary = self._with_metric(key)
+            return search._where(number_condition(summary.last, it))
+        if it.name.entity == "param":
+            return self._where(_param_condition(it))
+        if it.name.entity == "tag":
+            return self._where(text_condition(_tag(key), it, NULLABLE_TEXT))
+        if it.name.entity == "dataset":
+            column = attribute_of(it.name, _DATASET_TEXTS, entity="dataset")
+            read = exists().where(RunDataset.run_id == _RUN.id)
+            return self._where(read.where(text_condition(column, it, LISTED_TEXT)))
+        name = _known(it.name)
+        attribute_of(name, _ALL)
+        if name.key in _NUMBERS:
+            return self._where(number_condition(_NUMBERS[name.key], it))
+        return self._where(text_condition(_TEXTS[name.key], it, LISTED_TEXT))
+
+    def ordered(self, orders: Sequence[Order], *, is_first_there: bool = False) -> Select[Any]:
+        """In the order asked for, what has no value last; then the newest first, then by id.
+
+        Args:
+            orders: what was asked for.
+            is_first_there: leave out runs without a value of the first, a metric.
+        """
+        search = self
+        parts: list[ColumnElement[Any]] = []
+        for part in orders:
+            must_be_there = is_first_there and not parts
+            column: ColumnElement[Any]
+            if part.name.entity == "metric":
+                search, summary = search._with_metric(part.name.key, is_optional=not must_be_there)
+                column = summary.last
+            elif part.name.entity == "param":
+                param = aliased(RunParam)
+                of_run = and_(param.run_id == _RUN.id, param.key == part.name.key)
+                search = search._replace(statement=search.statement.outerjoin(param, of_run))
+                column = param.value.expression
+            elif part.name.entity == "tag":
+                column = _tag(part.name.key)
+            else:
+                column = attribute_of(_known(part.name), _ALL)
+            ordered = column.desc() if part.is_descending else column.asc()
+            if must_be_there:
+                search = search._where(column.is_not(None))
+                parts.append(ordered)
+            else:
+                parts.append(ordered.nulls_last())
+        return search.statement.order_by(*parts, _STARTED.desc(), _RUN.id)
+
+    def _where(self, condition: ColumnElement[bool]) -> "_Search":
+        return self._replace(statement=self.statement.where(condition))
+
+    def _with_metric(self, name: str, *, is_optional: bool = False) -> tuple["_Search", "_Summary"]:
+        summary = self.joined.get(name)
+        if summary is not None:
+            return self, summary
+        summary = _summary(len(self.joined))
+        of_run = and_(summary.of_run, summary.name == name)
+        statement = self.statement.join(summary.table, of_run, isouter=is_optional)
+        return _Search(statement, {**self.joined, name: summary}), summary
+
+
+class _Summary(NamedTuple):
+    """One more look at the summaries of metrics."""
+
+    table: FromClause
+    name: ColumnElement[str]
+    last: ColumnElement[float]
+    of_run: ColumnElement[bool]
+    """The condition for numbers that the script of a run logged."""
+
+
+@cache
+def _summary(number: int) -> _Summary:
+    # Made once: an alias costs more than all the rest of a statement.
+    it = MetricSummary.__table__.alias(f"summary_{number}")
+    of_run = and_(
+        it.c.workspace_id == _RUN.workspace_id,
+        it.c.namespace == "",
+        it.c.run_id == _RUN.id,
+        it.c.attempt == _RUN.attempt,
+    )
+    return _Summary(it, it.c.name, it.c.last, of_run)
 
 
 def _param_condition(it: Comparison) -> ColumnElement[bool]:
     param = aliased(RunParam)
-    of_run = and_(param.run_id == Run.id, param.key == it.name.key)
+    of_run = and_(param.run_id == _RUN.id, param.key == it.name.key)
     if it.operator in ("IS NULL", "IS NOT NULL"):
         found = exists().where(of_run)
         return ~found if it.operator == "IS NULL" else found
     return exists().where(of_run, text_condition(param.value, it, NULLABLE_TEXT))
-
-
-def _ordered(
-    statement: Select[Any], orders: Sequence[Order], *, is_first_there: bool = False
-) -> Select[Any]:
-    """In the order that was asked for, what has no value last; then the newest first, then by id.
-
-    Args:
-        statement: over runs.
-        orders: what was asked for.
-        is_first_there: leave out runs without a value of the first, a metric.
-    """
-    parts: list[ColumnElement[Any]] = []
-    for part in orders:
-        must_be_there = is_first_there and not parts
-        column: ColumnElement[Any]
-        if part.name.entity == "metric":
-            summary = aliased(MetricSummary)
-            statement = statement.join(
-                summary, _is_metric(summary, part.name.key), isouter=not must_be_there
-            )
-            column = summary.last.expression
-        elif part.name.entity == "param":
-            param = aliased(RunParam)
-            statement = statement.outerjoin(
-                param, and_(param.run_id == Run.id, param.key == part.name.key)
-            )
-            column = param.value.expression
-        elif part.name.entity == "tag":
-            column = _tag(part.name.key)
-        else:
-            column = attribute_of(_known(part.name), _ALL)
-        ordered = column.desc() if part.is_descending else column.asc()
-        if must_be_there:
-            statement = statement.where(column.is_not(None))
-            parts.append(ordered)
-        else:
-            parts.append(ordered.nulls_last())
-    return statement.order_by(*parts, _STARTED.desc(), Run.id)
-
-
-def _is_metric(summary: type[MetricSummary], name: str) -> ColumnElement[bool]:
-    return and_(
-        summary.workspace_id == Run.workspace_id,
-        summary.namespace == "",
-        summary.name == name,
-        summary.run_id == Run.id,
-        summary.attempt == Run.attempt,
-    )
 
 
 def _tag(key: str) -> ColumnElement[str]:
