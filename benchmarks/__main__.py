@@ -16,12 +16,14 @@ from benchmarks import (
     planner,
     ps_start,
     serving,
+    start_up,
     sweep_overhead,
     warm_start,
 )
 from benchmarks.figure import Figure
 
 BENCHMARKS: dict[str, Callable[[], list[Figure]]] = {
+    "start_up": start_up.measure,
     "warm_start": warm_start.measure,
     "mpi_throughput": mpi_throughput.measure,
     "docker_start": docker_start.measure,
