@@ -4,10 +4,10 @@ A route declares one of the dependencies below, and its router has the class `Wr
 hands the answer over before the transaction ends. Answers of success are kept; what failed is done
 anew. A key is kept for ``idempotency_keep_days``; each new one clears away a few that are older.
 
-Where the route works in the request's transaction, the answer is stored in it, so the key holds
-exactly when the work does; of two requests with one key at once the second waits for the first.
-Where it works in transactions of its own, a row without an answer marks the key as taken
-meanwhile, and a second request is refused with 409.
+A key is taken by a row without an answer. Where the route works in the request's transaction, the
+row and its answer are written in it, so the key holds exactly when the work does; of two requests
+with one key at once the second waits for the first. Where it works in transactions of its own, the
+row is there meanwhile, and a second request is refused with 409.
 """
 
 import hashlib
@@ -17,7 +17,8 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 from fastapi.responses import Response
-from sqlalchemy import delete, func, select, text, tuple_
+from sqlalchemy import CTE, ColumnElement, delete, func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.config import Settings
@@ -74,10 +75,11 @@ class _Repeat:
         self._digest = digest
         self._is_secret = is_secret
         self._keep = timedelta(days=settings.idempotency_keep_days)
-        self._is_taken = False
 
     async def look(self, session: AsyncSession) -> None:
-        """Lock the key until the transaction ends, and see whether it has been used.
+        """Take the key, or see what it has been used for.
+
+        Whoever asks for a key that another transaction has just taken waits for its end.
 
         Raises:
             Replayed: for the same request; the exception has its answer.
@@ -85,53 +87,66 @@ class _Repeat:
             KeyBusy: for a request that is not done.
             AnswerUnreadable: its answer cannot be decrypted any more.
         """
-        await session.execute(
-            text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 7))"),
-            {"key": f"{self._principal_id}/{self._key}"},
-        )
-        row = await session.get(IdempotencyKey, (self._principal_id, self._key))
-        if row is None:
+        if await self._is_free(session):
             return
-        if row.status is None and await self._is_abandoned(session):
-            await session.delete(row)
-            await session.flush()
-            return
-        if row.request_sha256 != self._digest:
+        row = await self._used(session)
+        if row is None or (row.status is None and await self._is_abandoned(session)):
+            await self.forget(session)
+            if await self._is_free(session):
+                return
+            row = await self._used(session)
+        if row is not None and row.request_sha256 != self._digest:
             raise KeyReused("This Idempotency-Key was used for another request; take a new one.")
-        if row.status is None:
+        if row is None or row.status is None:
             raise KeyBusy("The first request with this Idempotency-Key is not done; ask again.")
         headers = {**row.headers, "Idempotency-Replayed": "true"}
         raise Replayed(Response(self._opened(row), status_code=row.status, headers=headers))
 
-    async def write(self, session: AsyncSession, response: Response | None) -> None:
-        """Keep an answer; None: mark the key as taken."""
-        row = IdempotencyKey(
-            principal_id=self._principal_id, key=self._key, request_sha256=self._digest
+    async def write(self, session: AsyncSession, response: Response) -> None:
+        """Keep an answer under the key, which was taken for it."""
+        body, key_id = bytes(response.body), ""
+        if self._is_secret:
+            sealed = self._keyring.seal(body, purpose=self._purpose())
+            key_id, body = sealed.key_id, sealed.data
+        headers = {
+            name: value for name, value in response.headers.items() if name != "content-length"
+        }
+        statement = (
+            update(IdempotencyKey)
+            .where(*self._mine(), IdempotencyKey.status.is_(None))
+            .values(status=response.status_code, headers=headers, body=body, key_id=key_id)
+            .add_cte(self._old())
+            .execution_options(synchronize_session=False)
         )
-        if response is not None:
-            row.status = response.status_code
-            row.headers = {
-                name: value for name, value in response.headers.items() if name != "content-length"
-            }
-            row.body = bytes(response.body)
-            if self._is_secret:
-                sealed = self._keyring.seal(row.body, purpose=self._purpose())
-                row.key_id, row.body = sealed.key_id, sealed.data
-        if self._is_taken:
-            await session.merge(row)
-            return
-        session.add(row)
-        self._is_taken = True
-        await self._clear_old(session)
+        await session.execute(statement)
 
     async def forget(self, session: AsyncSession) -> None:
         """Give the key back: its request came to nothing."""
         await session.execute(
-            delete(IdempotencyKey).where(
-                IdempotencyKey.principal_id == self._principal_id,
-                IdempotencyKey.key == self._key,
-                IdempotencyKey.status.is_(None),
-            )
+            delete(IdempotencyKey)
+            .where(*self._mine(), IdempotencyKey.status.is_(None))
+            .execution_options(synchronize_session=False)
+        )
+
+    async def _is_free(self, session: AsyncSession) -> bool:
+        """Take the key if nobody has it."""
+        statement = (
+            insert(IdempotencyKey)
+            .values(principal_id=self._principal_id, key=self._key, request_sha256=self._digest)
+            .on_conflict_do_nothing()
+            .returning(IdempotencyKey.key)
+        )
+        return (await session.execute(statement)).first() is not None
+
+    async def _used(self, session: AsyncSession) -> IdempotencyKey | None:
+        statement = select(IdempotencyKey).where(*self._mine())
+        statement = statement.execution_options(populate_existing=True)
+        return (await session.execute(statement)).scalar_one_or_none()
+
+    def _mine(self) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+        return (
+            IdempotencyKey.principal_id == self._principal_id,
+            IdempotencyKey.key == self._key,
         )
 
     def _opened(self, row: IdempotencyKey) -> bytes:
@@ -148,12 +163,10 @@ class _Repeat:
         return f"idempotency {self._principal_id}/{self._key}"
 
     async def _is_abandoned(self, session: AsyncSession) -> bool:
-        statement = select(IdempotencyKey.created_at < func.clock_timestamp() - _ABANDONED).where(
-            IdempotencyKey.principal_id == self._principal_id, IdempotencyKey.key == self._key
-        )
-        return bool((await session.execute(statement)).scalar_one())
+        is_old = IdempotencyKey.created_at < func.clock_timestamp() - _ABANDONED
+        return bool(await session.scalar(select(is_old).where(*self._mine())))
 
-    async def _clear_old(self, session: AsyncSession) -> None:
+    def _old(self) -> CTE:
         # More than one for each that is added, so the table stays bounded without a task of its
         # own; rows that another request is clearing away are skipped, so nobody waits.
         columns = (IdempotencyKey.principal_id, IdempotencyKey.key)
@@ -164,7 +177,7 @@ class _Repeat:
             .limit(_CLEARED_AT_ONCE)
             .with_for_update(skip_locked=True)
         )
-        await session.execute(delete(IdempotencyKey).where(tuple_(*columns).in_(old)))
+        return delete(IdempotencyKey).where(tuple_(*columns).in_(old)).cte("cleared")
 
 
 class _Open:
@@ -227,7 +240,6 @@ async def _repeatable_detached(
     repeat = await _repeat(request, idempotency_key)
     async with database.session() as session:
         await repeat.look(session)
-        await repeat.write(session, None)
     found = request.scope[_SCOPE] = _Open(repeat, None)
     try:
         yield

@@ -76,19 +76,22 @@ async def list_environments(
 async def add_image(
     session: AsyncSession, workspace_id: str, image_id: str, spec: dict[str, Any]
 ) -> tuple[Image, bool]:
-    """The image of this hash, made if there is none, known to the workspace, locked.
+    """The image of this hash, made if there is none, known to the workspace, used now, locked.
 
     Returns:
         The row, and whether it was made now.
     """
-    statement = (
-        insert(Image)
-        .values(id=image_id, spec=spec)
-        .on_conflict_do_nothing(index_elements=["id"])
-        .returning(Image.id)
-    )
-    created = (await session.execute(statement)).scalar_one_or_none() is not None
-    image = (await session.execute(_locked(image_id))).scalar_one()
+    created = False
+    image = await touch(session, image_id)
+    if image is None:
+        statement = (
+            insert(Image)
+            .values(id=image_id, spec=spec)
+            .on_conflict_do_nothing(index_elements=["id"])
+            .returning(Image.id)
+        )
+        created = (await session.execute(statement)).scalar_one_or_none() is not None
+        image = await lock_image(session, image_id)
     await session.execute(
         insert(WorkspaceImage)
         .values(workspace_id=workspace_id, image_id=image_id)
@@ -176,14 +179,16 @@ async def put_base_digest(session: AsyncSession, name: str, digest: str) -> None
     await session.execute(statement.on_conflict_do_update(index_elements=["name"], set_=values))
 
 
-async def touch(session: AsyncSession, image_id: str) -> None:
-    """Note that the image is used now."""
-    await session.execute(
+async def touch(session: AsyncSession, image_id: str) -> Image | None:
+    """Note that the image is used now; returns it, locked until the transaction ends."""
+    statement = (
         update(Image)
         .where(Image.id == image_id)
         .values(last_used_at=func.clock_timestamp())
-        .execution_options(synchronize_session=False)
+        .returning(Image)
+        .execution_options(synchronize_session=False, populate_existing=True)
     )
+    return (await session.execute(statement)).scalar_one_or_none()
 
 
 async def unused_seconds(session: AsyncSession, image_id: str) -> float:

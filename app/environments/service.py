@@ -86,13 +86,13 @@ async def ensure_image(
     image, is_new = await repository.add_image(
         session, workspace.id, resolved.spec_hash, resolved.canonical()
     )
-    await want_built(session, image, is_new=is_new)
-    await session.refresh(image)
+    if await want_built(session, image, is_new=is_new):
+        await session.refresh(image)
     return image, list(resolved.warnings)
 
 
 async def want_built(session: AsyncSession, image: Image, *, is_new: bool) -> bool:
-    """Note that an image is used now, and see to it that it is there or built.
+    """See to it that an image which is used now is there or built.
 
     Args:
         session: the transaction; the row is locked in it.
@@ -105,7 +105,6 @@ async def want_built(session: AsyncSession, image: Image, *, is_new: bool) -> bo
     if not is_new and must_be_built_again(image.state, image.python, image.reference):
         await _queue(session, image)
         is_new = True
-    await repository.touch(session, image.id)
     # Whether the engine still has an image only a worker can see; it has it built again if not.
     if is_new or (image.state == ImageState.READY and is_local(image.reference)):
         await wake(session, Image, image.id)

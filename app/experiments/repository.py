@@ -54,14 +54,17 @@ async def get_or_create(
     Raises:
         ExperimentDeleted: it was deleted, and could be restored.
     """
-    statement = (
-        insert(Experiment)
-        .values(id=new_id("exp"), workspace_id=workspace_id, name=name)
-        .on_conflict_do_nothing(index_elements=["workspace_id", "name"])
-        .returning(Experiment.id)
-    )
-    created = (await session.execute(statement)).scalar_one_or_none() is not None
-    row = await get(session, workspace_id, name)
+    row = await find(session, workspace_id, name)
+    created = False
+    if row is None:
+        statement = (
+            insert(Experiment)
+            .values(id=new_id("exp"), workspace_id=workspace_id, name=name)
+            .on_conflict_do_nothing(index_elements=["workspace_id", "name"])
+            .returning(Experiment.id)
+        )
+        created = (await session.execute(statement)).scalar_one_or_none() is not None
+        row = await get(session, workspace_id, name)
     if row.deleted_at is not None:
         raise ExperimentDeleted(name)
     return row, created

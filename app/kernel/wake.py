@@ -28,6 +28,11 @@ async def wake(session: AsyncSession, table: type[Base], row_id: str) -> None:
     add_hint(session, Hint("reconcile", table.__tablename__, row_id))
 
 
+def wake_new(session: AsyncSession, table: type[Base], row_id: str) -> None:
+    """The same for a row of this transaction, which is due from the moment it is there."""
+    add_hint(session, Hint("reconcile", table.__tablename__, row_id))
+
+
 def signal(session: AsyncSession, topic: str, row_id: str) -> None:
     """Tell the streams that wait for ``topic``/``row_id`` to look again after the commit."""
     add_hint(session, Hint("signal", topic, row_id))

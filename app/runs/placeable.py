@@ -2,7 +2,7 @@
 
 from math import inf
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.costs import prices
@@ -67,10 +67,8 @@ async def _check_quotas(
 ) -> None:
     owners = [("workspace", cluster.workspace_id), ("user", actor)]
     size = cluster_of(settings, cluster).node_size
-    for kind, owner_id in owners:
-        quota = await session.get(Quota, (kind, owner_id))
-        if quota is None:
-            continue
+    which = tuple_(Quota.kind, Quota.owner_id).in_(owners)
+    for quota in await session.scalars(select(Quota).where(which)):
         for name, allowed, wanted in (
             ("runs", quota.runs, 1.0),
             ("nodes", quota.nodes, float(body.node_count)),
@@ -80,8 +78,8 @@ async def _check_quotas(
             if allowed is not None and wanted > allowed:
                 raise _nodes(
                     "larger_than_quota",
-                    f"The quota of the {kind} allows {allowed} {name} at a time, and this run "
-                    f"alone has {wanted:g}.",
+                    f"The quota of the {quota.kind} allows {allowed} {name} at a time, and this "
+                    f"run alone has {wanted:g}.",
                 )
 
 

@@ -51,7 +51,9 @@ async def create_run(
     run = await submission.submit(
         session, settings, workspace=workspace, body=body, actor=principal.name
     )
-    answer = await service.read(session, run)
+    answer = service.read_new(
+        run, experiment_name=body.experiment_name, cluster_name=body.cluster_name
+    )
     location = absolute_url(request, f"/v1/workspaces/{workspace.name}/runs/{run.id}")
     response.headers["Location"] = location
     response.headers["ETag"] = _etag(run)

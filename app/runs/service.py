@@ -45,6 +45,13 @@ async def read(session: AsyncSession, run: Run) -> RunRead:
     return _read(run, experiments, clusters, params.get(run.id, {}), cost)
 
 
+def read_new(run: Run, *, experiment_name: str, cluster_name: str) -> RunRead:
+    """A run of this transaction, which has nothing yet but what it was submitted with."""
+    experiments = {run.experiment_id: experiment_name}
+    clusters = {} if run.cluster_id is None else {run.cluster_id: cluster_name}
+    return _read(run, experiments, clusters, {}, 0.0)
+
+
 async def read_attempts(
     session: AsyncSession, run_id: str, page: PageQuery
 ) -> tuple[list[AttemptRead], str]:

@@ -13,18 +13,16 @@ from app.experiments import repository as experiments
 from app.kernel.config import Settings
 from app.kernel.crash_points import CrashPoint, reached
 from app.kernel.errors import invalid_field
-from app.kernel.hints import say_after_commit
 from app.kernel.ids import new_id
 from app.kernel.trace_context import of_this_work
-from app.kernel.wake import wake
+from app.kernel.wake import wake_new
 from app.runs import repository
 from app.runs.placeable import check_placeable
 from app.runs.quota import check_room
 from app.runs.run_secrets import check_secrets
 from app.runs.schemas import DatasetArgument, DatasetInput, RunCreate
 from app.runs.states import Status
-from app.runs.trace import log_names
-from app.runs.transitions import add_event, transition
+from app.runs.transitions import add_submitted
 from app.runtimes.distribution import Mpi
 from app.runtimes.tasks import CountsRefused, plan_tasks
 from app.tables.cluster import Cluster
@@ -102,14 +100,8 @@ async def submit(
         node_count=body.node_count,
         priority=body.priority,
     )
-    session.add(run)
-    await session.flush()
-    add_event(session, run, kind="submitted", actor=actor)
-    transition(session, run, Status.STARTING, actor=actor)
-    await session.flush()
-    await wake(session, Run, run.id)
-    await session.refresh(run)
-    say_after_commit(session, "run_submitted", **log_names(run))
+    await add_submitted(session, run, actor=actor)
+    wake_new(session, Run, run.id)
     reached(CrashPoint.RUN_UNCOMMITTED)
     return run
 

@@ -50,8 +50,40 @@ def add_event(
     data: dict[str, Any] | None = None,
 ) -> None:
     """Write an event of a locked run; numbers have no gaps because the row is locked."""
+    session.add(_event(run, kind=kind, actor=actor, reason=reason, data=data))
+    signal(session, RUN_TOPIC, run.id)
+
+
+async def add_submitted(session: AsyncSession, run: Run, *, actor: str) -> None:
+    """Write a new run that begins to start, with its first events.
+
+    Args:
+        session: the transaction.
+        run: the run, which is not in the session yet.
+        actor: who submits it.
+    """
+    submitted = _event(run, kind="submitted", actor=actor)
+    run.status = Status.STARTING
+    run.blockers = at_first(Status.STARTING)
+    before = Status.NOT_STARTED
+    change = {"from": before, "to": run.status}
+    started = _event(run, kind="state_changed", actor=actor, data=change)
+    # The run first, as events refer to it; and each table in one statement.
+    session.add(run)
+    await session.flush()
+    session.add_all([submitted, started])
+    await session.flush()
+    signal(session, RUN_TOPIC, run.id)
+    names = log_names(run)
+    say_after_commit(session, "run_submitted", **names)
+    say_after_commit(session, "run_changed", **names, status=run.status, before=before, actor=actor)
+
+
+def _event(
+    run: Run, *, kind: str, actor: str, reason: str = "", data: dict[str, Any] | None = None
+) -> RunEvent:
     run.event_seq += 1
-    event = RunEvent(
+    return RunEvent(
         run_id=run.id,
         seq=run.event_seq,
         type=kind,
@@ -60,8 +92,6 @@ def add_event(
         reason=reason,
         data=data or {},
     )
-    session.add(event)
-    signal(session, RUN_TOPIC, run.id)
 
 
 def transition(
