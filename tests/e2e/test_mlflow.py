@@ -2,13 +2,14 @@
 
 import textwrap
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
 
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
-from tests.e2e.scripts import await_status, submit
+from tests.e2e.scripts import await_status, await_true, submit
 from tests.pages import examples_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
@@ -55,6 +56,10 @@ def talk(live_stack: Stack) -> Iterator[Talk]:
     talk.close()
 
 
+def is_tried(version: dict[str, Any]) -> bool:
+    return version["capture"] is None or version["capture"]["state"] in ("Captured", "Failed")
+
+
 def test_autolog_lands_in_the_run(
     talk: Talk, live_stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +93,8 @@ def test_autolog_lands_in_the_run(
     ]  # fmt: skip
     assert below[0].data.metrics == {"checked": 1}
     assert run_id in printed.splitlines()
+    # A node tries the model by itself; what is under way outlasts a stack that stops.
+    await_true(lambda: is_tried(talk.get(f"{base}/models/digits/versions/1")), seconds=300)
 
 
 def test_a_tracking_server_of_the_users_own_is_the_one(talk: Talk) -> None:
