@@ -11,6 +11,7 @@ from app.mlflow import artifacts, logged_models, places, registry
 from app.mlflow.access import CallerDep, DetachedCallerDep, find_run, required_run
 from app.mlflow.artifacts import Entry
 from app.mlflow.errors import InvalidParameter, NoSuchResource, NotImplementedHere
+from app.mlflow.media_types import media_type_of
 from app.mlflow.names import experiment_id_of
 from app.mlflow.places import Place
 from app.mlflow.refusals import MlflowRoute
@@ -207,12 +208,14 @@ async def list_mlflow_model_artifacts(
 async def _content(
     request: Request, objects: ObjectsDep, place: Place, stored: StoredObject
 ) -> Response:
+    filename = place.path.rpartition("/")[2]
     return await object_response(
         request,
         objects,
         sha256=stored.sha256,
         size_bytes=stored.size_bytes,
-        filename=place.path.rpartition("/")[2],
+        filename=filename,
+        media_type=media_type_of(filename),
     )
 
 

@@ -129,3 +129,26 @@ def test_a_file_that_is_not_there_is_said_in_mlflows_words(space: Space) -> None
     path = f"api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/none.txt"
     answer = space.http.get(f"{space.tracking}/{path}")
     assert (answer.status_code, answer.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type"),
+    [
+        ("a.txt", "text/plain"),
+        ("b.pkl", "application/octet-stream"),
+        ("c.png", "image/png"),
+        ("d.pdf", "application/pdf"),
+        ("MLmodel", "text/plain"),
+        ("conda.yaml", "text/plain"),
+    ],
+)
+def test_a_download_says_its_name_and_what_it_is(space: Space, name: str, media_type: str) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    space.client.log_text(run_id, "x", f"d/{name}")
+    proxied = f"api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/d/{name}"
+    of_pages = f"get-artifact?run_id={run_id}&path=d/{name}"
+    for address in (proxied, of_pages):
+        headers = space.http.get(f"{space.tracking}/{address}").headers
+        assert headers["content-type"] == media_type
+        assert headers["content-disposition"] == f"attachment; filename={name}"
+        assert headers["x-content-type-options"] == "nosniff"
