@@ -1,7 +1,7 @@
 """New versions of registered models: which files an address stands for."""
 
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -84,7 +84,7 @@ def _check_source(source: str) -> None:
             "contained within the artifact directory of the run specified by the run_id. Here, "
             "artifacts have no local path: use runs:/RUN_ID/PATH."
         )
-    if not places.is_safe(parts.path):
+    if not places.is_safe(unquote(parts.path)):
         raise InvalidParameter(
             f"Invalid model version source: '{source}'. If supplying a source as an http, https, "
             "local file path, ftp, objectstore, or mlflow-artifacts uri, an absolute path must be "
