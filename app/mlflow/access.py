@@ -7,7 +7,7 @@ the tracked runs that its script made, and for reading models; whatever else the
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, Path
+from fastapi import Depends, Path, Query
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -82,6 +82,8 @@ async def caller_of(session: AsyncSession, workspace: str, principal: Principal)
 
 
 WorkspaceName = Annotated[str, Path(pattern=WORKSPACE_PATTERN)]
+NonEmptyText = Annotated[str, Query(min_length=1)]
+"""A parameter of the address that must be there; one without a value is not."""
 CallerDep = Annotated[Caller, Depends(_caller, scope="function")]
 DetachedCallerDep = Annotated[Caller, Depends(_detached_caller)]
 """The same for uploads and downloads: no database session is held meanwhile."""

@@ -8,7 +8,13 @@ from app.auth.needs import needs
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.mlflow import artifacts, logged_models, places, registry
-from app.mlflow.access import CallerDep, DetachedCallerDep, find_run, required_run
+from app.mlflow.access import (
+    CallerDep,
+    DetachedCallerDep,
+    NonEmptyText,
+    find_run,
+    required_run,
+)
 from app.mlflow.artifacts import Entry
 from app.mlflow.errors import InvalidParameter, NoSuchResource, NotImplementedHere
 from app.mlflow.media_types import media_type_of
@@ -167,7 +173,7 @@ async def get_mlflow_run_artifact(
 @view_router.get("/model-versions/get-artifact", response_class=Response)
 @needs("models.read", run=True)
 async def get_mlflow_version_artifact(
-    name: str,
+    name: NonEmptyText,
     version: VersionNumber,
     path: PathAsked,
     request: Request,
@@ -203,6 +209,24 @@ async def list_mlflow_model_artifacts(
         "root_uri": places.model_root(experiment_id_of(experiment.id, experiment.name), model.id),
         "files": [_entry(entry, prefix) for entry in found],
     }
+
+
+@router.get("/mlflow/logged-models/{model_id}/artifacts/files", response_class=Response)
+@needs("runs.read", run=True)
+async def get_mlflow_model_artifact(
+    model_id: str,
+    request: Request,
+    caller: DetachedCallerDep,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    artifact_file_path: PathAsked,
+) -> Response:
+    """A file of a logged model, as MLflow's own pages fetch it."""
+    _check_plain(artifact_file_path)
+    place = Place("model", model_id, artifact_file_path)
+    async with database.session() as session:
+        stored = await artifacts.find(session, caller, place)
+    return await _content(request, objects, place, stored)
 
 
 async def _content(

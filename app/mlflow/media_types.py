@@ -3,8 +3,11 @@
 import mimetypes
 
 _TEXTS = frozenset(
-    "txt log err cfg conf cnf cf ini properties prop hocon toml yaml yml xml json js py py3 csv "
-    "tsv md rst ipynb mlmodel mlproject".split()
+    {
+        *("txt", "log", "err", "cfg", "conf", "cnf", "cf", "ini", "properties", "prop", "hocon"),
+        *("toml", "yaml", "yml", "xml", "json", "js", "py", "py3", "csv", "tsv", "md", "rst"),
+        *("ipynb", "mlmodel", "mlproject"),
+    }
 )
 """Endings, and names without one, of files that are shown as plain text."""
 # Not what the machine has installed: the same name is the same type everywhere.

@@ -1,6 +1,7 @@
 """Artifacts, as the real client moves them."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
@@ -84,7 +85,7 @@ def test_paths_that_lead_elsewhere_are_refused(space: Space) -> None:
         "api/2.0/mlflow-artifacts/artifacts",
         "get-artifact",
     ):
-        for path in ("../up", "/etc", "%2e%2e/up", f"%{'25' * 500}"):
+        for path in ("../up", "/etc", "%2e%2e/up", f"%{'25' * 500}", "file:///etc", "C:\\up"):
             query = {"run_id": run_id, "path": path}
             answer = space.http.get(f"{space.tracking}/{address}", params=query)
             assert (answer.status_code, answer.json()["message"]) == (400, "Invalid path")
@@ -152,3 +153,31 @@ def test_a_download_says_its_name_and_what_it_is(space: Space, name: str, media_
         assert headers["content-type"] == media_type
         assert headers["content-disposition"] == f"attachment; filename={name}"
         assert headers["x-content-type-options"] == "nosniff"
+
+
+def test_names_with_percent_signs_are_names(space: Space) -> None:
+    # As clients before version 3 call the images that they log, and how they send them.
+    run_id = space.client.create_run("0").info.run_id
+    name = "images/dog%step%20%timestamp%1796070930000%0af3.png"
+    base = f"{space.tracking}/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts"
+    space.http.put(f"{base}/{quote(name)}", content=b"x").raise_for_status()
+    assert [f.path for f in space.client.list_artifacts(run_id, "images")] == [name]
+    query = {"run_id": run_id, "path": name}
+    assert space.http.get(f"{space.tracking}/get-artifact", params=query).content == b"x"
+
+
+def test_pages_fetch_files_of_logged_models(space: Space, tmp_path: Path) -> None:
+    model = space.client.create_logged_model("0", "net")
+    source = tmp_path / "MLmodel"
+    source.write_text("flavors: {}")
+    space.client.log_model_artifact(model.model_id, str(source))
+    address = f"{space.tracking}/ajax-api/2.0/mlflow/logged-models/{model.model_id}/artifacts/files"
+    found = space.http.get(address, params={"artifact_file_path": "MLmodel"})
+    assert (found.content, found.headers["content-type"]) == (b"flavors: {}", "text/plain")
+    for given, status, code in (
+        ({}, 400, "INVALID_PARAMETER_VALUE"),
+        ({"artifact_file_path": "../x"}, 400, "INVALID_PARAMETER_VALUE"),
+        ({"artifact_file_path": "x"}, 404, "RESOURCE_DOES_NOT_EXIST"),
+    ):
+        refused = space.http.get(address, params=given)
+        assert (refused.status_code, refused.json()["error_code"]) == (status, code)

@@ -60,6 +60,8 @@ async def search_logged_models(
     offset = offset_of(asked.page_token, binding)
     own_ids = await experiments.own_ids(session, caller, asked.experiment_ids)
     conditions = [_condition(it, asked.datasets) for it in parse_filter(asked.filter)]
+    if asked.datasets:
+        conditions.append(_has_metric(_is_on_one(asked.datasets)))
     statement = (
         select(LoggedModel)
         .join(Run, Run.id == LoggedModel.run_id)
@@ -78,11 +80,10 @@ async def search_logged_models(
 def _condition(it: Comparison, datasets: Sequence[DatasetChosen]) -> ColumnElement[bool]:
     key = it.name.key
     if it.name.entity == "metric":
-        return exists().where(
-            LoggedModelMetric.model_id == LoggedModel.id,
+        return _has_metric(
             LoggedModelMetric.name == key,
             number_condition(LoggedModelMetric.value, it),
-            *([or_(*[_is_on(chosen) for chosen in datasets])] if datasets else []),
+            *([_is_on_one(datasets)] if datasets else []),
         )
     if it.name.entity == "param":
         return text_condition(LoggedModel.params[key].astext, it, NULLABLE_TEXT)
@@ -109,6 +110,14 @@ def _order(part: LoggedModelOrder) -> ColumnElement[Any]:
     else:
         column = attribute_of(order.name, _ALL)
     return (column.asc() if part.ascending else column.desc()).nulls_last()
+
+
+def _has_metric(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists().where(LoggedModelMetric.model_id == LoggedModel.id, *conditions)
+
+
+def _is_on_one(datasets: Sequence[DatasetChosen]) -> ColumnElement[bool]:
+    return or_(*[_is_on(chosen) for chosen in datasets])
 
 
 def _is_on(chosen: DatasetChosen | LoggedModelOrder) -> ColumnElement[bool]:
