@@ -25,6 +25,7 @@ from app.tables.run import Run
 from app.tables.tracking import LoggedModel, LoggedModelMetric
 
 _HISTORY_TAG = "mlflow.log-model.history"
+_VERSIONS_TAG = "mlflow.modelVersions"
 _MAX_HISTORY_CHARACTERS = 1_000_000
 _MOST_PARAMS = 10_000
 _NOT_IN_NAMES = ("/", ":", ".", "%", '"', "'")
@@ -158,14 +159,15 @@ async def documents(session: AsyncSession, rows: Sequence[LoggedModel]) -> list[
     )
     for metric in (await session.execute(newest)).scalars():
         metrics.setdefault(metric.model_id, []).append(_metric(metric))
-    registrations: dict[str, list[dict[str, str]]] = {}
+    registrations: dict[str, list[tuple[str, int]]] = {}
     registered = (
         select(ModelVersion.logged_model_id, Model.name, ModelVersion.version)
         .join(Model, Model.id == ModelVersion.model_id)
         .where(ModelVersion.logged_model_id.in_(ids))
+        .order_by(ModelVersion.created_at, ModelVersion.id)
     )
     for model_id, name, version in await session.execute(registered):
-        registrations.setdefault(model_id, []).append({"name": name, "version": str(version)})
+        registrations.setdefault(model_id, []).append((name, version))
     return [
         _document(
             row,
@@ -225,8 +227,12 @@ def _document(
     row: LoggedModel,
     experiment_id: str,
     metrics: list[dict[str, Any]],
-    registrations: list[dict[str, str]],
+    registrations: list[tuple[str, int]],
 ) -> dict[str, Any]:
+    tags = dict(row.tags)
+    if registrations:
+        told = [{"name": name, "version": version} for name, version in registrations]
+        tags[_VERSIONS_TAG] = json.dumps(told)
     return {
         "info": {
             "model_id": row.id,
@@ -238,8 +244,10 @@ def _document(
             "status": row.status,
             "model_type": row.model_type,
             "source_run_id": row.run_id,
-            "tags": names.pairs(row.tags),
-            "registrations": registrations,
+            "tags": names.pairs(tags),
+            "registrations": [
+                {"name": name, "version": str(version)} for name, version in registrations
+            ],
         },
         "data": {"params": names.pairs(row.params), "metrics": metrics},
     }

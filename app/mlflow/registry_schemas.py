@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from app.mlflow.refusals import refusal
-from app.mlflow.schemas import Int64, ParamSent, Sent, TagSent
+from app.mlflow.refusals import invalid_value, refusal
+from app.mlflow.schemas import Int64, ParamSent, Sent, TagSent, resolving
 
 
 def _checked_name(name: str) -> str:
@@ -14,6 +14,8 @@ def _checked_name(name: str) -> str:
         raise refusal("Missing value for required parameter 'name'.")
     if "/" in name or ":" in name:
         raise refusal(f"Invalid model name '{name}'. Names cannot contain '/' or ':'.")
+    if name in (".", ".."):
+        raise refusal(invalid_value("name", name, resolving(name)))
     return name
 
 

@@ -60,18 +60,28 @@ def _checked_key(key: str) -> str:
     # MLflow's servers may keep a key as a file.
     plain = posixpath.normpath(key)
     if plain != key or plain == "." or plain.startswith(("..", "/")):
-        reason = (
-            ": Names may be treated as files in certain cases, and must not resolve to other "
-            f"names when treated as such. This name would resolve to {plain!r}"
-        )
-        raise refusal(invalid_value("key", key, reason))
+        raise refusal(invalid_value("key", key, resolving(plain)))
     return key
+
+
+def resolving(plain: str) -> str:
+    """Why a name that is also another path cannot be.
+
+    Args:
+        plain: the other path.
+    """
+    return (
+        ": Names may be treated as files in certain cases, and must not resolve to other names "
+        f"when treated as such. This name would resolve to {plain!r}"
+    )
 
 
 Key = Annotated[str, StringConstraints(min_length=1, max_length=250), AfterValidator(_checked_key)]
 # Over-long values are cut, as MLflow's servers do: a script does not fail for them.
-ParamValue = Annotated[str, AfterValidator(lambda value: value[:_LONGEST_PARAM])]
-TagValue = Annotated[str, AfterValidator(lambda value: value[:_LONGEST_TAG])]
+# Null is a value that was left out, as in all of protocol buffers' JSON.
+_Left = BeforeValidator(lambda value: "" if value is None else value)
+ParamValue = Annotated[str, _Left, AfterValidator(lambda value: value[:_LONGEST_PARAM])]
+TagValue = Annotated[str, _Left, AfterValidator(lambda value: value[:_LONGEST_TAG])]
 Milliseconds = Annotated[int, Field(ge=0, le=YEAR_9999_MS)]
 Int64 = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 RunStatus = Annotated[_Status, _numbered(get_args(_Status))]

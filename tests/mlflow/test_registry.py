@@ -118,6 +118,7 @@ def test_names_in_the_registry_are_refused_in_mlflows_words(space: Space) -> Non
         ("GET", "model-versions/get", {"version": "one"}, "'version' must be an integer, got"),
         ("POST", "registered-models/create", {"name": "a/b"}, "Names cannot contain '/' or ':'"),
         ("POST", "registered-models/create", {"name": ""}, "Missing value for required"),
+        ("POST", "registered-models/create", {"name": ".."}, "must not resolve to other names"),
         ("POST", "registered-models/alias", {"alias": "a b", "version": "1"}, "Invalid alias name"),
         ("POST", "registered-models/alias", {"version": "1"}, "Missing value for required"),
         ("GET", "registered-models/search", {"max_results": 1001}, "It must be at most 1000"),
@@ -296,3 +297,25 @@ def test_parameters_of_logged_models_are_written_once(space: Space) -> None:
     store.log_logged_model_params(model.model_id, [LoggedModelParameter("a", "1")])
     with pytest.raises(RestException, match="already"):
         store.log_logged_model_params(model.model_id, [LoggedModelParameter("a", "2")])
+
+
+def test_logged_models_by_the_datasets_they_were_measured_on(space: Space) -> None:
+    client = space.client
+    measured, _ = client.create_logged_model("0", "a"), client.create_logged_model("0", "b")
+    run_id = client.create_run("0").info.run_id
+    client.log_metric(run_id, "acc", 1, model_id=measured.model_id, dataset_name="test",
+                      dataset_digest="1")  # fmt: skip
+    for digest, names in (("1", ["a"]), ("2", [])):
+        asked = [{"dataset_name": "test", "dataset_digest": digest}]
+        assert [m.name for m in client.search_logged_models(["0"], datasets=asked)] == names
+
+
+def test_a_logged_model_tells_its_versions(space: Space) -> None:
+    client = space.client
+    model = client.create_logged_model("0", "net")
+    client.create_registered_model("digits")
+    for count in (1, 2):
+        client.create_model_version("digits", model.model_uri, model_id=model.model_id)
+        told = client.get_logged_model(model.model_id).tags["mlflow.modelVersions"]
+        versions = [{"name": "digits", "version": number} for number in range(1, count + 1)]
+        assert json.loads(told) == versions

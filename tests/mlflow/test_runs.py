@@ -153,6 +153,15 @@ def test_numbers_may_come_as_texts_as_other_clients_send_them(space: Space) -> N
     assert metric == {"key": "m", "value": "NaN", "timestamp": 17, "step": 3}
 
 
+def test_a_value_of_null_is_one_that_was_left_out(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    for path in ("runs/log-parameter", "runs/set-tag"):
+        body = {"run_id": run_id, "key": "k", "value": None}
+        assert space.call("POST", path, json=body).status_code == 200
+    data = space.client.get_run(run_id).data
+    assert (data.params["k"], data.tags["k"]) == ("", "")
+
+
 METRIC = {"key": "m", "value": 1, "timestamp": 1}
 
 
