@@ -8,7 +8,7 @@ from app.auth.needs import needs
 from app.kernel.db import SessionDep
 from app.kernel.tags import merged_tags
 from app.mlflow import experiments
-from app.mlflow.access import Caller, CallerDep
+from app.mlflow.access import Caller, CallerDep, NonEmptyText
 from app.mlflow.errors import InvalidParameter
 from app.mlflow.refusals import MlflowRoute
 from app.mlflow.schemas import (
@@ -41,7 +41,7 @@ async def create_mlflow_experiment(
 @router.get("/get")
 @needs("experiments.read", run=True)
 async def get_mlflow_experiment(
-    experiment_id: str, caller: CallerDep, session: SessionDep
+    experiment_id: NonEmptyText, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
     """One experiment."""
     row = await experiments.get(session, caller, experiment_id)
@@ -51,7 +51,7 @@ async def get_mlflow_experiment(
 @router.get("/get-by-name")
 @needs("experiments.read", run=True)
 async def get_mlflow_experiment_by_name(
-    experiment_name: str, caller: CallerDep, session: SessionDep
+    experiment_name: NonEmptyText, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
     """One experiment."""
     row = await experiments.get_by_name(session, caller, experiment_name)

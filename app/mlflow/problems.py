@@ -7,6 +7,7 @@ this package ever sees: a missing token, a body that is too large, a database th
 
 import json
 import re
+from http import HTTPStatus
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,6 +17,7 @@ from app.kernel.json import json_bytes
 from app.kernel.problems import PROBLEM_JSON
 
 _PATHS = re.compile(r"^/v1/workspaces/[^/]+/mlflow(/|$)")
+_SLASHES = re.compile(r"(?<=/mlflow)/{2,}")
 _CODES = {
     400: "INVALID_PARAMETER_VALUE",
     401: "UNAUTHENTICATED",
@@ -46,6 +48,9 @@ class MlflowProblems:
         if scope["type"] != "http" or "/mlflow" not in path or not _PATHS.match(path):
             await self._app(scope, receive, send)
             return
+        if "/mlflow//" in path:
+            # A tracking address that ends with a slash, and a path behind it that begins with one.
+            scope["path"] = _SLASHES.sub("/", path, count=1)
         held: list[Message] = []
         body = bytearray()
 
@@ -71,13 +76,11 @@ async def _send_translated(send: Send, start: Message, problem: bytes) -> None:
     document: dict[str, Any] = json.loads(problem)
     status = start["status"]
     code = document.get("error_code") or _CODES.get(status, "INTERNAL_ERROR")
-    content = json_bytes(
-        {
-            "error_code": code,
-            "message": _MESSAGES.get(status, document["detail"]),
-            "request_id": document["request_id"],
-        }
-    )
+    told = {"error_code": code, "message": _MESSAGES.get(status, document["detail"])}
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        # The detail speaks of it; the header X-Request-Id has it always.
+        told["request_id"] = document["request_id"]
+    content = json_bytes(told)
     headers = MutableHeaders(raw=list(start["headers"]))
     headers["content-type"] = "application/json"
     headers["content-length"] = str(len(content))

@@ -8,7 +8,7 @@ from app.auth.needs import needs
 from app.kernel.db import SessionDep
 from app.kernel.tags import merged_tags
 from app.mlflow import registry
-from app.mlflow.access import CallerDep
+from app.mlflow.access import CallerDep, NonEmptyText
 from app.mlflow.refusals import MlflowRoute
 from app.mlflow.registry_schemas import (
     AliasDelete,
@@ -40,7 +40,9 @@ async def create_mlflow_model(
 
 @router.get("/get")
 @needs("models.read", run=True)
-async def get_mlflow_model(name: str, caller: CallerDep, session: SessionDep) -> dict[str, Any]:
+async def get_mlflow_model(
+    name: NonEmptyText, caller: CallerDep, session: SessionDep
+) -> dict[str, Any]:
     """One of them."""
     return await _answer(session, await registry.get(session, caller, name))
 
@@ -157,7 +159,7 @@ async def delete_mlflow_alias(
 @router.get("/alias")
 @needs("models.read", run=True)
 async def get_mlflow_version_by_alias(
-    name: str, alias: str, caller: CallerDep, session: SessionDep
+    name: NonEmptyText, alias: NonEmptyText, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
     """The version that a name points to."""
     model, row = await registry.by_alias(session, caller, name, alias)

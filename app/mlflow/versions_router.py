@@ -9,7 +9,7 @@ from app.kernel.clock import utc_now
 from app.kernel.db import SessionDep
 from app.kernel.tags import merged_tags
 from app.mlflow import registry, versions
-from app.mlflow.access import CallerDep
+from app.mlflow.access import CallerDep, NonEmptyText
 from app.mlflow.refusals import MlflowRoute
 from app.mlflow.registry_schemas import (
     OfVersion,
@@ -40,7 +40,7 @@ async def create_mlflow_version(
 @router.get("/get")
 @needs("models.read", run=True)
 async def get_mlflow_version(
-    name: str, version: VersionNumber, caller: CallerDep, session: SessionDep
+    name: NonEmptyText, version: VersionNumber, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
     """One version."""
     return await _answer(session, *(await registry.get_version(session, caller, name, version)))
@@ -49,7 +49,7 @@ async def get_mlflow_version(
 @router.get("/get-download-uri")
 @needs("models.read", run=True)
 async def get_mlflow_version_address(
-    name: str, version: VersionNumber, caller: CallerDep, session: SessionDep
+    name: NonEmptyText, version: VersionNumber, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
     """Where its files can be downloaded."""
     _, row = await registry.get_version(session, caller, name, version)
