@@ -23,4 +23,6 @@ def media_type_of(filename: str) -> str:
     name, dot, ending = filename.rpartition(".")
     if (ending if dot and name else filename).lower() in _TEXTS:
         return "text/plain"
-    return _KNOWN.guess_type(filename)[0] or "application/octet-stream"
+    media_type, coding = _KNOWN.guess_type(filename, strict=False)
+    # What is packed is not what is in it.
+    return media_type if media_type and coding is None else "application/octet-stream"

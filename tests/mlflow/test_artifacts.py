@@ -161,7 +161,8 @@ def test_names_with_percent_signs_are_names(space: Space) -> None:
     name = "images/dog%step%20%timestamp%1796070930000%0af3.png"
     base = f"{space.tracking}/api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts"
     space.http.put(f"{base}/{quote(name)}", content=b"x").raise_for_status()
-    assert [f.path for f in space.client.list_artifacts(run_id, "images")] == [name]
+    listed = space.call("GET", "artifacts/list", params={"run_id": run_id, "path": "images"})
+    assert [file["path"] for file in listed.json()["files"]] == [name]
     query = {"run_id": run_id, "path": name}
     assert space.http.get(f"{space.tracking}/get-artifact", params=query).content == b"x"
 
