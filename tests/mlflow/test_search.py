@@ -104,6 +104,45 @@ def test_the_best_runs_come_first_however_many_are_wanted(searched: Space) -> No
             assert "".join(run.info.run_name or "" for run in found) == names[:count]
 
 
+@pytest.fixture(scope="module")
+def odd(served: Served) -> Iterator[Space]:
+    """Runs whose metric is -∞, 1, 2, ∞, NaN, and one without it."""
+    with new_space(served) as space:
+        values = {"-": float("-inf"), "1": 1.0, "2": 2.0, "+": float("inf"), "n": float("nan")}
+        for name in (*values, "0"):
+            run_id = space.client.create_run("0", start_time=1, run_name=name).info.run_id
+            if name in values:
+                space.client.log_metric(run_id, "acc", values[name])
+        yield space
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("metrics.acc > 1", "+2"),
+        ("metrics.acc <= 1", "-1"),
+        ("metrics.acc != 1", "+-2n"),
+        ("metrics.acc = 2", "2"),
+    ],
+)
+def test_infinities_are_compared_and_nan_is_no_number(odd: Space, text: str, names: str) -> None:
+    found = odd.client.search_runs(["0"], text)
+    assert "".join(sorted(run.info.run_name or "" for run in found)) == names
+
+
+@pytest.mark.parametrize(("order", "names"), [("ASC", "-12+n0"), ("DESC", "+21-n0")])
+@pytest.mark.parametrize("count", [1, 2, 6])
+def test_infinities_are_at_the_ends_of_an_order(
+    odd: Space, order: str, names: str, count: int
+) -> None:
+    asked = [f"metrics.acc {order}"]
+    found = odd.client.search_runs(["0"], max_results=count, order_by=asked)
+    assert "".join(run.info.run_name or "" for run in found) == names[:count]
+    if count == 2:
+        rest = odd.client.search_runs(["0"], max_results=4, order_by=asked, page_token=found.token)
+        assert "".join(run.info.run_name or "" for run in rest) == names[2:]
+
+
 def test_pages_hold_together(searched: Space) -> None:
     first = searched.client.search_runs(["0"], max_results=3, order_by=["metrics.acc DESC"])
     assert [run.info.run_name for run in first] == ["c", "b", "a"]

@@ -86,7 +86,7 @@ def _condition(it: Comparison, datasets: Sequence[DatasetChosen]) -> ColumnEleme
             *([_is_on_one(datasets)] if datasets else []),
         )
     if it.name.entity == "param":
-        return text_condition(LoggedModel.params[key].astext, it, NULLABLE_TEXT)
+        return text_condition(LoggedModel.params[key].astext, it, NULLABLE_TEXT | LISTED_TEXT)
     if it.name.entity == "tag":
         return text_condition(LoggedModel.tags[key].astext, it, NULLABLE_TEXT)
     attribute_of(it.name, _ALL)

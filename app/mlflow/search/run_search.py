@@ -1,14 +1,12 @@
 """Searching runs: all of it is done by the database."""
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
-    FromClause,
     Select,
     Text,
     and_,
@@ -36,8 +34,15 @@ from app.mlflow.search.conditions import (
     text_condition,
 )
 from app.mlflow.search.grammar import Comparison, Name, Order, parse_filter, parse_order
+from app.mlflow.search.metric_values import (
+    Summary,
+    has_infinity_first,
+    metric_condition,
+    metric_order,
+    number_order,
+    summary_of,
+)
 from app.tables.experiment import Experiment
-from app.tables.metric import MetricSummary
 from app.tables.run import Run
 from app.tables.tracking import RunDataset, RunParam
 
@@ -91,7 +96,7 @@ async def search_runs(
     )
     for comparison in parse_filter(asked.filter):
         found = found.narrowed(comparison)
-    ids = await _ids(direct, found, asked, offset=offset)
+    ids = await _ids(direct, found, asked, workspace_id=workspace_id, offset=offset)
     page, more = page_of(ids, offset=offset, limit=asked.max_results, binding=binding)
     return {"runs": await run_documents.find(direct, page, workspace_id), **more}
 
@@ -106,19 +111,23 @@ def _in_experiments(workspace_id: str, experiment_ids: Sequence[str]) -> ColumnE
     return or_(named, _RUN.experiment_id == default.scalar_subquery())
 
 
-async def _ids(direct: DirectPool, found: "_Search", asked: RunSearch, *, offset: int) -> list[str]:
+async def _ids(
+    direct: DirectPool, found: "_Search", asked: RunSearch, *, workspace_id: str, offset: int
+) -> list[str]:
     """Ids in order, one more than asked for if there are more.
 
-    What lacks the metric that comes first in the order comes last. So if enough runs have it,
-    these are the answer, and the index in the metric's order gives them without a look at all.
+    What lacks the metric that comes first in the order comes last. So if enough runs have numbers
+    there, and no infinity comes before these, they are the answer, and the index in the metric's
+    order gives them without a look at all.
     """
     orders = parse_order(asked.order_by)
     limit = asked.max_results + 1
     if orders and orders[0].name.entity == "metric":
         having = found.ordered(orders, is_first_there=True).offset(offset).limit(limit)
-        ids = [row["id"] for row in await direct.select(having)]
-        if len(ids) == limit:
-            return ids
+        is_late = has_infinity_first(workspace_id, orders[0]).label("is_late")
+        rows = await direct.select(having.add_columns(is_late))
+        if len(rows) == limit and not rows[0]["is_late"]:
+            return [row["id"] for row in rows]
     everything = found.ordered(orders).offset(offset).limit(limit)
     return [row["id"] for row in await direct.select(everything)]
 
@@ -127,14 +136,14 @@ class _Search(NamedTuple):
     """A statement over runs, and under which name it has joined which metric."""
 
     statement: Select[Any]
-    joined: Mapping[str, "_Summary"] = MappingProxyType({})
+    joined: Mapping[str, Summary] = MappingProxyType({})
 
     def narrowed(self, it: Comparison) -> "_Search":
         """The runs of these for which a comparison holds."""
         key = it.name.key
         if it.name.entity == "metric":
             search, summary = self._with_metric(key)
-            return search._where(number_condition(summary.last, it))
+            return search._where(metric_condition(summary, it))
         if it.name.entity == "param":
             return self._where(_param_condition(it))
         if it.name.entity == "tag":
@@ -154,17 +163,22 @@ class _Search(NamedTuple):
 
         Args:
             orders: what was asked for.
-            is_first_there: leave out runs without a value of the first, a metric.
+            is_first_there: leave out runs without a number of the first, a metric.
         """
         search = self
         parts: list[ColumnElement[Any]] = []
         for part in orders:
-            must_be_there = is_first_there and not parts
             column: ColumnElement[Any]
             if part.name.entity == "metric":
+                must_be_there = is_first_there and not parts
                 search, summary = search._with_metric(part.name.key, is_optional=not must_be_there)
-                column = summary.last
-            elif part.name.entity == "param":
+                if must_be_there:
+                    search = search._where(summary.last.is_not(None))
+                    parts.append(number_order(summary, part))
+                else:
+                    parts += metric_order(summary, part)
+                continue
+            if part.name.entity == "param":
                 param = aliased(RunParam)
                 of_run = and_(param.run_id == _RUN.id, param.key == part.name.key)
                 search = search._replace(statement=search.statement.outerjoin(param, of_run))
@@ -173,48 +187,20 @@ class _Search(NamedTuple):
                 column = _tag(part.name.key)
             else:
                 column = attribute_of(_known(part.name), _ALL)
-            ordered = column.desc() if part.is_descending else column.asc()
-            if must_be_there:
-                search = search._where(column.is_not(None))
-                parts.append(ordered)
-            else:
-                parts.append(ordered.nulls_last())
+            parts.append((column.desc() if part.is_descending else column.asc()).nulls_last())
         return search.statement.order_by(*parts, _STARTED.desc(), _RUN.id)
 
     def _where(self, condition: ColumnElement[bool]) -> "_Search":
         return self._replace(statement=self.statement.where(condition))
 
-    def _with_metric(self, name: str, *, is_optional: bool = False) -> tuple["_Search", "_Summary"]:
+    def _with_metric(self, name: str, *, is_optional: bool = False) -> tuple["_Search", Summary]:
         summary = self.joined.get(name)
         if summary is not None:
             return self, summary
-        summary = _summary(len(self.joined))
+        summary = summary_of(len(self.joined))
         of_run = and_(summary.of_run, summary.name == name)
         statement = self.statement.join(summary.table, of_run, isouter=is_optional)
         return _Search(statement, {**self.joined, name: summary}), summary
-
-
-class _Summary(NamedTuple):
-    """One more look at the summaries of metrics."""
-
-    table: FromClause
-    name: ColumnElement[str]
-    last: ColumnElement[float]
-    of_run: ColumnElement[bool]
-    """The condition for numbers that the script of a run logged."""
-
-
-@cache
-def _summary(number: int) -> _Summary:
-    # Made once: an alias costs more than all the rest of a statement.
-    it = MetricSummary.__table__.alias(f"summary_{number}")
-    of_run = and_(
-        it.c.workspace_id == _RUN.workspace_id,
-        it.c.namespace == "",
-        it.c.run_id == _RUN.id,
-        it.c.attempt == _RUN.attempt,
-    )
-    return _Summary(it, it.c.name, it.c.last, of_run)
 
 
 def _param_condition(it: Comparison) -> ColumnElement[bool]:
