@@ -61,6 +61,12 @@ class DatasetReconciler:
         _log.warning("dataset_registration_given_up", error=error)
         del self._failed_looks[row_id]
 
+    async def give_up(self, guard: Guard, turns: int) -> bool:
+        """Let the registration fail that ends worker after worker."""
+        words = f"work on it ended the worker that did it {turns} times in a row"
+        await self._apply(guard, SourceError(words, url=""))
+        return True
+
     async def _look(self, guard: Guard) -> float | None:
         async with self._database.session() as session:
             row = await self._load(session, guard)

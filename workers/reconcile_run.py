@@ -11,7 +11,15 @@ from structlog.contextvars import bind_contextvars
 from app.kernel.crash_points import CrashPoint, reached
 from app.providers.base import HostLost, NotYetRemoved, ProviderError
 from app.runs import attempts, finalizing, interruptions, waiting
-from app.runs.decide import NODE_LOST, PREEMPTED, NodeView, Outcome, is_tried_again, outcome
+from app.runs.decide import (
+    NODE_LOST,
+    PREEMPTED,
+    WORKER_DIED,
+    NodeView,
+    Outcome,
+    is_tried_again,
+    outcome,
+)
 from app.runs.states import TERMINAL, BlockerCode, Status
 from app.runs.trace import log_names
 from app.runs.transitions import lock_run, transition
@@ -75,6 +83,20 @@ class RunReconciler:
     async def say_failed(self, guard: Guard, error: str) -> None:
         """Let the run say that looks at it fail, as long as it has not ended."""
         await self._note_failing(guard, error)
+
+    async def give_up(self, guard: Guard, turns: int) -> bool:
+        """Fail the run; what it has at the provider is removed by the turns that follow."""
+        words = (
+            f"Work on the run has ended the worker that did it {turns} times in a row, as when it "
+            "takes more memory than there is. The logs of the workers say more."
+        )
+        async with self._database.session() as session:
+            await guard.check(session)
+            run = await lock_run(session, guard.lease.row_id)
+            if run.status in TERMINAL:
+                return False
+            await finalizing.give_up(session, run, {"code": WORKER_DIED, "message": words})
+        return True
 
     async def _note_failing(self, guard: Guard, error: str | None) -> None:
         async with self._database.session() as session:
@@ -246,6 +268,10 @@ class RunReconciler:
             is_clean = False
         if not is_clean:
             return _RETRY_SECONDS
+        if run.sealed_at is None:
+            await finalizing.seal_logs(
+                self._database, self._context.objects, guard.check, run_id=run.id
+            )
         async with self._database.session() as session:
             await guard.check(session)
             await attempts.release_nodes(session, run)

@@ -1,12 +1,13 @@
 """The engine of all reconcilers: due rows are leased, worked on, and given back.
 
 A reconciler does load → decide → act → apply for one row. Whatever ends it (an error, a kill)
-only ends the lease: the row is due again, and the next one goes on from what the rows say.
+only ends the lease: the row is due again, and the next one goes on from what the rows say. What
+ends worker after worker is set aside, and looked at ever more seldom.
 """
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from contextvars import Context
 from typing import Any, Protocol, runtime_checkable
 
@@ -28,11 +29,21 @@ from workers.pulse import Pulse
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _BATCH = 20
+_FIRST_TIME_ASIDE_SECONDS = 60.0
+_LONGEST_TIME_ASIDE_SECONDS = 1800.0
+_GIVEN_UP_AFTER = 6
+"""Turns in a row that ended their worker; with the times between them, some eight minutes."""
+WORKER_DIED = "WorkerDied"
+"""What rows say, in place of the type of an error, when turns on them never came back."""
 _log = structlog.get_logger(__name__)
 
 
 class LeaseLost(Exception):
     """Somebody newer owns the row: drop the result."""
+
+
+_NOT_WRITTEN = (LeaseLost, DomainError, SQLAlchemyError, *ODD)
+"""What may keep a row from saying that it fails."""
 
 
 class Guard:
@@ -82,6 +93,24 @@ class SaysFailures(Protocol):
         """
 
 
+@runtime_checkable
+class GivesUp(Protocol):
+    """A reconciler whose rows may end as failed."""
+
+    async def give_up(self, guard: Guard, turns: int) -> bool:
+        """End what the row stands for: worker after worker died of it.
+
+        It touches as little as possible, so as not to die of the same.
+
+        Args:
+            guard: the hold on the row.
+            turns: how many never came back.
+
+        Returns:
+            Whether the row has changed; False: it has its end, and is set aside.
+        """
+
+
 class Engine:
     """Runs the reconcilers of a process."""
 
@@ -112,6 +141,7 @@ class Engine:
         self._hinted_again: set[tuple[str, str]] = set()
         self._failures: dict[tuple[str, str], int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._one_suspect = asyncio.Lock()
 
     def hint(self, topic: str, row_id: str) -> None:
         """Look at a row now; called in the loop."""
@@ -124,8 +154,9 @@ class Engine:
         statement = Statement(leases.due_statement(tables, limit=_BATCH))
         while True:
             try:
-                for name, row_id in await self._due(statement):
-                    self._start(self._reconcilers[name], row_id)
+                for name, row_id, is_suspect in await self._due(statement):
+                    if (name, row_id) not in self._running:
+                        self._start(self._reconcilers[name], row_id, is_suspect=is_suspect)
                 self._pulse.note_look()
             except Unavailable as error:
                 self._pulse.note_failed_look(str(error))
@@ -149,39 +180,60 @@ class Engine:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _start(self, reconciler: Reconciler, row_id: str) -> None:
+    def _start(self, reconciler: Reconciler, row_id: str, *, is_suspect: bool = False) -> None:
         key = (reconciler.table.name, row_id)
         if key in self._running:
             self._hinted_again.add(key)
             return
         self._running.add(key)
         # Whoever hinted at it may be working on another row, whose name is in its log lines.
-        task = asyncio.create_task(self._work(reconciler, row_id), context=Context())
+        work = self._work(reconciler, row_id, is_suspect=is_suspect)
+        task = asyncio.create_task(work, context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _work(self, reconciler: Reconciler, row_id: str) -> None:
+    async def _work(self, reconciler: Reconciler, row_id: str, *, is_suspect: bool) -> None:
         key = (reconciler.table.name, row_id)
+        alone = self._one_suspect if is_suspect else nullcontext()
         try:
             with structlog.contextvars.bound_contextvars(table=key[0], row_id=row_id):
-                while await self._once(reconciler, row_id) or key in self._hinted_again:
-                    self._hinted_again.discard(key)
+                async with alone:
+                    while (
+                        await self._once(reconciler, row_id, is_alone=is_suspect)
+                        or key in self._hinted_again
+                    ):
+                        self._hinted_again.discard(key)
         except SQLAlchemyError as error:
             _log.warning("reconcile_interrupted", error=str(error).splitlines()[0])
         finally:
             self._running.discard(key)
             self._hinted_again.discard(key)
 
-    async def _once(self, reconciler: Reconciler, row_id: str) -> bool:
+    async def _once(self, reconciler: Reconciler, row_id: str, *, is_alone: bool) -> bool:
         table = reconciler.table
         async with self._database.session() as session:
-            lease = await leases.acquire(session, table, row_id=row_id, seconds=self._lease_seconds)
+            lease = await leases.acquire(
+                session, table, row_id=row_id, seconds=self._lease_seconds, is_alone=is_alone
+            )
         if lease is None:
             return False
+        guard = Guard(self._database, table, lease)
         if lease.is_takeover:
             measures.LEASE_TAKEOVERS.labels(table.name).inc()
-            _log.warning("lease_taken_over")
-        guard = Guard(self._database, table, lease)
+            _log.warning("lease_taken_over", unfinished_turns=lease.unfinished_turns)
+            if lease.unfinished_turns >= leases.SET_ASIDE_AFTER:
+                return await self._set_aside(reconciler, guard)
+        try:
+            return await self._turn(reconciler, guard)
+        except asyncio.CancelledError:
+            # The process is told to stop: that is not the row's doing.
+            async with self._database.session() as session:
+                await leases.break_off(session, table, lease)
+            raise
+
+    async def _turn(self, reconciler: Reconciler, guard: Guard) -> bool:
+        table, lease = reconciler.table, guard.lease
+        row_id = lease.row_id
         reached(CrashPoint.LEASE_TAKEN)
         extender = asyncio.create_task(self._extend(table, lease))
         try:
@@ -213,8 +265,34 @@ class Engine:
             return
         try:
             await reconciler.say_failed(guard, type(error).__name__)
-        except (LeaseLost, DomainError, SQLAlchemyError, *ODD) as problem:
+        except _NOT_WRITTEN as problem:
             _log.warning("failure_not_said", error=str(problem).partition("\n")[0])
+
+    async def _set_aside(self, reconciler: Reconciler, guard: Guard) -> bool:
+        """Leave alone what ended worker after worker, for a while or for good; says if it is due.
+
+        Saying so reads the row, which may be what they died of: the lease is made as long before.
+        """
+        table, lease = reconciler.table, guard.lease
+        pause = _FIRST_TIME_ASIDE_SECONDS * 2 ** (lease.unfinished_turns - leases.SET_ASIDE_AFTER)
+        pause = min(pause, _LONGEST_TIME_ASIDE_SECONDS)
+        async with self._database.session() as session:
+            await leases.extend(session, table, lease, seconds=pause)
+        _log.error("row_set_aside", unfinished_turns=lease.unfinished_turns, again_in_seconds=pause)
+        is_given_up = False
+        try:
+            if lease.unfinished_turns >= _GIVEN_UP_AFTER and isinstance(reconciler, GivesUp):
+                is_given_up = await reconciler.give_up(guard, lease.unfinished_turns)
+            elif isinstance(reconciler, SaysFailures):
+                await reconciler.say_failed(guard, WORKER_DIED)
+        except _NOT_WRITTEN as problem:
+            _log.warning("failure_not_said", error=str(problem).partition("\n")[0])
+        async with self._database.session() as session:
+            if is_given_up:
+                await leases.release(session, table, lease, check_in_seconds=0.0)
+            else:
+                await leases.set_aside(session, table, lease, seconds=pause)
+        return is_given_up
 
     def _pause(self, key: tuple[str, str]) -> float:
         failures = self._failures[key] = self._failures.get(key, 0) + 1

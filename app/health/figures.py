@@ -61,6 +61,13 @@ class Figures:
                     await repository.reconcile_lag_seconds(session),
                 ),
                 _counts(
+                    "trainwright_rows_set_aside",
+                    "Rows on which turns ended worker after worker; they are looked at ever more "
+                    "seldom",
+                    "table",
+                    await repository.set_aside(session),
+                ),
+                _counts(
                     "trainwright_images",
                     "Environments by state",
                     "state",

@@ -1,11 +1,12 @@
 """Figures about the whole installation, as its rows have them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from sqlalchemy import Select, Table, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.kernel import leases
 from app.kernel.orm import Base, Reconciled
 from app.runs.states import Status
 from app.tables.blob import Blob
@@ -92,17 +93,29 @@ async def object_bytes(session: AsyncSession) -> int:
 async def reconcile_lag_seconds(session: AsyncSession) -> Sequence[tuple[str, float]]:
     """By table: for how long the longest overdue row has been due without a worker at it."""
     lags = []
-    for mapper in Base.registry.mappers:
-        if not issubclass(mapper.class_, Reconciled):
-            continue
-        table = mapper.local_table
-        assert isinstance(table, Table)
+    for table in _reconciled():
         age = func.extract("epoch", func.clock_timestamp() - func.min(table.c.next_check_at))
         # A lease that has run out is nobody's.
         free = or_(table.c.lease_token.is_(None), table.c.lease_expires_at < func.clock_timestamp())
         overdue = select(func.greatest(age, 0)).where(free)
         lags.append((str(table), float((await session.execute(overdue)).scalar_one() or 0.0)))
-    return sorted(lags)
+    return lags
+
+
+async def set_aside(session: AsyncSession) -> Sequence[tuple[str, int]]:
+    """By table: how many rows ended worker after worker, and are looked at ever more seldom."""
+    found = []
+    for table in _reconciled():
+        # They are always due: few rows are looked at.
+        ended_workers = (table.c.next_check_at <= func.now()) & leases.is_set_aside(table)
+        statement = select(func.count()).select_from(table).where(ended_workers)
+        found.append((str(table), (await session.execute(statement)).scalar_one()))
+    return found
+
+
+def _reconciled() -> list[Table]:
+    mappers = (mapper for mapper in Base.registry.mappers if issubclass(mapper.class_, Reconciled))
+    return sorted((cast("Table", mapper.local_table) for mapper in mappers), key=str)
 
 
 async def _counts(session: AsyncSession, statement: Select[str, int]) -> Sequence[tuple[str, int]]:

@@ -1,4 +1,8 @@
-"""Leases on reconciled rows: who may write, by database time, with a fencing token."""
+"""Leases on reconciled rows: who may write, by database time, with a fencing token.
+
+A row counts the takings that never came back. One that may be what ends its takers is taken by who
+works on no other such row, so that it is known which it was, and later by nobody for a while.
+"""
 
 import secrets
 from collections.abc import Sequence
@@ -6,8 +10,27 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import CompoundSelect, String, Table, func, literal, or_, select, union_all, update
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    String,
+    Table,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    union_all,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
+
+SUSPECT_AFTER = 2
+"""From so many unfinished turns on a row is taken by itself; fewer are any death of a worker."""
+SET_ASIDE_AFTER = 3
+"""After so many it is set aside: its next turns are ever further apart."""
+_ASIDE = "set-aside"
+"""The token of nobody, on rows that are set aside."""
 
 
 @dataclass(frozen=True)
@@ -19,16 +42,18 @@ class Lease:
         token: fencing token; a write counts only while the row still carries it.
         wake_seq: the row's wake counter when the lease was taken.
         is_takeover: whether it was taken from somebody who had let it run out.
+        unfinished_turns: how many takings just before this one never came back.
     """
 
     row_id: str
     token: str
     wake_seq: int
     is_takeover: bool = False
+    unfinished_turns: int = 0
 
 
 async def acquire(
-    session: AsyncSession, table: Table, *, row_id: str, seconds: float
+    session: AsyncSession, table: Table, *, row_id: str, seconds: float, is_alone: bool = False
 ) -> Lease | None:
     """Take the lease of a row if it is free, else None.
 
@@ -37,25 +62,38 @@ async def acquire(
         table: the row's table.
         row_id: the row.
         seconds: how long the lease holds without being extended.
+        is_alone: whether the row may be a suspect; False: such a one is left alone.
     """
     token = secrets.token_hex(8)
     # What stands in the row before it is written: RETURNING tells only what stands there then.
     before = (
-        select(table.c.id, table.c.lease_token)
+        select(table.c.id, table.c.lease_token, table.c.unfinished_turns)
         .where(table.c.id == row_id, _is_free(table))
+        .where(true() if is_alone else ~_is_suspect(table))
         .with_for_update(key_share=True)
         .cte("before")
     )
     statement = (
         update(table)
         .where(table.c.id == before.c.id)
-        .values(lease_token=token, lease_expires_at=_in(seconds))
-        .returning(table.c.wake_seq, before.c.lease_token.is_not(None))
+        .values(
+            lease_token=token,
+            lease_expires_at=_in(seconds),
+            unfinished_turns=before.c.unfinished_turns + 1,
+        )
+        .returning(table.c.wake_seq, before.c.lease_token, before.c.unfinished_turns)
     )
     row = (await session.execute(statement)).one_or_none()
     if row is None:
         return None
-    return Lease(row_id=row_id, token=token, wake_seq=row[0], is_takeover=row[1])
+    wake_seq, old_token, unfinished_turns = row
+    return Lease(
+        row_id=row_id,
+        token=token,
+        wake_seq=wake_seq,
+        is_takeover=old_token not in (None, _ASIDE),
+        unfinished_turns=unfinished_turns,
+    )
 
 
 def due_statement(tables: Sequence[Table], *, limit: int) -> CompoundSelect[Any]:
@@ -70,10 +108,14 @@ def due_statement(tables: Sequence[Table], *, limit: int) -> CompoundSelect[Any]
         limit: how many of each.
 
     Returns:
-        A statement for pairs of the table's name and the row's id.
+        A statement for the table's name, the row's id, and whether it is a suspect.
     """
     parts = [
-        select(literal(str(table.name), String).label("name"), table.c.id)
+        select(
+            literal(str(table.name), String).label("name"),
+            table.c.id,
+            _is_suspect(table).label("is_suspect"),
+        )
         .where(table.c.next_check_at <= func.now(), _is_free(table))
         .order_by(table.c.next_check_at)
         .limit(limit)
@@ -122,7 +164,7 @@ async def release(
     statement = (
         update(table)
         .where(table.c.id == lease.row_id, table.c.lease_token == lease.token)
-        .values(lease_token=None, lease_expires_at=None)
+        .values(lease_token=None, lease_expires_at=None, unfinished_turns=0)
         .returning(table.c.wake_seq)
     )
     wake_seq = (await session.execute(statement)).scalar_one_or_none()
@@ -133,6 +175,38 @@ async def release(
     schedule = update(table).where(table.c.id == lease.row_id).values(next_check_at=planned)
     await session.execute(schedule)
     return False
+
+
+async def break_off(session: AsyncSession, table: Table, lease: Lease) -> None:
+    """Leave a turn in the middle, in good order: whoever takes the lease over need not wonder."""
+    statement = update(table).where(table.c.id == lease.row_id, table.c.lease_token == lease.token)
+    await session.execute(statement.values(unfinished_turns=lease.unfinished_turns))
+
+
+async def set_aside(session: AsyncSession, table: Table, lease: Lease, *, seconds: float) -> None:
+    """Give the lease back in such a way that nobody takes it for so long, whoever wakes the row.
+
+    The row stays due, and keeps its count: this turn did not do what the others died of.
+    """
+    statement = (
+        update(table)
+        .where(table.c.id == lease.row_id, table.c.lease_token == lease.token)
+        .values(
+            lease_token=_ASIDE,
+            lease_expires_at=_in(seconds),
+            unfinished_turns=lease.unfinished_turns,
+        )
+    )
+    await session.execute(statement)
+
+
+def is_set_aside(table: Table) -> ColumnElement[bool]:
+    """Whether so many turns of a row never came back; such a row is always due."""
+    return table.c.unfinished_turns >= SET_ASIDE_AFTER
+
+
+def _is_suspect(table: Table) -> ColumnElement[bool]:
+    return table.c.unfinished_turns >= SUSPECT_AFTER
 
 
 def _is_free(table: Table):  # type: ignore[no-untyped-def]  # noqa: ANN202

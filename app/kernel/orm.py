@@ -50,7 +50,8 @@ class Reconciled:
 
     ``next_check_at`` is when the poller looks at the row next (NULL: only when woken);
     ``wake_seq`` counts the wakes, so that one that comes while a lease is held is not lost;
-    the lease says who may write now, by database time.
+    the lease says who may write now, by database time; ``unfinished_turns`` counts the takings of
+    it in a row that never came back.
     """
 
     next_check_at: Mapped[datetime | None] = mapped_column(
@@ -59,3 +60,4 @@ class Reconciled:
     wake_seq: Mapped[int] = mapped_column(server_default="0")
     lease_token: Mapped[str | None]
     lease_expires_at: Mapped[datetime | None]
+    unfinished_turns: Mapped[int] = mapped_column(server_default="0")

@@ -45,6 +45,7 @@ class Outcome:
 
 NODE_LOST = "node_lost"
 PREEMPTED = "preempted"
+WORKER_DIED = "worker_died"
 _LAST = float("inf")
 FINISHED_STATES = frozenset({"Finished", "Failed", "Lost"})
 

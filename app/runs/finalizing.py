@@ -66,30 +66,71 @@ async def publish_and_end(
         run = await lock_run(session, run_id)
         if run.status in TERMINAL:
             return
-        sealed = await sealing.mark_sealed(session, run.id, hashes)
+        await _seal(session, run, hashes)
         nodes = await attempts.nodes_of(session, run.id, run.attempt)
         merged = merge_outputs([node.outputs or [] for node in nodes])
         await _add_files(session, run, merged, origin="outputs")
-        await _add_files(session, run, _log_files(sealed, run.attempt), origin="log")
         run.outputs_partial = bool(merged) and (
             end.status != Status.COMPLETED or any(node.outputs_partial for node in nodes)
         )
         # What it had before is why the control plane asked for its end.
         stopped_because, run.error = run.error, end.error
-        run.sealed_at = func.clock_timestamp()
         status = end.status
         if run.status == Status.CANCEL_REQUESTED:
             # A cancel that came while the run was being finalized wins: it was accepted.
             status, run.error = Status.CANCELED, stopped_because
         if run.attempt:
             await attempts.end(session, run, outcome=str(status), error=run.error)
-        reason = (run.error or {}).get("message", "")
         _pass_through_finalizing(session, run, status)
-        transition(session, run, status, actor=_ACTOR, reason=reason)
-        reason = f"the script of run {run.id}, which kept it, has ended"
-        await end_children(session, run, status, actor=_ACTOR, reason=reason)
+        await _end(session, run, status)
         await attempts.release_nodes(session, run)
         reached(CrashPoint.RUN_ENDING)
+
+
+async def give_up(session: AsyncSession, run: Run, error: dict[str, Any]) -> None:
+    """End a locked run that cannot be worked on; nodes, outputs and logs stay as they are.
+
+    Args:
+        session: the transaction that holds the lock.
+        run: that has not ended.
+        error: why.
+    """
+    status = Status.FAILED
+    if run.status == Status.CANCEL_REQUESTED:
+        status = Status.CANCELED
+    else:
+        run.error = error
+    if run.attempt:
+        await attempts.end(session, run, outcome=str(status), error=error)
+    await _end(session, run, status)
+
+
+async def seal_logs(database: Database, objects: ObjectStore, check: Check, *, run_id: str) -> None:
+    """Seal the logs of a run that was given up, when its nodes are gone.
+
+    Args:
+        database: for short transactions.
+        objects: where sealed logs go.
+        check: proves that the caller still owns the run.
+        run_id: the run, which has ended.
+    """
+    hashes = await sealing.store_streams(database, objects, run_id)
+    async with database.session() as session:
+        await check(session)
+        await _seal(session, await lock_run(session, run_id), hashes)
+
+
+async def _end(session: AsyncSession, run: Run, status: Status) -> None:
+    reason = (run.error or {}).get("message", "")
+    transition(session, run, status, actor=_ACTOR, reason=reason)
+    reason = f"the script of run {run.id}, which kept it, has ended"
+    await end_children(session, run, status, actor=_ACTOR, reason=reason)
+
+
+async def _seal(session: AsyncSession, run: Run, hashes: sealing.Hashes) -> None:
+    sealed = await sealing.mark_sealed(session, run.id, hashes)
+    await _add_files(session, run, _log_files(sealed, run.attempt), origin="log")
+    run.sealed_at = func.clock_timestamp()
 
 
 def _pass_through_finalizing(session: AsyncSession, run: Run, status: Status) -> None:
