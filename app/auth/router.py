@@ -59,7 +59,7 @@ async def list_tokens(
     """The caller's tokens, without their secrets; administrators may ask for others'."""
     user_id = await tokens.whose(session, principal, user)
     rows, following = await repository.list_page(session, page, user_id=user_id)
-    return Page(items=[TokenRead.model_validate(row) for row in rows], next_page_token=following)
+    return Page.of(rows, TokenRead.model_validate, following)
 
 
 @router.delete("/tokens/{token_id}", status_code=204)

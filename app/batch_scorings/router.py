@@ -60,7 +60,7 @@ async def list_batch_scorings(
 ) -> Page[BatchScoringRead]:
     """Batch scorings, the newest first."""
     rows, following = await repository.list_page(session, workspace.id, page)
-    return Page(items=await service.read_all(session, rows), next_page_token=following)
+    return Page.of(rows, await service.reader(session, rows), following)
 
 
 @router.get("/{batch_scoring_id}")

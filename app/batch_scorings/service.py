@@ -1,6 +1,6 @@
 """Batch scorings: making, showing, canceling, ending."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
@@ -163,21 +163,25 @@ def _of_this_request(error: Invalid) -> Invalid:
     return Invalid(error.detail, errors=errors, extensions=error.extensions)
 
 
-async def read_all(session: AsyncSession, rows: Sequence[BatchScoring]) -> list[BatchScoringRead]:
-    """Batch scorings as the API shows them."""
+async def reader(
+    session: AsyncSession, rows: Sequence[BatchScoring]
+) -> Callable[[BatchScoring], BatchScoringRead]:
+    """Makes what the API shows of each of these batch scorings."""
     run_ids = [row.run_id for row in rows if row.run_id is not None]
     states = await repository.run_states(session, run_ids)
     going_on = [row.run_id for row in rows if row.run_id is not None and row.status not in OVER]
     progress = await repository.progress(session, going_on)
-    return [
-        _read(row, states.get(row.run_id or ""), progress.get(row.run_id or "", {})) for row in rows
-    ]
+
+    def read_one(row: BatchScoring) -> BatchScoringRead:
+        return _read(row, states.get(row.run_id or ""), progress.get(row.run_id or "", {}))
+
+    return read_one
 
 
 async def read(session: AsyncSession, row: BatchScoring) -> BatchScoringRead:
     """A batch scoring as the API shows it."""
-    (found,) = await read_all(session, [row])
-    return found
+    read_one = await reader(session, [row])
+    return read_one(row)
 
 
 def _read(row: BatchScoring, run_status: str | None, progress: dict[str, int]) -> BatchScoringRead:

@@ -93,7 +93,7 @@ async def list_clusters(
 ) -> Page[ClusterRead]:
     """Clusters by name."""
     rows, following = await repository.list_page(session, workspace.id, page)
-    return Page(items=[await service.read(session, row) for row in rows], next_page_token=following)
+    return Page.of(rows, await service.reader(session, rows), following)
 
 
 @router.get("/{cluster}")

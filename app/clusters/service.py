@@ -1,5 +1,6 @@
 """Clusters: writing what is wanted, showing what is."""
 
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -116,7 +117,19 @@ async def delete(session: AsyncSession, row: Cluster) -> None:
 
 async def read(session: AsyncSession, row: Cluster) -> ClusterRead:
     """The cluster as the API shows it; counts are those of this moment."""
-    counts = await repository.node_state_counts(session, row.id)
+    read_one = await reader(session, [row])
+    return read_one(row)
+
+
+async def reader(
+    session: AsyncSession, rows: Sequence[Cluster]
+) -> Callable[[Cluster], ClusterRead]:
+    """Makes what the API shows of each of these clusters; counts are those of this moment."""
+    counts = {row.id: await repository.node_state_counts(session, row.id) for row in rows}
+    return lambda row: _read(row, counts[row.id])
+
+
+def _read(row: Cluster, counts: dict[str, int]) -> ClusterRead:
     return ClusterRead(
         id=row.id,
         name=row.name,

@@ -104,10 +104,7 @@ async def list_datasets(
     """Datasets by name."""
     rows, following = await repository.list_page(session, workspace.id, page)
     latest = await repository.latest_versions(session, [row.id for row in rows])
-    return Page(
-        items=[read_dataset(row, latest.get(row.id, 0)) for row in rows],
-        next_page_token=following,
-    )
+    return Page.of(rows, lambda row: read_dataset(row, latest.get(row.id, 0)), following)
 
 
 @router.get("/{dataset}")

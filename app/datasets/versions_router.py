@@ -1,6 +1,7 @@
 """Routes of dataset versions and their files."""
 
 import posixpath
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
@@ -43,8 +44,11 @@ async def list_dataset_versions(
     """Versions, newest first."""
     row = await repository.get(session, workspace.id, dataset)
     versions, following = await repository.list_versions_page(session, row, page)
-    return Page(
-        items=[read_version(row, version) for version in versions], next_page_token=following
+    return Page.of(
+        versions,
+        partial(read_version, row),
+        following,
+        name_of=lambda version: str(version.version),
     )
 
 

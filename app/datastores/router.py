@@ -46,9 +46,7 @@ async def list_datastores(
 ) -> Page[DatastoreRead]:
     """Datastores by name, without credentials."""
     rows, following = await repository.list_page(session, workspace.id, page)
-    return Page(
-        items=[DatastoreRead.model_validate(row) for row in rows], next_page_token=following
-    )
+    return Page.of(rows, DatastoreRead.model_validate, following)
 
 
 @router.put("/{datastore}", responses={201: {"model": DatastoreRead}}, dependencies=[VALIDATES])

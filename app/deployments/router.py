@@ -92,8 +92,7 @@ async def list_deployments(
 ) -> Page[DeploymentRead]:
     """Deployments by name."""
     rows, following = await repository.list_page(session, workspace.id, page)
-    items = await service.read_all(session, rows, request)
-    return Page(items=items, next_page_token=following)
+    return Page.of(rows, await service.reader(session, rows, request), following)
 
 
 @router.get("/{deployment}")
@@ -222,7 +221,8 @@ async def _answer(
     session: SessionDep, row: Deployment, request: Request, response: Response
 ) -> DeploymentRead:
     response.headers["ETag"] = _etag(row)
-    return (await service.read_all(session, [row], request))[0]
+    read_one = await service.reader(session, [row], request)
+    return read_one(row)
 
 
 def _keys(row: Deployment, request: Request) -> DeploymentKeys:

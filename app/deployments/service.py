@@ -1,6 +1,6 @@
 """Making, changing, showing and deleting deployments."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import Request
@@ -195,18 +195,19 @@ async def regenerate_key(session: AsyncSession, row: Deployment, key: KeyName) -
     return row
 
 
-async def read_all(
+async def reader(
     session: AsyncSession, rows: Sequence[Deployment], request: Request
-) -> list[DeploymentRead]:
-    """Deployments as the API shows them."""
+) -> Callable[[Deployment], DeploymentRead]:
+    """Makes what the API shows of each of these deployments."""
     models_by_id = await repository.model_names(session, [row.model_version_id for row in rows])
     replicas = await repository.present_replicas(session, [row.id for row in rows])
     prefix, _, _ = request.url.path.partition("/deployments")
     base = absolute_url(request, f"{prefix}/deployments")
-    return [
-        _read(row, models_by_id[row.model_version_id], replicas.get(row.id, []), base)
-        for row in rows
-    ]
+
+    def read_one(row: Deployment) -> DeploymentRead:
+        return _read(row, models_by_id[row.model_version_id], replicas.get(row.id, []), base)
+
+    return read_one
 
 
 def _read(

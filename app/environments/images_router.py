@@ -30,7 +30,7 @@ async def list_images(
 ) -> Page[ImageSummary]:
     """Images that this workspace's runs and deployments use, by hash."""
     rows, following = await repository.list_images(session, workspace.id, page)
-    return Page(items=[ImageSummary.model_validate(row) for row in rows], next_page_token=following)
+    return Page.of(rows, ImageSummary.model_validate, following)
 
 
 @router.get("/{image_hash}")

@@ -63,9 +63,7 @@ async def list_environments(
 ) -> Page[EnvironmentRead]:
     """Environments by name."""
     rows, following = await repository.list_environments(session, workspace.id, page)
-    return Page(
-        items=[EnvironmentRead.model_validate(row) for row in rows], next_page_token=following
-    )
+    return Page.of(rows, EnvironmentRead.model_validate, following)
 
 
 @router.get("/{environment}")

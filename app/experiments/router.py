@@ -71,9 +71,7 @@ async def list_experiments(
 ) -> Page[ExperimentRead]:
     """Experiments by name."""
     rows, following = await repository.list_page(session, workspace.id, page)
-    return Page(
-        items=[ExperimentRead.model_validate(row) for row in rows], next_page_token=following
-    )
+    return Page.of(rows, ExperimentRead.model_validate, following)
 
 
 @router.get("/{experiment}")

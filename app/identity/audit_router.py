@@ -107,5 +107,4 @@ async def _page(
         key_of=lambda row: [row.id],
         descending=True,
     )
-    items = [AuditEventRead.model_validate(row) for row in rows]
-    return Page(items=items, next_page_token=following)
+    return Page.of(rows, AuditEventRead.model_validate, following)

@@ -32,7 +32,7 @@ router = APIRouter(prefix="/v1/workspaces/{workspace}", tags=["roles"], route_cl
 async def list_roles(workspace: WorkspaceDep, session: SessionDep, page: PageDep) -> Page[RoleRead]:
     """Built-in and custom roles by name, with what they permit."""
     rows, following = await roles.list_page(session, workspace.id, page)
-    return Page(items=[roles.read(row) for row in rows], next_page_token=following)
+    return Page.of(rows, roles.read, following)
 
 
 @router.get("/roles/{role}")

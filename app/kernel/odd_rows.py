@@ -3,11 +3,18 @@
 Who reads many rows at a time reads each by itself, so that an odd one keeps none from the others.
 """
 
+from collections.abc import Callable, Iterable
 from math import inf, isfinite
+from typing import TypeVar
 
+import structlog
 from prometheus_client import Counter
 
 from app.kernel.measures import REGISTRY
+
+_log = structlog.get_logger(__name__)
+R = TypeVar("R")
+T = TypeVar("T")
 
 ODD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 """What comes of taking the contents of a row for what they are not; no outage is one of these."""
@@ -18,6 +25,32 @@ ODD_ROWS = Counter(
     ["table"],
     registry=REGISTRY,
 )
+
+
+def shown(
+    rows: Iterable[R], read: Callable[[R], T], *, table: str, name_of: Callable[[R], str]
+) -> tuple[list[T], list[str]]:
+    """What rows are shown as, each by itself.
+
+    Args:
+        rows: of a page.
+        read: makes what is shown of a row.
+        table: whose rows these are.
+        name_of: what a row is called.
+
+    Returns:
+        What can be shown, and the names of the rows that cannot; these are counted and logged.
+    """
+    found, left_out = [], []
+    for row in rows:
+        try:
+            found.append(read(row))
+        except ODD as error:
+            ODD_ROWS.labels(table).inc()
+            name = name_of(row)
+            _log.warning("row_unreadable", table=table, row=name, error=type(error).__name__)
+            left_out.append(name)
+    return found, left_out
 
 
 def number_or_inf(text: str | None) -> float:

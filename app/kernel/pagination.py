@@ -16,6 +16,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from app.kernel.direct import DirectPool
 from app.kernel.errors import BadRequest, FieldError
+from app.kernel.odd_rows import shown
 from app.kernel.orm import MAX_INTEGER
 from app.kernel.plain_text import mended
 
@@ -64,11 +65,44 @@ class Page(BaseModel, Generic[T]):
 
     items: list[T]
     next_page_token: str = Field(default="", description="Empty on the last page")
+    left_out: list[str] = Field(
+        default=[],
+        description="Names, or ids, of what belongs here and cannot be shown, as its row was "
+        "changed by hand or by another release; operators find it in the log",
+    )
 
     @classmethod
     def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """Name the schema of a page of runs RunReadPage, for generated clients."""
         return f"{params[0].__name__}Page"
+
+    @classmethod
+    def of(
+        cls,
+        rows: Sequence[R],
+        read: Callable[[R], T],
+        following: str,
+        *,
+        table: str = "",
+        name_of: Callable[[R], str] | None = None,
+    ) -> "Page[T]":
+        """The page of these rows; those that are odd are left out, and named.
+
+        Args:
+            rows: of the page.
+            read: makes an item of a row.
+            following: token of the next page.
+            table: whose rows they are; empty: of a mapped class, which says so.
+            name_of: what a row is called; None: it has a name or an id.
+        """
+        if rows and not table:
+            table = type(rows[0]).__tablename__  # type: ignore[attr-defined]
+        items, left_out = shown(rows, read, table=table, name_of=name_of or _name_of)
+        return Page(items=items, next_page_token=following, left_out=left_out)
+
+
+def _name_of(row: Any) -> str:
+    return str(getattr(row, "name", None) or row.id)
 
 
 async def fetch_page(

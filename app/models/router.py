@@ -61,7 +61,7 @@ async def list_models(
 ) -> Page[ModelRead]:
     """Models by name."""
     rows, following = await repository.list_page(session, workspace.id, page)
-    return Page(items=await service.read_models(session, rows), next_page_token=following)
+    return Page.of(rows, await service.reader_of_models(session, rows), following)
 
 
 @router.get("/{model}")
@@ -76,7 +76,7 @@ async def get_model(
     """One model."""
     row = await repository.get(session, workspace.id, model)
     response.headers["ETag"] = resource_etag(row.id, row.updated_at)
-    return (await service.read_models(session, [row]))[0]
+    return (await service.reader_of_models(session, [row]))(row)
 
 
 @router.patch("/{model}", dependencies=[VALIDATES])
@@ -95,7 +95,7 @@ async def update_model(
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     row = await service.update_model(session, row, body)
     response.headers["ETag"] = resource_etag(row.id, row.updated_at)
-    return (await service.read_models(session, [row]))[0]
+    return (await service.reader_of_models(session, [row]))(row)
 
 
 @router.delete("/{model}", status_code=204)
@@ -226,7 +226,12 @@ async def list_model_versions(
     """Versions of a model, the newest first."""
     row = await repository.get(session, workspace.id, model)
     rows, following = await repository.list_versions(session, row.id, page, run_id=run_id)
-    return Page(items=await service.read_all(session, row.name, rows), next_page_token=following)
+    return Page.of(
+        rows,
+        await service.reader(session, row.name, rows),
+        following,
+        name_of=lambda version: str(version.version),
+    )
 
 
 @router.get("/{model}/versions/{version}")

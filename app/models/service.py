@@ -1,6 +1,6 @@
 """Registering, showing, changing and deleting models."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -254,11 +254,14 @@ async def update_model(session: AsyncSession, model: Model, body: ModelUpdate) -
     return row
 
 
-async def read_models(session: AsyncSession, rows: Sequence[Model]) -> list[ModelRead]:
-    """Models as the API shows them."""
+async def reader_of_models(
+    session: AsyncSession, rows: Sequence[Model]
+) -> Callable[[Model], ModelRead]:
+    """Makes what the API shows of each of these models."""
     found = await aliases.of_models(session, [row.id for row in rows])
-    return [
-        ModelRead(
+
+    def read_one(row: Model) -> ModelRead:
+        return ModelRead(
             name=row.name,
             description=row.description,
             tags=row.tags,
@@ -267,14 +270,14 @@ async def read_models(session: AsyncSession, rows: Sequence[Model]) -> list[Mode
             created_at=row.created_at,
             updated_at=row.updated_at,
         )
-        for row in rows
-    ]
+
+    return read_one
 
 
-async def read_all(
+async def reader(
     session: AsyncSession, name: str, rows: Sequence[ModelVersion]
-) -> list[ModelVersionRead]:
-    """Versions of a model as the API shows them."""
+) -> Callable[[ModelVersion], ModelVersionRead]:
+    """Makes what the API shows of each of these versions of a model."""
     found = await aliases.of_versions(session, [row.id for row in rows])
     captures = await repository.captures(session, [row.id for row in rows])
     for row in rows:
@@ -282,12 +285,13 @@ async def read_all(
         if row.signature_state == "Pending" and capture is not None and capture.ended_at:
             # Both were written in one transaction, of which only the second half was seen.
             await session.refresh(row)
-    return [_read(name, row, found.get(row.id, []), captures.get(row.id)) for row in rows]
+    return lambda row: _read(name, row, found.get(row.id, []), captures.get(row.id))
 
 
 async def read(session: AsyncSession, name: str, row: ModelVersion) -> ModelVersionRead:
     """A version as the API shows it."""
-    return (await read_all(session, name, [row]))[0]
+    read_one = await reader(session, name, [row])
+    return read_one(row)
 
 
 def _read(

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from app.costs.charges import COST_OF_RUN
 from app.kernel.direct import DirectPool, Statement
-from app.kernel.odd_rows import ODD, ODD_ROWS
+from app.kernel.odd_rows import ODD, ODD_ROWS, shown
 from app.kernel.pagination import (
     PageQuery,
     binding_of,
@@ -190,25 +190,28 @@ def document(row: Row) -> bytes:
 
 def page_document(rows: Sequence[Row], following: str) -> bytes:
     """A page of runs as JSON, which is that of ``Page[RunRead]``."""
-    page = {"items": [_shown(row) for row in rows], "next_page_token": following}
+    items, left_out = shown(
+        rows, _shown, table=Run.__tablename__, name_of=lambda row: str(row["id"])
+    )
+    page = {"items": items, "next_page_token": following, "left_out": left_out}
     return orjson.dumps(page, option=_OPTIONS)
 
 
 def _shown(row: Row) -> dict[str, Any]:
-    shown = dict(row)
-    del shown["event_seq"]
+    run = dict(row)
+    del run["event_seq"]
     for name in _JSON:
-        shown[name] = Fragment(shown[name])
-    shown["params"] = Fragment(shown["params"] or "{}")
-    if shown["blockers"] == "[]":
-        shown["blockers"] = []
+        run[name] = Fragment(run[name])
+    run["params"] = Fragment(run["params"] or "{}")
+    if run["blockers"] == "[]":
+        run["blockers"] = []
     else:
-        shown |= _of_blockers(readable(orjson.loads(shown["blockers"])))
-    if shown["error"] is not None:
-        shown["error"] = RunError.model_validate_json(shown["error"]).model_dump()
-    inputs = shown["input_datasets"]
-    shown["input_datasets"] = [] if inputs == "{}" else _inputs(inputs, run_id=shown["id"])
-    return shown
+        run |= _of_blockers(readable(orjson.loads(run["blockers"])))
+    if run["error"] is not None:
+        run["error"] = RunError.model_validate_json(run["error"]).model_dump()
+    inputs = run["input_datasets"]
+    run["input_datasets"] = [] if inputs == "{}" else _inputs(inputs, run_id=run["id"])
+    return run
 
 
 def _of_blockers(blockers: list[dict[str, Any]]) -> dict[str, Any]:

@@ -179,8 +179,7 @@ async def delete_run(run: RunDep, session: SessionDep, request: Request, _: User
 @needs("runs.read", run=True)
 async def list_run_attempts(run: RunDep, session: SessionDep, page: PageDep) -> Page[AttemptRead]:
     """The tries at executing the run, in order, and where their nodes are or were."""
-    found, following = await service.read_attempts(session, run.id, page)
-    return Page(items=found, next_page_token=following)
+    return await service.read_attempts(session, run.id, page)
 
 
 def _etag(run: Run) -> str:

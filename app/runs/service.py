@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.blobs import repository as blobs
 from app.costs import charges
-from app.kernel.pagination import PageQuery
+from app.kernel.pagination import Page, PageQuery
 from app.kernel.tags import check_count, merged_tags
 from app.kernel.wake import wake
 from app.logs import repository as logs
@@ -34,7 +34,7 @@ from app.runs.states import TERMINAL, TRACKED, Status
 from app.runs.trace import context_of
 from app.runs.transitions import add_event, lock_run, transition
 from app.storage.writer import StoredObject
-from app.tables.run import Run, RunFile
+from app.tables.run import Attempt, Run, RunFile
 
 
 async def read(session: AsyncSession, run: Run) -> RunRead:
@@ -52,15 +52,14 @@ def read_new(run: Run, *, experiment_name: str, cluster_name: str) -> RunRead:
     return _read(run, experiments, clusters, {}, 0.0)
 
 
-async def read_attempts(
-    session: AsyncSession, run_id: str, page: PageQuery
-) -> tuple[list[AttemptRead], str]:
+async def read_attempts(session: AsyncSession, run_id: str, page: PageQuery) -> Page[AttemptRead]:
     """The tries at executing a run, with their nodes."""
     rows, following = await repository.list_attempts(session, run_id, page)
     numbers = [row.number for row in rows]
     nodes = await attempts.nodes_of(session, run_id, *numbers) if numbers else []
-    items = [
-        AttemptRead(
+
+    def read_one(row: Attempt) -> AttemptRead:
+        return AttemptRead(
             number=row.number,
             created_at=row.created_at,
             ended_at=row.ended_at,
@@ -68,9 +67,8 @@ async def read_attempts(
             error=RunError.model_validate(row.error) if row.error else None,
             nodes=[AttemptNodeRead.model_validate(n) for n in nodes if n.attempt == row.number],
         )
-        for row in rows
-    ]
-    return items, following
+
+    return Page.of(rows, read_one, following, name_of=lambda row: str(row.number))
 
 
 async def cancel(

@@ -26,7 +26,7 @@ from app.sweeps.schemas import (
     SweepRead,
     TrialRead,
 )
-from app.tables.sweep import Sweep
+from app.tables.sweep import Sweep, Trial
 from app.workspaces.access import WorkspaceDep
 from app.workspaces.detached import DetachedWorkspaceDep
 
@@ -72,7 +72,7 @@ async def list_sweeps(
     rows, following = await repository.list_page(
         session, workspace.id, page, experiment_name=experiment_name
     )
-    return Page(items=await service.read_all(session, rows), next_page_token=following)
+    return Page.of(rows, await service.reader(session, rows), following)
 
 
 @router.get("/{sweep_id}")
@@ -128,7 +128,13 @@ async def list_sweep_trials(
         by_value=order_by != "number",
         descending=order_by.startswith("-"),
     )
-    return Page(items=[service.read_trial(row) for row in rows], next_page_token=following)
+    return Page.of(
+        rows,
+        service.read_trial,
+        following,
+        table=Trial.__tablename__,
+        name_of=lambda row: str(row.number),
+    )
 
 
 @router.get("/{sweep_id}/best")

@@ -2,7 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from sqlalchemy import Row
@@ -14,6 +15,7 @@ from app.kernel.config import Settings
 from app.kernel.errors import DomainError, FieldError, Invalid, invalid_field
 from app.kernel.hints import discard_hints
 from app.kernel.ids import new_id
+from app.kernel.odd_rows import ODD
 from app.kernel.wake import wake
 from app.runs import submission
 from app.runs.schemas import Blocker, RunCreate
@@ -151,23 +153,24 @@ async def _check_warm_start(session: AsyncSession, workspace: Workspace, body: S
 
 async def read(session: AsyncSession, sweep: Sweep) -> SweepRead:
     """A sweep as the API shows it."""
-    (found,) = await read_all(session, [sweep])
-    return found
+    read_one = await reader(session, [sweep])
+    return read_one(sweep)
 
 
-async def read_all(session: AsyncSession, sweeps: Sequence[Sweep]) -> list[SweepRead]:
-    """Sweeps as the API shows them."""
+async def reader(session: AsyncSession, sweeps: Sequence[Sweep]) -> Callable[[Sweep], SweepRead]:
+    """Makes what the API shows of each of these sweeps."""
     names = await repository.experiment_names(session, sweeps)
     counts = await repository.counts(session, [sweep.id for sweep in sweeps])
-    return [
-        _read(
-            sweep,
-            names[sweep.experiment_id],
-            counts.get(sweep.id, Counts()),
-            await best(session, sweep),
-        )
-        for sweep in sweeps
-    ]
+    best_of: dict[str, Trial | None] = {}
+    for sweep in sweeps:
+        with suppress(*ODD):  # whoever reads that sweep sees what is wrong with it
+            best_of[sweep.id] = await best(session, sweep)
+
+    def read_one(sweep: Sweep) -> SweepRead:
+        found = counts.get(sweep.id, Counts())
+        return _read(sweep, names[sweep.experiment_id], found, best_of.get(sweep.id))
+
+    return read_one
 
 
 async def best(

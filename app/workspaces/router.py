@@ -108,9 +108,7 @@ async def list_workspaces(
 ) -> Page[WorkspaceRead]:
     """Workspaces that the caller may see, by name."""
     rows, following = await repository.list_page(session, page, seen_by=principal)
-    return Page(
-        items=[WorkspaceRead.model_validate(row) for row in rows], next_page_token=following
-    )
+    return Page.of(rows, WorkspaceRead.model_validate, following)
 
 
 @router.get("/{workspace}")

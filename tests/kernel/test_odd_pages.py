@@ -1,0 +1,164 @@
+"""Pages with a row in them that cannot be shown: it is named, and the others are there."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Text, bindparam, select, text
+
+from app.kernel.orm import Base
+from app.tables.batch_scoring import BatchScoring
+from app.tables.dataset import Dataset, DatasetVersion
+from app.tables.datastore import Datastore
+from app.tables.deployment import Deployment
+from app.tables.model import Model, ModelVersion
+from app.tables.sweep import Trial
+from app.tables.workspace import Workspace
+from tests.health.figures import read, value
+from tests.live_api import LiveApi, live_api
+from tests.made_runs import make_request
+
+pytestmark = pytest.mark.anyio
+_SCORING = {
+    "experiment_name": "e", "cluster_name": "cpu", "model_name": "m1", "model_version": 1,
+    "dataset_name": "d1", "dataset_version": 1, "output_dataset_name": "o",
+}  # fmt: skip
+
+
+@pytest.fixture
+async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
+    async with live_api(tmp_path, postgres_url, broker_url) as api:
+        yield api
+
+
+async def furnish(api: LiveApi) -> dict[str, list[str]]:
+    """Two of each kind: by their tables, the ids, in which the second is to be the odd one."""
+    trial = await make_request(api, experiment="x1")
+    asked = {
+        "trial": trial,
+        "search_space": {"lr": {"type": "uniform", "min": 0, "max": 1}},
+        "algorithm": {"type": "random"},
+        "objective": {"primary_metric": "acc", "goal": "maximize"},
+        "limits": {"max_trials": 3},
+    }
+    ids: dict[str, list[str]] = {}
+    for table, path, body in (("sweeps", "sweeps", asked), ("runs", "runs", trial)):
+        answers = [await api.client.post(path, json=body) for _ in range(2)]
+        ids[table] = [answer.json()["id"] for answer in answers]
+    for table, name, body in (
+        ("clusters", "c", {"vm_size": "small"}),
+        ("experiments", "x", {}),
+        ("environments", "n", {"pip_packages": []}),
+    ):
+        answers = [await api.client.put(f"{table}/{name}{n}", json=body) for n in (1, 2)]
+        ids[table] = [answer.json()["id"] for answer in answers]
+    async with api.database.session() as session:
+        named = select(Workspace.id).where(Workspace.name == api.workspace)
+        workspace_id = (await session.execute(named)).scalar_one()
+
+        async def add(*rows: Base) -> None:
+            session.add_all(rows)
+            await session.flush()
+            ids[rows[0].__tablename__] = [getattr(row, "id", "") for row in rows]
+
+        owned: dict[str, Any] = {"workspace_id": workspace_id}
+        key = workspace_id.removeprefix("ws_")
+        both = (1, 2)
+        await add(*(Dataset(id=f"ds_{key}{n}", name=f"d{n}", **owned) for n in both))
+        await add(
+            *(
+                DatasetVersion(
+                    id=f"dsv_{key}{n}", dataset_id=f"ds_{key}1", version=n, fingerprint=f"f{n}",
+                    file_count=0, size_bytes=0,
+                )
+                for n in both
+            )
+        )  # fmt: skip
+        place = {"kind": "s3", "bucket": "b"}
+        await add(*(Datastore(id=f"st_{key}{n}", name=f"s{n}", place=place, **owned) for n in both))
+        await add(*(Model(id=f"m_{key}{n}", name=f"m{n}", **owned) for n in both))
+        await add(
+            *(
+                ModelVersion(
+                    id=f"mv_{key}{n}", model_id=f"m_{key}1", version=n, framework="Custom",
+                    kind="other", files=[], size_bytes=0, created_by="me",
+                    signature_state="Unavailable",
+                )
+                for n in both
+            )
+        )  # fmt: skip
+        await add(
+            *(
+                Deployment(
+                    id=f"dep_{key}{n}", name=f"p{n}", model_version_id=f"mv_{key}1",
+                    replica_count=1, **owned,
+                )
+                for n in both
+            )
+        )  # fmt: skip
+        scoring = {"created_by": "me", "spec": _SCORING, **owned}
+        await add(*(BatchScoring(id=f"bs_{key}{n}", **scoring) for n in both))
+        sweep_id = ids["sweeps"][0]
+        await add(*(Trial(sweep_id=sweep_id, number=n, parameters={"lr": 0.5}) for n in both))
+    return ids
+
+
+def names(page: dict[str, Any], key: str) -> list[str]:
+    return [str(one.get(key)) for one in page["items"]]
+
+
+@pytest.mark.fault(10)
+@pytest.mark.parametrize(
+    ("table", "path", "column", "odd", "name"),
+    [
+        ("sweeps", "sweeps", "spec", "[]", "id"),
+        ("sweeps", "sweeps", "blockers", '[{"code": "budget"}]', "id"),
+        ("deployments", "deployments", "limits", '{"timeout_seconds": "soon"}', "p2"),
+        ("clusters", "clusters", "tags", "[1]", "c2"),
+        ("environments", "environments", "spec", '"none"', "n2"),
+        ("experiments", "experiments", "tags", "7", "x2"),
+        ("datasets", "datasets", "tags", "[]", "d2"),
+        ("dataset_versions", "datasets/d1/versions", "lineage", "[]", "2"),
+        ("datastores", "datastores", "place", '["b"]', "s2"),
+        ("models", "models", "tags", '{"a": {}}', "m2"),
+        ("model_versions", "models/m1/versions", "lineage", "[]", "2"),
+        ("batch_scorings", "batch-scorings", "spec", "{}", "id"),
+        ("runs", "runs", "error", '["none"]', "id"),
+    ],
+)
+async def test_a_page_names_what_it_cannot_show_and_shows_the_others(
+    api: LiveApi, table: str, path: str, column: str, odd: str, name: str
+) -> None:
+    ids = await furnish(api)
+    whole = (await api.client.get(path)).json()
+    assert whole["left_out"] == []
+    odd_one = name if name != "id" else ids[table][1]
+    key = next(key for key in ("name", "version", "id") if odd_one in names(whole, key))
+    before = value(await read(api), "trainwright_odd_rows_total", table=table) or 0.0
+    async with api.database.session() as session:
+        damage = text(f"UPDATE {table} SET {column} = CAST(:odd AS jsonb) WHERE id = :id")  # noqa: S608
+        await session.execute(
+            damage.bindparams(bindparam("odd", type_=Text)), {"odd": odd, "id": ids[table][1]}
+        )
+
+    answer = await api.client.get(path)
+
+    assert answer.status_code == 200, answer.text
+    page = answer.json()
+    assert names(page, key) == [one for one in names(whole, key) if one != odd_one]
+    assert page["left_out"] == [odd_one]
+    assert value(await read(api), "trainwright_odd_rows_total", table=table) == before + 1
+
+
+@pytest.mark.fault(10)
+async def test_a_page_of_trials_names_the_odd_one(api: LiveApi) -> None:
+    ids = await furnish(api)
+    async with api.database.session() as session:
+        damage = text("UPDATE trials SET parameters = '[]' WHERE sweep_id = :id AND number = 2")
+        await session.execute(damage, {"id": ids["sweeps"][0]})
+
+    page = (await api.client.get(f"sweeps/{ids['sweeps'][0]}/trials")).json()
+
+    assert [one["number"] for one in page["items"]] == [1]
+    assert page["left_out"] == ["2"]
