@@ -25,6 +25,7 @@ from app.tables.run import Run
 from app.tables.workspace import Workspace
 from workers.build_log_copies import BuildLogCopies
 from workers.context import WorkerContext
+from workers.failing import is_failing
 from workers.reconciler import Guard
 
 _BUILD_LOOK_SECONDS = 0.5
@@ -118,8 +119,9 @@ class Preparation:
             await guard.check(session)
             run = await lock_run(session, run.id)
             if run.status == Status.PREPARING:
+                more = {"detail": image.error["message"]} if is_failing(image.error) else {}
                 found = blocker(
-                    BlockerCode.IMAGE_BUILDING, f"image {image.id}", "the build has ended"
+                    BlockerCode.IMAGE_BUILDING, f"image {image.id}", "the build has ended", **more
                 )
                 set_blockers(session, run, [found])
         return _BUILD_LOOK_SECONDS

@@ -17,6 +17,7 @@ from app.storage.errors import ObjectCorrupt, ObjectMissing
 from app.storage.objects import ObjectStore
 from app.tables.batch_scoring import BatchScoring
 from app.tables.run import Run, RunFile
+from workers.failing import failing, is_failing
 from workers.reconciler import Guard
 
 _LOOK_SECONDS = 2.0
@@ -43,6 +44,8 @@ class BatchScoringReconciler:
             files: Sequence[RunFile] = []
             if run is not None and run.deleted_at is None:
                 if run.status not in TERMINAL:
+                    if is_failing(row.error):
+                        await self._say(guard, None)
                     return _LOOK_SECONDS
                 files = await repository.outputs(session, run.id, COUNTS)
         counts = await self._added_up(files)
@@ -51,10 +54,22 @@ class BatchScoringReconciler:
             await guard.check(session)
             row = await repository.lock(session, guard.lease.row_id)
             run = None if row.run_id is None else await session.get(Run, row.run_id)
+            row.error = None
             await service.finish(session, row, run, counts)
             await session.flush()
             reached(CrashPoint.SCORING_ENDING)
         return None
+
+    async def say_failed(self, guard: Guard, error: str) -> None:
+        """Let the batch scoring say that looks at it fail, as long as it has not ended."""
+        await self._say(guard, failing("the batch scoring", error))
+
+    async def _say(self, guard: Guard, error: dict[str, str] | None) -> None:
+        async with self._database.session() as session:
+            await guard.check(session)
+            row = await repository.lock(session, guard.lease.row_id)
+            if row.status not in service.OVER:
+                row.error = error
 
     async def _added_up(self, files: Sequence[RunFile]) -> dict[str, int] | None:
         """The rows that all shards counted; None: a file has no counts, or is lost.

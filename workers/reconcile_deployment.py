@@ -43,6 +43,7 @@ from app.providers.base import (
 from app.tables.deployment import Deployment, Replica
 from app.tables.image import Image
 from workers.context import WorkerContext
+from workers.failing import failing
 from workers.node_door import NodeDoor
 from workers.reconciler import Guard
 
@@ -67,7 +68,8 @@ class DeploymentReconciler:
             await self._give_up_silent(guard)
             return await self._step(guard)
         except ProviderError as error:
-            await self._note(guard, "provider_unavailable", str(error))
+            words = str(error)
+            await self._note(guard, {"code": "provider_unavailable", "message": words})
             return _PROVIDER_CHECK_SECONDS
 
     async def _give_up_silent(self, guard: Guard) -> None:
@@ -97,10 +99,9 @@ class DeploymentReconciler:
 
     async def say_failed(self, guard: Guard, error: str) -> None:
         """Let the deployment say that looks at it fail."""
-        words = f"A look at the deployment ended with {error}, and is tried again."
-        await self._note(guard, "reconcile_failed", words)
+        await self._note(guard, failing("the deployment", error))
 
-    async def _note(self, guard: Guard, code: str, words: str) -> None:
+    async def _note(self, guard: Guard, error: dict[str, str]) -> None:
         """Let the deployment say why its replicas cannot be looked after.
 
         Its state stays: replicas may serve on. The next step that succeeds says what is true then.
@@ -109,7 +110,7 @@ class DeploymentReconciler:
             await guard.check(session)
             row = await repository.lock(session, guard.lease.row_id)
             if row.state != State.FAILED:
-                row.error = {"code": code, "message": words}
+                row.error = error
 
     async def _step(self, guard: Guard) -> float | None:
         async with self._context.database.session() as session:

@@ -29,12 +29,14 @@ from app.tables.image import Image
 from app.tables.run import Run
 from workers import measures
 from workers.build_log import BuildLog
+from workers.failing import failing, is_failing
 from workers.reconciler import Guard
 from workers.resolve_base import BaseResolution
 
 _ENGINE_SECONDS = 2.0
 _REGISTRY_SECONDS = 3600.0
 _SECONDS_PER_DAY = 86400.0
+_WANTED = (ImageState.QUEUED, ImageState.BUILDING)
 _log = structlog.get_logger(__name__)
 
 
@@ -55,15 +57,29 @@ class ImageReconciler:
         machine = await asyncio.to_thread(this_machine, self._settings)
         builder = make_builder(self._settings, machine)
         try:
-            return await self._step(guard, image, machine, builder)
+            pause = await self._step(guard, image, machine, builder)
         except EngineUnavailable as error:
             _log.warning("engine_unavailable", image=image.id, error=str(error))
-            return _ENGINE_SECONDS
+            pause = _ENGINE_SECONDS
+        if is_failing(image.error):
+            await self._say(guard, None)
+        return pause
+
+    async def say_failed(self, guard: Guard, error: str) -> None:
+        """Let an image say that looks at it fail, as long as somebody may wait for it."""
+        await self._say(guard, failing("the image", error))
+
+    async def _say(self, guard: Guard, error: dict[str, str] | None) -> None:
+        async with self._database.session() as session:
+            await guard.check(session)
+            image = await session.get_one(Image, guard.lease.row_id)
+            if image.state in _WANTED:
+                image.error = error
 
     async def _step(
         self, guard: Guard, image: Image, machine: Machine, builder: ImageBuilder
     ) -> float | None:
-        if image.state in (ImageState.QUEUED, ImageState.BUILDING):
+        if image.state in _WANTED:
             spec = ResolvedSpec.from_canonical(image.spec)
             if spec.needs_base_digest and isinstance(builder, DockerImageBuilder):
                 return await self._resolve_base(guard, image, builder)
@@ -135,6 +151,8 @@ class ImageReconciler:
             broken_off = image.build_number if image.state == ImageState.BUILDING else 0
             image.state = ImageState.BUILDING
             image.build_number += 1
+            if is_failing(image.error):
+                image.error = None
             image.build_started_at = func.clock_timestamp()
             image.build_ended_at = None
             number = image.build_number

@@ -50,9 +50,11 @@ from app.storage.errors import ObjectCorrupt, ObjectMissing
 from app.tables.image import Image
 from app.tables.model import ModelCapture, ModelVersion
 from workers.context import WorkerContext
+from workers.failing import failing, is_failing
 from workers.reconciler import Guard
 
 _GIB = 1024**3
+_OVER = ("Captured", "Failed")
 _LOOK_SECONDS = 2.0
 _TURN_SECONDS = 10.0
 _IMAGE_SECONDS = 5.0
@@ -74,8 +76,26 @@ class ModelCaptureReconciler:
             row = await session.get(ModelCapture, guard.lease.row_id)
         if row is None:
             return None
+        pause = await self._step(guard, row)
+        if is_failing(row.error):
+            await self._say(guard, None)
+        return pause
+
+    async def say_failed(self, guard: Guard, error: str) -> None:
+        """Let the capture say that looks at it fail, as long as it has not ended."""
+        found = failing("the capture", error)
+        await self._say(guard, {**found, "last_lines": []})
+
+    async def _say(self, guard: Guard, error: dict[str, Any] | None) -> None:
+        async with self._context.database.session() as session:
+            await guard.check(session)
+            row = await session.get(ModelCapture, guard.lease.row_id)
+            if row is not None and row.state not in _OVER:
+                row.error = error
+
+    async def _step(self, guard: Guard, row: ModelCapture) -> float | None:
         try:
-            if row.state in ("Captured", "Failed"):
+            if row.state in _OVER:
                 return await self._clean(guard, row)
             if row.state == "Running":
                 return await self._look(guard, row)
@@ -249,6 +269,7 @@ class ModelCaptureReconciler:
                 ModelVersion, row.model_version_id, with_for_update=True, populate_existing=True
             )
             row.ended_at = func.clock_timestamp()
+            row.error = None
             if isinstance(found, Report):
                 row.runtime = found.runtime
                 if found.sample is not None:

@@ -61,11 +61,14 @@ class BatchScoringCreate(BaseModel):
 
 
 class BatchScoringError(BaseModel):
-    """Why a batch scoring failed."""
+    """Why a batch scoring failed, or why it cannot be ended now."""
 
     model_config = ConfigDict(extra="allow")
 
-    code: str = Field(description="too_many_failed_rows, or what the run failed with")
+    code: str = Field(
+        description="too_many_failed_rows, or what the run failed with; before its end: "
+        "reconcile_failed, which is tried again"
+    )
     message: str
 
 

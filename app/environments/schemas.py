@@ -31,7 +31,9 @@ class EnvironmentRead(BaseModel):
 class ImageError(BaseModel):
     """Why an image could not be built."""
 
-    code: str
+    code: str = Field(
+        description="reconcile_failed: looks at it end with an error, and are tried again"
+    )
     message: str
 
 

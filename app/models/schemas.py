@@ -259,7 +259,10 @@ class ModelCaptureRead(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
     state: str = Field(description="Pending, Running, Captured or Failed; more may come")
-    error: ModelCaptureError | None = Field(description="With Failed: why; the version stays")
+    error: ModelCaptureError | None = Field(
+        description="With Failed: why; the version stays. Before: reconcile_failed, when looks at "
+        "it end with an error and are tried again"
+    )
     runtime: str = Field(description="What loaded it", examples=["TensorFlow 2.15.1"])
     started_at: datetime | None
     ended_at: datetime | None

@@ -1,5 +1,6 @@
 """Batch scorings through the API; their runs do what the test says."""
 
+import asyncio
 import hashlib
 import json
 import uuid
@@ -16,6 +17,7 @@ from app.batch_scorings.program import SUFFIXES
 from app.datasets.made import MadeFile
 from app.datasets.service import add_made
 from app.kernel.wake import wake
+from app.storage.errors import StoreUnavailable
 from app.tables.batch_scoring import BatchScoring
 from app.tables.run import Run, RunFile
 from app.tables.workspace import Workspace
@@ -322,3 +324,31 @@ async def test_it_takes_the_right_to_make_datasets(world: Scoring) -> None:
 
 def test_the_program_reads_what_the_api_lets_in() -> None:
     assert set(rows.SUFFIXES) == SUFFIXES
+
+
+@pytest.mark.fault(10)
+async def test_a_scoring_that_cannot_be_looked_at_says_so_until_it_can(
+    world: Scoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await world.create(files=["*.csv"])
+    objects = world.api.app.state.objects
+    with monkeypatch.context() as patch:
+
+        async def away(sha256: str) -> None:
+            raise StoreUnavailable("the store is away")
+
+        patch.setattr(objects, "open", away)
+        ending = asyncio.create_task(world.end(made, files=outputs((2, 0))))
+        shown: dict[str, Any] = {}
+
+        async def says_so() -> bool:
+            answer = await world.api.client.get(f"batch-scorings/{made['id']}")
+            shown.update(answer.json())
+            return shown["error"] is not None
+
+        await until(says_so, seconds=30)
+        assert (shown["status"], shown["error"]["code"]) == ("Running", "reconcile_failed")
+        assert "StoreUnavailable" in shown["error"]["message"]
+
+    found = await ending
+    assert (found["status"], found["error"], found["rows_scored"]) == ("Completed", None, 2)

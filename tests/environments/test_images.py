@@ -20,6 +20,7 @@ from app.environments import service
 from app.environments.spec import EnvironmentSpec
 from app.experiments import repository as experiments
 from app.kernel.ids import new_id
+from app.tables.image import Image
 from app.tables.run import Run
 from app.workspaces import repository as workspaces
 from tests.databases import own_database
@@ -334,3 +335,25 @@ async def end_run(api: LiveApi, run_id: str) -> None:
     async with api.database.session() as session:
         statement = update(Run).where(Run.id == run_id).values(ended_at=func.clock_timestamp())
         await session.execute(statement)
+
+
+@pytest.mark.fault(10)
+async def test_an_image_that_cannot_be_looked_at_says_so_until_it_can(
+    api: LiveApi, package: str
+) -> None:
+    async with api.database.session() as session:
+        workspace = await workspaces.get(session, api.workspace)
+        spec = EnvironmentSpec(pip_packages=[package])
+        image, _ = await service.ensure_image(session, api.settings, workspace, spec)
+        whole = dict(image.spec)
+        image.spec = {**whole, "requirements": 5}
+        image_hash = image.id
+
+    shown = await wait_for(api, image_hash, lambda one: one["error"] is not None)
+
+    assert (shown["state"], shown["error"]["code"]) == ("Queued", "reconcile_failed")
+    assert "TypeError" in shown["error"]["message"]
+    async with api.database.session() as session:
+        await session.execute(update(Image).where(Image.id == image_hash).values(spec=whole))
+    built = await ended(api, image_hash)
+    assert (built["state"], built["error"]) == ("Ready", None)

@@ -12,11 +12,12 @@ from typing import Any
 
 import httpx2
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text, update
 
 from app.environments.repository import is_in_use
 from app.kernel.clock import utc_now
 from app.kernel.signals import Signals
+from app.kernel.wake import wake
 from app.leaks import repository as leaks
 from app.model_captures.decide import MOST_STARTS, REPORT_PATH, WHOLE_SECONDS
 from app.models import service as models
@@ -335,3 +336,26 @@ async def test_a_deleted_version_disowns_its_node(world: World) -> None:
     assert await world.say(node, "logs?stream=capture.txt&offset=0", b"words") == 410
     async with world.api.database.session() as session:
         assert ("node", node) not in await leaks.owned(session)
+
+
+@pytest.mark.fault(10)
+async def test_a_capture_that_cannot_be_looked_at_says_so_until_it_can(world: World) -> None:
+    capture = await world.register("odd")
+    node = await world.node(capture)
+    await world.version("odd", lambda seen: seen["capture"]["state"] == "Running")
+    damaged = update(ModelCapture).where(ModelCapture.id == capture)
+    async with world.api.database.session() as session:
+        await session.execute(damaged.values(result=text("'5'")))
+        await wake(session, ModelCapture, capture)
+
+    shown = await world.version("odd", lambda seen: seen["capture"]["error"])
+
+    assert shown["capture"]["state"] == "Running"
+    assert shown["capture"]["error"]["code"] == "reconcile_failed"
+    assert "AttributeError" in shown["capture"]["error"]["message"]
+    async with world.api.database.session() as session:
+        await session.execute(damaged.values(result={}))
+    await world.version("odd", lambda seen: seen["capture"]["error"] is None)
+    await world.report(node, REPORT)
+    after = await world.version("odd", is_over)
+    assert (after["capture"]["state"], after["capture"]["error"]) == ("Captured", None)
