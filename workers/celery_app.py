@@ -4,7 +4,7 @@ import os
 import signal
 
 import structlog
-from celery import Celery
+from celery import Celery, Task
 from celery.signals import worker_init, worker_shutdown
 
 from app.kernel.broker import RECONCILE_TASK, broker_options
@@ -77,8 +77,10 @@ def stop_process(**_: object) -> None:
         _loop.stop()
 
 
-@celery_app.task(name=RECONCILE_TASK)  # type: ignore[untyped-decorator]
-def reconcile(topic: str, row_id: str) -> None:
+@celery_app.task(name=RECONCILE_TASK, bind=True)  # type: ignore[untyped-decorator]
+def reconcile(task: Task, topic: str, row_id: str) -> None:
     """Look at a row now; harmless when lost, doubled or late."""
     if _loop is not None and _process is not None:
-        _loop.submit(_process.hint(topic, row_id))
+        # The task's context is this thread's.
+        header = dict(task.request.__dict__).get
+        _loop.submit(_process.hint(topic, row_id, header))

@@ -1,7 +1,9 @@
 """What a worker process runs in its loop: all reconcilers, and the poller."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import app.tables.registry  # noqa: F401  (foreign keys need every table to be known)
 from app.auth.signing import Signer
@@ -10,6 +12,7 @@ from app.kernel.broker import BrokerHints
 from app.kernel.config import Settings
 from app.kernel.db import Database, PoolUse
 from app.kernel.hints import Hint
+from app.kernel.message_trace import tell_message
 from app.kernel.signals import Signals
 from app.kernel.tracing import make_tracing
 from app.providers.base import Provider
@@ -166,6 +169,7 @@ class WorkerProcess:
         if self._tracing is not None:
             self._tracing.close()
 
-    async def hint(self, topic: str, row_id: str) -> None:
-        """Look at a row now."""
+    async def hint(self, topic: str, row_id: str, header: Callable[[str], Any]) -> None:
+        """Look at a row now, as a message says that has these headers."""
         self._engine.hint(topic, row_id)
+        tell_message(self._tracing, header, topic=topic, row_id=row_id)

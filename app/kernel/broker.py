@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from app.kernel.config import Settings
 from app.kernel.hints import Hint
 from app.kernel.measures import HINTS_DROPPED
+from app.kernel.message_trace import headers_of
 from app.kernel.signals import CHANNEL, Signals
 
 RECONCILE_TASK = "reconcile"
@@ -88,5 +89,9 @@ class BrokerHints:
             self._redis.publish(CHANNEL, f"{hint.topic}:{hint.id}")
             return
         self._celery.send_task(
-            RECONCILE_TASK, args=[hint.topic, hint.id], retry=False, ignore_result=True
+            RECONCILE_TASK,
+            args=[hint.topic, hint.id],
+            headers=headers_of(hint),
+            retry=False,
+            ignore_result=True,
         )

@@ -13,11 +13,15 @@ _log = structlog.get_logger(__name__)
 
 
 class Hint(NamedTuple):
-    """Something to look at: for a ``reconcile`` hint a row, for a ``signal`` a channel."""
+    """Something to look at: for a ``reconcile`` hint a row, for a ``signal`` a channel.
+
+    With ``traceparent`` its way is part of the trace that is named there; empty: of none.
+    """
 
     kind: Literal["reconcile", "signal"]
     topic: str
     id: str
+    traceparent: str = ""
 
 
 class HintSender(Protocol):

@@ -28,9 +28,16 @@ async def wake(session: AsyncSession, table: type[Base], row_id: str) -> None:
     add_hint(session, Hint("reconcile", table.__tablename__, row_id))
 
 
-def wake_new(session: AsyncSession, table: type[Base], row_id: str) -> None:
-    """The same for a row of this transaction, which is due from the moment it is there."""
-    add_hint(session, Hint("reconcile", table.__tablename__, row_id))
+def wake_new(session: AsyncSession, table: type[Base], row_id: str, *, traceparent: str) -> None:
+    """The same for a row of this transaction, which is due from the moment it is there.
+
+    Args:
+        session: the transaction.
+        table: as for `wake`.
+        row_id: the row.
+        traceparent: the span of the request that begins it.
+    """
+    add_hint(session, Hint("reconcile", table.__tablename__, row_id, traceparent))
 
 
 def signal(session: AsyncSession, topic: str, row_id: str) -> None:

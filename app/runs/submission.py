@@ -101,7 +101,7 @@ async def submit(
         priority=body.priority,
     )
     await add_submitted(session, run, actor=actor)
-    wake_new(session, Run, run.id)
+    wake_new(session, Run, run.id, traceparent=trace.traceparent)
     reached(CrashPoint.RUN_UNCOMMITTED)
     return run
 

@@ -79,6 +79,7 @@ def test_a_run_can_be_followed_through_traces_logs_and_figures(
 
     wanted = {
         "POST /v1/workspaces/{workspace}/runs": "trainwright-api",
+        "message": "trainwright-worker",
         "attempt 1": "trainwright-worker",
         "prepare": "trainwright-worker",
         "build environment": "trainwright-worker",
@@ -87,7 +88,12 @@ def test_a_run_can_be_followed_through_traces_logs_and_figures(
         "finalize": "trainwright-worker",
     }
     await_true(lambda: wanted.items() <= found().items())
-    (attempt,) = [span for span in collector.of(TRACE) if span.name == "attempt 1"]
+    spans = {span.name: span for span in collector.of(TRACE)}
+    submission, message, attempt = (
+        spans[name] for name in ("POST /v1/workspaces/{workspace}/runs", "message", "attempt 1")
+    )
+    assert message.parent_id == submission.span_id
+    assert submission.began_ns <= message.began_ns <= message.ended_ns
     path = f"/v1/workspaces/watched/runs/{run_id}/logs?stream=user_logs/std_log.txt"
     printed = talk.client.get(path, headers=talk.authorization()).text
     assert printed.strip() == f"00-{TRACE}-{attempt.span_id}-01"
