@@ -172,6 +172,27 @@ def test_the_loss_of_a_replica_of_the_api_is_not_noticed(
     assert states == ["healthy", "healthy"]
 
 
+def health(installation: Installation, service: str) -> set[str]:
+    """How the engine finds the containers of a service to be."""
+    return {each["State"]["Health"]["Status"] for each in installation.containers(service)}
+
+
+def test_a_worker_that_cannot_work_is_unhealthy_until_it_can(installation: Installation) -> None:
+    assert health(installation, "worker") == {"healthy"}
+    [database] = installation.containers("postgres")
+    with closing(docker_engine.client()) as engine:
+        engine.pause(database["Id"])
+        try:
+            await_that(
+                lambda: health(installation, "worker") == {"unhealthy"},
+                "it is taken for healthy",
+                seconds=150,
+            )
+        finally:
+            engine.unpause(database["Id"])
+    await_that(lambda: health(installation, "worker") == {"healthy"}, "it stays unhealthy")
+
+
 def _owner(installation: Installation) -> str:
     [worker] = installation.containers("worker")
     program = (
