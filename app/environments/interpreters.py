@@ -1,19 +1,23 @@
 """The Python interpreters of this machine, each asked once what it is."""
 
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from app.environments.frameworks import PythonMinor
 
 OLDEST_MINOR: PythonMinor = (3, 6)
 _PROBE_SECONDS = 10
+_FAILURE_KEPT_SECONDS = 30.0
 _USUAL_FOLDERS = ("/usr/local/bin", "/usr/bin", "/opt/homebrew/bin")
 # Runs under any Python 3: prints one line of JSON.
 _PROBE = """
@@ -50,8 +54,11 @@ class Interpreter:
         return f"{self.minor[0]}.{self.minor[1]}"
 
 
+_Key = tuple[str, int, int]
 # By path, time of change and size: an upgraded interpreter is asked again.
-_probed: dict[tuple[str, int, int], Interpreter | None] = {}
+_answered: dict[_Key, Interpreter | None] = {}
+_failed: dict[_Key, float] = {}
+"""When a question failed. It may have been the machine's load, so that it is asked again."""
 
 
 def discover_interpreters(
@@ -126,12 +133,20 @@ def _probe_once(path: Path) -> Interpreter | None:
     except OSError:
         return None
     key = (str(path), status.st_mtime_ns, status.st_size)
-    if key not in _probed:
-        _probed[key] = _probe(path)
-    return _probed[key]
+    if key in _answered:
+        return _answered[key]
+    if time.monotonic() < _failed.get(key, -math.inf) + _FAILURE_KEPT_SECONDS:
+        return None
+    facts = _probe(path)
+    if facts is None:
+        _failed[key] = time.monotonic()
+        return None
+    _answered[key] = _usable(facts)
+    return _answered[key]
 
 
-def _probe(path: Path) -> Interpreter | None:
+def _probe(path: Path) -> dict[str, Any] | None:
+    """What an interpreter says of itself; None: it does not answer."""
     try:
         answer = subprocess.run(
             [str(path), "-I", "-c", _PROBE],
@@ -140,9 +155,13 @@ def _probe(path: Path) -> Interpreter | None:
             check=True,
             stdin=subprocess.DEVNULL,
         )
-        facts = json.loads(answer.stdout)
+        facts: dict[str, Any] = json.loads(answer.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
+    return facts
+
+
+def _usable(facts: dict[str, Any]) -> Interpreter | None:
     if facts["virtual"] or facts["free_threaded"] or not facts["final"]:
         return None
     if not facts["cpython"] or facts["bits"] != 64 or tuple(facts["version"]) < OLDEST_MINOR:

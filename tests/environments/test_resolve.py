@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,31 @@ def test_interpreters_of_this_machine_are_found_and_broken_ones_are_not(tmp_path
     own = f"{sys.version_info.major}.{sys.version_info.minor}"
     assert own in [one.minor_name for one in found]
     assert [one.minor for one in found] == sorted({one.minor for one in found}, reverse=True)
+
+
+def test_an_interpreter_that_failed_once_is_asked_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, own = tmp_path / "slow-python", f"python3.{sys.version_info.minor}"
+    given.write_text(
+        f"#!/bin/sh\n[ -e '{tmp_path}/is-quick' ] || exit 1\n"
+        f"exec '{Path(sys.base_prefix) / 'bin' / own}' \"$@\" | sed 's|{sys.base_prefix}|/given|'\n"
+    )
+    given.chmod(0o755)
+
+    def is_found() -> bool:
+        found = discover_interpreters([given], environ={"PATH": "", "HOME": str(tmp_path)})
+        return Path("/given/bin") / own in [one.path for one in found]
+
+    assert not is_found()
+    (tmp_path / "is-quick").touch()
+    # The failure is kept for half a minute: this question has its answer already.
+    assert not is_found()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 60)
+    assert is_found()
+    (tmp_path / "is-quick").unlink()
+    assert is_found()
 
 
 def test_a_given_path_comes_before_others_of_its_version(tmp_path: Path) -> None:
