@@ -50,7 +50,7 @@ async def of_model_version(
     session: AsyncSession, workspace_id: str, name: str, version: ModelVersion
 ) -> LineageRead:
     """The runs and datasets behind a model version, its parents and children, its deployments."""
-    family = [version, *await _ancestors(session, workspace_id, version)]
+    family, has_more = await _family(session, workspace_id, version)
     children = await repository.children_of(session, workspace_id, name, version.version)
     return await _read(
         session,
@@ -58,36 +58,39 @@ async def of_model_version(
         run_ids=[row.run_id for row in family if row.run_id],
         version_ids=[*(row.id for row in family), *children],
         served=[version.id],
+        is_cut=has_more,
     )
 
 
 async def of_deployment(session: AsyncSession, deployment: Deployment) -> LineageRead:
     """The model version that a deployment serves, its parents, and the runs and data behind."""
     version = await session.get_one(ModelVersion, deployment.model_version_id)
-    family = [version, *await _ancestors(session, deployment.workspace_id, version)]
+    family, has_more = await _family(session, deployment.workspace_id, version)
     found = await _read(
         session,
         deployment.workspace_id,
         run_ids=[row.run_id for row in family if row.run_id],
         version_ids=[row.id for row in family],
         served=[version.id],
+        is_cut=has_more,
     )
     only = [each for each in found.deployments if each.name == deployment.name]
     return found.model_copy(update={"deployments": only})
 
 
-async def _ancestors(
+async def _family(
     session: AsyncSession, workspace_id: str, version: ModelVersion
-) -> list[ModelVersion]:
-    found: list[ModelVersion] = []
-    parent = Lineage.model_validate(version.lineage).parent
-    while parent is not None and len(found) < _MOST_ANCESTORS:
+) -> tuple[list[ModelVersion], bool]:
+    """A version with its parents, the nearest first, and whether there are more of them."""
+    family = [version]
+    while (parent := Lineage.model_validate(family[-1].lineage).parent) is not None:
         row = await repository.version_named(session, workspace_id, parent.model, parent.version)
         if row is None or row.id == version.id:
             break
-        found.append(row)
-        parent = Lineage.model_validate(row.lineage).parent
-    return found
+        if len(family) > _MOST_ANCESTORS:
+            return family, True
+        family.append(row)
+    return family, False
 
 
 async def _read(
@@ -98,6 +101,7 @@ async def _read(
     version_ids: Sequence[str],
     served: Sequence[str] | None = None,
     datasets: Sequence[tuple[str, int]] = (),
+    is_cut: bool = False,
 ) -> LineageRead:
     """Load what these ids stand for, and the datasets and deployments beside them.
 
@@ -109,6 +113,7 @@ async def _read(
         served: whose deployments to list; None: those of all versions.
         datasets: dataset versions by name and number, beside those that the runs and versions
             name.
+        is_cut: whether the caller has left something out.
     """
     shown_versions = list(dict.fromkeys(version_ids))[:MOST]
     runs = [_run(row) for row in await repository.runs(session, run_ids[:MOST])]
@@ -141,7 +146,7 @@ async def _read(
             )
             for row in found
         ],
-        is_cut=len(run_ids) > MOST or len(version_ids) > MOST,
+        is_cut=is_cut or len(run_ids) > MOST or len(version_ids) > MOST,
     )
 
 

@@ -140,6 +140,24 @@ async def test_lineage_goes_both_ways(api: LiveApi) -> None:
     assert of_service["model_versions"][0]["aliases"] == ["champion"]
 
 
+async def test_a_family_of_which_some_are_left_out_says_so(api: LiveApi) -> None:
+    run_id, _ = await trained(api)
+    version = await register(api, run_id)
+    for number in range(1, 52):
+        version = await register(api, run_id, parent={"model": "digits", "version": number})
+    await serve(api, version, "svc")
+
+    all_of_51 = await lineage(api, "/models/digits/versions/51")
+    some_of_52 = await lineage(api, "/models/digits/versions/52")
+    behind_service = await lineage(api, "/deployments/svc")
+
+    assert {each["version"] for each in all_of_51["model_versions"]} == set(range(1, 53))
+    assert all_of_51["is_cut"] is False
+    for found in (some_of_52, behind_service):
+        assert {each["version"] for each in found["model_versions"]} == set(range(2, 53))
+        assert found["is_cut"] is True
+
+
 async def test_a_dataset_that_a_model_was_made_from_stays(api: LiveApi) -> None:
     run_id, _ = await trained(api)
     await register(api, run_id)
