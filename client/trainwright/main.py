@@ -98,14 +98,13 @@ def main() -> None:
     try:
         app()
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):
+            # Whoever read this has seen enough, as `head` does; Typer and Rich make a 1 of it.
+            _leave(0)
         _leave(end.code if isinstance(end.code, int) else int(end.code is not None))
     except TrainwrightError as error:
         _tell(error)
         _leave(_code_of(error))
-    except BrokenPipeError:
-        # Whoever read this has seen enough, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        _leave(0)
     except OSError as error:
         where = f": {error.filename}" if error.filename else ""
         say(f"error: {error.strerror or error}{where}", style="red")
@@ -138,6 +137,8 @@ def _leave(code: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
+        except BrokenPipeError:
+            continue
         except OSError:
             code = code or UNREACHABLE
     os._exit(code)

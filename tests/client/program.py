@@ -64,6 +64,23 @@ class Program:
         assert done.returncode == code, f"{done.returncode}: {done.stdout}{done.stderr}"
         return done
 
+    def run_unread(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end, whose standard output nobody reads any more."""
+        reading, writing = os.pipe()
+        os.close(reading)
+        try:
+            return subprocess.run(
+                [PROGRAM, *arguments],
+                cwd=self._folder,
+                env=self._environment,
+                stdout=writing,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=_SECONDS,
+            )
+        finally:
+            os.close(writing)
+
     def terminal(self, *arguments: str | Path, columns: int = 100) -> "Terminal":
         """Start a command in a terminal."""
         command = [str(PROGRAM), *map(str, arguments)]

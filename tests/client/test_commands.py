@@ -53,6 +53,12 @@ def test_the_token_is_asked_for_and_not_shown(program: Program, connection: Conn
     assert connection.token not in terminal.shown
 
 
+def test_a_reader_that_has_seen_enough_is_no_failure(program: Program) -> None:
+    for arguments in (["vm-sizes"], ["vm-sizes", "--json"], ["whoami"], ["--help"]):
+        done = program.run_unread(*arguments)
+        assert (done.returncode, done.stderr) == (0, ""), arguments
+
+
 def test_a_server_that_is_away_has_an_exit_code_of_its_own(program: Program) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
