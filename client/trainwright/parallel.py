@@ -1,7 +1,7 @@
 """Some work side by side, which an interruption does not have to wait for."""
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -16,7 +16,7 @@ def side_by_side(work: Callable[[T], None], items: Iterable[T]) -> None:
     """
     pool = ThreadPoolExecutor(_SIDE_BY_SIDE)
     try:
-        for done in [pool.submit(work, item) for item in items]:
+        for done in as_completed([pool.submit(work, item) for item in items]):
             done.result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
