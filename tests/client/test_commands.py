@@ -1,12 +1,20 @@
 """Commands in pipes: what they print, where, and how they end."""
 
+import hashlib
 import json
 import socket
 import threading
+from collections.abc import Iterator
 from functools import partial
-from http.server import HTTPServer, SimpleHTTPRequestHandler
+from http.server import (
+    BaseHTTPRequestHandler,
+    HTTPServer,
+    SimpleHTTPRequestHandler,
+    ThreadingHTTPServer,
+)
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -82,6 +90,82 @@ def test_what_is_no_server_of_ours_is_told(program: Program, tmp_path: Path) -> 
         (tmp_path / "v1" / "me").rmdir()
         assert "HTTP status 404" in program.run("whoami", code=3, TRAINWRIGHT_URL=url).stderr
         server.shutdown()
+
+
+class Shifting(BaseHTTPRequestHandler):
+    """A server whose dataset has a newer version each time that the latest is asked for."""
+
+    asked: ClassVar[list[str]] = []
+    latest: ClassVar[int] = 0
+
+    def do_GET(self) -> None:
+        """Answer as the API does."""
+        path = self.path.removeprefix("/v1/workspaces/mine/")
+        self.asked.append(path)
+        if path.startswith("runs"):
+            self._send(json.dumps({"items": [RUN], "next_page_token": "more"}).encode())
+            return
+        version = path.removeprefix("datasets/digits/versions/").split("/")[0]
+        if version == "latest":
+            type(self).latest += 1
+            version = str(self.latest)
+        content = version.encode() * 3
+        if "/files/" in path:
+            self._send(content)
+        elif path.endswith("/files"):
+            digest = hashlib.sha256(content).hexdigest()
+            names = ("a b/1?", "2")
+            items = [{"path": name, "size_bytes": 3, "sha256": digest} for name in names]
+            self._send(json.dumps({"items": items}).encode())
+        else:
+            self._send(json.dumps({"version": int(version)}).encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Print nothing."""
+
+    def _send(self, content: bytes) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+
+RUN = {
+    "id": "run_1",
+    "status": "Completed",
+    "experiment_name": "mine",
+    "display_name": "x",
+    "created_at": None,
+    "started_at": None,
+    "ended_at": None,
+}
+
+
+@pytest.fixture
+def shifting(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Return the address of such a server."""
+    monkeypatch.setattr(Shifting, "asked", [])
+    monkeypatch.setattr(Shifting, "latest", 0)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Shifting) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_download_is_of_one_version(home: Path, tmp_path: Path, shifting: str) -> None:
+    program = Program(home, tmp_path, {})
+    place = {"TRAINWRIGHT_URL": shifting, "TRAINWRIGHT_WORKSPACE": "mine"}
+    program.run("dataset", "download", "digits", **place)
+
+    assert (tmp_path / "digits" / "a b" / "1?").read_text() == "111"
+    assert (tmp_path / "digits" / "2").read_text() == "111"
+
+
+def test_no_page_is_asked_for_that_is_not_shown(home: Path, tmp_path: Path, shifting: str) -> None:
+    program = Program(home, tmp_path, {})
+    place = {"TRAINWRIGHT_URL": shifting, "TRAINWRIGHT_WORKSPACE": "mine"}
+    program.run("runs", "--limit", "2", **place)
+    assert Shifting.asked == ["runs?page_size=2", "runs?page_size=2&page_token=more"]
 
 
 def test_what_the_server_refuses_is_one_line_and_what_to_do(program: Program) -> None:

@@ -85,7 +85,7 @@ def list_datasets(*, as_json: AsJson = False) -> None:
 def files(dataset: Dataset, *, as_json: AsJson = False) -> None:
     """List the files of a version."""
     with connect() as server:
-        items = list(server.pages(_version_path(server, dataset, "files")))
+        items = list(server.pages(server.path(*_version(server, dataset), "files")))
     if as_json:
         print_json(items)
         return
@@ -104,8 +104,11 @@ def download(
     """Fetch the files of a version, checked; what is there already is not fetched again."""
     folder = to or Path(dataset.partition(":")[0])
     with connect() as server:
-        items = list(server.pages(_version_path(server, dataset, "files")))
-        fetch_all(server, items, folder, lambda item: _file_path(server, dataset, item["path"]))
+        files_of = (*_version(server, dataset), "files")
+        items = list(server.pages(server.path(*files_of)))
+        fetch_all(
+            server, items, folder, lambda item: server.path(*files_of, *item["path"].split("/"))
+        )
     print_line(str(folder))
 
 
@@ -122,10 +125,8 @@ def _registered(server: Connection, asked: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _version_path(server: Connection, dataset: str, *more: str) -> str:
+def _version(server: Connection, dataset: str) -> tuple[str | int, ...]:
+    """Where a version is, by its number: which one is the latest may change meanwhile."""
     name, _, version = dataset.partition(":")
-    return server.path("datasets", name, "versions", version or "latest", *more)
-
-
-def _file_path(server: Connection, dataset: str, path: str) -> str:
-    return _version_path(server, dataset, "files", *path.split("/"))
+    found = server.get(server.path("datasets", name, "versions", version or "latest"))
+    return "datasets", name, "versions", found["version"]

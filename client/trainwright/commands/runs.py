@@ -1,5 +1,6 @@
 """`runs`, `run show | cancel | delete`, `why`."""
 
+from itertools import islice
 from typing import Annotated
 
 import typer
@@ -55,7 +56,7 @@ def list_runs(
     asked = {name: value for name, value in params.items() if value}
     with connect() as server:
         pages = server.pages(server.path("runs"), params={**asked, "page_size": min(limit, 1000)})
-        items = [item for item, _ in zip(pages, range(limit), strict=False)]
+        items = list(islice(pages, limit))
     if as_json:
         print_json(items)
         return
