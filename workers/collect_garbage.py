@@ -5,6 +5,7 @@ import asyncio
 
 import structlog
 
+from app.datastores import service as datastores
 from app.deployments.program import program_files
 from app.environments.wheels import WheelCache
 from app.garbage import service as garbage
@@ -37,6 +38,19 @@ class GarbageCollector:
     async def clean(self) -> None:
         """Throw away what crashed writers left."""
         await asyncio.to_thread(self._objects.clean_incoming, older_than_seconds=_ABANDONED_SECONDS)
+
+    async def clean_datastores(self) -> int:
+        """Remove what uploads that broke off left in folders; returns how many files."""
+        async with self._database.session() as session:
+            folders = await datastores.open_folders(session, self._settings)
+        count = 0
+        for folder in folders:
+            count += await asyncio.to_thread(
+                folder.remove_parts, older_than_seconds=_ABANDONED_SECONDS
+            )
+        if count:
+            _log.info("datastores_cleaned", files=count)
+        return count
 
     async def collect(self) -> None:
         """Collect once."""

@@ -38,6 +38,7 @@ from workers.watch_hosts import HostWatcher
 # was cut, keeps its locks no longer than that: whoever takes its rows over need not wait for it.
 _MOST_IDLE_SECONDS = 15.0
 _COLLECT_EVERY_SECONDS = 3600.0
+_CLEAN_DATASTORES_EVERY_SECONDS = 24 * 3600.0
 RUNNER = Path(__file__).parent / "runner" / "main.py"
 
 
@@ -147,6 +148,8 @@ class WorkerProcess:
                 (self._capture_expiry.look, "captures", self._settings.log_expiry_check_seconds),
                 (self._hosts.look, "hosts", self._settings.host_check_seconds),
                 (self._evictor.look, "inputs", self._settings.leak_check_seconds),
+                # Seldom: it looks through whole folders.
+                (self._garbage.clean_datastores, "datastores", _CLEAN_DATASTORES_EVERY_SECONDS),
             ):
                 tasks.create_task(regularly(work, name, every_seconds=every_seconds))
             tasks.create_task(

@@ -1,5 +1,8 @@
 """Queries about datastores."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -56,3 +59,9 @@ async def unset_default(session: AsyncSession, workspace_id: str, *, but: str) -
         Datastore.workspace_id == workspace_id, Datastore.is_default, Datastore.name != but
     )
     await session.execute(others.values(is_default=False))
+
+
+async def folder_places(session: AsyncSession) -> Sequence[dict[str, Any]]:
+    """Where the datastores that are folders are, each place once."""
+    is_folder = Datastore.place["kind"].as_string() == "folder"
+    return (await session.scalars(select(Datastore.place).where(is_folder).distinct())).all()

@@ -1,7 +1,7 @@
 """Registering datastores, and opening them with their credentials."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,16 @@ async def opened(
     """
     check_place(settings, row.place)
     return _made(row.place, await _credentials(session, keyring, row))
+
+
+async def open_folders(session: AsyncSession, settings: Settings) -> list[FolderStore]:
+    """All folders that are datastores and that the operator allows still."""
+    found = []
+    for place in await repository.folder_places(session):
+        with suppress(DatastoreRefused):
+            check_place(settings, place)
+            found.append(FolderStore(Path(place["path"])))
+    return found
 
 
 async def _credentials(session: AsyncSession, keyring: Keyring, row: Datastore) -> dict[str, str]:

@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import stat
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -165,6 +166,23 @@ class FolderStore:
                 part.replace(target)
             finally:
                 part.unlink(missing_ok=True)
+
+    def remove_parts(self, *, older_than_seconds: float) -> int:
+        """Remove what uploads left that did not end, untouched for so long; how many files.
+
+        An upload that goes on touches its file with each piece.
+        """
+        removed = 0
+        oldest = time.time() - older_than_seconds
+        for folder, _, files in os.walk(self.root):
+            for name in filter(_is_part, files):
+                file = Path(folder) / name
+                with suppress(OSError):  # it has gone, or nothing can be removed there
+                    status = file.lstat()
+                    if stat.S_ISREG(status.st_mode) and status.st_mtime < oldest:
+                        file.unlink()
+                        removed += 1
+        return removed
 
     def _check_parent(self, target: Path) -> None:
         if not resolved(target.parent).is_relative_to(resolved(self.root)):

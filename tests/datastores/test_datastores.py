@@ -19,6 +19,7 @@ from tests.datasets.web import web_server
 from tests.live_api import LiveApi, dataset_reconcilers, live_api
 from tests.storage.buckets import BUCKET, BucketServer, bucket_server
 from tests.waiting import until
+from workers.collect_garbage import GarbageCollector
 
 pytestmark = pytest.mark.anyio
 TRAIN = b"a,b\n1,2\n"
@@ -270,6 +271,31 @@ async def test_uploads_of_one_path_do_not_mix(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         store.put("y", tmp_path / "absent")
     assert [file.name for file in (tmp_path / "root").iterdir()] == ["x"]
+
+
+async def test_what_broken_uploads_left_in_folders_goes(api: LiveApi, tmp_path: Path) -> None:
+    folder = tmp_path / "shared" / "mine"
+    (folder / "deep").mkdir(parents=True)
+    await put(api, "mine", {"place": {"kind": "folder", "path": str(folder)}})
+    await put(api, "again", {"place": {"kind": "folder", "path": str(folder)}})
+    await put(api, "gone", {"place": {"kind": "folder", "path": str(tmp_path / "shared" / "no")}})
+    part = ".0123456789abcdef.part"
+    left = [folder / part, folder / "deep" / part]
+    kept = [
+        folder / "deep" / ".0123456789abcdee.part", folder / ".x.part", folder / "data",
+        tmp_path / "shared" / part,
+    ]  # fmt: skip
+    for path in (*left, *kept):
+        path.write_bytes(b"some")
+    for path in (*left, *kept[1:]):
+        os.utime(path, (0, 0))
+
+    collector = GarbageCollector(api.database, api.objects, settings=api.settings)
+    count = await collector.clean_datastores()
+
+    assert count == 2
+    assert [path.exists() for path in left] == [False, False]
+    assert all(path.exists() for path in kept)
 
 
 async def is_begun(folder: Path) -> bool:
