@@ -30,8 +30,11 @@ class QuotaNotFound(NotFound):
 async def list_page(session: AsyncSession, page: PageQuery) -> tuple[list[QuotaRead], str]:
     """Those that are set, by kind and name."""
     owner = func.coalesce(Workspace.name, Quota.owner_id)
-    statement = select(Quota, owner).outerjoin(
-        Workspace, (Quota.kind == "workspace") & (Workspace.id == Quota.owner_id)
+    is_gone = Workspace.id.is_(None) & User.id.is_(None)
+    statement = (
+        select(Quota, owner, is_gone)
+        .outerjoin(Workspace, (Quota.kind == "workspace") & (Workspace.id == Quota.owner_id))
+        .outerjoin(User, (Quota.kind == "user") & (User.name == Quota.owner_id))
     )
     rows: list[Any]
     rows, following = await fetch_page(
@@ -42,7 +45,7 @@ async def list_page(session: AsyncSession, page: PageQuery) -> tuple[list[QuotaR
         key_of=lambda row: [row[0].kind, row[1]],
         scalars=False,
     )
-    return [_read(row, name) for row, name in rows], following
+    return [_read(row, name, is_gone=gone) for row, name, gone in rows], following
 
 
 async def find(session: AsyncSession, kind: QuotaKind, owner: str) -> QuotaRead | None:
@@ -54,16 +57,16 @@ async def find(session: AsyncSession, kind: QuotaKind, owner: str) -> QuotaRead 
 
 
 async def get(session: AsyncSession, kind: QuotaKind, owner: str) -> QuotaRead:
-    """The quota of a workspace or user.
+    """The quota of a workspace or user, or one that was left by an owner who was deleted.
 
     Raises:
         OwnerNotFound: there is nobody of this name.
         QuotaNotFound: none is set.
     """
-    row = await session.get(Quota, (kind, await _owner_id(session, kind, owner)))
+    row, is_gone = await _row(session, kind, owner)
     if row is None:
         raise QuotaNotFound(f"No quota is set for {kind} {owner!r}.")
-    return _read(row, owner)
+    return _read(row, owner, is_gone=is_gone)
 
 
 async def put(
@@ -88,12 +91,18 @@ async def put(
     await session.flush()
     await session.refresh(row)
     await wake_planner(session)
-    return _read(row, owner), is_new
+    return _read(row, owner, is_gone=False), is_new
 
 
 async def delete(session: AsyncSession, kind: QuotaKind, owner: str) -> None:
-    """Lift a quota that is set."""
-    row = await session.get_one(Quota, (kind, await _owner_id(session, kind, owner)))
+    """Lift a quota, if one is set.
+
+    Raises:
+        OwnerNotFound: there is nobody of this name, and nobody of this name has left one.
+    """
+    row, _ = await _row(session, kind, owner)
+    if row is None:
+        return
     await session.delete(row)
     await session.flush()
     await wake_planner(session)
@@ -102,6 +111,17 @@ async def delete(session: AsyncSession, kind: QuotaKind, owner: str) -> None:
 async def forget_owner(session: AsyncSession, kind: QuotaKind, owner_id: str) -> None:
     """Remove the quota of a workspace or a user who goes, if there is one."""
     await session.execute(delete_rows(Quota).where(Quota.kind == kind, Quota.owner_id == owner_id))
+
+
+async def _row(session: AsyncSession, kind: QuotaKind, owner: str) -> tuple[Quota | None, bool]:
+    """A quota, and whether its owner is gone, whom the list names as the row does."""
+    try:
+        return await session.get(Quota, (kind, await _owner_id(session, kind, owner))), False
+    except OwnerNotFound:
+        left = await session.get(Quota, (kind, owner))
+        if left is None:
+            raise
+        return left, True
 
 
 async def _owner_id(session: AsyncSession, kind: QuotaKind, owner: str) -> str:
@@ -116,10 +136,11 @@ async def _owner_id(session: AsyncSession, kind: QuotaKind, owner: str) -> str:
     return found
 
 
-def _read(row: Quota, owner: str) -> QuotaRead:
+def _read(row: Quota, owner: str, *, is_gone: bool) -> QuotaRead:
     return QuotaRead(
         kind=row.kind,
         owner=owner,
+        is_owner_gone=is_gone,
         runs=row.runs,
         nodes=row.nodes,
         cores=row.cores,

@@ -30,6 +30,11 @@ class QuotaRead(QuotaPut):
     model_config = ConfigDict(from_attributes=True, extra="ignore")
 
     kind: str = Field(description="workspace or user")
-    owner: str = Field(description="Name of the workspace or of the user")
+    owner: str = Field(
+        description="Name of the workspace or of the user; id of a workspace that was deleted"
+    )
+    is_owner_gone: bool = Field(
+        description="The owner was deleted: it limits nobody, and can be deleted"
+    )
     created_at: datetime
     updated_at: datetime

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from app.kernel.answers import JsonAnswers
 from app.kernel.deprecation import deprecated, install_deprecations
 from app.openapi.document import operations
+from app.tables.planning import Quota
 from tests.contract.things import make_things
 from tests.live_api import LiveApi, live_api
 
@@ -212,3 +213,27 @@ async def test_a_quota_goes_with_its_owner(api: LiveApi) -> None:
         assert gone.status_code == 204, gone.text
     listed = (await api.client.get("http://api/v1/quotas")).json()["items"]
     assert [quota for quota in listed if quota["owner"] == name] == []
+
+
+async def test_a_quota_whose_owner_is_gone_says_so_and_can_be_deleted(api: LiveApi) -> None:
+    gone = {"workspace": "ws_gone", "user": "gone"}
+    async with api.database.session() as session:
+        session.add_all(Quota(kind=kind, owner_id=owner, runs=1) for kind, owner in gone.items())
+    here = f"http://api/v1/quotas/workspace/{api.workspace}"
+    await api.client.put(here, json={"runs": 1})
+
+    listed = (await api.client.get("http://api/v1/quotas")).json()["items"]
+    found = {quota["owner"]: quota["is_owner_gone"] for quota in listed}
+    assert found == {"ws_gone": True, "gone": True, api.workspace: False}
+    for kind, owner in gone.items():
+        address = f"http://api/v1/quotas/{kind}/{owner}"
+        shown = await api.client.get(address)
+        assert shown.json()["is_owner_gone"] is True
+        assert (await api.client.put(address, json={"runs": 2})).status_code == 404
+        lifted = await api.client.delete(address, headers={"If-Match": shown.headers["ETag"]})
+        assert lifted.status_code == 204, lifted.text
+        assert (await api.client.get(address)).status_code == 404
+        assert (await api.client.delete(address)).status_code == 204
+    assert (await api.client.get(here)).json()["is_owner_gone"] is False
+    listed = (await api.client.get("http://api/v1/quotas")).json()["items"]
+    assert [quota["owner"] for quota in listed] == [api.workspace]
