@@ -110,6 +110,8 @@ class ImageReconciler:
         # An engine that is away is noticed here, before a build is begun.
         finished = await asyncio.to_thread(builder.find, spec.spec_hash)
         number = await self._begin(guard)
+        if number is None:
+            return
         reached(CrashPoint.BUILD_BEGUN)
         owner = build_log_owner(image.id, number)
         log = BuildLog(self._database, guard, owner)
@@ -131,8 +133,10 @@ class ImageReconciler:
         try:
             await BaseResolution(self._database, builder).resolve(guard, image)
         except BuildFailed as error:
-            owner = build_log_owner(image.id, await self._begin(guard))
-            await self._fail(guard, BuildLog(self._database, guard, owner), owner, error)
+            number = await self._begin(guard)
+            if number is not None:
+                owner = build_log_owner(image.id, number)
+                await self._fail(guard, BuildLog(self._database, guard, owner), owner, error)
         else:
             async with self._database.session() as session:
                 await _wake_waiting(session, image.id)
@@ -143,11 +147,16 @@ class ImageReconciler:
         await log.flush()
         await self._end(guard, owner, built=None, error=error)
 
-    async def _begin(self, guard: Guard) -> int:
-        """Number this build; the log of one that was broken off ends where it is."""
+    async def _begin(self, guard: Guard) -> int | None:
+        """Number this build; the log of one that was broken off ends where it is.
+
+        None: the image was deleted just now, and is not to be built.
+        """
         async with self._database.session() as session:
             await guard.check(session)
             image = await session.get_one(Image, guard.lease.row_id)
+            if image.state not in (ImageState.QUEUED, ImageState.BUILDING):
+                return None
             broken_off = image.build_number if image.state == ImageState.BUILDING else 0
             image.state = ImageState.BUILDING
             image.build_number += 1
@@ -168,6 +177,9 @@ class ImageReconciler:
             await guard.check(session)
             image = await session.get_one(Image, guard.lease.row_id)
             image.build_ended_at = func.clock_timestamp()
+            if image.state != ImageState.BUILDING:
+                # It was deleted meanwhile, and may be wanted again: the next step sees to that.
+                return
             if built is not None:
                 image.state = ImageState.READY
                 image.error = None

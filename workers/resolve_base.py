@@ -41,6 +41,8 @@ class BaseResolution:
             await guard.check(session)
             row = await session.get_one(Image, guard.lease.row_id)
             await repository.put_base_digest(session, base, digest)
+            if row.state == ImageState.DELETED:
+                return  # just now: nobody wants it any more
             for workspace_id in await repository.workspaces_of(session, row.id):
                 other, is_new = await repository.add_image(
                     session, workspace_id, exact.spec_hash, exact.canonical()

@@ -281,6 +281,49 @@ async def test_an_image_in_use_stays_and_a_removed_one_comes_back_the_same(
     assert image["packages"] == {package: "1.0"}, "unpinned packages stay as first built"
 
 
+async def test_an_image_that_is_deleted_while_it_is_built_stays_so_until_it_is_wanted(
+    api: LiveApi, index: PackageIndex, package: str
+) -> None:
+    folder = api.settings.data_dir / "images"
+    image_hash = await begin_build(api, index, package)
+    assert (await api.client.delete(f"/images/{image_hash}")).status_code == 204
+    index.open.set()
+    async with asyncio.timeout(30):
+        log = f"/images/{image_hash}/logs"
+        while (await api.client.get(log)).headers["log-sealed"] == "false":
+            await asyncio.sleep(0.05)
+        while (folder / image_hash).exists():
+            await asyncio.sleep(0.05)
+    assert (await api.client.get(f"/images/{image_hash}")).json()["state"] == "Deleted"
+
+    assert await ask_for(api, package) == image_hash
+    image = await ended(api, image_hash)
+    assert (image["state"], image["build_number"]) == ("Ready", 2)
+
+
+async def test_an_image_that_is_wanted_again_while_it_is_built_is_there_in_the_end(
+    api: LiveApi, index: PackageIndex, package: str
+) -> None:
+    image_hash = await begin_build(api, index, package)
+    assert (await api.client.delete(f"/images/{image_hash}")).status_code == 204
+    await ask_for(api, package)
+    index.open.set()
+    image = await ended(api, image_hash)
+    # Whoever asked again was told of the second build, which finds what the first has made.
+    assert (image["state"], image["build_number"]) == ("Ready", 2)
+    log = await api.client.get(f"/images/{image_hash}/logs")
+    assert "nothing to build" in log.text
+
+
+async def begin_build(api: LiveApi, index: PackageIndex, package: str) -> str:
+    """Hash of an image whose build waits for the index."""
+    index.asked_while_closed.clear()
+    index.open.clear()
+    image_hash = await ask_for(api, package)
+    assert await asyncio.to_thread(index.asked_while_closed.wait, 20)
+    return image_hash
+
+
 async def test_unused_images_are_removed_after_the_days_to_keep_them(
     tmp_path: Path, postgres_url: str, broker_url: str, index: PackageIndex, package: str
 ) -> None:
