@@ -12,7 +12,7 @@ from app.environments import repository
 from app.environments.builders import ImageBuilder, make_builder
 from app.environments.built import BuildFailed, BuiltImage
 from app.environments.docker_builder import DockerImageBuilder
-from app.environments.image_engine import EngineUnavailable
+from app.environments.image_engine import EngineRefused, EngineUnavailable
 from app.environments.machine import this_machine
 from app.environments.registry_api import RegistryUnavailable
 from app.environments.resolved import Machine, ResolvedSpec
@@ -29,11 +29,13 @@ from app.tables.image import Image
 from app.tables.run import Run
 from workers import measures
 from workers.build_log import BuildLog
+from workers.engine_refusals import persist
 from workers.failing import failing, is_failing
 from workers.reconciler import Guard
 from workers.resolve_base import BaseResolution
 
 _ENGINE_SECONDS = 2.0
+_REFUSED_SECONDS = 60.0
 _REGISTRY_SECONDS = 3600.0
 _SECONDS_PER_DAY = 86400.0
 _WANTED = (ImageState.QUEUED, ImageState.BUILDING)
@@ -61,6 +63,10 @@ class ImageReconciler:
         except EngineUnavailable as error:
             _log.warning("engine_unavailable", image=image.id, error=str(error))
             pause = _ENGINE_SECONDS
+        except EngineRefused as error:
+            # Of a finished or a deleted image: a container may still use what is to go.
+            _log.warning("engine_refused", image=image.id, error=error.words)
+            pause = _REFUSED_SECONDS
         if is_failing(image.error):
             await self._say(guard, None)
         return pause
@@ -108,7 +114,7 @@ class ImageReconciler:
         builder: ImageBuilder,
     ) -> None:
         # An engine that is away is noticed here, before a build is begun.
-        finished = await asyncio.to_thread(builder.find, spec.spec_hash)
+        finished = await _find(builder, spec.spec_hash)
         number = await self._begin(guard)
         if number is None:
             return
@@ -131,7 +137,8 @@ class ImageReconciler:
         self, guard: Guard, image: Image, builder: DockerImageBuilder
     ) -> float | None:
         try:
-            await BaseResolution(self._database, builder).resolve(guard, image)
+            resolution = BaseResolution(self._database, builder)
+            await persist(lambda: resolution.resolve(guard, image), _leave_untold)
         except BuildFailed as error:
             number = await self._begin(guard)
             if number is not None:
@@ -258,7 +265,7 @@ def _make(
                 if found is not None:
                     await log.write(b"A finished environment was found; nothing to build.\n")
                     return found
-                return await build()
+                return await persist(build, log.write)
             except EngineUnavailable as error:
                 text = f"{error}\nThe build goes on when the engine is back.\n"
                 await log.write(text.encode())
@@ -272,9 +279,22 @@ async def _await_engine(builder: ImageBuilder, spec_hash: str) -> BuiltImage | N
     while True:
         await asyncio.sleep(_ENGINE_SECONDS)
         try:
-            return await asyncio.to_thread(builder.find, spec_hash)
+            return await _find(builder, spec_hash)
         except EngineUnavailable:
             continue
+
+
+async def _find(builder: ImageBuilder, spec_hash: str) -> BuiltImage | None:
+    """A finished image; where the engine refuses to say, the build says what it refuses."""
+    try:
+        return await asyncio.to_thread(builder.find, spec_hash)
+    except EngineRefused as error:
+        _log.warning("engine_refused", image=spec_hash, error=error.words)
+        return None
+
+
+async def _leave_untold(_: bytes) -> None:
+    """Before a build begins there is no log; a refusal that stays is the image's error."""
 
 
 async def _wake_waiting(session: AsyncSession, image_id: str) -> None:

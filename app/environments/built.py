@@ -8,8 +8,8 @@ class BuildFailed(Exception):
     """The environment cannot be built as it was asked for.
 
     Attributes:
-        code: ``resolution_failed``, ``install_failed``, ``conda_failed``,
-            ``horovod_failed``, ``build_timeout`` or ``interpreter_missing``.
+        code: ``resolution_failed``, ``install_failed``, ``conda_failed``, ``horovod_failed``,
+            ``build_timeout``, ``engine_refused`` or ``interpreter_missing``.
         message: for the user, with the tool's own last lines.
     """
 
