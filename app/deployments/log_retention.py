@@ -6,6 +6,8 @@ from typing import NamedTuple
 from sqlalchemy import ColumnElement, Integer, cast, delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.deployments import repository
+from app.deployments.order import log_attempt
 from app.logs import repository as logs
 from app.logs.repository import MERGED
 from app.tables.deployment import Deployment
@@ -85,7 +87,25 @@ async def expire(session: AsyncSession, found: Ripe) -> int:
             LogStream.name == name,
         )
         await session.execute(stream.values(first_byte=func.greatest(LogStream.first_byte, end)))
+    await _forget_streams(session, found.deployment_id)
     return count
+
+
+async def _forget_streams(session: AsyncSession, deployment_id: str) -> None:
+    """Delete the streams that have no bytes left and that nothing writes to any more.
+
+    Each start of a replica has its own, and a deployment may start thousands.
+    """
+    present = await repository.present_replicas(session, [deployment_id])
+    may_write = [log_attempt(replica) for replica in present[deployment_id]]
+    await session.execute(
+        delete(LogStream).where(
+            LogStream.owner == deployment_id,
+            LogStream.name != MERGED,
+            LogStream.first_byte >= LogStream.length_bytes,
+            LogStream.attempt.not_in(may_write),
+        )
+    )
 
 
 def _since(days: object) -> ColumnElement[object]:

@@ -70,6 +70,9 @@ class LogView:
         async with self._database.session() as session:
             rows = await repository.list_streams(session, self._owner)
         merged = [row for row in rows if row.name == MERGED]
+        # A stream that is gone needs no place in the ids of lines.
+        known = {row.id for row in rows}
+        self._places = {id_: place for id_, place in self._places.items() if id_ in known}
         self._is_over = bool(merged) and merged[0].sha256 is not None
         return [row for row in rows if row.name != MERGED and self._wants(row)]
 

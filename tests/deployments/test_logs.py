@@ -157,6 +157,34 @@ async def test_the_id_of_a_line_is_not_longer_for_streams_that_are_gone(service:
     assert (await service.get(after=before)).text == "later\n"
 
 
+async def test_the_streams_of_starts_that_are_gone_go_with_their_last_bytes(
+    service: Service,
+) -> None:
+    ndjson = {"Accept": "application/x-ndjson"}
+    async with service.world.api.database.session() as session:
+        for start in (1, 2, 3):  # of an earlier generation, of which nothing is left
+            await logs.append(session, service.id, STDOUT, OLD, attempt=start, offset=0)
+    await service.print(OLD)
+    last = json.loads((await service.get(ndjson, tail=1)).text)["id"]
+    await service.age(8)
+    async with service.world.api.database.session() as session:
+        await logs.append(session, service.id, STDOUT, NEW, attempt=3, offset=len(OLD))
+
+    await service.keep(7)
+
+    _, streams = await service.rows()
+    assert [(one.attempt, one.name) for one in streams] == [
+        (0, ""), (3, STDOUT), (1_000_000_001, STDOUT)
+    ]  # fmt: skip
+    found = (await service.get(ndjson, after=last)).text.splitlines()
+    assert [json.loads(line)["text"] for line in found] == ["new one", "new two"]
+    assert last.count(":") == 4
+    assert json.loads(found[-1])["id"].count(":") == 1
+    assert (await service.get()).content == NEW
+    await service.print(b"later\n")
+    assert (await service.get(tail=1)).text == "later\n"
+
+
 async def test_followers_read_to_the_end_of_a_log_that_goes_with_its_deployment(
     service: Service,
 ) -> None:
