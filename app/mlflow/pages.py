@@ -1,17 +1,17 @@
 """Page tokens of searches: how far the last page went, bound to what was asked."""
 
 import base64
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
 
+from app.kernel.pagination import binding_of_listing
 from app.mlflow.errors import InvalidParameter
 
 
 def binding_of(*asked: Any) -> str:
     """What a token is bound to: the filters and the order it was made under."""
-    return hashlib.sha256(json.dumps(asked, default=str).encode()).hexdigest()[:12]
+    return binding_of_listing(json.dumps(asked, default=str))
 
 
 def offset_of(token: str | None, binding: str) -> int:
