@@ -120,7 +120,7 @@ class Shifting(BaseHTTPRequestHandler):
         else:
             self._send(json.dumps({"version": int(version)}).encode())
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_message(self, *_: object) -> None:
         """Print nothing."""
 
     def _send(self, content: bytes) -> None:
@@ -153,18 +153,16 @@ def shifting(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_download_is_of_one_version(home: Path, tmp_path: Path, shifting: str) -> None:
-    program = Program(home, tmp_path, {})
     place = {"TRAINWRIGHT_URL": shifting, "TRAINWRIGHT_WORKSPACE": "mine"}
-    program.run("dataset", "download", "digits", **place)
+    Program(home, tmp_path, place).run("dataset", "download", "digits")
 
     assert (tmp_path / "digits" / "a b" / "1?").read_text() == "111"
     assert (tmp_path / "digits" / "2").read_text() == "111"
 
 
 def test_no_page_is_asked_for_that_is_not_shown(home: Path, tmp_path: Path, shifting: str) -> None:
-    program = Program(home, tmp_path, {})
     place = {"TRAINWRIGHT_URL": shifting, "TRAINWRIGHT_WORKSPACE": "mine"}
-    program.run("runs", "--limit", "2", **place)
+    Program(home, tmp_path, place).run("runs", "--limit", "2")
     assert Shifting.asked == ["runs?page_size=2", "runs?page_size=2&page_token=more"]
 
 

@@ -224,7 +224,7 @@ async def test_a_quota_whose_owner_is_gone_says_so_and_can_be_deleted(api: LiveA
 
     listed = (await api.client.get("http://api/v1/quotas")).json()["items"]
     found = {quota["owner"]: quota["is_owner_gone"] for quota in listed}
-    assert found == {"ws_gone": True, "gone": True, api.workspace: False}
+    assert {"ws_gone": True, "gone": True, api.workspace: False}.items() <= found.items()
     for kind, owner in gone.items():
         address = f"http://api/v1/quotas/{kind}/{owner}"
         shown = await api.client.get(address)
@@ -236,4 +236,4 @@ async def test_a_quota_whose_owner_is_gone_says_so_and_can_be_deleted(api: LiveA
         assert (await api.client.delete(address)).status_code == 204
     assert (await api.client.get(here)).json()["is_owner_gone"] is False
     listed = (await api.client.get("http://api/v1/quotas")).json()["items"]
-    assert [quota["owner"] for quota in listed] == [api.workspace]
+    assert not {quota["owner"] for quota in listed} & set(gone.values())
