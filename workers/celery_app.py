@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 
 import structlog
 from celery import Celery, Task
@@ -73,7 +74,8 @@ def _listen(address: str, process: WorkerProcess) -> None:
 def stop_process(**_: object) -> None:
     """End the loop; leases run out or are taken over, rows say where to go on."""
     if _loop is not None and _process is not None:
-        _loop.run(_process.close(), timeout_seconds=_CLOSE_SECONDS)
+        with suppress(TimeoutError):
+            _loop.run(_process.close(), timeout_seconds=_CLOSE_SECONDS)
         _loop.stop()
 
 

@@ -64,8 +64,7 @@ class DatasetReconciler:
     async def give_up(self, guard: Guard, turns: int) -> bool:
         """Let the registration fail that ends worker after worker."""
         words = f"work on it ended the worker that did it {turns} times in a row"
-        await self._apply(guard, SourceError(words, url=""))
-        return True
+        return await self._apply(guard, SourceError(words, url=""))
 
     async def _look(self, guard: Guard) -> float | None:
         async with self._database.session() as session:
@@ -98,16 +97,18 @@ class DatasetReconciler:
 
     async def _apply(
         self, guard: Guard, outcome: SourceError | list[tuple[PlacedSource, FetchedFile]]
-    ) -> None:
+    ) -> bool:
+        """Write what came of it; False: it is over already."""
         async with self._database.session() as session:
             await guard.check(session)
             row = await self._load(session, guard)
             if row is None:
-                return
+                return False
             if isinstance(outcome, SourceError):
                 service.fail(session, row, outcome)
             else:
                 await service.succeed(session, row, outcome)
+        return True
 
     async def _load(self, session: AsyncSession, guard: Guard) -> DatasetRegistration | None:
         row = await session.get(DatasetRegistration, guard.lease.row_id)

@@ -268,12 +268,13 @@ class RunReconciler:
             is_clean = False
         if not is_clean:
             return _RETRY_SECONDS
-        if run.sealed_at is None:
-            await finalizing.seal_logs(
-                self._database, self._context.objects, guard.check, run_id=run.id
-            )
         async with self._database.session() as session:
             await guard.check(session)
             await attempts.release_nodes(session, run)
+        if run.sealed_at is None:
+            # Of one that was given up; its nodes cost no more, whatever becomes of its logs.
+            await finalizing.seal_logs(
+                self._database, self._context.objects, guard.check, run_id=run.id
+            )
         await tell_trace(self._database, self._context.tracing, run)
         return None

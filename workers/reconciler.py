@@ -6,8 +6,8 @@ ends worker after worker is set aside, and looked at ever more seldom.
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import nullcontext, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, nullcontext, suppress
 from contextvars import Context
 from typing import Any, Protocol, runtime_checkable
 
@@ -31,6 +31,7 @@ _LONGEST_PAUSE_SECONDS = 60.0
 _BATCH = 20
 _FIRST_TIME_ASIDE_SECONDS = 60.0
 _LONGEST_TIME_ASIDE_SECONDS = 1800.0
+_LONGEST_WAIT_SECONDS = 60.0
 _GIVEN_UP_AFTER = 6
 """Turns in a row that ended their worker; with the times between them, some eight minutes."""
 WORKER_DIED = "WorkerDied"
@@ -141,6 +142,7 @@ class Engine:
         self._hinted_again: set[tuple[str, str]] = set()
         self._failures: dict[tuple[str, str], int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._held: dict[str, tuple[Table, Lease]] = {}
         self._one_suspect = asyncio.Lock()
 
     def hint(self, topic: str, row_id: str) -> None:
@@ -175,6 +177,11 @@ class Engine:
 
     async def close(self) -> None:
         """End the work in hand; its leases run out and others go on from what the rows say."""
+        # Before it is ended, which may take longer than there is time.
+        with suppress(SQLAlchemyError):
+            async with self._database.session() as session:
+                for table, lease in list(self._held.values()):
+                    await leases.break_off(session, table, lease)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -194,7 +201,7 @@ class Engine:
 
     async def _work(self, reconciler: Reconciler, row_id: str, *, is_suspect: bool) -> None:
         key = (reconciler.table.name, row_id)
-        alone = self._one_suspect if is_suspect else nullcontext()
+        alone = self._alone() if is_suspect else nullcontext()
         try:
             with structlog.contextvars.bound_contextvars(table=key[0], row_id=row_id):
                 async with alone:
@@ -209,6 +216,20 @@ class Engine:
             self._running.discard(key)
             self._hinted_again.discard(key)
 
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Let no other suspect be in hand, unless it has been for so long that it may be right."""
+        try:
+            async with asyncio.timeout(_LONGEST_WAIT_SECONDS):
+                await self._one_suspect.acquire()
+        except TimeoutError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            self._one_suspect.release()
+
     async def _once(self, reconciler: Reconciler, row_id: str, *, is_alone: bool) -> bool:
         table = reconciler.table
         async with self._database.session() as session:
@@ -218,18 +239,22 @@ class Engine:
         if lease is None:
             return False
         guard = Guard(self._database, table, lease)
-        if lease.is_takeover:
-            measures.LEASE_TAKEOVERS.labels(table.name).inc()
-            _log.warning("lease_taken_over", unfinished_turns=lease.unfinished_turns)
-            if lease.unfinished_turns >= leases.SET_ASIDE_AFTER:
-                return await self._set_aside(reconciler, guard)
+        self._held[lease.token] = (table, lease)
         try:
+            if lease.is_takeover:
+                measures.LEASE_TAKEOVERS.labels(table.name).inc()
+                _log.warning("lease_taken_over", unfinished_turns=lease.unfinished_turns)
+                if lease.unfinished_turns >= leases.SET_ASIDE_AFTER:
+                    return await self._set_aside(reconciler, guard)
             return await self._turn(reconciler, guard)
-        except asyncio.CancelledError:
-            # The process is told to stop: that is not the row's doing.
-            async with self._database.session() as session:
-                await leases.break_off(session, table, lease)
+        except BaseException:
+            # The process lives, and is told to stop or lacks its database: no doing of the row.
+            with suppress(SQLAlchemyError):
+                async with self._database.session() as session:
+                    await leases.break_off(session, table, lease)
             raise
+        finally:
+            del self._held[lease.token]
 
     async def _turn(self, reconciler: Reconciler, guard: Guard) -> bool:
         table, lease = reconciler.table, guard.lease
@@ -274,8 +299,8 @@ class Engine:
         Saying so reads the row, which may be what they died of: the lease is made as long before.
         """
         table, lease = reconciler.table, guard.lease
-        pause = _FIRST_TIME_ASIDE_SECONDS * 2 ** (lease.unfinished_turns - leases.SET_ASIDE_AFTER)
-        pause = min(pause, _LONGEST_TIME_ASIDE_SECONDS)
+        times_before = lease.unfinished_turns - leases.SET_ASIDE_AFTER
+        pause = _doubled(_FIRST_TIME_ASIDE_SECONDS, times_before, most=_LONGEST_TIME_ASIDE_SECONDS)
         async with self._database.session() as session:
             await leases.extend(session, table, lease, seconds=pause)
         _log.error("row_set_aside", unfinished_turns=lease.unfinished_turns, again_in_seconds=pause)
@@ -296,8 +321,7 @@ class Engine:
 
     def _pause(self, key: tuple[str, str]) -> float:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
-        pause: float = min(_FIRST_PAUSE_SECONDS * 2 ** (failures - 1), _LONGEST_PAUSE_SECONDS)
-        return pause
+        return _doubled(_FIRST_PAUSE_SECONDS, failures - 1, most=_LONGEST_PAUSE_SECONDS)
 
     async def _extend(self, table: Table, lease: Lease) -> None:
         while True:
@@ -307,3 +331,8 @@ class Engine:
                     await leases.extend(session, table, lease, seconds=self._lease_seconds)
             except SQLAlchemyError as error:
                 _log.warning("lease_not_extended", error=str(error).splitlines()[0])
+
+
+def _doubled(seconds: float, times: int, *, most: float) -> float:
+    # No float holds what a thousand doublings make.
+    return min(seconds * 2.0 ** min(times, 20), most)

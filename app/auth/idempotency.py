@@ -90,8 +90,8 @@ class _Repeat:
         if await self._is_free(session):
             return
         row = await self._used(session)
-        if row is None or (row.status is None and await self._is_abandoned(session)):
-            await self.forget(session)
+        if row is None or row.status is None:
+            await self._drop_abandoned(session)
             if await self._is_free(session):
                 return
             row = await self._used(session)
@@ -113,7 +113,7 @@ class _Repeat:
         }
         statement = (
             update(IdempotencyKey)
-            .where(*self._mine(), IdempotencyKey.status.is_(None))
+            .where(*self._taken_by_this())
             .values(status=response.status_code, headers=headers, body=body, key_id=key_id)
             .add_cte(self._old())
             .execution_options(synchronize_session=False)
@@ -124,7 +124,7 @@ class _Repeat:
         """Give the key back: its request came to nothing."""
         await session.execute(
             delete(IdempotencyKey)
-            .where(*self._mine(), IdempotencyKey.status.is_(None))
+            .where(*self._taken_by_this())
             .execution_options(synchronize_session=False)
         )
 
@@ -142,6 +142,11 @@ class _Repeat:
         statement = select(IdempotencyKey).where(*self._mine())
         statement = statement.execution_options(populate_existing=True)
         return (await session.execute(statement)).scalar_one_or_none()
+
+    def _taken_by_this(self) -> tuple[ColumnElement[bool], ...]:
+        """A row without an answer; after long enough it may be another request's by now."""
+        is_this = IdempotencyKey.request_sha256 == self._digest
+        return (*self._mine(), IdempotencyKey.status.is_(None), is_this)
 
     def _mine(self) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
         return (
@@ -162,9 +167,13 @@ class _Repeat:
     def _purpose(self) -> str:
         return f"idempotency {self._principal_id}/{self._key}"
 
-    async def _is_abandoned(self, session: AsyncSession) -> bool:
+    async def _drop_abandoned(self, session: AsyncSession) -> None:
         is_old = IdempotencyKey.created_at < func.clock_timestamp() - _ABANDONED
-        return bool(await session.scalar(select(is_old).where(*self._mine())))
+        await session.execute(
+            delete(IdempotencyKey)
+            .where(*self._mine(), IdempotencyKey.status.is_(None), is_old)
+            .execution_options(synchronize_session=False)
+        )
 
     def _old(self) -> CTE:
         # More than one for each that is added, so the table stays bounded without a task of its

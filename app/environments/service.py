@@ -156,6 +156,7 @@ async def remove_image(session: AsyncSession, workspace: Workspace, image_id: st
             f"Image {image_id[:12]} is used by a run, a deployment or the loading of a model."
         )
     image.state = ImageState.DELETED
+    image.error = None
     image.python = None
     image.reference = None
     await session.flush()

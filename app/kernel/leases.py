@@ -97,7 +97,7 @@ async def acquire(
 
 
 def due_statement(tables: Sequence[Table], *, limit: int) -> CompoundSelect[Any]:
-    """Finds rows that are due and free: of each table the longest overdue ones.
+    """Finds rows that are due and free: of each table the longest overdue ones, and one suspect.
 
     The time is that of the transaction. ``clock_timestamp()`` may change from row to row, so
     PostgreSQL would compare it with every row, those that are never due any more among them,
@@ -105,7 +105,7 @@ def due_statement(tables: Sequence[Table], *, limit: int) -> CompoundSelect[Any]
 
     Args:
         tables: where to look; an idle worker looks in all of them every second.
-        limit: how many of each.
+        limit: how many of each, beside the suspect: others must not wait behind many of these.
 
     Returns:
         A statement for the table's name, the row's id, and whether it is a suspect.
@@ -114,13 +114,15 @@ def due_statement(tables: Sequence[Table], *, limit: int) -> CompoundSelect[Any]
         select(
             literal(str(table.name), String).label("name"),
             table.c.id,
-            _is_suspect(table).label("is_suspect"),
+            literal(is_suspect).label("is_suspect"),
         )
         .where(table.c.next_check_at <= func.now(), _is_free(table))
+        .where(_is_suspect(table) if is_suspect else ~_is_suspect(table))
         .order_by(table.c.next_check_at)
-        .limit(limit)
+        .limit(1 if is_suspect else limit)
         .subquery()
         for table in tables
+        for is_suspect in (False, True)
     ]
     return union_all(*(select(part) for part in parts))
 
@@ -178,9 +180,20 @@ async def release(
 
 
 async def break_off(session: AsyncSession, table: Table, lease: Lease) -> None:
-    """Leave a turn in the middle, in good order: whoever takes the lease over need not wonder."""
-    statement = update(table).where(table.c.id == lease.row_id, table.c.lease_token == lease.token)
-    await session.execute(statement.values(unfinished_turns=lease.unfinished_turns))
+    """Leave a turn in the middle, in good order: whoever takes the lease over need not wonder.
+
+    What has been set aside before gets the turn that it should have had.
+    """
+    is_aside = lease.unfinished_turns >= SET_ASIDE_AFTER
+    statement = (
+        update(table)
+        .where(table.c.id == lease.row_id, table.c.lease_token == lease.token)
+        .values(
+            unfinished_turns=lease.unfinished_turns,
+            lease_token=_ASIDE if is_aside else lease.token,
+        )
+    )
+    await session.execute(statement)
 
 
 async def set_aside(session: AsyncSession, table: Table, lease: Lease, *, seconds: float) -> None:

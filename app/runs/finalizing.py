@@ -100,8 +100,9 @@ async def give_up(session: AsyncSession, run: Run, error: dict[str, Any]) -> Non
         status = Status.CANCELED
     else:
         run.error = error
-    if run.attempt:
-        await attempts.end(session, run, outcome=str(status), error=error)
+    attempt = await attempts.current(session, run)
+    if attempt is not None and attempt.ended_at is None:
+        await attempts.end(session, run, outcome=str(status), error=run.error)
     await _end(session, run, status)
 
 

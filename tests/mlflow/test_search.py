@@ -143,6 +143,32 @@ def test_infinities_are_at_the_ends_of_an_order(
         assert "".join(run.info.run_name or "" for run in rest) == names[2:]
 
 
+def test_a_filter_and_an_order_may_be_by_one_metric(odd: Space) -> None:
+    for text, order, names in (
+        ("metrics.acc != 1", "metrics.acc ASC", "-2+n"),
+        ("metrics.acc > 1", "metrics.acc DESC", "+2"),
+        ("metrics.acc > 0 AND metrics.acc < 2", "metrics.acc ASC", "1"),
+    ):
+        found = odd.client.search_runs(["0"], text, order_by=[order])
+        assert "".join(run.info.run_name or "" for run in found) == names, text
+
+
+def test_a_later_order_by_a_metric_has_infinities_at_its_ends(odd: Space) -> None:
+    found = odd.client.search_runs(["0"], order_by=["metrics.none ASC", "metrics.acc DESC"])
+    assert "".join(run.info.run_name or "" for run in found) == "+21-n0"
+
+
+def test_pages_go_on_from_numbers_to_what_has_none(searched: Space) -> None:
+    names, token = "", ""
+    while not names or token:
+        found = searched.client.search_runs(
+            ["0"], max_results=2, order_by=["metrics.acc DESC"], page_token=token or None
+        )
+        names += "".join(run.info.run_name or "" for run in found)
+        token = found.token
+    assert names == "cbad"
+
+
 def test_pages_hold_together(searched: Space) -> None:
     first = searched.client.search_runs(["0"], max_results=3, order_by=["metrics.acc DESC"])
     assert [run.info.run_name for run in first] == ["c", "b", "a"]

@@ -62,6 +62,7 @@ def summary_of(number: int) -> Summary:
     of_run = and_(
         it.c.workspace_id == _RUN.workspace_id,
         it.c.namespace == "",
+        it.c.type == "scalar",
         it.c.run_id == _RUN.id,
         it.c.attempt == _RUN.attempt,
     )
@@ -104,6 +105,7 @@ def has_infinity_first(workspace_id: str, order: Order) -> ColumnElement[bool]:
     return exists().where(
         _ANY.workspace_id == workspace_id,
         _ANY.namespace == "",
+        _ANY.type == "scalar",
         _ANY.name == order.name.key,
         _ANY.last.is_(None),
         _ANY.last_data["value"].astext == ("inf" if order.is_descending else "-inf"),
