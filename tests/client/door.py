@@ -14,12 +14,13 @@ class Door:
 
     Args:
         address: of the server.
+        listening: the socket that is reached; by default one of this machine's own.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, listening: socket.socket | None = None) -> None:
         parts = urlsplit(address)
         self._server = (parts.hostname or "", parts.port or 0)
-        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening = listening or socket.create_server(("127.0.0.1", 0))
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         self._is_shut = False
@@ -49,7 +50,8 @@ class Door:
     @property
     def address(self) -> str:
         """Where the server is reached through this."""
-        return f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        host, port = self._listening.getsockname()
+        return f"http://{host}:{port}"
 
     def cut(self) -> None:
         """Break all connections."""

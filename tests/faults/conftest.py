@@ -1,6 +1,7 @@
 """Small installations of real processes for all tests of this folder."""
 
 import asyncio
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,13 +26,20 @@ def index() -> Iterator[PackageIndex]:
 
 @contextmanager
 def small_stack(
-    folder: Path, postgres_url: str, broker_url: str, **settings: str
+    folder: Path,
+    postgres_url: str,
+    broker_url: str,
+    *,
+    listener: socket.socket | None = None,
+    **settings: str,
 ) -> Iterator[SmallStack]:
     """Run an installation with a database of its own for the block."""
     database = own_database(postgres_url)
     with asyncio.Runner() as runner:
         url = runner.run(database.__aenter__())
-        stack = SmallStack(folder.resolve(), database_url=url, broker_url=broker_url)
+        stack = SmallStack(
+            folder.resolve(), database_url=url, broker_url=broker_url, listener=listener
+        )
         try:
             stack.start(**settings)
             yield stack

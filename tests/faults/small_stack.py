@@ -26,9 +26,23 @@ _PROGRAM = (sys.executable, "-P", "-m", "app.cli")
 
 
 class SmallStack:
-    """Two APIs on one socket and two workers; database and broker are others' to keep running."""
+    """Two APIs on one socket and two workers; database and broker are others' to keep running.
 
-    def __init__(self, folder: Path, *, database_url: str, broker_url: str) -> None:
+    Args:
+        folder: for its data and what its parts print.
+        database_url: of an empty database of the present version.
+        broker_url: of a broker.
+        listener: the APIs' socket; by default one of this machine's own.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        database_url: str,
+        broker_url: str,
+        listener: socket.socket | None = None,
+    ) -> None:
         self.data_dir = folder / "data"
         self.data_dir.mkdir(parents=True)
         self.database_url = database_url
@@ -36,8 +50,9 @@ class SmallStack:
         self.answered: list[tuple[str, str]] = []
         self.deaths = 0
         self._folder = folder
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._listener = listener or socket.create_server(("127.0.0.1", 0), backlog=1024)
+        host, port = self._listener.getsockname()
+        self.address = f"http://{host}:{port}"
         self._environment = {
             **os.environ,
             "TRAINWRIGHT_DATA_DIR": str(self.data_dir),

@@ -6,6 +6,7 @@ import socket
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from examples.walk.stack import Stack
+from tests import links
 from tests.client.door import Door
 from tests.soak.faults import PARTS, Faults, processes
 from tests.soak.history import Findings, read
@@ -34,10 +36,13 @@ def soak(folder: Path, *, seconds: float, seed: int) -> dict[str, Any]:
         seed: of load and faults.
     """
     port = _free_port()
-    with Door(f"http://127.0.0.1:{port}") as door:
+    with ExitStack() as network:
+        link = network.enter_context(links.link()) if links.can_be_made() else None
+        listening = None if link is None else link.listen()
+        door = network.enter_context(Door(f"http://127.0.0.1:{port}", listening))
         # Runners, too, reach the API through what is cut.
         settings = {
-            "TRAINWRIGHT_PUBLIC_URL": door.address,
+            "TRAINWRIGHT_NODE_URL": door.address,
             "TRAINWRIGHT_HEARTBEAT_SECONDS": "0.5",
             "TRAINWRIGHT_RATE_LIMITS": json.dumps({"read": "", "write": "", "submit": ""}),
         }
@@ -45,7 +50,7 @@ def soak(folder: Path, *, seconds: float, seed: int) -> dict[str, Any]:
         stack.start()
         client = Client(door.address, stack.token)
         load = Load(client, seed=seed)
-        faults = Faults(stack, door, seed=seed)
+        faults = Faults(stack, door, link, seed=seed)
         try:
             load.prepare(nodes=2)
             load.start()
@@ -140,6 +145,8 @@ def main(
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:
         done = soak(Path(folder), seconds=minutes * 60, seed=seed)
     table = Table("", "COUNT", box=None)
+    if not any(kind in done["faults"] for kind in ("network loss", "network modem")):
+        table.add_row(f"none: {links.NO_LINKS}", "")
     for kind, count in done["faults"].items():
         table.add_row(f"fault: {kind}", str(count))
     for name in (

@@ -113,6 +113,8 @@ async def many_runs(world: World, count: int) -> list[Usage]:
     for _ in range(_LOOKS):
         await asyncio.gather(*(limited() for _ in range(count // _LOOKS)))
         found.append(await usage(world))
+        # What takes hours says meanwhile how it is.
+        typer.echo(json.dumps(asdict(found[-1])), err=True)
     return found
 
 

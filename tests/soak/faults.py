@@ -1,4 +1,4 @@
-"""Faults, drawn from a seed: any component is killed or frozen, connections are cut."""
+"""Faults, drawn from a seed: parts are killed or frozen, the network is cut, lossy or slow."""
 
 import random
 import signal
@@ -9,11 +9,15 @@ import psutil
 
 from examples.walk.stack import Stack
 from tests.client.door import Door
+from tests.links import Link
 
 PARTS = ("api", "worker", "broker", "postgres", "runner")
 _LONGEST_FREEZE_SECONDS = 4.0
 _LONGEST_OUTAGE_SECONDS = 3.0
 _LONGEST_DELAY_SECONDS = 0.5
+_LOST_SHARES = (0.1, 0.3)
+_MODEMS_BITS_PER_SECOND = (14_400, 33_600, 56_000)
+_LONGEST_BAD_LINK_SECONDS = 8.0
 
 
 class Faults:
@@ -22,18 +26,23 @@ class Faults:
     Args:
         stack: which.
         door: the way by which clients and runners reach its API.
+        link: what leads to the door, if it can be made worse.
         seed: the same gives the same order of faults.
     """
 
-    def __init__(self, stack: Stack, door: Door, *, seed: int) -> None:
+    def __init__(self, stack: Stack, door: Door, link: Link | None, *, seed: int) -> None:
         self.injected: Counter[str] = Counter()
         self._stack = stack
         self._door = door
+        self._link = link
         self._random = random.Random(seed)
+        self._kinds = ["kill", "kill", "freeze", "cut", "outage", "delay"]
+        if link is not None:
+            self._kinds += ["loss", "modem"]
 
     def inject(self) -> None:
-        """Do one thing; what was frozen or cut off is well again afterwards."""
-        kind = self._random.choice(("kill", "kill", "freeze", "cut", "outage", "delay"))
+        """Do one thing; what was frozen, cut off or made worse is well again afterwards."""
+        kind = self._random.choice(self._kinds)
         if kind == "cut":
             self._door.cut()
             self.injected["network cut"] += 1
@@ -47,8 +56,21 @@ class Faults:
             time.sleep(self._random.uniform(0.5, _LONGEST_OUTAGE_SECONDS))
             self._door.delay(0)
             self.injected["network delay"] += 1
+        elif kind in ("loss", "modem"):
+            self._worsen(kind)
         else:
             self._hurt(kind)
+
+    def _worsen(self, kind: str) -> None:
+        assert self._link is not None
+        worse = (
+            self._link.losing(self._random.uniform(*_LOST_SHARES))
+            if kind == "loss"
+            else self._link.slowed(self._random.choice(_MODEMS_BITS_PER_SECOND))
+        )
+        with worse:
+            time.sleep(self._random.uniform(1.0, _LONGEST_BAD_LINK_SECONDS))
+        self.injected[f"network {kind}"] += 1
 
     def _hurt(self, kind: str) -> None:
         part = self._random.choice(PARTS)
