@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -13,6 +13,8 @@ from workers.runner.errors import Away, Fenced, Refused
 
 T = TypeVar("T")
 READ_BYTES = 1 << 18
+# A socket's timeout is for all that it is given at once: a slow link gets little at once.
+SENT_AT_ONCE_BYTES = 1 << 14
 _TRY_AGAIN = frozenset({408, 425, 429})
 _JSON = "application/json"
 _BYTES = "application/octet-stream"
@@ -161,8 +163,14 @@ class Channel:
         timeout_seconds: float,
     ) -> http.client.HTTPResponse:
         connection = self._connected(timeout_seconds)
-        content = body() if callable(body) else body or None
         sent = {"Authorization": "Bearer " + self._token, **headers}
+        if callable(body):
+            content = _pieces(body())
+        elif body:
+            content = _pieces([body])
+            sent["Content-Length"] = str(len(body))
+        else:
+            content = None
         if traceparent := self._endpoint.control.traceparent:
             sent["traceparent"] = traceparent
         connection.request(method, self._prefix + path, content, sent)
@@ -205,6 +213,12 @@ def persist(call: Callable[[], T], control: Control) -> T:
         except Away:
             control.pause(attempt)
             attempt += 1
+
+
+def _pieces(chunks: Iterable[bytes]) -> Iterator[memoryview]:
+    for chunk in chunks:
+        for start in range(0, len(chunk), SENT_AT_ONCE_BYTES):
+            yield memoryview(chunk)[start : start + SENT_AT_ONCE_BYTES]
 
 
 def _read_token(path: str) -> str:
