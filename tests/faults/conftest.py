@@ -29,8 +29,8 @@ def small_stack(
     folder: Path,
     postgres_url: str,
     broker_url: str,
-    *,
     listener: socket.socket | None = None,
+    /,
     **settings: str,
 ) -> Iterator[SmallStack]:
     """Run an installation with a database of its own for the block."""

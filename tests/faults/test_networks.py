@@ -13,13 +13,12 @@ from tests.links import Link
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300, func_only=True)]
 
-LINES = 400
+LINES = 5000
 SCRIPT = f"""
 import random
 from azureml.core import Run
 run = Run.get_context()
-for number in range({LINES}):
-    print("line", number)
+print(*(f"line {{number}}" for number in range({LINES})), sep="\\n")
 for number in range(20):
     run.log("loss", number)
 open("outputs/o", "wb").write(random.Random(1).randbytes(20_000))
@@ -42,7 +41,7 @@ def stack(
     settings = {"TRAINWRIGHT_ALLOWED_HOSTS": json.dumps([link.address])}
     with (
         link.listen() as listener,
-        small_stack(folder, postgres_url, broker_url, listener=listener, **settings) as stack,
+        small_stack(folder, postgres_url, broker_url, listener, **settings) as stack,
     ):
         yield stack
 

@@ -20,7 +20,8 @@ from tests import links
 from tests.client.door import Door
 from tests.soak.faults import PARTS, Faults, processes
 from tests.soak.history import Findings, read
-from tests.soak.load import Client, Load
+from tests.soak.load import WORKSPACE_NAME, Client, Load
+from trainwright.connection import Connection
 
 _ENDS = frozenset({"Completed", "Failed", "Canceled"})
 _REST_SECONDS = 600.0
@@ -49,7 +50,10 @@ def soak(folder: Path, *, seconds: float, seed: int) -> dict[str, Any]:
         stack = Stack(folder / "data", settings=settings, port=port)
         stack.start()
         client = Client(door.address, stack.token)
-        load = Load(client, seed=seed)
+        connection = network.enter_context(
+            Connection(door.address, token=stack.token, workspace=WORKSPACE_NAME)
+        )
+        load = Load(client, connection, seed=seed)
         faults = Faults(stack, door, link, seed=seed)
         try:
             load.prepare(nodes=2)
@@ -62,13 +66,15 @@ def soak(folder: Path, *, seconds: float, seed: int) -> dict[str, Any]:
             load.stop()
             _await_rest(client)
             findings = read(client, load.wanted)
+            lost, duplicated = load.followers.compare()
             load.clear()
             leaked = _leaks(stack)
         finally:
             client.close()
             left = stack.stop()
     findings.lost += [f"request: {error!r}" for error in load.errors]
-    findings.lost += load.wanted.wrong
+    findings.lost += [*load.wanted.wrong, *lost]
+    findings.duplicated += duplicated
     return _report(seed, seconds, faults, load, findings, [*leaked, *left])
 
 

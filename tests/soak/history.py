@@ -1,5 +1,6 @@
 """What the recorded history says of everything that was asked: finished, lost, doubled."""
 
+import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -37,6 +38,10 @@ def read(client: Client, wanted: Wanted) -> Findings:
         "POST", f"{WORKSPACE}/blobs/missing", json={"sha256": sorted(wanted.uploads)}
     )
     found.lost += [f"upload {one}" for one in missing.raise_for_status().json()["missing"]]
+    for digest in wanted.uploads:
+        blob = client.ask("GET", f"{WORKSPACE}/blobs/{digest}")
+        if hashlib.sha256(blob.content).hexdigest() != digest:
+            found.lost.append(f"bytes of upload {digest}")
     return found
 
 

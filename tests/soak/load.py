@@ -4,18 +4,25 @@ import hashlib
 import io
 import random
 import tarfile
+import tempfile
 import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import tenacity
 
 from tests.serving.onnx_models import matrix_product
+from tests.soak.followers import Followers
+from trainwright.connection import Connection
+from trainwright.errors import TrainwrightError
+from trainwright.uploads import PIECE_BYTES, upload_file
 
-WORKSPACE = "/v1/workspaces/soak"
+WORKSPACE_NAME = "soak"
+WORKSPACE = f"/v1/workspaces/{WORKSPACE_NAME}"
 LINES = 30
 SCRIPT = f"""
 import sys, time
@@ -116,12 +123,20 @@ class Wanted:
 
 
 class Load:
-    """Submits, cancels, looks at logs and metrics, uploads and predicts, until told to stop."""
+    """Submits, cancels, looks at logs and metrics, uploads and predicts, until told to stop.
 
-    def __init__(self, client: Client, *, seed: int) -> None:
+    Args:
+        client: to the server.
+        connection: to the server, in the workspace, as its users have it.
+        seed: of what is done when.
+    """
+
+    def __init__(self, client: Client, connection: Connection, *, seed: int) -> None:
         self.wanted = Wanted()
+        self.followers = Followers(connection)
         self.errors: list[BaseException] = []
         self._client = client
+        self._connection = connection
         self._random = random.Random(seed)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work)
@@ -158,12 +173,12 @@ class Load:
         self._client.ask("DELETE", _DEPLOYMENT).raise_for_status()
 
     def _work(self) -> None:
-        changes = (self._submit, self._submit, self._cancel, self._upload)
+        changes = (self._submit, self._submit, self._cancel, self._upload, self._upload_in_pieces)
         actions: list[Callable[[], None]] = [*changes, self._look, self._predict, self._predict]
         while not self._stop.is_set():
             try:
                 self._random.choice(actions)()
-            except (httpx2.HTTPError, tenacity.RetryError) as error:
+            except (httpx2.HTTPError, tenacity.RetryError, TrainwrightError) as error:
                 self.errors.append(error)
             self._stop.wait(0.3)
 
@@ -176,7 +191,7 @@ class Load:
             "snapshot_id": self._snapshot_id,
             "cluster_name": "cpu",
             "entry_script": "script.py",
-            "arguments": [str(self._random.choice([0.0, 0.05, 0.1])), mark],
+            "arguments": [str(self._random.choice([0.0, 0.1, 0.3])), mark],
             "display_name": mark,
             "max_attempts": 10,
         }
@@ -184,6 +199,7 @@ class Load:
             "POST", f"{WORKSPACE}/runs", json=body, headers={"Idempotency-Key": mark}
         )
         self.wanted.runs[mark] = answer.raise_for_status().json()["id"]
+        self.followers.follow(self.wanted.runs[mark])
 
     def _cancel(self) -> None:
         if not self.wanted.runs or self._random.random() < 0.5:
@@ -213,3 +229,9 @@ class Load:
         digest = hashlib.sha256(data).hexdigest()
         self._client.ask("PUT", f"{WORKSPACE}/blobs/{digest}", content=data).raise_for_status()
         self.wanted.uploads.add(digest)
+
+    def _upload_in_pieces(self) -> None:
+        with tempfile.NamedTemporaryFile(prefix="soak-") as file:
+            file.write(self._random.randbytes(PIECE_BYTES + self._random.randrange(PIECE_BYTES)))
+            file.flush()
+            self.wanted.uploads.add(upload_file(self._connection, Path(file.name)))
