@@ -111,7 +111,8 @@ def _leaks(stack: Stack) -> list[str]:
     while True:
         folders = [*(stack.data_dir / "nodes").glob("*"), *_half_written(stack)]
         found = [str(path) for path in folders]
-        found += [_shown(process) for process in processes(stack, "runner")]
+        for part in ("runner", "replica"):
+            found += [_shown(process) for process in processes(stack, part)]
         found += [
             f"{len(some)} times {part}"
             for part in PARTS

@@ -11,7 +11,8 @@ from examples.walk.stack import Stack
 from tests.client.door import Door
 from tests.links import Link
 
-PARTS = ("api", "worker", "broker", "postgres", "runner")
+PARTS = ("api", "worker", "broker", "postgres", "runner", "replica")
+"""Of a stack; what of it is on a node belongs to a run (`runner`) or to a deployment."""
 _LONGEST_FREEZE_SECONDS = 4.0
 _LONGEST_OUTAGE_SECONDS = 3.0
 _LONGEST_DELAY_SECONDS = 0.5
@@ -99,7 +100,7 @@ def processes(stack: Stack, part: str) -> list[psutil.Process]:
             words = process.cmdline()
             folder = str(stack.data_dir)
             if folder in process.cwd() or any(folder in word for word in words):
-                if _part(words) == part:
+                if _part(words, process.cwd()) == part:
                     found.append(process)
             elif process.environ().get("TRAINWRIGHT_DATA_DIR") == folder and _part(words) == part:
                 found.append(process)
@@ -108,7 +109,7 @@ def processes(stack: Stack, part: str) -> list[psutil.Process]:
     return found
 
 
-def _part(words: list[str]) -> str:
+def _part(words: list[str], folder: str = "") -> str:
     line = " ".join(words)
     if "exec_child.py" in line:
         return ""
@@ -122,5 +123,5 @@ def _part(words: list[str]) -> str:
         "runner": "runner/main.py",
     }.items():
         if sign in line:
-            return part.strip()
+            return "replica" if part == "runner" and "/tw-dep_" in folder else part.strip()
     return ""
