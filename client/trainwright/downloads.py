@@ -20,6 +20,7 @@ from trainwright.retrying import retrying
 
 PART_BYTES = 8 * 1024 * 1024
 TRANSFER_RETRY_SECONDS = 300.0
+"""So long an outage may last while bytes are fetched."""
 _ETAG = re.compile(r'"([0-9a-f]{64})"')
 
 OnBytes = Callable[[int], None]
@@ -161,10 +162,14 @@ class _Download:
             if written < length:
                 raise httpx2.RemoteProtocolError("the answer was too short")
 
-        try:
-            retrying(TRANSFER_RETRY_SECONDS, self._connection.on_retry)(go_on)
-        except httpx2.TransportError as error:
-            raise self._connection.unreachable(error) from error
+        # Bytes that came make a new outage of the next break.
+        while written < length:
+            had = written
+            try:
+                retrying(TRANSFER_RETRY_SECONDS, self._connection.on_retry)(go_on)
+            except httpx2.TransportError as error:
+                if written == had:
+                    raise self._connection.unreachable(error) from error
         self._note(index)
 
     def _check(self, response: httpx2.Response, start: int) -> None:

@@ -96,6 +96,27 @@ def test_a_file_that_shrinks_while_it_is_sent_is_said_to_have_changed(
         upload_file(connection, path, on_bytes=shrink)
 
 
+def test_a_break_after_a_long_time_of_a_slow_download_is_waited_out(
+    connection: Connection, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "big.bin"
+    path.write_bytes(os.urandom(900_000))
+    digest = upload_file(connection, path)
+    target = tmp_path / "there" / "big.bin"
+    # The only part has been on its way for longer than an outage may last when it breaks.
+    monkeypatch.setattr(downloads, "PART_BYTES", 1 << 20)
+    monkeypatch.setattr(downloads, "TRANSFER_RETRY_SECONDS", 1)
+    door.delay(0.2)
+    door.cut_after(800_000)
+
+    download_file(
+        connection, connection.path("blobs", digest), target, size_bytes=900_000, sha256=digest
+    )
+
+    assert door.cuts == 1
+    assert target.read_bytes() == path.read_bytes()
+
+
 def test_a_download_goes_on_where_it_broke(
     connection: Connection, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,10 +127,11 @@ def test_a_download_goes_on_where_it_broke(
     address = connection.path("blobs", digest)
     with monkeypatch.context() as patch:
         patch.setattr(downloads, "TRANSFER_RETRY_SECONDS", 0)
-        door.cut_after(500_000)
+        door.shut_after(500_000)
         with pytest.raises(Unreachable):
             download_file(connection, address, target, size_bytes=900_000, sha256=digest)
     assert not target.exists()
+    door.reopen()
 
     fetched: list[int] = []
     door.cut_after(100_000)
