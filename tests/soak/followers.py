@@ -1,12 +1,12 @@
 """Readers who follow the log of every run from its beginning, as the Python client does."""
 
 import threading
+from collections import Counter
 
 from trainwright.connection import Connection
 from trainwright.errors import TrainwrightError
 from trainwright.streams import follow_log, read_log
 
-_STREAM = {"stream": "user_logs/std_log.txt"}
 _END_SECONDS = 120.0
 
 
@@ -31,26 +31,23 @@ class Followers:
         thread.start()
 
     def compare(self) -> tuple[list[str], list[str]]:
-        """What was not seen, and what was seen twice or out of order, once all runs are over."""
+        """What was not seen, and what was seen twice or is not there, once all runs are over."""
         lost, duplicated = list(self.errors), []
         for run_id, thread in self._threads.items():
             thread.join(_END_SECONDS)
             if thread.is_alive():
                 lost.append(f"end of the followed log of {run_id}")
                 continue
-            seen, path = self._seen[run_id], self._connection.path("runs", run_id, "logs")
-            there = [str(line["id"]) for line in read_log(self._connection, path, params=_STREAM)]
-            missing = set(there) - set(seen)
-            if missing:
-                lost.append(f"{len(missing)} followed lines of {run_id}")
-            elif seen != there:
-                duplicated.append(f"followed lines of {run_id}: {len(seen)} for {len(there)}")
+            seen, path = Counter(self._seen[run_id]), self._connection.path("runs", run_id, "logs")
+            there = Counter(str(line["id"]) for line in read_log(self._connection, path))
+            lost += [f"followed line of {run_id}: {line}" for line in there - seen]
+            duplicated += [f"followed line of {run_id}: {line}" for line in seen - there]
         return lost, duplicated
 
     def _follow(self, run_id: str) -> None:
         path = self._connection.path("runs", run_id, "logs")
         try:
-            for line in follow_log(self._connection, path, params=_STREAM):
+            for line in follow_log(self._connection, path):
                 self._seen[run_id].append(str(line["id"]))
         except TrainwrightError as error:
             self.errors.append(f"followed log of {run_id}: {error!r}")
