@@ -58,6 +58,11 @@ class NodeApi(ThreadingHTTPServer):
         self.token = TOKEN
         self.lose_answers = 0
         self.lose_answers_of = "/logs"
+        self.breaks_after: list[int] = []
+        """After so many bytes of a blob each of the next answers breaks off."""
+        self.answers_ranges = True
+        self.blob_bytes = 0
+        """How many were sent of blobs."""
         self.forget_after: int | None = None
         self.refuse: Callable[[str, str], Refusal | None] = lambda method, path: None
         self.run_document: dict[str, Any] = {"id": "run_1", "status": "Running", "tags": {}}
@@ -241,11 +246,25 @@ class _Handler(BaseHTTPRequestHandler):
                 server.lose_answers -= 1
                 self.close_connection = True
                 return
-        data = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+        if isinstance(answer, bytes):
+            self._send_bytes(answer)
+            return
+        data = json.dumps(answer).encode()
         head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(data)}\r\n\r\n".encode()
         self.wfile.write(head + data)
 
     do_GET = do_POST = do_PUT = do_PATCH = handle_any  # noqa: N815 (names of the base class)
+
+    def _send_bytes(self, data: bytes) -> None:
+        asked = self.headers.get("Range") if self.server.answers_ranges else None
+        start = int((asked or "bytes=0-").removeprefix("bytes=").rstrip("-"))
+        data, status = data[start:], 206 if start else 200
+        self.wfile.write(f"HTTP/1.1 {status} X\r\nContent-Length: {len(data)}\r\n\r\n".encode())
+        if self.server.breaks_after:
+            data = data[: self.server.breaks_after.pop(0)]
+            self.close_connection = True
+        self.wfile.write(data)
+        self.server.blob_bytes += len(data)
 
     def handle_one_request(self) -> None:
         try:

@@ -62,6 +62,27 @@ def test_without_a_local_store_the_bytes_come_over_http(bench: Bench, mode: str)
     assert bench.api.text().endswith(f" {len(IMAGES)} False\n")
 
 
+def test_a_download_that_breaks_off_goes_on_where_it_broke(bench: Bench) -> None:
+    input_order(bench, mode="download", digest=bench.api.add_blob(IMAGES))
+    source_bytes = sum(map(len, bench.api.blobs.values())) - len(IMAGES)
+    bench.api.breaks_after = [source_bytes, 2500, 0, 1000]
+
+    assert bench.run() == 0
+
+    assert bench.api.text().endswith(f" {len(IMAGES)} False\n")
+    assert bench.api.blob_bytes == source_bytes + len(IMAGES)
+
+
+def test_a_download_that_breaks_off_ends_where_no_part_can_be_had(bench: Bench) -> None:
+    input_order(bench, mode="download", digest=bench.api.add_blob(IMAGES))
+    bench.api.answers_ranges = False
+    bench.api.breaks_after = [len(IMAGES), 2500]
+
+    assert bench.run() == 0
+
+    assert bench.api.text().endswith(f" {len(IMAGES)} False\n")
+
+
 def test_a_mounted_object_that_was_changed_is_an_error_that_names_the_file(bench: Bench) -> None:
     bench.api.order["objects_dir"] = str(bench.objects_dir)
     digest = bench.store(IMAGES)

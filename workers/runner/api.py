@@ -76,12 +76,16 @@ class Channel:
         headers = {"Content-Type": _BYTES, "Content-Length": str(size_bytes)}
         self._request("PUT", path, chunks, headers, 120)
 
-    def download(self, path: str, sink: Callable[[bytes], object]) -> None:
-        """GET raw bytes into `sink`; a broken transfer raises Away after part of the bytes."""
-        response = self._answer("GET", path, b"", {}, 120)
+    def download(self, path: str, sink: Callable[[bytes], object], *, start: int = 0) -> None:
+        """GET raw bytes from `start` on; a broken transfer raises Away after part of them."""
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        response = self._answer("GET", path, b"", headers, 120)
+        # Who stands between may answer with all of them.
+        surplus = 0 if response.status == http.client.PARTIAL_CONTENT else start
         try:
             while chunk := response.read(READ_BYTES):
-                sink(chunk)
+                sink(chunk[surplus:])
+                surplus = max(0, surplus - len(chunk))
         except _BROKEN as error:
             self.close()
             raise Away(repr(error)) from error

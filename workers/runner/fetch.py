@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable
 
 from workers.runner.api import READ_BYTES, Channel, Endpoint, persist
-from workers.runner.errors import Away, PrepareError, Refused
+from workers.runner.errors import PrepareError, Refused
 from workers.runner.order import OrderFile, inside
 from workers.runner.parallel import for_each
 
@@ -119,12 +119,7 @@ def _download(
     found = ""
     for _ in range(CORRUPT_TRIES):
         try:
-            found = persist(
-                lambda: _write(
-                    target, file, lambda sink: channel.download("/blobs/" + file.sha256, sink)
-                ),
-                endpoint.control,
-            )
+            found = _write(target, file, lambda sink: _receive(endpoint, channel, file, sink))
         except Refused as refusal:
             raise PrepareError(
                 "blob_unavailable", f"{what}: file {file.path!r} cannot be had: {refusal}"
@@ -132,6 +127,25 @@ def _download(
         if found == file.sha256:
             return
     raise _mismatch(file, what, found)
+
+
+def _receive(
+    endpoint: Endpoint, channel: Channel, file: OrderFile, sink: Callable[[bytes], object]
+) -> None:
+    """Pass on all bytes, each once, over as many transfers as it takes."""
+    come_bytes = 0
+
+    def pass_on(chunk: bytes) -> None:
+        nonlocal come_bytes
+        sink(chunk)
+        come_bytes += len(chunk)
+
+    def go_on() -> None:
+        # The last bytes may come before the connection breaks.
+        if not come_bytes or come_bytes < file.size_bytes:
+            channel.download("/blobs/" + file.sha256, pass_on, start=come_bytes)
+
+    persist(go_on, endpoint.control)
 
 
 def _write(target: str, file: OrderFile, fill: Callable[[Callable[[bytes], object]], None]) -> str:
@@ -144,11 +158,7 @@ def _write(target: str, file: OrderFile, fill: Callable[[Callable[[bytes], objec
             digest.update(chunk)
             stream.write(chunk)
 
-        try:
-            fill(sink)
-        except Away:
-            os.unlink(part)
-            raise
+        fill(sink)
     found = digest.hexdigest()
     if found != file.sha256:
         os.unlink(part)
