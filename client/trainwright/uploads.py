@@ -208,25 +208,36 @@ class _Upload:
         if not upload_id:
             return None
         try:
-            state = self._connection.get(self._connection.path("uploads", upload_id))
+            state = self._state(upload_id)
         except ApiProblem:
             return None
         return state if state["size_bytes"] == self._size_bytes else None
 
     def _begun(self) -> dict[str, Any]:
-        body = {"size_bytes": self._size_bytes, "sha256": self._sha256}
-        state: dict[str, Any] = self._connection.post(self._connection.path("uploads"), body)
+        state: dict[str, Any] = self._connection.request(
+            "POST",
+            self._connection.path("uploads"),
+            json={"size_bytes": self._size_bytes, "sha256": self._sha256},
+            retry_seconds=TRANSFER_RETRY_SECONDS,
+        ).json()
         self._unfinished.remember(state["id"])
+        return state
+
+    def _state(self, upload_id: str) -> dict[str, Any]:
+        state: dict[str, Any] = self._connection.request(
+            "GET",
+            self._connection.path("uploads", upload_id),
+            retry_seconds=TRANSFER_RETRY_SECONDS,
+        ).json()
         return state
 
     def _send_piece(self, upload_id: str, offset: int, piece: bytes) -> dict[str, Any]:
         """The upload behind the piece, or where it is where the answer to a piece was lost."""
         digest = base64.b64encode(hashlib.sha256(piece).digest()).decode()
-        path = self._connection.path("uploads", upload_id)
         try:
             answer: dict[str, Any] = self._connection.request(
                 "PATCH",
-                path,
+                self._connection.path("uploads", upload_id),
                 content=piece,
                 headers={
                     "Content-Type": "application/partial-upload",
@@ -242,5 +253,5 @@ class _Upload:
             if problem.code not in {"upload_offset_mismatch", "upload_complete"}:
                 raise
             # A try whose answer was lost had arrived.
-            answer = self._connection.get(path)
+            answer = self._state(upload_id)
         return answer

@@ -64,6 +64,21 @@ def test_an_upload_goes_on_where_it_broke(
     assert blob.content == path.read_bytes()
 
 
+def test_an_upload_waits_out_an_outage_before_its_first_piece(
+    connection: Connection, door: Door, tmp_path: Path
+) -> None:
+    path = tmp_path / "big.bin"
+    path.write_bytes(os.urandom(100_000))
+    # Other requests than those of a transfer are not waited for.
+    connection.retry_seconds = 0
+    door.cut_after(1)
+
+    digest = upload_file(connection, path)
+
+    assert door.cuts == 1
+    assert connection.request("GET", connection.path("blobs", digest)).is_success
+
+
 def test_an_upload_goes_on_in_the_next_process(
     connection: Connection, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
