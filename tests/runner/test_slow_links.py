@@ -14,9 +14,10 @@ from workers.runner.control import Control
 
 ANSWER_SECONDS = 3.0
 READ_AT_ONCE_BYTES = 1 << 16
-PAUSE_SECONDS = 0.03
-# Several times what the system takes over at once, and then has to be rid of before the answer.
-VALUE = "x" * (12 << 20)
+PAUSE_SECONDS = 0.05
+VALUE = "x" * (8 << 20)
+PACKET_BYTES = 1400
+"""As small as those of a network: the system takes little over at once."""
 
 
 def _read_slowly(listening: socket.socket) -> None:
@@ -41,6 +42,7 @@ def channel(tmp_path: Path) -> Iterator[Channel]:
     token.write_text("secret")
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, READ_AT_ONCE_BYTES)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, PACKET_BYTES)
         server = threading.Thread(target=_read_slowly, args=(listening,), daemon=True)
         server.start()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
