@@ -23,7 +23,10 @@ _FAR_CARD = "eth0"
 _LOSS = "-m statistic --mode random --probability {} -j DROP"
 # The queue of a modem holds a second; the burst has to hold the largest packet.
 _SLOW = "root tbf rate {}bit burst 3000 latency 1s"
-_TRIED = f"iptables -A INPUT {_LOSS.format(0.5)} && tc qdisc add dev lo {_SLOW.format(9600)}"
+_TRIED = (
+    f"iptables -w -A INPUT {_LOSS.format(0.5)} && tc qdisc add dev lo {_SLOW.format(9600)}"
+    " && ip link add near type veth peer name far"
+)
 
 
 class Link:

@@ -32,6 +32,7 @@ _BATCH = 20
 _FIRST_TIME_ASIDE_SECONDS = 60.0
 _LONGEST_TIME_ASIDE_SECONDS = 1800.0
 _LONGEST_WAIT_SECONDS = 60.0
+_BREAK_OFF_SECONDS = 1.0
 _GIVEN_UP_AFTER = 6
 """Turns in a row that ended their worker; with the times between them, some eight minutes."""
 WORKER_DIED = "WorkerDied"
@@ -142,6 +143,7 @@ class Engine:
         self._hinted_again: set[tuple[str, str]] = set()
         self._failures: dict[tuple[str, str], int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closing = False
         self._held: dict[str, tuple[Table, Lease]] = {}
         self._one_suspect = asyncio.Lock()
 
@@ -177,11 +179,13 @@ class Engine:
 
     async def close(self) -> None:
         """End the work in hand; its leases run out and others go on from what the rows say."""
-        # Before it is ended, which may take longer than there is time.
-        with suppress(SQLAlchemyError):
-            async with self._database.session() as session:
-                for table, lease in list(self._held.values()):
-                    await leases.break_off(session, table, lease)
+        self._is_closing = True
+        # Before it is ended, which may take longer than there is time; who has locked its row
+        # itself breaks off in the end.
+        with suppress(TimeoutError, SQLAlchemyError):
+            async with asyncio.timeout(_BREAK_OFF_SECONDS):
+                for token in list(self._held):
+                    await self._break_off(token)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -189,6 +193,8 @@ class Engine:
 
     def _start(self, reconciler: Reconciler, row_id: str, *, is_suspect: bool = False) -> None:
         key = (reconciler.table.name, row_id)
+        if self._is_closing:
+            return
         if key in self._running:
             self._hinted_again.add(key)
             return
@@ -247,14 +253,25 @@ class Engine:
                 if lease.unfinished_turns >= leases.SET_ASIDE_AFTER:
                     return await self._set_aside(reconciler, guard)
             return await self._turn(reconciler, guard)
+        except LeaseLost:
+            measures.LEASE_LOSSES.labels(table.name).inc()
+            _log.warning("lease_lost")
+            await self._break_off(lease.token)
+            return False
         except BaseException:
             # The process lives, and is told to stop or lacks its database: no doing of the row.
             with suppress(SQLAlchemyError):
-                async with self._database.session() as session:
-                    await leases.break_off(session, table, lease)
+                await self._break_off(lease.token)
             raise
         finally:
-            del self._held[lease.token]
+            self._held.pop(lease.token, None)
+
+    async def _break_off(self, token: str) -> None:
+        held = self._held.pop(token, None)
+        if held is not None:
+            table, lease = held
+            async with self._database.session() as session:
+                await leases.break_off(session, table, lease)
 
     async def _turn(self, reconciler: Reconciler, guard: Guard) -> bool:
         table, lease = reconciler.table, guard.lease
@@ -266,9 +283,7 @@ class Engine:
                 check_in = await reconciler.reconcile(guard)
             self._failures.pop((table.name, row_id), None)
         except LeaseLost:
-            measures.LEASE_LOSSES.labels(table.name).inc()
-            _log.warning("lease_lost")
-            return False
+            raise
         except Exception as error:
             # A defect or an outage in one row must not end the loop that serves all others;
             # it is reported in full, and the row is tried again, ever more seldom.

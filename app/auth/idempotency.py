@@ -12,7 +12,7 @@ row is there meanwhile, and a second request is refused with 409.
 
 import hashlib
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
@@ -74,6 +74,7 @@ class _Repeat:
         self._key = key
         self._digest = digest
         self._is_secret = is_secret
+        self._taken_at: datetime | None = None
         self._keep = timedelta(days=settings.idempotency_keep_days)
 
     async def look(self, session: AsyncSession) -> None:
@@ -134,9 +135,10 @@ class _Repeat:
             insert(IdempotencyKey)
             .values(principal_id=self._principal_id, key=self._key, request_sha256=self._digest)
             .on_conflict_do_nothing()
-            .returning(IdempotencyKey.key)
+            .returning(IdempotencyKey.created_at)
         )
-        return (await session.execute(statement)).first() is not None
+        self._taken_at = (await session.execute(statement)).scalar_one_or_none()
+        return self._taken_at is not None
 
     async def _used(self, session: AsyncSession) -> IdempotencyKey | None:
         statement = select(IdempotencyKey).where(*self._mine())
@@ -145,7 +147,7 @@ class _Repeat:
 
     def _taken_by_this(self) -> tuple[ColumnElement[bool], ...]:
         """A row without an answer; after long enough it may be another request's by now."""
-        is_this = IdempotencyKey.request_sha256 == self._digest
+        is_this = IdempotencyKey.created_at == self._taken_at
         return (*self._mine(), IdempotencyKey.status.is_(None), is_this)
 
     def _mine(self) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

@@ -15,6 +15,8 @@ from sqlalchemy import (
     CompoundSelect,
     String,
     Table,
+    and_,
+    case,
     func,
     literal,
     or_,
@@ -171,6 +173,7 @@ async def release(
     )
     wake_seq = (await session.execute(statement)).scalar_one_or_none()
     if wake_seq is None:
+        await break_off(session, table, lease)
         return False
     if wake_seq != lease.wake_seq:
         return True
@@ -180,17 +183,24 @@ async def release(
 
 
 async def break_off(session: AsyncSession, table: Table, lease: Lease) -> None:
-    """Leave a turn in the middle, in good order: whoever takes the lease over need not wonder.
+    """Say that a taking has come back, though without an end, or too late: it does not count.
 
-    What has been set aside before gets the turn that it should have had.
+    Where the lease is held still it runs out, and whoever takes it over need not wonder. What was
+    set aside for takings that have come back is free again; what was before them, has the turn
+    that it should have had.
     """
-    is_aside = lease.unfinished_turns >= SET_ASIDE_AFTER
+    left = func.greatest(table.c.unfinished_turns - 1, 0)
+    is_mine, is_aside = table.c.lease_token == lease.token, left >= SET_ASIDE_AFTER
+    is_wrongly_aside = and_(table.c.lease_token == _ASIDE, ~is_aside)
     statement = (
         update(table)
-        .where(table.c.id == lease.row_id, table.c.lease_token == lease.token)
+        .where(table.c.id == lease.row_id)
         .values(
-            unfinished_turns=lease.unfinished_turns,
-            lease_token=_ASIDE if is_aside else lease.token,
+            unfinished_turns=left,
+            lease_token=case((and_(is_mine, is_aside), _ASIDE), else_=table.c.lease_token),
+            lease_expires_at=case(
+                (is_wrongly_aside, func.clock_timestamp()), else_=table.c.lease_expires_at
+            ),
         )
     )
     await session.execute(statement)
@@ -207,7 +217,7 @@ async def set_aside(session: AsyncSession, table: Table, lease: Lease, *, second
         .values(
             lease_token=_ASIDE,
             lease_expires_at=_in(seconds),
-            unfinished_turns=lease.unfinished_turns,
+            unfinished_turns=table.c.unfinished_turns - 1,
         )
     )
     await session.execute(statement)

@@ -14,7 +14,7 @@ from threading import Lock
 import httpx2
 
 from trainwright.connection import Connection
-from trainwright.errors import TransferFailed
+from trainwright.errors import ApiProblem, TransferFailed
 from trainwright.parallel import side_by_side
 from trainwright.retrying import retrying
 
@@ -167,6 +167,9 @@ class _Download:
             had = written
             try:
                 retrying(TRANSFER_RETRY_SECONDS, self._connection.on_retry)(go_on)
+            except ApiProblem as problem:
+                if written == had or not problem.is_transient:
+                    raise
             except httpx2.TransportError as error:
                 if written == had:
                     raise self._connection.unreachable(error) from error
@@ -192,7 +195,8 @@ class _Download:
                 "part_bytes": PART_BYTES,
                 "done": sorted(self._done),
             }
-            written = self._state.with_name(f"{self._state.name}.new")
+            # A download that failed may still have a part on its way beside this one's.
+            written = self._state.with_name(f"{self._state.name}.{id(self)}")
             written.write_text(json.dumps(content), encoding="utf-8")
             written.replace(self._state)
 

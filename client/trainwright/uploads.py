@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainwright.connection import Connection
-from trainwright.errors import ApiProblem, TransferFailed
+from trainwright.errors import ApiProblem, TransferFailed, Unreachable
 from trainwright.folders import SourceFile, source_files
 from trainwright.parallel import side_by_side
 from trainwright.resuming import Unfinished
@@ -21,6 +21,7 @@ PIECE_BYTES = 8 * 1024 * 1024
 TRANSFER_RETRY_SECONDS = 300.0
 """So long an outage may last while bytes are sent or fetched."""
 _ASKED_AT_ONCE = 50_000
+_MORE_TRIES = 4
 
 OnBytes = Callable[[int], None]
 
@@ -233,6 +234,17 @@ class _Upload:
 
     def _send_piece(self, upload_id: str, offset: int, piece: bytes) -> dict[str, Any]:
         """The upload behind the piece, or where it is where the answer to a piece was lost."""
+        for _ in range(_MORE_TRIES):
+            try:
+                return self._send_at_once(upload_id, offset, piece)
+            except Unreachable:
+                # Over a slow link a piece alone may take longer than an outage may last.
+                state = self._state(upload_id)
+                if state["offset_bytes"] != offset or state.get("completed_at"):
+                    return state
+        return self._send_at_once(upload_id, offset, piece)
+
+    def _send_at_once(self, upload_id: str, offset: int, piece: bytes) -> dict[str, Any]:
         digest = base64.b64encode(hashlib.sha256(piece).digest()).decode()
         try:
             answer: dict[str, Any] = self._connection.request(

@@ -56,14 +56,16 @@ def submit(stack: SmallStack, script: str, **more: Any) -> str:
     return str(stack.ask("POST", "/runs", body, expect=(201,))["id"])
 
 
-def end(stack: SmallStack, run_id: str, status: str = "Completed") -> dict[str, Any]:
+def end(
+    stack: SmallStack, run_id: str, status: str = "Completed", *, seconds: float = 60.0
+) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def has_ended() -> bool:
         found.update(stack.ask("GET", f"/runs/{run_id}"))
         return bool(found["ended_at"])
 
-    stack.wait(has_ended, what=lambda: str(found))
+    stack.wait(has_ended, seconds=seconds, what=lambda: str(found))
     assert found["status"] == status, found
     return found
 

@@ -1,5 +1,6 @@
 """Bytes that take longer on their way than an answer may take arrive all the same."""
 
+import errno
 import json
 import socket
 import threading
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.runner.conftest import Bench
 from workers.runner.api import Channel, Endpoint
 from workers.runner.control import Control
 
@@ -16,6 +18,8 @@ ANSWER_SECONDS = 3.0
 READ_AT_ONCE_BYTES = 1 << 16
 PAUSE_SECONDS = 0.05
 VALUE = "x" * (8 << 20)
+SYSTEM_BYTES = 2 << 20
+"""So much at most lies with the system when the last byte has been given to it."""
 PACKET_BYTES = 1400
 """As small as those of a network: the system takes little over at once."""
 
@@ -30,7 +34,8 @@ def _read_slowly(listening: socket.socket) -> None:
         left = size_bytes
         while left and (piece := reader.read(min(left, READ_AT_ONCE_BYTES))):
             left -= len(piece)
-            time.sleep(PAUSE_SECONDS)
+            if left > SYSTEM_BYTES:
+                time.sleep(PAUSE_SECONDS)
         body = json.dumps({"came": size_bytes - left}).encode()
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
 
@@ -50,6 +55,19 @@ def channel(tmp_path: Path) -> Iterator[Channel]:
         yield channel
         channel.close()
         server.join(timeout=60)
+
+
+def test_a_disk_that_is_full_is_no_broken_connection(bench: Bench) -> None:
+    token = bench.node_dir.with_name("token")
+    token.write_text(bench.api.token)
+    channel = Endpoint(bench.api.url, str(token), Control()).channel()
+
+    def sink(chunk: bytes) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(OSError, match="full"):
+        channel.download(f"/blobs/{bench.api.add_blob(VALUE.encode())}", sink)
+    channel.close()
 
 
 def test_a_body_that_goes_on_moving_is_not_given_up(channel: Channel) -> None:

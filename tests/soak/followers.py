@@ -32,7 +32,8 @@ class Followers:
 
     def compare(self) -> tuple[list[str], list[str]]:
         """What was not seen, and what was seen twice or is not there, once all runs are over."""
-        lost, duplicated = list(self.errors), []
+        lost: list[str] = []
+        duplicated: list[str] = []
         for run_id, thread in self._threads.items():
             thread.join(_END_SECONDS)
             if thread.is_alive():
@@ -42,7 +43,7 @@ class Followers:
             there = Counter(str(line["id"]) for line in read_log(self._connection, path))
             lost += [f"followed line of {run_id}: {line}" for line in there - seen]
             duplicated += [f"followed line of {run_id}: {line}" for line in seen - there]
-        return lost, duplicated
+        return [*self.errors, *lost], duplicated
 
     def _follow(self, run_id: str) -> None:
         path = self._connection.path("runs", run_id, "logs")

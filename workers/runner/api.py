@@ -82,16 +82,24 @@ class Channel:
         response = self._answer("GET", path, b"", headers, 120)
         # Who stands between may answer with all of them.
         surplus = 0 if response.status == http.client.PARTIAL_CONTENT else start
+        is_whole = False
         try:
-            while chunk := response.read(READ_BYTES):
+            while chunk := self._read(response):
                 sink(chunk[surplus:])
                 surplus = max(0, surplus - len(chunk))
-        except _BROKEN as error:
-            self.close()
-            raise Away(repr(error)) from error
-        if response.length:
-            self.close()
+            is_whole = not response.length
+        finally:
+            if not is_whole:
+                self.close()
+        if not is_whole:
             raise Away(f"the answer ended {response.length} bytes early")
+
+    def _read(self, response: http.client.HTTPResponse) -> bytes:
+        # Not around the sink: a disk that is full is no broken connection.
+        try:
+            return response.read(READ_BYTES)
+        except _BROKEN as error:
+            raise Away(repr(error)) from error
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""

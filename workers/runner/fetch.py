@@ -158,7 +158,11 @@ def _write(target: str, file: OrderFile, fill: Callable[[Callable[[bytes], objec
             digest.update(chunk)
             stream.write(chunk)
 
-        fill(sink)
+        try:
+            fill(sink)
+        except BaseException:
+            os.unlink(part)
+            raise
     found = digest.hexdigest()
     if found != file.sha256:
         os.unlink(part)
