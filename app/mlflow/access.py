@@ -1,7 +1,8 @@
 """Who asks below a workspace's tracking address, and what is theirs.
 
 A user's token is good for everything in the workspace. A run's own token is good for its run, for
-the tracked runs that its script made, and for reading models; whatever else there is, is not there.
+the tracked runs that its script made, and for reading registered models; whatever else there is, is
+not there.
 """
 
 from dataclasses import dataclass

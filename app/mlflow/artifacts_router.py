@@ -225,6 +225,8 @@ async def get_mlflow_model_artifact(
     _check_plain(artifact_file_path)
     place = Place("model", model_id, artifact_file_path)
     async with database.session() as session:
+        # Where clients go on with an artifact's address, one that was deleted is there still.
+        await logged_models.get(session, caller, model_id)
         stored = await artifacts.find(session, caller, place)
     return await _content(request, objects, place, stored)
 

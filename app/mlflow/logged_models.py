@@ -76,13 +76,15 @@ async def create(session: AsyncSession, caller: Caller, body: LoggedModelCreate)
 async def get(
     session: AsyncSession, caller: Caller, model_id: str, *, with_deleted: bool = False
 ) -> LoggedModel:
-    """A logged model of the workspace.
+    """A logged model whose run the caller may see.
 
     Raises:
-        NoSuchResource: there is none such.
+        NoSuchResource: there is none such for the caller.
     """
-    statement = select(LoggedModel).where(
-        LoggedModel.workspace_id == caller.workspace.id, LoggedModel.id == model_id
+    statement = (
+        select(LoggedModel)
+        .join(Run, Run.id == LoggedModel.run_id)
+        .where(caller.sees(), LoggedModel.id == model_id)
     )
     if not with_deleted:
         statement = statement.where(LoggedModel.deleted_at.is_(None))

@@ -5,6 +5,7 @@ import io
 import tarfile
 from collections.abc import Coroutine, Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -115,6 +116,33 @@ def test_a_script_makes_runs_below_its_own_and_sees_no_other(
     with pytest.raises(RestException) as refused:
         script.create_run("0")
     assert refused.value.error_code == "PERMISSION_DENIED"
+
+
+def test_a_script_reads_logged_models_of_its_own_run_alone(
+    served: Served, space: Space, job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = space.client.get_run(job).info.experiment_id
+    tokens = [begin_attempt(served, space, run) for run in (job, submit(space))]
+    source = tmp_path / "MLmodel"
+    source.write_text("flavors: {}")
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", tokens[1])
+    model = space.client.create_logged_model(experiment, "net")
+    space.client.log_model_artifact(model.model_id, str(source))
+    one = f"logged-models/{model.model_id}"
+    files = f"{space.tracking}/ajax-api/2.0/mlflow/{one}/artifacts/files?artifact_file_path=MLmodel"
+    stored = model.artifact_location.removeprefix("mlflow-artifacts:/")
+    addresses = (
+        f"{space.tracking}/api/2.0/mlflow/{one}",
+        f"{space.tracking}/api/2.0/mlflow/{one}/artifacts/directories",
+        files,
+        f"{space.tracking}/api/2.0/mlflow-artifacts/artifacts/{stored}/MLmodel",
+    )
+    for token, status in ((tokens[0], 404), (tokens[1], 200), (served.token, 200)):
+        headers = {"Authorization": f"Bearer {token}"}
+        found = [space.http.get(address, headers=headers).status_code for address in addresses]
+        assert found == [status] * len(addresses)
+    space.call("DELETE", one).raise_for_status()
+    assert space.http.get(files).status_code == 404
 
 
 def test_a_script_registers_what_its_run_has_made_and_changes_no_other_model(
