@@ -119,7 +119,8 @@ async def _row(session: AsyncSession, kind: QuotaKind, owner: str) -> tuple[Quot
         return await session.get(Quota, (kind, await _owner_id(session, kind, owner))), False
     except OwnerNotFound:
         left = await session.get(Quota, (kind, owner))
-        if left is None:
+        # The id of a workspace that is there is no name of it.
+        if left is None or (kind == "workspace" and await session.get(Workspace, owner)):
             raise
         return left, True
 

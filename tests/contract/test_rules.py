@@ -237,3 +237,13 @@ async def test_a_quota_whose_owner_is_gone_says_so_and_can_be_deleted(api: LiveA
     assert (await api.client.get(here)).json()["is_owner_gone"] is False
     listed = (await api.client.get("http://api/v1/quotas")).json()["items"]
     assert not {quota["owner"] for quota in listed} & set(gone.values())
+
+
+async def test_the_id_of_a_workspace_that_is_there_names_no_quota(api: LiveApi) -> None:
+    here = f"http://api/v1/quotas/workspace/{api.workspace}"
+    await api.client.put(here, json={"runs": 1})
+    workspace = (await api.client.get(f"http://api/v1/workspaces/{api.workspace}")).json()
+    by_id = f"http://api/v1/quotas/workspace/{workspace['id']}"
+    assert (await api.client.get(by_id)).status_code == 404
+    await api.client.delete(by_id)
+    assert (await api.client.get(here)).json()["runs"] == 1
