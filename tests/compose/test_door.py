@@ -1,19 +1,37 @@
 """What the gateway's HAProxy tells the API of who asks, with HAProxy itself and no container."""
 
+import json
 import shutil
 import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_address
 
 import pytest
+import yaml
 
 from tests.conftest import REPOSITORY
 
 CALLER = "203.0.113.9"
+PROXY = "172.18.0.1"
+TOLD = ("X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Prefix")
+
+
+@dataclass(frozen=True)
+class Doors:
+    """Ports of a gateway.
+
+    Attributes:
+        front: for callers of the machine, and for proxies.
+        nodes: for containers of runs.
+    """
+
+    front: int
+    nodes: int
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -21,7 +39,8 @@ class Echo(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer."""
-        content = ", ".join(self.headers.get_all("X-Forwarded-For", [])).encode()
+        said = {name: ", ".join(self.headers.get_all(name, [])) for name in TOLD}
+        content = json.dumps(said).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -32,33 +51,38 @@ class Echo(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Return the port of the gateway before a server that echoes; it takes PROXY headers."""
+def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+    """Return the ports of the gateway before a server that echoes; they take PROXY headers."""
     program = shutil.which("haproxy")
     if program is None:
         pytest.skip("no haproxy here: what it tells of who asks was NOT tested")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    with (
+        socket.create_server(("127.0.0.1", 0)) as front,
+        socket.create_server(("127.0.0.1", 0)) as nodes,
+    ):
+        doors = Doors(front.getsockname()[1], nodes.getsockname()[1])
     with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         config = tmp_path_factory.mktemp("door") / "haproxy.cfg"
-        config.write_text(before(f"127.0.0.1:{server.server_port}", port))
+        config.write_text(before(f"127.0.0.1:{server.server_port}", doors))
         process = subprocess.Popen([program, "-db", "-f", str(config)])
         try:
-            await_open(port)
-            yield port
+            await_open(doors.front)
+            await_open(doors.nodes)
+            yield doors
         finally:
             process.terminate()
             process.wait(timeout=10)
             server.shutdown()
 
 
-def before(address: str, port: int) -> str:
+def before(address: str, doors: Doors) -> str:
     """The gateway's configuration with this server behind it."""
     shipped = (REPOSITORY / "compose" / "haproxy.cfg").read_text()
-    frontend, _, _ = shipped.partition("\nbackend api\n")
-    frontend = frontend.replace("bind :8470", f"bind 127.0.0.1:{port} accept-proxy")
-    return f"{frontend}\nbackend api\n    server echo {address}\n"
+    frontends, _, _ = shipped.partition("\nbackend api\n")
+    for inside, port in ((8470, doors.front), (8471, doors.nodes)):
+        frontends = frontends.replace(f"bind :{inside}\n", f"bind 127.0.0.1:{port} accept-proxy\n")
+    return f"{frontends}\nbackend api\n    server echo {address}\n"
 
 
 def await_open(port: int) -> None:
@@ -72,27 +96,44 @@ def await_open(port: int) -> None:
         time.sleep(0.05)
 
 
-def told(port: int, caller: str, said: str = "") -> str:
-    """What the API is told of a caller at this address who says this."""
+def told(port: int, caller: str, **said: str) -> dict[str, str]:
+    """What the API is told by a caller at this address who says this."""
     family, target = ("TCP6", "::1") if ip_address(caller).version == 6 else ("TCP4", "127.0.0.1")
     lines = [f"PROXY {family} {caller} {target} 1111 8470", "GET / HTTP/1.0", "Host: localhost"]
-    lines += [f"X-Forwarded-For: {said}"] if said else []
+    lines += [f"X-Forwarded-{name}: {value}" for name, value in said.items()]
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.sendall("\r\n".join([*lines, "", ""]).encode())
         answer = b"".join(iter(lambda: client.recv(4096), b""))
-    return answer.partition(b"\r\n\r\n")[2].decode()
+    found = json.loads(answer.partition(b"\r\n\r\n")[2])
+    return {name.removeprefix("X-Forwarded-"): value for name, value in found.items() if value}
 
 
-@pytest.mark.parametrize("caller", [CALLER, "2001:db8::7", "192.168.1.7", "172.18.0.1"])
-def test_the_address_of_a_caller_is_told(port: int, caller: str) -> None:
-    assert told(port, caller) == caller
+@pytest.mark.parametrize("caller", [CALLER, "2001:db8::7", "192.168.1.7", PROXY])
+def test_the_address_of_a_caller_is_told(doors: Doors, caller: str) -> None:
+    for port in (doors.front, doors.nodes):
+        assert told(port, caller) == {"For": caller}
 
 
-@pytest.mark.parametrize("proxy", ["172.18.0.1", "10.1.2.3", "fd00::1"])
-def test_a_proxy_on_this_machine_or_beside_it_is_believed(port: int, proxy: str) -> None:
-    assert told(port, proxy, CALLER) == CALLER
+@pytest.mark.parametrize("proxy", [PROXY, "10.1.2.3", "fd00::1"])
+def test_a_proxy_on_this_machine_or_beside_it_is_believed(doors: Doors, proxy: str) -> None:
+    said = {"For": CALLER, "Proto": "https", "Prefix": "/models"}
+    assert told(doors.front, proxy, **said) == said
 
 
 @pytest.mark.parametrize("caller", [CALLER, "2001:db8::7"])
-def test_others_are_not_believed_what_they_say_of_themselves(port: int, caller: str) -> None:
-    assert told(port, caller, "198.51.100.1") == caller
+def test_others_are_not_believed_what_they_say_of_themselves(doors: Doors, caller: str) -> None:
+    said = {"For": "198.51.100.1", "Proto": "https", "Prefix": "/models"}
+    assert told(doors.front, caller, **said) == {"For": caller}
+
+
+@pytest.mark.parametrize("container", [PROXY, "10.1.2.3", "fd00::1"])
+def test_containers_of_runs_are_not_believed(doors: Doors, container: str) -> None:
+    said = {"For": CALLER, "Proto": "https", "Prefix": "/models"}
+    assert told(doors.nodes, container, **said) == {"For": container}
+
+
+def test_containers_of_runs_have_the_door_that_believes_nobody() -> None:
+    settings = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
+    ports = {port.split(":")[-1] for port in settings["services"]["gateway"]["ports"]}
+    [nodes] = [port for port in settings["services"]["gateway"]["ports"] if "NODE_PORT" in port]
+    assert (ports, nodes.rpartition(":")[2]) == ({"8470", "8471"}, "8471")
