@@ -5,6 +5,7 @@ Exit codes: 0 done; 1 the run, or the deployment, failed; 2 the command makes no
 """
 
 import os
+import select
 import sys
 from importlib.metadata import version
 from typing import Annotated, NoReturn
@@ -95,10 +96,11 @@ add_installed(app, {"secrets": secrets.app}, panel="The server that is installed
 
 def main() -> None:
     """Run the command line."""
+    output = _kept_output()
     try:
         app()
     except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):
+        if isinstance(end.__context__, BrokenPipeError) and _is_unread(output):
             # Whoever read this has seen enough, as `head` does; Typer and Rich make a 1 of it.
             _leave(0)
         _leave(end.code if isinstance(end.code, int) else int(end.code is not None))
@@ -110,6 +112,22 @@ def main() -> None:
         say(f"error: {error.strerror or error}{where}", style="red")
         _leave(WRONG_USE)
     _leave(0)
+
+
+def _kept_output() -> int | None:
+    """Standard output under another number: Rich puts a null device in its place."""
+    try:
+        return os.dup(1)
+    except OSError:
+        return None
+
+
+def _is_unread(output: int | None) -> bool:
+    if output is None:
+        return False
+    poll = select.poll()
+    poll.register(output, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 def _tell(error: TrainwrightError) -> None:

@@ -64,17 +64,20 @@ class Program:
         assert done.returncode == code, f"{done.returncode}: {done.stdout}{done.stderr}"
         return done
 
-    def run_unread(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command to its end, whose standard output nobody reads any more."""
+    def run_unread(
+        self, *arguments: str, unread: str = "stdout", given: str = ""
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end, whose standard output or error nobody reads any more."""
         reading, writing = os.pipe()
         os.close(reading)
+        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, unread: writing}
         try:
             return subprocess.run(
                 [PROGRAM, *arguments],
                 cwd=self._folder,
                 env=self._environment,
-                stdout=writing,
-                stderr=subprocess.PIPE,
+                input=given,
+                **streams,
                 text=True,
                 timeout=_SECONDS,
             )

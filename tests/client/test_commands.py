@@ -67,6 +67,17 @@ def test_a_reader_that_has_seen_enough_is_no_failure(program: Program) -> None:
         assert (done.returncode, done.stderr) == (0, ""), arguments
 
 
+def test_a_command_whose_errors_nobody_reads_does_its_work_or_says_that_it_did_not(
+    program: Program, connection: Connection
+) -> None:
+    done = program.run_unread("secrets", "set", "quiet", unread="stderr", given="hunter2\n")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert [one["name"] for one in connection.pages(connection.path("secrets"))] == ["quiet"]
+    refused = program.run_unread("run", "show", "run_none", unread="stderr")
+    assert (refused.returncode, refused.stdout) == (3, "")
+    assert program.run_unread("runs", "--limit", "0", unread="stderr").returncode != 0
+
+
 def test_a_server_that_is_away_has_an_exit_code_of_its_own(program: Program) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"

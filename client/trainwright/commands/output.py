@@ -39,9 +39,15 @@ def console() -> Console:
     return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
+class _ErrorConsole(Console):
+    def on_broken_pipe(self) -> None:
+        """Go on without: what the command does is not for whoever reads beside it."""
+        self.quiet = True
+
+
 def error_console() -> Console:
     """Standard error."""
-    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return _ErrorConsole(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def say(text: str, *, style: str = "") -> None:
