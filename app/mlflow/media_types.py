@@ -1,6 +1,7 @@
 """Which media type a file has by its name, as MLflow's servers tell it."""
 
 import mimetypes
+import re
 
 _TEXTS = frozenset(
     {
@@ -10,6 +11,7 @@ _TEXTS = frozenset(
     }
 )
 """Endings, and names without one, of files that are shown as plain text."""
+_JSON = re.compile(r"[/+]json$")
 # Not what the machine has installed: the same name is the same type everywhere.
 _KNOWN = mimetypes.MimeTypes()
 
@@ -24,5 +26,8 @@ def media_type_of(filename: str) -> str:
     if (ending if dot and name else filename).lower() in _TEXTS:
         return "text/plain"
     media_type, coding = _KNOWN.guess_type(filename, strict=False)
-    # What is packed is not what is in it.
-    return media_type if media_type and coding is None else "application/octet-stream"
+    if media_type is None or coding is not None:
+        # What is packed is not what is in it.
+        return "application/octet-stream"
+    # An answer of such a type would be taken for one of the API's own.
+    return "text/plain" if _JSON.search(media_type) else media_type

@@ -141,6 +141,7 @@ def test_a_file_that_is_not_there_is_said_in_mlflows_words(space: Space) -> None
         ("d.pdf", "application/pdf"),
         ("MLmodel", "text/plain"),
         ("conda.yaml", "text/plain"),
+        ("site.webmanifest", "text/plain"),
     ],
 )
 def test_a_download_says_its_name_and_what_it_is(space: Space, name: str, media_type: str) -> None:
@@ -153,6 +154,8 @@ def test_a_download_says_its_name_and_what_it_is(space: Space, name: str, media_
         assert headers["content-type"] == media_type
         assert headers["content-disposition"] == f"attachment; filename={name}"
         assert headers["x-content-type-options"] == "nosniff"
+        asked = space.http.head(f"{space.tracking}/{address}").headers
+        assert asked["etag"] == headers["etag"]
 
 
 def test_names_with_percent_signs_are_names(space: Space) -> None:
