@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Row, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.datastores.errors import DatastoreNotFound
@@ -61,7 +61,8 @@ async def unset_default(session: AsyncSession, workspace_id: str, *, but: str) -
     await session.execute(others.values(is_default=False))
 
 
-async def folder_places(session: AsyncSession) -> Sequence[dict[str, Any]]:
-    """Where the datastores that are folders are, each place once."""
+async def folder_places(session: AsyncSession) -> Sequence[Row[Any]]:
+    """Where the datastores that are folders are: each place once, with the id of one of them."""
     is_folder = Datastore.place["kind"].as_string() == "folder"
-    return (await session.scalars(select(Datastore.place).where(is_folder).distinct())).all()
+    statement = select(func.min(Datastore.id).label("id"), Datastore.place)
+    return (await session.execute(statement.where(is_folder).group_by(Datastore.place))).all()

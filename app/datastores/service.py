@@ -1,13 +1,14 @@
 """Registering datastores, and opening them with their credentials."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from obstore.exceptions import BaseError
+from sqlalchemy import Row
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -27,6 +28,7 @@ from app.kernel.config import Settings
 from app.kernel.errors import Conflict, FieldError
 from app.kernel.ids import new_id
 from app.kernel.keyring import Keyring, KeyUnknown, ValueAltered
+from app.kernel.odd_rows import shown
 from app.secrets import service as secrets
 from app.tables.datastore import Datastore
 
@@ -108,13 +110,20 @@ async def opened(
 
 
 async def open_folders(session: AsyncSession, settings: Settings) -> list[FolderStore]:
-    """All folders that are datastores and that the operator allows still."""
-    found = []
-    for place in await repository.folder_places(session):
-        with suppress(DatastoreRefused):
-            check_place(settings, place)
-            found.append(FolderStore(Path(place["path"])))
-    return found
+    """All folders that are datastores and that the operator allows still; odd rows are left out."""
+
+    def opened_folder(row: Row[Any]) -> FolderStore | None:
+        try:
+            check_place(settings, row.place)
+        except DatastoreRefused:
+            return None
+        return FolderStore(Path(row.place["path"]))
+
+    rows = await repository.folder_places(session)
+    found, _ = shown(
+        rows, opened_folder, table=Datastore.__tablename__, name_of=lambda row: str(row.id)
+    )
+    return [folder for folder in found if folder is not None]
 
 
 async def _credentials(session: AsyncSession, keyring: Keyring, row: Datastore) -> dict[str, str]:

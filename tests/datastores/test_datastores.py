@@ -12,10 +12,12 @@ import anyio
 import anyio.to_thread
 import httpx2
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from app.datastores.stores import FolderStore
+from app.tables.datastore import Datastore
 from tests.datasets.web import web_server
+from tests.health.figures import read, value
 from tests.live_api import LiveApi, dataset_reconcilers, live_api
 from tests.storage.buckets import BUCKET, BucketServer, bucket_server
 from tests.waiting import until
@@ -290,8 +292,15 @@ async def test_what_broken_uploads_left_in_folders_goes(api: LiveApi, tmp_path: 
     for path in (*left, *kept[1:]):
         os.utime(path, (0, 0))
 
+    await put(api, "odd", {"place": {"kind": "folder", "path": str(folder / "odd")}})
+    async with api.database.session() as session:
+        odd = update(Datastore).where(Datastore.name == "odd")
+        await session.execute(odd.values(place={"kind": "folder"}))
+    counted = value(await read(api), "trainwright_odd_rows_total", table="datastores") or 0.0
+
     collector = GarbageCollector(api.database, api.objects, settings=api.settings)
     count = await collector.clean_datastores()
+    assert value(await read(api), "trainwright_odd_rows_total", table="datastores") == counted + 1
 
     assert count == 2
     assert [path.exists() for path in left] == [False, False]
