@@ -5,6 +5,7 @@ run = connection.get(connection.path("runs", run_id))
 """
 
 import uuid
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,11 +21,14 @@ import httpx2
 from trainwright.errors import ApiProblem, NotConfigured, Unreachable
 from trainwright.retrying import OnRetry, retrying
 from trainwright.settings import UserSettings, find_place
+from trainwright.texts import clean
 
 RETRY_SECONDS = 10.0
 _TIMEOUT = httpx2.Timeout(60, connect=10)
 Body = bytes | Callable[[], Iterable[bytes]]
 """Bytes, or what gives them anew for each try."""
+OnLeftOut = Callable[[list[str]], None]
+"""Told of the names, or ids, of what a page leaves out, as it cannot be shown."""
 Params = Mapping[str, str | int | float | bool | list[str]]
 
 
@@ -37,6 +41,7 @@ class Connection:
         workspace: '' where no workspace is needed.
         retry_seconds: how long an outage is waited out.
         on_retry: told of each failure that is waited out.
+        on_left_out: told of each page that leaves something out; None: it is a warning.
     """
 
     def __init__(
@@ -47,12 +52,14 @@ class Connection:
         workspace: str = "",
         retry_seconds: float = RETRY_SECONDS,
         on_retry: OnRetry | None = None,
+        on_left_out: OnLeftOut | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.token = token
         self.workspace = workspace
         self.retry_seconds = retry_seconds
         self.on_retry = on_retry
+        self.on_left_out = on_left_out or _warn_of_left_out
         headers = {"User-Agent": f"trainwright/{version('trainwright')}"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
@@ -70,6 +77,7 @@ class Connection:
         user: UserSettings | None = None,
         retry_seconds: float = RETRY_SECONDS,
         on_retry: OnRetry | None = None,
+        on_left_out: OnLeftOut | None = None,
     ) -> Self:
         """Connect to what is given, set, or kept (:mod:`trainwright.settings`).
 
@@ -90,6 +98,7 @@ class Connection:
             workspace=place.workspace,
             retry_seconds=retry_seconds,
             on_retry=on_retry,
+            on_left_out=on_left_out,
         )
 
     def __enter__(self) -> Self:
@@ -197,11 +206,25 @@ class Connection:
         """DELETE."""
         self.request("DELETE", path)
 
-    def pages(self, path: str, *, params: Params | None = None) -> Iterator[dict[str, Any]]:
-        """All items of a list, page by page."""
+    def pages(
+        self,
+        path: str,
+        *,
+        params: Params | None = None,
+        on_left_out: OnLeftOut | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """All items of a list, page by page.
+
+        Args:
+            path: of the list.
+            params: of the query.
+            on_left_out: told of each page that leaves something out; None: the connection's.
+        """
         asked = dict(params or {})
         while True:
             page = self.get(path, params=asked)
+            if page.get("left_out"):
+                (on_left_out or self.on_left_out)(page["left_out"])
             yield from page["items"]
             if not page.get("next_page_token"):
                 return
@@ -256,6 +279,17 @@ class Connection:
             f"{self.url} cannot be reached: {words}",
             hint="Is the server running, and is this its address? `trainwright login` changes it.",
         )
+
+
+def left_out_text(names: list[str]) -> str:
+    """What is said of a page that leaves these out."""
+    listed = ", ".join(map(clean, names))
+    return f"the list lacks what the server cannot show: {listed}; its log says why"
+
+
+def _warn_of_left_out(names: list[str]) -> None:
+    # The place is of no help: it is whichever call reads the page.
+    warnings.warn(left_out_text(names), stacklevel=3)
 
 
 def problem_of(response: httpx2.Response) -> ApiProblem:

@@ -70,7 +70,9 @@ def _listed(path: Callable[[Connection], str], field: str, incomplete: str) -> l
 
 
 def _matching(server: Connection, path: str, field: str, incomplete: str) -> Iterator[str]:
-    for item in islice(server.pages(path, params={"page_size": _MOST}), 2000):
+    # A shell that waits for words has no use for a warning either.
+    pages = server.pages(path, params={"page_size": _MOST}, on_left_out=lambda _: None)
+    for item in islice(pages, 2000):
         name = str(item[field])
         if name.startswith(incomplete) and name.isprintable():
             yield name

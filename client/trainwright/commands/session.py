@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from trainwright.commands.output import say
-from trainwright.connection import RETRY_SECONDS, Connection
+from trainwright.connection import RETRY_SECONDS, Connection, left_out_text
 from trainwright.errors import ApiProblem
 from trainwright.settings import UserSettings
 
@@ -55,6 +55,7 @@ def connect() -> Connection:
         user=UserSettings(),
         retry_seconds=given.retry_seconds,
         on_retry=_Outages(),
+        on_left_out=lambda names: say(f"warning: {left_out_text(names)}", style="yellow"),
     )
 
 

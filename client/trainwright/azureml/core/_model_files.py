@@ -64,7 +64,7 @@ def find(
         if wanted.has(read):
             return read
     else:
-        for read in all_versions(connection, name, wanted, latest=False):
+        for read in all_versions(connection, name, wanted, latest=True):
             return read
     raise ModelNotFoundException(f"There is no version of {name!r} that has all this.")
 
@@ -72,13 +72,29 @@ def find(
 def all_versions(
     connection: Connection, name: str | None, wanted: Wanted, latest: bool
 ) -> Iterator[dict[str, Any]]:
-    """Versions that have what is wanted, the newest of each model first."""
+    """Versions that have what is wanted, the newest of each model first.
+
+    Raises:
+        WebserviceException: the latest is wanted, and one that may be it cannot be shown.
+    """
     names = [name] if name else [one["name"] for one in connection.pages(connection.path("models"))]
     for model in names:
         path = connection.path("models", model, "versions")
-        versions = sorted(connection.pages(path), key=lambda read: -int(read["version"]))
+        left_out: list[str] = []
+        pages = connection.pages(path, on_left_out=left_out.extend if latest else None)
+        versions = sorted(pages, key=lambda read: -int(read["version"]))
         fitting = [read for read in versions if wanted.has(read)]
-        yield from fitting[:1] if latest else fitting
+        if not latest:
+            yield from fitting
+            continue
+        newest = int(fitting[0]["version"]) if fitting else 0
+        unknown = sorted(int(number) for number in left_out if int(number) > newest)
+        if unknown:
+            raise _Refused(
+                f"The latest version of {model!r} that has all this cannot be told: the server "
+                f"cannot show {unknown}, and its log says why. Name the version."
+            )
+        yield from fitting[:1]
 
 
 def local_files(path: Path, child_paths: Sequence[str] | None) -> list[SourceFile]:
