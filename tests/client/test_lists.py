@@ -14,6 +14,7 @@ import pytest
 from tests.client.program import Program
 from trainwright.azureml.core.model import Model
 from trainwright.azureml.core.workspace import Workspace
+from trainwright.azureml.data.file_dataset import FileDataset
 from trainwright.azureml.exceptions import WebserviceException
 from trainwright.connection import Connection
 
@@ -110,3 +111,8 @@ def test_an_older_version_is_not_taken_for_the_latest(
         Model.list(workspace, "net", latest=True)
     with pytest.raises(WebserviceException, match=r"cannot show \[3\]"):
         Model(workspace, "net", model_framework="Custom")
+
+
+def test_content_is_compared_with_that_of_one_version(workspace: Workspace) -> None:
+    urls = [f"http://files.example/1/{page}" for page in (1, 2)]
+    assert FileDataset(urls=urls).register(workspace, "digits").version == 1

@@ -150,7 +150,9 @@ class AbstractDataset:
         names = {one["name"] for one in connection.pages(connection.path("datasets"))}
         if name not in names:
             return
-        path = connection.path("datasets", name, "versions", "latest", "files")
+        # Of one version, however many pages: meanwhile another may become the latest.
+        latest = connection.get(connection.path("datasets", name, "versions", "latest"))
+        path = connection.path("datasets", name, "versions", latest["version"], "files")
         if sorted(one["url"] for one in connection.pages(path)) != sorted(self._urls):
             raise UserErrorException(
                 f"There is a dataset {name!r} with other files; register with "
