@@ -34,7 +34,8 @@ class QuotaRead(QuotaPut):
         description="Name of the workspace or of the user; id of a workspace that was deleted"
     )
     is_owner_gone: bool = Field(
-        description="The owner was deleted: it limits nobody, and can be deleted"
+        description="The owner was deleted, and it can be deleted too: until then, a user's limits "
+        "what that user has submitted, and a new user of the name"
     )
     created_at: datetime
     updated_at: datetime
