@@ -118,9 +118,11 @@ async def _row(session: AsyncSession, kind: QuotaKind, owner: str) -> tuple[Quot
     try:
         return await session.get(Quota, (kind, await _owner_id(session, kind, owner))), False
     except OwnerNotFound:
-        left = await session.get(Quota, (kind, owner))
         # The id of a workspace that is there is no name of it.
-        if left is None or (kind == "workspace" and await session.get(Workspace, owner)):
+        if kind == "workspace" and await session.get(Workspace, owner) is not None:
+            raise
+        left = await session.get(Quota, (kind, owner))
+        if left is None:
             raise
         return left, True
 

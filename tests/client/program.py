@@ -70,14 +70,14 @@ class Program:
         """Run a command to its end, whose standard output or error nobody reads any more."""
         reading, writing = os.pipe()
         os.close(reading)
-        streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, unread: writing}
         try:
             return subprocess.run(
                 [PROGRAM, *arguments],
                 cwd=self._folder,
                 env=self._environment,
                 input=given,
-                **streams,
+                stdout=writing if unread == "stdout" else subprocess.PIPE,
+                stderr=writing if unread == "stderr" else subprocess.PIPE,
                 text=True,
                 timeout=_SECONDS,
             )
