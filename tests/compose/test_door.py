@@ -51,11 +51,17 @@ class Echo(BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
-    """Return the ports of the gateway before a server that echoes; they take PROXY headers."""
-    program = shutil.which("haproxy")
-    if program is None:
+def program() -> str:
+    """Return HAProxy."""
+    found = shutil.which("haproxy")
+    if found is None:
         pytest.skip("no haproxy here: what it tells of who asks was NOT tested")
+    return found
+
+
+@pytest.fixture(scope="module")
+def doors(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
+    """Return the ports of the gateway before a server that echoes; they take PROXY headers."""
     with (
         socket.create_server(("127.0.0.1", 0)) as front,
         socket.create_server(("127.0.0.1", 0)) as nodes,
@@ -106,6 +112,12 @@ def told(port: int, caller: str, **said: str) -> dict[str, str]:
         answer = b"".join(iter(lambda: client.recv(4096), b""))
     found = json.loads(answer.partition(b"\r\n\r\n")[2])
     return {name.removeprefix("X-Forwarded-"): value for name, value in found.items() if value}
+
+
+def test_the_configuration_is_one(program: str) -> None:
+    shipped = REPOSITORY / "compose" / "haproxy.cfg"
+    checked = subprocess.run([program, "-c", "-f", shipped], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
 
 
 @pytest.mark.parametrize("caller", [CALLER, "2001:db8::7", "192.168.1.7", PROXY])
