@@ -79,18 +79,6 @@ def test_an_upload_waits_out_an_outage_before_its_first_piece(
     assert connection.request("GET", connection.path("blobs", digest)).is_success
 
 
-def test_a_piece_that_takes_longer_than_an_outage_may_is_sent_again(
-    connection: Connection, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "big.bin"
-    path.write_bytes(os.urandom(700_000))
-    # As if all that an outage may last had passed when the connection breaks.
-    monkeypatch.setattr(uploads, "TRANSFER_RETRY_SECONDS", 0)
-    door.cut_after(300_000)
-    upload_file(connection, path)
-    assert door.cuts == 1
-
-
 def test_an_upload_goes_on_in_the_next_process(
     connection: Connection, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
