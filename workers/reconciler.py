@@ -268,10 +268,15 @@ class Engine:
 
     async def _break_off(self, token: str) -> None:
         held = self._held.pop(token, None)
-        if held is not None:
-            table, lease = held
+        if held is None:
+            return
+        table, lease = held
+        try:
             async with self._database.session() as session:
                 await leases.break_off(session, table, lease)
+        except BaseException:
+            self._held[token] = held
+            raise
 
     async def _turn(self, reconciler: Reconciler, guard: Guard) -> bool:
         table, lease = reconciler.table, guard.lease
@@ -296,7 +301,10 @@ class Engine:
                 await extender
         reached(CrashPoint.RECONCILED)
         async with self._database.session() as session:
-            return await leases.release(session, table, lease, check_in_seconds=check_in)
+            is_due = await leases.release(session, table, lease, check_in_seconds=check_in)
+        if is_due is None:
+            raise LeaseLost
+        return is_due
 
     async def _say(self, reconciler: Reconciler, guard: Guard, error: Exception) -> None:
         """Let a row tell its readers; what fails once may be an outage, and is not told."""
@@ -317,7 +325,9 @@ class Engine:
         times_before = lease.unfinished_turns - leases.SET_ASIDE_AFTER
         pause = _doubled(_FIRST_TIME_ASIDE_SECONDS, times_before, most=_LONGEST_TIME_ASIDE_SECONDS)
         async with self._database.session() as session:
-            await leases.extend(session, table, lease, seconds=pause)
+            is_held = await leases.extend(session, table, lease, seconds=pause)
+        if not is_held:
+            raise LeaseLost
         _log.error("row_set_aside", unfinished_turns=lease.unfinished_turns, again_in_seconds=pause)
         is_given_up = False
         try:
@@ -325,13 +335,18 @@ class Engine:
                 is_given_up = await reconciler.give_up(guard, lease.unfinished_turns)
             elif isinstance(reconciler, SaysFailures):
                 await reconciler.say_failed(guard, WORKER_DIED)
+        except LeaseLost:
+            raise
         except _NOT_WRITTEN as problem:
             _log.warning("failure_not_said", error=str(problem).partition("\n")[0])
         async with self._database.session() as session:
             if is_given_up:
-                await leases.release(session, table, lease, check_in_seconds=0.0)
+                is_due = await leases.release(session, table, lease, check_in_seconds=0.0)
+                is_held = is_due is not None
             else:
-                await leases.set_aside(session, table, lease, seconds=pause)
+                is_held = await leases.set_aside(session, table, lease, seconds=pause)
+        if not is_held:
+            raise LeaseLost
         return is_given_up
 
     def _pause(self, key: tuple[str, str]) -> float:

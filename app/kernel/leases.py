@@ -156,13 +156,13 @@ async def holds(session: AsyncSession, table: Table, lease: Lease) -> bool:
 
 async def release(
     session: AsyncSession, table: Table, lease: Lease, *, check_in_seconds: float | None
-) -> bool:
+) -> bool | None:
     """Give the lease back and say when to look again (None: only when woken).
 
     A wake that came meanwhile wins: the row stays due.
 
     Returns:
-        Whether the row is due again at once.
+        Whether the row is due again at once; None: somebody else has it by now.
     """
     planned = None if check_in_seconds is None else _in(check_in_seconds)
     statement = (
@@ -173,8 +173,7 @@ async def release(
     )
     wake_seq = (await session.execute(statement)).scalar_one_or_none()
     if wake_seq is None:
-        await break_off(session, table, lease)
-        return False
+        return None
     if wake_seq != lease.wake_seq:
         return True
     schedule = update(table).where(table.c.id == lease.row_id).values(next_check_at=planned)
@@ -206,21 +205,29 @@ async def break_off(session: AsyncSession, table: Table, lease: Lease) -> None:
     await session.execute(statement)
 
 
-async def set_aside(session: AsyncSession, table: Table, lease: Lease, *, seconds: float) -> None:
+async def set_aside(session: AsyncSession, table: Table, lease: Lease, *, seconds: float) -> bool:
     """Give the lease back in such a way that nobody takes it for so long, whoever wakes the row.
 
-    The row stays due, and keeps its count: this turn did not do what the others died of.
+    The row stays due, and keeps its count: this turn did not do what the others died of. If some
+    of these have come back meanwhile, it is free.
+
+    Returns:
+        False: somebody else has it by now.
     """
+    left = table.c.unfinished_turns - 1
     statement = (
         update(table)
         .where(table.c.id == lease.row_id, table.c.lease_token == lease.token)
         .values(
             lease_token=_ASIDE,
-            lease_expires_at=_in(seconds),
-            unfinished_turns=table.c.unfinished_turns - 1,
+            lease_expires_at=case(
+                (left < SET_ASIDE_AFTER, func.clock_timestamp()), else_=_in(seconds)
+            ),
+            unfinished_turns=left,
         )
+        .returning(table.c.id)
     )
-    await session.execute(statement)
+    return (await session.execute(statement)).scalar_one_or_none() is not None
 
 
 def is_set_aside(table: Table) -> ColumnElement[bool]:

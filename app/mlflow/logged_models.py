@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import exists, or_, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -76,7 +76,7 @@ async def create(session: AsyncSession, caller: Caller, body: LoggedModelCreate)
 async def get(
     session: AsyncSession, caller: Caller, model_id: str, *, with_deleted: bool = False
 ) -> LoggedModel:
-    """A logged model whose run the caller may see.
+    """A logged model whose run the caller may see, or that has been registered.
 
     Raises:
         NoSuchResource: there is none such for the caller.
@@ -84,7 +84,11 @@ async def get(
     statement = (
         select(LoggedModel)
         .join(Run, Run.id == LoggedModel.run_id)
-        .where(caller.sees(), LoggedModel.id == model_id)
+        .where(
+            LoggedModel.id == model_id,
+            LoggedModel.workspace_id == caller.workspace.id,
+            or_(caller.sees(), exists().where(ModelVersion.logged_model_id == model_id)),
+        )
     )
     if not with_deleted:
         statement = statement.where(LoggedModel.deleted_at.is_(None))

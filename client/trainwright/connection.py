@@ -186,13 +186,23 @@ class Connection:
         except httpx2.RequestError as error:
             raise self.unreachable(error) from error
 
-    def get(self, path: str, *, params: Params | None = None) -> Any:
+    def get(
+        self, path: str, *, params: Params | None = None, retry_seconds: float | None = None
+    ) -> Any:
         """GET, and the JSON of the answer."""
-        return _json(self.request("GET", path, params=params))
+        return _json(self.request("GET", path, params=params, retry_seconds=retry_seconds))
 
-    def post(self, path: str, json: Any = None, *, params: Params | None = None) -> Any:
+    def post(
+        self,
+        path: str,
+        json: Any = None,
+        *,
+        params: Params | None = None,
+        retry_seconds: float | None = None,
+    ) -> Any:
         """POST, and the JSON of the answer, None where it has none."""
-        return _json(self.request("POST", path, json=json, params=params))
+        found = self.request("POST", path, json=json, params=params, retry_seconds=retry_seconds)
+        return _json(found)
 
     def put(self, path: str, json: Any = None) -> Any:
         """PUT, and the JSON of the answer, None where it has none."""

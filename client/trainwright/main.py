@@ -125,9 +125,13 @@ def _kept_output() -> int | None:
 def _is_unread(output: int | None) -> bool:
     if output is None:
         return False
+    if not hasattr(select, "poll"):
+        return True  # on Windows, where nothing says whose pipe it was
     poll = select.poll()
     poll.register(output, 0)
-    return any(events & select.POLLERR for _, events in poll.poll(0))
+    # A pipe without a reader is an error; a socket without one has hung up.
+    gone = select.POLLERR | select.POLLHUP
+    return any(events & gone for _, events in poll.poll(0))
 
 
 def _tell(error: TrainwrightError) -> None:

@@ -215,21 +215,18 @@ class _Upload:
         return state if state["size_bytes"] == self._size_bytes else None
 
     def _begun(self) -> dict[str, Any]:
-        state: dict[str, Any] = self._connection.request(
-            "POST",
+        state: dict[str, Any] = self._connection.post(
             self._connection.path("uploads"),
-            json={"size_bytes": self._size_bytes, "sha256": self._sha256},
+            {"size_bytes": self._size_bytes, "sha256": self._sha256},
             retry_seconds=TRANSFER_RETRY_SECONDS,
-        ).json()
+        )
         self._unfinished.remember(state["id"])
         return state
 
     def _state(self, upload_id: str) -> dict[str, Any]:
-        state: dict[str, Any] = self._connection.request(
-            "GET",
-            self._connection.path("uploads", upload_id),
-            retry_seconds=TRANSFER_RETRY_SECONDS,
-        ).json()
+        state: dict[str, Any] = self._connection.get(
+            self._connection.path("uploads", upload_id), retry_seconds=TRANSFER_RETRY_SECONDS
+        )
         return state
 
     def _send_piece(self, upload_id: str, offset: int, piece: bytes) -> dict[str, Any]:
@@ -237,7 +234,9 @@ class _Upload:
         for _ in range(_MORE_TRIES):
             try:
                 return self._send_at_once(upload_id, offset, piece)
-            except Unreachable:
+            except (Unreachable, ApiProblem) as error:
+                if isinstance(error, ApiProblem) and not error.is_transient:
+                    raise
                 # Over a slow link a piece alone may take longer than an outage may last.
                 state = self._state(upload_id)
                 if state["offset_bytes"] != offset or state.get("completed_at"):

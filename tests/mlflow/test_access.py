@@ -145,6 +145,22 @@ def test_a_script_reads_logged_models_of_its_own_run_alone(
     assert space.http.get(files).status_code == 404
 
 
+def test_a_script_reads_logged_models_that_are_registered_and_changes_none_of_others(
+    served: Served, space: Space, job: str
+) -> None:
+    token = begin_attempt(served, space, job)
+    experiment = space.client.get_run(job).info.experiment_id
+    model = space.client.create_logged_model(experiment, "net")
+    one = f"{space.tracking}/api/2.0/mlflow/logged-models/{model.model_id}"
+    headers = {"Authorization": f"Bearer {token}"}
+    assert space.http.get(one, headers=headers).status_code == 404
+    space.client.create_registered_model("net")
+    space.client.create_model_version("net", model.artifact_location, model_id=model.model_id)
+    assert space.http.get(one, headers=headers).status_code == 200
+    tags = {"tags": [{"key": "mine", "value": "now"}]}
+    assert space.http.patch(f"{one}/tags", headers=headers, json=tags).status_code == 404
+
+
 def test_a_script_registers_what_its_run_has_made_and_changes_no_other_model(
     script: MlflowClient, space: Space, job: str
 ) -> None:
