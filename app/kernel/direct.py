@@ -44,8 +44,34 @@ class Statement:
 
     def __init__(self, source: Executable) -> None:
         compiled = source.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
+        self._is(compiled, dict(compiled.params))
+
+    @classmethod
+    def of_shape(cls, source: Select[Any]) -> "Statement":
+        """A statement that was put together for a request.
+
+        Those of one shape are compiled once, by the key under which SQLAlchemy itself would
+        remember them. They must not hold lists that become more parameters (``in_`` of values).
+        """
+        key = source._generate_cache_key()
+        assert key is not None
+        compiled = _compiled.get(key.key)
+        if compiled is None:
+            if len(_compiled) >= _MOST_COMPILED:
+                _compiled.clear()
+            made = _DIALECT.statement_compiler(_DIALECT, source, cache_key=key)
+            compiled = _compiled[key.key] = cast("SQLCompiler", made)
+        values = compiled.construct_params(extracted_parameters=key.bindparams, _check=False)
+        processors = cast("dict[str, Callable[[Any], Any]]", compiled._bind_processors)
+        for name in processors.keys() & values.keys():
+            values[name] = processors[name](values[name])
+        statement = cls.__new__(cls)
+        statement._is(compiled, dict(values))
+        return statement
+
+    def _is(self, compiled: SQLCompiler, values: dict[str, Any]) -> None:
         self.sql = str(compiled)
-        self._fixed: dict[str, Any] = dict(compiled.params)
+        self._fixed = values
         self._names: list[str] = list(compiled.positiontup or ())
 
     def arguments(self, given: dict[str, Any]) -> list[Any]:
@@ -55,28 +81,6 @@ class Statement:
 
 
 _compiled: dict[Any, SQLCompiler] = {}
-
-
-def _bound(statement: Select[Any]) -> tuple[str, list[Any]]:
-    """Text and values of a statement that was put together for this request.
-
-    Statements of one shape are compiled once, by the key under which SQLAlchemy itself would
-    remember them. They must not hold lists that become more parameters (``in_`` of values).
-    """
-    key = statement._generate_cache_key()
-    assert key is not None
-    compiled = _compiled.get(key.key)
-    if compiled is None:
-        if len(_compiled) >= _MOST_COMPILED:
-            _compiled.clear()
-        made = _DIALECT.statement_compiler(_DIALECT, statement, cache_key=key)
-        compiled = _compiled[key.key] = cast("SQLCompiler", made)
-    values = compiled.construct_params(extracted_parameters=key.bindparams)
-    processors = cast("dict[str, Callable[[Any], Any]]", compiled._bind_processors)
-    return compiled.string, [
-        processors[name](values[name]) if name in processors else values[name]
-        for name in compiled.positiontup or ()
-    ]
 
 
 class DirectPool:
@@ -97,18 +101,12 @@ class DirectPool:
             Overtaken: a constraint does not hold, which was seen to.
             Unavailable: the database cannot be reached.
         """
-        return await self._fetch(statement.sql, statement.arguments(given))
-
-    async def select(self, statement: Select[Any]) -> list[asyncpg.Record]:
-        """The same with a statement that was put together for this request."""
-        return await self._fetch(*_bound(statement))
-
-    async def _fetch(self, sql: str, arguments: list[Any]) -> list[asyncpg.Record]:
+        arguments = statement.arguments(given)
         try:
             pool = await self._opened()
             async with pool.acquire(timeout=_CONNECT_SECONDS) as connection:
                 try:
-                    found: list[asyncpg.Record] = await connection.fetch(sql, *arguments)
+                    found: list[asyncpg.Record] = await connection.fetch(statement.sql, *arguments)
                 except asyncpg.InternalClientError:
                     # The server went away in the middle of an answer: it is of no use any more.
                     connection.terminate()
@@ -131,6 +129,10 @@ class DirectPool:
         ) as error:
             _log.warning("database_unavailable", error=str(error))
             raise Unavailable(_AWAY) from error
+
+    async def select(self, statement: Select[Any]) -> list[asyncpg.Record]:
+        """The same with a statement that was put together for this request."""
+        return await self.rows(Statement.of_shape(statement))
 
     async def row(self, statement: Statement, **given: Any) -> asyncpg.Record | None:
         """The first row, if there is one; raises as `rows` does."""

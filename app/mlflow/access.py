@@ -6,10 +6,10 @@ not there.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.access import UserOrRunAccess
@@ -57,10 +57,18 @@ class Caller:
 
 def seen_by(principal: Principal, workspace_id: str) -> ColumnElement[bool]:
     """The condition for runs of a workspace that are a caller's to see."""
-    ours = Run.workspace_id == workspace_id
-    if principal.kind != "run":
+    return seen(workspace_id, principal.id if principal.kind == "run" else None)
+
+
+def seen(workspace_id: Any, script_run_id: Any) -> ColumnElement[bool]:
+    """The same of a workspace and of the run whose script asks; None: a user.
+
+    Both may be parameters of a statement.
+    """
+    ours: ColumnElement[bool] = Run.workspace_id == workspace_id
+    if script_run_id is None:
         return ours
-    return ours & or_(Run.id == principal.id, Run.creator_run_id == principal.id)
+    return and_(ours, or_(Run.id == script_run_id, Run.creator_run_id == script_run_id))
 
 
 async def _caller(workspace: WorkspaceDep, principal: UserOrRunAccess) -> Caller:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import ColumnElement, func, literal_column
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -20,4 +20,4 @@ def from_milliseconds(number: int) -> datetime:
 
 def milliseconds_of(column: ColumnElement[Any]) -> ColumnElement[float]:
     """The same of a column, in the database."""
-    return func.floor(func.extract("epoch", column) * 1000)
+    return func.floor(func.extract("epoch", column) * literal_column("1000"))

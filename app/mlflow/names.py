@@ -31,6 +31,7 @@ _STATUSES = {
     Status.FAILED: "FAILED",
     Status.CANCELED: "KILLED",
 }
+_BY_TEXT = {str(ours): theirs for ours, theirs in _STATUSES.items()}
 OURS = {
     "SCHEDULED": Status.STARTING,
     "RUNNING": Status.RUNNING,
@@ -53,12 +54,12 @@ def experiment_id_column() -> ColumnElement[str]:
 
 def status_of(status: str) -> str:
     """A run's state as clients know it."""
-    return _STATUSES[Status(status)]
+    return _BY_TEXT[status]
 
 
 def status_column() -> ColumnElement[str]:
     """The same in the database."""
-    return case({str(ours): theirs for ours, theirs in _STATUSES.items()}, value=Run.status)
+    return case(_BY_TEXT, value=Run.status)
 
 
 def run_name_column() -> ColumnElement[str]:

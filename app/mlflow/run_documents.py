@@ -1,14 +1,18 @@
-"""Runs as MLflow's clients read them."""
+"""Runs as MLflow's clients read them.
+
+Metrics and parameters, of which there may be many, are written as JSON by the database.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, cast
 
 import orjson
+from orjson import Fragment
 from sqlalchemy import (
-    ARRAY,
+    BigInteger,
     ColumnElement,
+    FromClause,
     Row,
     ScalarSelect,
     Select,
@@ -16,21 +20,27 @@ from sqlalchemy import (
     Text,
     any_,
     bindparam,
+    case,
     func,
+    literal_column,
     or_,
     select,
+    true,
 )
+from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.direct import DirectPool, Statement
 from app.mlflow import names, places
-from app.mlflow.moments import milliseconds
+from app.mlflow.moments import milliseconds, milliseconds_of
 from app.tables.experiment import Experiment
 from app.tables.metric import MetricSummary
 from app.tables.run import Run
 from app.tables.tracking import RunDataset, RunModel, RunParam
 
+_WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+_NOTHING = Fragment(b"[]")
 _COLUMNS = (
     Run.id.label("run_id"),
     Run.experiment_id,
@@ -39,47 +49,49 @@ _COLUMNS = (
     names.user_column().label("user_id"),
     Run.kind,
     Run.status,
-    Run.created_at,
-    Run.started_at,
-    Run.ended_at,
+    cast_to(milliseconds_of(func.coalesce(Run.started_at, Run.created_at)), BigInteger).label(
+        "start_time"
+    ),
+    cast_to(milliseconds_of(Run.ended_at.expression), BigInteger).label("end_time"),
     Run.deleted_at,
     Run.tags,
     Run.request["entry_script"].astext.label("entry_script"),
 )
-_WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 async def find(
-    direct: DirectPool, run_ids: Sequence[str], workspace_id: str, *, script_run_id: str = ""
-) -> list[dict[str, Any]]:
-    """Runs with all that belongs to them, in the order of the ids; in one round trip.
+    direct: DirectPool, run_id: str, workspace_id: str, *, script_run_id: str = ""
+) -> dict[str, Any] | None:
+    """A run with all that belongs to it, in one round trip; None: there is none such.
 
     Args:
         direct: connections to the database.
-        run_ids: the runs.
-        workspace_id: where they are.
+        run_id: the run.
+        workspace_id: where it is.
         script_run_id: the run whose script asks, which sees no more than its own; empty: a user.
     """
-    if not run_ids:
-        return []
-    given = {"workspace_id": workspace_id, "script_run_id": script_run_id}
-    found = await direct.rows(_DOCUMENTS, run_ids=list(run_ids), **given)
-    rows = {row["run_id"]: row for row in found}
-    return [_document(rows[run_id]) for run_id in run_ids if run_id in rows]
+    row = await direct.row(
+        _ONE, run_id=run_id, workspace_id=workspace_id, script_run_id=script_run_id
+    )
+    return None if row is None else document(row)
 
 
 def of_new_run(row: Mapping[str, Any]) -> dict[str, Any]:
     """A run of which nothing is known but what it was made with."""
     nothing = dict.fromkeys(
-        ("ended_at", "deleted_at", "entry_script", "metrics", "params", "datasets", "models")
+        ("end_time", "deleted_at", "entry_script", "metrics", "params", "datasets", "models")
     )
-    return _document({**nothing, **row})
+    return document({**nothing, **row})
 
 
 async def info(session: AsyncSession, run_id: str) -> dict[str, Any]:
     """What a run is, without what was logged."""
-    statement = _infos().where(Run.id == run_id)
-    return _info((await session.execute(statement)).mappings().one())
+    statement = (
+        select(*_COLUMNS)
+        .join(Experiment, Experiment.id == Run.experiment_id)
+        .where(Run.id == run_id)
+    )
+    return _info(dict((await session.execute(statement)).mappings().one()))
 
 
 def metric_document(row: Row[Any]) -> dict[str, Any]:
@@ -100,47 +112,109 @@ def number(value: float | None, data: dict[str, Any] | None) -> float | str:
     return _WORDS.get(word, "NaN")
 
 
-def _infos() -> Select[Any]:
-    return select(*_COLUMNS).join(Experiment, Experiment.id == Run.experiment_id)
+def in_order(source: FromClause) -> Select[Any]:
+    """The statement for what `document` takes, of runs in the order of their ids.
+
+    Args:
+        source: its column ``ids`` is an array of them.
+    """
+    given = func.unnest(source.c.ids).table_valued("id", with_ordinality="place")
+    given = given.render_derived("given")
+    return (
+        select(
+            *_COLUMNS,
+            *_LOGGED,
+            _if_any(RunDataset, source, _DATASETS).label("datasets"),
+            _if_any(RunModel, source, _MODELS).label("models"),
+        )
+        .select_from(source.join(given, true()))
+        .join(Run, Run.id == given.c.id)
+        .join(Experiment, Experiment.id == Run.experiment_id)
+        .order_by(given.c.place)
+    )
 
 
-def _gathered(
-    entity: type[MetricSummary | RunParam | RunDataset | RunModel],
-    names: Sequence[str],
-    *conditions: ColumnElement[bool],
+def _if_any(
+    entity: type[RunDataset | RunModel], source: FromClause, gathered: ScalarSelect[Any]
+) -> ColumnElement[Any]:
+    """What has been gathered; one look spares a page whose runs have none a look for each."""
+    there = select(true()).select_from(source).where(entity.run_id == any_(source.c.ids))
+    return case((there.exists(), gathered))
+
+
+def _word(text: str) -> ColumnElement[str]:
+    """A text of ours in a statement: as a parameter it would be sent each time."""
+    return literal_column(f"'{text}'", Text)
+
+
+def _of_run(
+    entity: type[Any], gathered: ColumnElement[Any], *conditions: ColumnElement[bool]
 ) -> ScalarSelect[Any]:
+    found = select(gathered).where(entity.run_id == Run.id, *conditions)
+    return found.correlate(Run).scalar_subquery()
+
+
+def _written(
+    entity: type[Any], fields: Mapping[str, ColumnElement[Any]], *conditions: ColumnElement[bool]
+) -> ScalarSelect[Any]:
+    """Rows of a run in the order of their keys, as JSON: objects with these fields."""
+    parts: list[ColumnElement[Any]] = []
+    for name, field in fields.items():
+        parts += [_word(("{" if not parts else ",") + f'"{name}":'), field]
+    row = func.concat(*parts, _word("}"))
+    keys = cast("Table", entity.__table__).primary_key
+    listed = func.string_agg(row, aggregate_order_by(_word(","), *keys))
+    return _of_run(entity, func.concat(_word("["), listed, _word("]")), *conditions)
+
+
+def _gathered(entity: type[RunDataset | RunModel], names: Sequence[str]) -> ScalarSelect[Any]:
     """Rows of a run in the order of their keys, each as a list of these columns."""
     table = cast("Table", entity.__table__)
     row = func.jsonb_build_array(*[table.c[name] for name in names])
-    gathered = func.jsonb_agg(aggregate_order_by(row, *table.primary_key))
-    of_run = select(gathered).where(table.c.run_id == Run.id, *conditions)
-    return of_run.correlate(Run).scalar_subquery()
+    return _of_run(entity, func.jsonb_agg(aggregate_order_by(row, *table.primary_key)))
 
 
-_METRICS = _gathered(
-    MetricSummary,
-    ("name", "last", "last_data", "last_step", "last_at"),
-    MetricSummary.attempt == Run.attempt,
-    # What MLflow calls a metric: numbers that the script logged.
-    MetricSummary.namespace == "",
-    MetricSummary.type == "scalar",
+# As `number` has it; what is no finite number is put in quotes by the database.
+_NUMBER = func.coalesce(
+    cast_to(func.to_json(MetricSummary.last), Text),
+    case(
+        *(
+            (
+                MetricSummary.last_data[literal_column("'value'")].astext == _word(word),
+                _word(f'"{written}"'),
+            )
+            for word, written in _WORDS.items()
+        ),
+        else_=_word('"NaN"'),
+    ),
 )
-_PARAMS = _gathered(RunParam, ("key", "value"))
+_LOGGED = (
+    _written(
+        MetricSummary,
+        {
+            "key": func.to_json(MetricSummary.name),
+            "value": _NUMBER,
+            "timestamp": cast_to(milliseconds_of(MetricSummary.last_at.expression), BigInteger),
+            "step": func.coalesce(MetricSummary.last_step, literal_column("0")),
+        },
+        MetricSummary.attempt == Run.attempt,
+        # What MLflow calls a metric: numbers that the script logged.
+        MetricSummary.namespace == _word(""),
+        MetricSummary.type == _word("scalar"),
+    ).label("metrics"),
+    _written(
+        RunParam, {"key": func.to_json(RunParam.key), "value": func.to_json(RunParam.value)}
+    ).label("params"),
+)
 _DATASETS = _gathered(
     RunDataset, ("name", "digest", "source_type", "source", "schema", "profile", "tags")
 )
 _MODELS = _gathered(RunModel, ("model_id", "is_output", "step"))
-_DOCUMENTS = Statement(
-    _infos()
-    .add_columns(
-        _METRICS.label("metrics"),
-        _PARAMS.label("params"),
-        _DATASETS.label("datasets"),
-        _MODELS.label("models"),
-    )
+_ONE = Statement(
+    select(*_COLUMNS, *_LOGGED, _DATASETS.label("datasets"), _MODELS.label("models"))
+    .join(Experiment, Experiment.id == Run.experiment_id)
     .where(
-        # One parameter, however many there are: the statement stays the same.
-        Run.id == any_(bindparam("run_ids", type_=ARRAY(Text))),
+        Run.id == bindparam("run_id", type_=Text),
         Run.workspace_id == bindparam("workspace_id"),
         or_(
             bindparam("script_run_id", type_=Text) == "",
@@ -151,63 +225,67 @@ _DOCUMENTS = Statement(
 )
 
 
-def _document(row: Mapping[str, Any]) -> dict[str, Any]:
-    models = _listed(row["models"])
+def document(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A run as clients read it, from a row of `in_order`."""
     return {
         "info": _info(row),
         "data": {
-            "metrics": [_metric(*found) for found in _listed(row["metrics"])],
-            "params": [{"key": key, "value": value} for key, value in _listed(row["params"])],
+            "metrics": _fragment(row["metrics"]),
+            "params": _fragment(row["params"]),
             "tags": names.pairs(_tags(row, orjson.loads(row["tags"]))),
         },
-        "inputs": {
-            "dataset_inputs": [_dataset(*found) for found in _listed(row["datasets"])],
-            "model_inputs": [
-                {"model_id": model_id} for model_id, is_output, _ in models if not is_output
-            ],
-        },
-        "outputs": {
-            "model_outputs": [
-                {"model_id": model_id, "step": step}
-                for model_id, is_output, step in models
-                if is_output
-            ]
-        },
+        **_read_and_made(row["datasets"], row["models"]),
     }
+
+
+def _read_and_made(datasets: str | None, models: str | None) -> dict[str, Any]:
+    """What is empty is left out, as MLflow's servers do."""
+    if datasets is None and models is None:
+        return {"inputs": {}, "outputs": {}}
+    linked = _listed(models)
+    read = {
+        "dataset_inputs": [_dataset(*found) for found in _listed(datasets)],
+        "model_inputs": [
+            {"model_id": model_id} for model_id, is_output, _ in linked if not is_output
+        ],
+    }
+    made = {
+        "model_outputs": [
+            {"model_id": model_id, "step": step}
+            for model_id, is_output, step in linked
+            if is_output
+        ]
+    }
+    return {
+        "inputs": {name: found for name, found in read.items() if found},
+        "outputs": {name: found for name, found in made.items() if found},
+    }
+
+
+def _fragment(text: str | None) -> Fragment:
+    return _NOTHING if text is None else Fragment(text)
 
 
 def _listed(text: str | None) -> list[Any]:
-    found: list[Any] = [] if text is None else orjson.loads(text)
-    return found
-
-
-def _metric(
-    name: str, value: float | None, data: dict[str, Any] | None, step: int | None, at: str
-) -> dict[str, Any]:
-    return {
-        "key": name,
-        "value": number(value, data),
-        "timestamp": milliseconds(datetime.fromisoformat(at)),
-        "step": step or 0,
-    }
+    return [] if text is None else cast("list[Any]", orjson.loads(text))
 
 
 def _info(row: Mapping[str, Any]) -> dict[str, Any]:
     experiment_id = names.experiment_id_of(row["experiment_id"], row["experiment_name"])
-    document = {
+    found = {
         "run_id": row["run_id"],
         "run_uuid": row["run_id"],
         "run_name": row["run_name"],
         "experiment_id": experiment_id,
         "user_id": row["user_id"],
         "status": names.status_of(row["status"]),
-        "start_time": milliseconds(row["started_at"] or row["created_at"]),
+        "start_time": row["start_time"],
         "artifact_uri": places.run_root(experiment_id, row["run_id"]),
         "lifecycle_stage": names.lifecycle_of(row["deleted_at"]),
     }
-    if row["ended_at"] is not None:
-        document["end_time"] = milliseconds(row["ended_at"])
-    return document
+    if row["end_time"] is not None:
+        found["end_time"] = row["end_time"]
+    return found
 
 
 def _tags(row: Mapping[str, Any], given: dict[str, str | None]) -> dict[str, str | None]:

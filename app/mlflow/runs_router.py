@@ -62,8 +62,7 @@ async def create_mlflow_run(
     async with database.session() as session:
         caller = await caller_of(session, workspace, principal)
         run = await tracked.create(session, caller, body)
-    (made,) = await run_documents.find(database.direct, [run.id], run.workspace_id)
-    return _json({"run": made})
+    return _json({"run": await run_documents.find(database.direct, run.id, run.workspace_id)})
 
 
 async def _get(asked: Asked) -> Answer:
@@ -263,11 +262,11 @@ async def _found(
 ) -> dict[str, Any]:
     script_run_id = principal.id if principal.kind == "run" else ""
     found = await run_documents.find(
-        database.direct, [run_id], workspace_id, script_run_id=script_run_id
+        database.direct, run_id, workspace_id, script_run_id=script_run_id
     )
-    if not found:
+    if found is None:
         raise no_such_run(run_id)
-    return {"run": found[0]}
+    return {"run": found}
 
 
 def _answer(document: dict[str, Any]) -> Answer:

@@ -15,7 +15,7 @@ from app.kernel.ids import new_id
 from app.mlflow import experiments, names, run_documents
 from app.mlflow.access import Caller, check_active, check_current, find_run
 from app.mlflow.errors import InvalidParameter, NoPermission
-from app.mlflow.moments import from_milliseconds
+from app.mlflow.moments import from_milliseconds, milliseconds
 from app.mlflow.schemas import RunCreate, RunUpdate
 from app.runs.states import TERMINAL, TRACKED, Status
 from app.runs.transitions import add_event, lock_run, transition
@@ -34,7 +34,7 @@ WITH target AS (
         '{{"inputs": {{}}}}', 'Running', 2, 1, 0, NULL,
         coalesce(CAST(:started_at AS timestamptz), clock_timestamp())
     FROM target
-    RETURNING id, experiment_id, kind, status, tags, created_at, started_at
+    RETURNING id, experiment_id, kind, status, tags, started_at
 ), told AS (
     INSERT INTO run_events (run_id, seq, type, status, actor, data)
     SELECT made.id, seq, type, event.status, :actor, CAST(data AS jsonb)
@@ -46,7 +46,7 @@ WITH target AS (
     {event_insert("made")}
 )
 SELECT made.id AS run_id, experiment_id, target.name AS experiment_name, kind, status, tags,
-    created_at, started_at
+    started_at
 FROM made CROSS JOIN target
 """)  # noqa: S608
 )
@@ -90,6 +90,7 @@ async def create_at_once(
         **row,
         "run_name": name or given["run_id"],
         "user_id": tags.get(names.USER_TAG, principal.name),
+        "start_time": milliseconds(row["started_at"]),
     }
     return run_documents.of_new_run(written)
 

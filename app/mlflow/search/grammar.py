@@ -5,6 +5,7 @@ such as ``metrics.acc``, ``params."my key"``, ``tags.`mlflow.user` `` or the pla
 attribute; on the right a number, a quoted text or a list of quoted texts.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -151,7 +152,7 @@ def parse_filter(text: str | None) -> list[Comparison]:
     return found
 
 
-def parse_order(clauses: list[str]) -> list[Order]:
+def parse_order(clauses: Sequence[str]) -> list[Order]:
     """The parts of an order.
 
     Raises:

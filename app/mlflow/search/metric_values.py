@@ -100,7 +100,7 @@ def number_order(summary: Summary, order: Order) -> ColumnElement[Any]:
     return summary.last.desc() if order.is_descending else summary.last.asc()
 
 
-def has_infinity_first(workspace_id: str, order: Order) -> ColumnElement[bool]:
+def has_infinity_first(workspace_id: Any, order: Order) -> ColumnElement[bool]:
     """Whether some run of a workspace has an infinity that comes before all numbers."""
     return exists().where(
         _ANY.workspace_id == workspace_id,

@@ -1,28 +1,31 @@
 """Searching runs: all of it is done by the database."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
+    Integer,
     Select,
     Text,
     and_,
     any_,
+    bindparam,
     exists,
     func,
-    literal,
+    literal_column,
     or_,
     select,
 )
 from sqlalchemy.orm import aliased
 
 from app.auth.principal import Principal
-from app.kernel.direct import DirectPool
+from app.kernel.direct import DirectPool, Statement
 from app.mlflow import names, run_documents
-from app.mlflow.access import seen_by
+from app.mlflow.access import seen
 from app.mlflow.moments import milliseconds_of
 from app.mlflow.pages import binding_of, offset_of, page_of
 from app.mlflow.schemas import RunSearch
@@ -48,6 +51,9 @@ from app.tables.tracking import RunDataset, RunParam
 
 _RUN = Run.__table__.c
 """Columns alone: what the mapper puts around them costs more than the comparison."""
+_WORKSPACE = bindparam("workspace_id", type_=Text)
+_OFFSET = bindparam("offset", type_=Integer)
+_MOST_KNOWN = 500
 _STARTED = func.coalesce(Run.started_at, Run.created_at)
 _TEXTS: dict[str, ColumnElement[str]] = {
     "run_id": Run.id.expression,
@@ -87,49 +93,97 @@ async def search_runs(
     """
     binding = binding_of(asked.experiment_ids, asked.filter, asked.order_by, asked.run_view_type)
     offset = offset_of(asked.page_token, binding)
-    found = _Search(
-        select(_RUN.id).where(
-            seen_by(principal, workspace_id),
-            _in_experiments(workspace_id, asked.experiment_ids),
-            *names.in_view(Run.deleted_at, asked.run_view_type),
-        )
+    ways = _ways(
+        asked.filter,
+        tuple(asked.order_by),
+        asked.run_view_type,
+        limit=asked.max_results + 1,
+        has_offset=offset > 0,
+        has_default=names.DEFAULT_ID in asked.experiment_ids,
+        is_script=principal.kind == "run",
     )
-    for comparison in parse_filter(asked.filter):
-        found = found.narrowed(comparison)
-    ids = await _ids(direct, found, asked, workspace_id=workspace_id, offset=offset)
-    page, more = page_of(ids, offset=offset, limit=asked.max_results, binding=binding)
-    return {"runs": await run_documents.find(direct, page, workspace_id), **more}
+    given = {
+        "workspace_id": workspace_id,
+        "experiment_ids": asked.experiment_ids,
+        "script_run_id": principal.id,
+        "offset": offset,
+    }
+    rows: list[Any] = []
+    for way in ways:
+        rows = await direct.rows(way, **given)
+        if rows:
+            break
+    page, more = page_of(rows, offset=offset, limit=asked.max_results, binding=binding)
+    return {"runs": [run_documents.document(row) for row in page], **more}
 
 
-def _in_experiments(workspace_id: str, experiment_ids: Sequence[str]) -> ColumnElement[bool]:
-    named = _RUN.experiment_id == any_(literal(list(experiment_ids), ARRAY(Text)))
-    if names.DEFAULT_ID not in experiment_ids:
-        return named
-    default = select(Experiment.id).where(
-        Experiment.workspace_id == workspace_id, Experiment.name == names.DEFAULT_NAME
-    )
-    return or_(named, _RUN.experiment_id == default.scalar_subquery())
-
-
-async def _ids(
-    direct: DirectPool, found: "_Search", asked: RunSearch, *, workspace_id: str, offset: int
-) -> list[str]:
-    """Ids in order, one more than asked for if there are more.
+@lru_cache(maxsize=_MOST_KNOWN)
+def _ways(
+    filter_text: str,
+    order_by: Sequence[str],
+    view: str,
+    *,
+    limit: int,
+    has_offset: bool,
+    has_default: bool,
+    is_script: bool,
+) -> list[Statement]:
+    """The statements of a search; each is to be tried if the one before finds nothing.
 
     What lacks the metric that comes first in the order comes last. So if enough runs have numbers
     there, and no infinity comes before these, they are the answer, and the index in the metric's
     order gives them without a look at all.
+
+    The limit is no parameter: where it is one, the database plans anew for every search.
     """
-    orders = parse_order(asked.order_by)
-    limit = asked.max_results + 1
+    found = _Search(
+        select(_RUN.id).where(
+            seen(_WORKSPACE, bindparam("script_run_id") if is_script else None),
+            _in_experiments(has_default=has_default),
+            *names.in_view(Run.deleted_at, view),
+        )
+    )
+    for comparison in parse_filter(filter_text):
+        found = found.narrowed(comparison)
+    orders = parse_order(order_by)
+
+    def cut(ids: Select[Any]) -> Select[Any]:
+        return (ids.offset(_OFFSET) if has_offset else ids).limit(literal_column(str(limit)))
+
+    ways = [_documents(cut(found.ordered(orders)))]
     if orders and orders[0].name.entity == "metric":
-        having = found.ordered(orders, is_first_there=True).offset(offset).limit(limit)
-        is_late = has_infinity_first(workspace_id, orders[0]).label("is_late")
-        rows = await direct.select(having.add_columns(is_late))
-        if len(rows) == limit and not rows[0]["is_late"]:
-            return [row["id"] for row in rows]
-    everything = found.ordered(orders).offset(offset).limit(limit)
-    return [row["id"] for row in await direct.select(everything)]
+        having = cut(found.ordered(orders, is_first_there=True))
+        is_late = has_infinity_first(_WORKSPACE, orders[0])
+        ways.insert(0, _documents(having, is_late=is_late, count=limit))
+    return [Statement.of_shape(way) for way in ways]
+
+
+def _documents(
+    ids: Select[Any], *, is_late: ColumnElement[bool] | None = None, count: int = 0
+) -> Select[Any]:
+    """What is shown of these runs, in their order.
+
+    Args:
+        ids: of the runs.
+        is_late: if this holds, nothing.
+        count: nothing as well if there are not so many; 0: however many there are.
+    """
+    gathered = select(func.array(ids.scalar_subquery(), type_=ARRAY(Text)).label("ids"))
+    page = gathered.cte("page").prefix_with("MATERIALIZED")
+    found = run_documents.in_order(page)
+    if is_late is None:
+        return found
+    return found.where(func.cardinality(page.c.ids) == literal_column(str(count)), ~is_late)
+
+
+def _in_experiments(*, has_default: bool) -> ColumnElement[bool]:
+    named = _RUN.experiment_id == any_(bindparam("experiment_ids", type_=ARRAY(Text)))
+    if not has_default:
+        return named
+    default = select(Experiment.id).where(
+        Experiment.workspace_id == _WORKSPACE, Experiment.name == names.DEFAULT_NAME
+    )
+    return or_(named, _RUN.experiment_id == default.scalar_subquery())
 
 
 class _Search(NamedTuple):
