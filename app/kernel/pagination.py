@@ -10,7 +10,7 @@ from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends, Query
 from pydantic import BaseModel, Field
-from sqlalchemy import ColumnElement, Select, tuple_
+from sqlalchemy import ColumnElement, Select, literal_column, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -149,6 +149,8 @@ async def fetch_page_directly(
 ) -> tuple[list[Any], str]:
     """The same on a connection for hot paths; rows are records by column name."""
     statement, binding = _paged(statement, keys, page, descending=descending)
+    # No parameter: where the limit is one, the database plans anew for every page.
+    statement = statement.limit(literal_column(str(page.page_size + 1)))
     return cut_page(await direct.select(statement), page, key_of, binding)
 
 

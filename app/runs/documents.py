@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 import structlog
 from orjson import Fragment
-from sqlalchemy import Integer, Select, Text, bindparam, case, func, literal, null, select
+from sqlalchemy import Select, Text, bindparam, case, func, literal, literal_column, null, select
 from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from app.costs.charges import COST_OF_RUN
@@ -88,14 +88,19 @@ _ONE = Statement(
 )
 
 
-_NEWEST_FIRST = (
-    _of_workspace()
-    .where(Run.workspace_id == bindparam("workspace_id"), Run.deleted_at.is_(None))
-    .order_by(Run.id.desc())
-    .limit(bindparam("limit", type_=Integer))
-)
-_NEWEST = Statement(_NEWEST_FIRST)
-_NEWEST_AFTER = Statement(_NEWEST_FIRST.where(Run.id < bindparam("after")))
+@lru_cache(maxsize=100)
+def _newest(limit: int, *, is_later: bool) -> Statement:
+    """Newest first, and after a run if it is a later page.
+
+    The limit is no parameter: where it is one, the database plans anew for every page.
+    """
+    statement = (
+        _of_workspace()
+        .where(Run.workspace_id == bindparam("workspace_id"), Run.deleted_at.is_(None))
+        .order_by(Run.id.desc())
+        .limit(literal_column(str(limit)))
+    )
+    return Statement(statement.where(Run.id < bindparam("after")) if is_later else statement)
 
 
 async def find(direct: DirectPool, workspace_id: str, run_id: str) -> Row:
@@ -162,11 +167,10 @@ async def find_newest(
     """
     binding = _binding_of_all(workspace_id)
     after = keys_after(page, binding)
-    given: dict[str, Any] = {"workspace_id": workspace_id, "limit": page.page_size + 1}
-    if after is None:
-        rows = await direct.rows(_NEWEST, **given)
-    else:
-        rows = await direct.rows(_NEWEST_AFTER, after=after[0], **given)
+    statement = _newest(page.page_size + 1, is_later=after is not None)
+    rows = await direct.rows(
+        statement, workspace_id=workspace_id, after=None if after is None else after[0]
+    )
     return cut_page(rows, page, lambda row: [row["id"]], binding)
 
 
