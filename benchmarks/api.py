@@ -22,9 +22,10 @@ def measure() -> list[Figure]:
     """Start a stack of its own and measure on it, one client with one connection.
 
     Returns:
-        ``health``, ``get_own_run``, ``list_100_of_10000`` and ``submit_run`` in requests a second,
-        over the floor's. A submission comes with a key of its own, and what the worker makes of
-        the runs goes on meanwhile on the same machine.
+        ``health``, ``get_own_run``, ``list_100_of_10000``, ``submit_run`` and ``list_as_much`` in
+        requests a second, over the floor's. The floor's list has rows of next to nothing for the
+        one, and the same documents as ours for ``list_as_much``. A submission comes with a key of
+        its own, and what the worker makes of the runs goes on meanwhile on the same machine.
 
     Raises:
         StepError: a request was refused.
@@ -43,16 +44,20 @@ def measure() -> list[Figure]:
         with floor_server(dsn) as address:
             floor = Client(address, stack.token)
             made = [floor.post("/runs", {})["id"] for _ in range(_PAGE)]
+            lists = (
+                lambda _: ours.get(f"{WORKSPACE}/runs?page_size={_PAGE}"),
+                lambda _: floor.get("/runs"),
+            )
             pairs: dict[str, tuple[Callable[[int], object], Callable[[int], object]]] = {
                 "health": (lambda _: ours.get("/healthz"), lambda _: floor.get("/health")),
                 "get_own_run": (lambda _: ours.get(run), lambda _: floor.get(f"/runs/{made[0]}")),
-                "list_100_of_10000": (
-                    lambda _: ours.get(f"{WORKSPACE}/runs?page_size={_PAGE}"),
-                    lambda _: floor.get("/runs"),
-                ),
+                "list_100_of_10000": lists,
                 "submit_run": (_submit(ours, run), lambda _: floor.post("/runs", {})),
             }
             rates = {name: in_turns(*calls) for name, calls in pairs.items()}
+            for shown in lists[0](0)["items"]:
+                floor.post("/runs", shown)
+            rates["list_as_much"] = in_turns(*lists)
     finally:
         stack.stop()
         shutil.rmtree(folder, ignore_errors=True)
