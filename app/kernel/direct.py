@@ -4,7 +4,7 @@ SQLAlchemy's own work around a small statement is several times that of the stat
 statement is compiled once, when its module is loaded, and the connection keeps it prepared.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import asyncpg
@@ -44,7 +44,7 @@ class Statement:
 
     def __init__(self, source: Executable) -> None:
         compiled = source.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
-        self._is(compiled, dict(compiled.params))
+        self._is(compiled, compiled.params)
 
     @classmethod
     def of_shape(cls, source: Select[Any]) -> "Statement":
@@ -61,18 +61,19 @@ class Statement:
                 _compiled.clear()
             made = _DIALECT.statement_compiler(_DIALECT, source, cache_key=key)
             compiled = _compiled[key.key] = cast("SQLCompiler", made)
-        values = compiled.construct_params(extracted_parameters=key.bindparams, _check=False)
-        processors = cast("dict[str, Callable[[Any], Any]]", compiled._bind_processors)
-        for name in processors.keys() & values.keys():
-            values[name] = processors[name](values[name])
         statement = cls.__new__(cls)
-        statement._is(compiled, dict(values))
+        values = compiled.construct_params(extracted_parameters=key.bindparams, _check=False)
+        statement._is(compiled, values)
         return statement
 
-    def _is(self, compiled: SQLCompiler, values: dict[str, Any]) -> None:
+    def _is(self, compiled: SQLCompiler, values: Mapping[str, Any]) -> None:
         self.sql = str(compiled)
-        self._fixed = values
         self._names: list[str] = list(compiled.positiontup or ())
+        processors = cast("dict[str, Callable[[Any], Any]]", compiled._bind_processors)
+        self._fixed = {
+            name: processors[name](value) if name in processors else value
+            for name, value in values.items()
+        }
 
     def arguments(self, given: dict[str, Any]) -> list[Any]:
         """The values in the order in which the server expects them."""

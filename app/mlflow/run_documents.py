@@ -1,62 +1,22 @@
-"""Runs as MLflow's clients read them.
-
-Metrics and parameters, of which there may be many, are written as JSON by the database.
-"""
+"""Runs as MLflow's clients read them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
 import orjson
 from orjson import Fragment
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    FromClause,
-    Row,
-    ScalarSelect,
-    Select,
-    Table,
-    Text,
-    any_,
-    bindparam,
-    case,
-    func,
-    literal_column,
-    or_,
-    select,
-    true,
-)
-from sqlalchemy import cast as cast_to
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.kernel.direct import DirectPool, Statement
+from app.kernel.direct import DirectPool
 from app.mlflow import names, places
-from app.mlflow.moments import milliseconds, milliseconds_of
+from app.mlflow.moments import milliseconds
+from app.mlflow.run_rows import COLUMNS, NUMBER_WORDS, ONE
 from app.tables.experiment import Experiment
-from app.tables.metric import MetricSummary
 from app.tables.run import Run
-from app.tables.tracking import RunDataset, RunModel, RunParam
 
-_WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _NOTHING = Fragment(b"[]")
-_COLUMNS = (
-    Run.id.label("run_id"),
-    Run.experiment_id,
-    Experiment.name.label("experiment_name"),
-    names.run_name_column().label("run_name"),
-    names.user_column().label("user_id"),
-    Run.kind,
-    Run.status,
-    cast_to(milliseconds_of(func.coalesce(Run.started_at, Run.created_at)), BigInteger).label(
-        "start_time"
-    ),
-    cast_to(milliseconds_of(Run.ended_at.expression), BigInteger).label("end_time"),
-    Run.deleted_at,
-    Run.tags,
-    Run.request["entry_script"].astext.label("entry_script"),
-)
 
 
 async def find(
@@ -71,7 +31,7 @@ async def find(
         script_run_id: the run whose script asks, which sees no more than its own; empty: a user.
     """
     row = await direct.row(
-        _ONE, run_id=run_id, workspace_id=workspace_id, script_run_id=script_run_id
+        ONE, run_id=run_id, workspace_id=workspace_id, script_run_id=script_run_id
     )
     return None if row is None else document(row)
 
@@ -87,7 +47,7 @@ def of_new_run(row: Mapping[str, Any]) -> dict[str, Any]:
 async def info(session: AsyncSession, run_id: str) -> dict[str, Any]:
     """What a run is, without what was logged."""
     statement = (
-        select(*_COLUMNS)
+        select(*COLUMNS)
         .join(Experiment, Experiment.id == Run.experiment_id)
         .where(Run.id == run_id)
     )
@@ -109,124 +69,11 @@ def number(value: float | None, data: dict[str, Any] | None) -> float | str:
     if value is not None and math.isfinite(value):
         return value
     word = str((data or {}).get("value", "nan")) if value is None else str(value)
-    return _WORDS.get(word, "NaN")
-
-
-def in_order(source: FromClause) -> Select[Any]:
-    """The statement for what `document` takes, of runs in the order of their ids.
-
-    Args:
-        source: its column ``ids`` is an array of them.
-    """
-    given = func.unnest(source.c.ids).table_valued("id", with_ordinality="place")
-    given = given.render_derived("given")
-    return (
-        select(
-            *_COLUMNS,
-            *_LOGGED,
-            _if_any(RunDataset, source, _DATASETS).label("datasets"),
-            _if_any(RunModel, source, _MODELS).label("models"),
-        )
-        .select_from(source.join(given, true()))
-        .join(Run, Run.id == given.c.id)
-        .join(Experiment, Experiment.id == Run.experiment_id)
-        .order_by(given.c.place)
-    )
-
-
-def _if_any(
-    entity: type[RunDataset | RunModel], source: FromClause, gathered: ScalarSelect[Any]
-) -> ColumnElement[Any]:
-    """What has been gathered; one look spares a page whose runs have none a look for each."""
-    there = select(true()).select_from(source).where(entity.run_id == any_(source.c.ids))
-    return case((there.exists(), gathered))
-
-
-def _word(text: str) -> ColumnElement[str]:
-    """A text of ours in a statement: as a parameter it would be sent each time."""
-    return literal_column(f"'{text}'", Text)
-
-
-def _of_run(
-    entity: type[Any], gathered: ColumnElement[Any], *conditions: ColumnElement[bool]
-) -> ScalarSelect[Any]:
-    found = select(gathered).where(entity.run_id == Run.id, *conditions)
-    return found.correlate(Run).scalar_subquery()
-
-
-def _written(
-    entity: type[Any], fields: Mapping[str, ColumnElement[Any]], *conditions: ColumnElement[bool]
-) -> ScalarSelect[Any]:
-    """Rows of a run in the order of their keys, as JSON: objects with these fields."""
-    parts: list[ColumnElement[Any]] = []
-    for name, field in fields.items():
-        parts += [_word(("{" if not parts else ",") + f'"{name}":'), field]
-    row = func.concat(*parts, _word("}"))
-    keys = cast("Table", entity.__table__).primary_key
-    listed = func.string_agg(row, aggregate_order_by(_word(","), *keys))
-    return _of_run(entity, func.concat(_word("["), listed, _word("]")), *conditions)
-
-
-def _gathered(entity: type[RunDataset | RunModel], names: Sequence[str]) -> ScalarSelect[Any]:
-    """Rows of a run in the order of their keys, each as a list of these columns."""
-    table = cast("Table", entity.__table__)
-    row = func.jsonb_build_array(*[table.c[name] for name in names])
-    return _of_run(entity, func.jsonb_agg(aggregate_order_by(row, *table.primary_key)))
-
-
-# As `number` has it; what is no finite number is put in quotes by the database.
-_NUMBER = func.coalesce(
-    cast_to(func.to_json(MetricSummary.last), Text),
-    case(
-        *(
-            (
-                MetricSummary.last_data[literal_column("'value'")].astext == _word(word),
-                _word(f'"{written}"'),
-            )
-            for word, written in _WORDS.items()
-        ),
-        else_=_word('"NaN"'),
-    ),
-)
-_LOGGED = (
-    _written(
-        MetricSummary,
-        {
-            "key": func.to_json(MetricSummary.name),
-            "value": _NUMBER,
-            "timestamp": cast_to(milliseconds_of(MetricSummary.last_at.expression), BigInteger),
-            "step": func.coalesce(MetricSummary.last_step, literal_column("0")),
-        },
-        MetricSummary.attempt == Run.attempt,
-        # What MLflow calls a metric: numbers that the script logged.
-        MetricSummary.namespace == _word(""),
-        MetricSummary.type == _word("scalar"),
-    ).label("metrics"),
-    _written(
-        RunParam, {"key": func.to_json(RunParam.key), "value": func.to_json(RunParam.value)}
-    ).label("params"),
-)
-_DATASETS = _gathered(
-    RunDataset, ("name", "digest", "source_type", "source", "schema", "profile", "tags")
-)
-_MODELS = _gathered(RunModel, ("model_id", "is_output", "step"))
-_ONE = Statement(
-    select(*_COLUMNS, *_LOGGED, _DATASETS.label("datasets"), _MODELS.label("models"))
-    .join(Experiment, Experiment.id == Run.experiment_id)
-    .where(
-        Run.id == bindparam("run_id", type_=Text),
-        Run.workspace_id == bindparam("workspace_id"),
-        or_(
-            bindparam("script_run_id", type_=Text) == "",
-            Run.id == bindparam("script_run_id", type_=Text),
-            Run.creator_run_id == bindparam("script_run_id", type_=Text),
-        ),
-    )
-)
+    return NUMBER_WORDS.get(word, "NaN")
 
 
 def document(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A run as clients read it, from a row of `in_order`."""
+    """A run as clients read it, from a row of `run_rows`."""
     return {
         "info": _info(row),
         "data": {

@@ -1,5 +1,6 @@
 """Searching runs and experiments with MLflow's filter language."""
 
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -283,3 +284,37 @@ def test_experiments_have_a_life_of_their_own(space: Space) -> None:
 def test_artifacts_of_an_experiment_stay_here(space: Space) -> None:
     with pytest.raises(RestException, match="leave artifact_location out"):
         space.client.create_experiment("elsewhere", artifact_location="s3://bucket")
+
+
+def test_a_long_search_finds_the_same(searched: Space) -> None:
+    text = f"metrics.acc > 0.05 and tags.team != '{'x' * 3000}'"
+
+    found = searched.client.search_runs(["0"], text, order_by=["metrics.acc ASC"])
+
+    assert [run.info.run_name for run in found] == ["b", "c"]
+
+
+def test_what_a_run_has_is_the_same_alone_and_among_others(space: Space) -> None:
+    client = space.client
+    run_id = client.create_run("0").info.run_id
+    params = {"quoted": 'a "b" \\ c', "lines": "one\ntwo\ttabs", "signs": "λ → 🙂, {}[]':"}
+    numbers = {"far": -math.inf, "small": 5e-324, "large": 1.7976931348623157e308, "whole": 3.0}
+    client.log_batch(
+        run_id,
+        [Metric(name, value, 1700000000123, -2) for name, value in numbers.items()],
+        [Param(key, value) for key, value in params.items()],
+    )
+    client.log_metric(run_id, "odd", math.nan)
+
+    alone = client.get_run(run_id)
+    (among,) = client.search_runs(["0"])
+
+    assert alone.data.params == among.data.params == params
+    for found in (alone.data.metrics, among.data.metrics):
+        assert math.isnan(found.pop("odd"))
+        assert found == numbers
+    answer = space.call("POST", "runs/search", json={"experiment_ids": ["0"]}).json()["runs"][0]
+    assert answer == space.call("GET", f"runs/get?run_id={run_id}").json()["run"]
+    large = next(it for it in answer["data"]["metrics"] if it["key"] == "large")
+    assert large == {"key": "large", "value": 1.7976931348623157e308, "timestamp": 1700000000123,
+                     "step": -2}  # fmt: skip

@@ -28,6 +28,7 @@ from app.mlflow import names, run_documents
 from app.mlflow.access import seen
 from app.mlflow.moments import milliseconds_of
 from app.mlflow.pages import binding_of, offset_of, page_of
+from app.mlflow.run_rows import in_order
 from app.mlflow.schemas import RunSearch
 from app.mlflow.search.conditions import (
     LISTED_TEXT,
@@ -54,6 +55,8 @@ _RUN = Run.__table__.c
 _WORKSPACE = bindparam("workspace_id", type_=Text)
 _OFFSET = bindparam("offset", type_=Integer)
 _MOST_KNOWN = 500
+_LONGEST_KNOWN = 2000
+"""Characters: longer ones are made anew each time, so that what is remembered stays small."""
 _STARTED = func.coalesce(Run.started_at, Run.created_at)
 _TEXTS: dict[str, ColumnElement[str]] = {
     "run_id": Run.id.expression,
@@ -93,7 +96,7 @@ async def search_runs(
     """
     binding = binding_of(asked.experiment_ids, asked.filter, asked.order_by, asked.run_view_type)
     offset = offset_of(asked.page_token, binding)
-    ways = _ways(
+    wanted = _Wanted(
         asked.filter,
         tuple(asked.order_by),
         asked.run_view_type,
@@ -102,6 +105,8 @@ async def search_runs(
         has_default=names.DEFAULT_ID in asked.experiment_ids,
         is_script=principal.kind == "run",
     )
+    is_short = len(wanted.filter) + sum(map(len, wanted.order_by)) <= _LONGEST_KNOWN
+    ways = _known_ways(wanted) if is_short else map(Statement, _ways(wanted))
     given = {
         "workspace_id": workspace_id,
         "experiment_ids": asked.experiment_ids,
@@ -117,45 +122,52 @@ async def search_runs(
     return {"runs": [run_documents.document(row) for row in page], **more}
 
 
+class _Wanted(NamedTuple):
+    """What makes the statements of a search, apart from values that are parameters of all."""
+
+    filter: str
+    order_by: tuple[str, ...]
+    view: str
+    limit: int
+    """It is no parameter: where it is one, the database plans anew for every search."""
+    has_offset: bool
+    has_default: bool
+    is_script: bool
+
+
 @lru_cache(maxsize=_MOST_KNOWN)
-def _ways(
-    filter_text: str,
-    order_by: Sequence[str],
-    view: str,
-    *,
-    limit: int,
-    has_offset: bool,
-    has_default: bool,
-    is_script: bool,
-) -> list[Statement]:
+def _known_ways(wanted: _Wanted) -> list[Statement]:
+    return [Statement.of_shape(way) for way in _ways(wanted)]
+
+
+def _ways(wanted: _Wanted) -> list[Select[Any]]:
     """The statements of a search; each is to be tried if the one before finds nothing.
 
     What lacks the metric that comes first in the order comes last. So if enough runs have numbers
     there, and no infinity comes before these, they are the answer, and the index in the metric's
     order gives them without a look at all.
-
-    The limit is no parameter: where it is one, the database plans anew for every search.
     """
     found = _Search(
         select(_RUN.id).where(
-            seen(_WORKSPACE, bindparam("script_run_id") if is_script else None),
-            _in_experiments(has_default=has_default),
-            *names.in_view(Run.deleted_at, view),
+            seen(_WORKSPACE, bindparam("script_run_id") if wanted.is_script else None),
+            _in_experiments(has_default=wanted.has_default),
+            *names.in_view(Run.deleted_at, wanted.view),
         )
     )
-    for comparison in parse_filter(filter_text):
+    for comparison in parse_filter(wanted.filter):
         found = found.narrowed(comparison)
-    orders = parse_order(order_by)
+    orders = parse_order(wanted.order_by)
 
     def cut(ids: Select[Any]) -> Select[Any]:
-        return (ids.offset(_OFFSET) if has_offset else ids).limit(literal_column(str(limit)))
+        from_there = ids.offset(_OFFSET) if wanted.has_offset else ids
+        return from_there.limit(literal_column(str(wanted.limit)))
 
     ways = [_documents(cut(found.ordered(orders)))]
     if orders and orders[0].name.entity == "metric":
         having = cut(found.ordered(orders, is_first_there=True))
         is_late = has_infinity_first(_WORKSPACE, orders[0])
-        ways.insert(0, _documents(having, is_late=is_late, count=limit))
-    return [Statement.of_shape(way) for way in ways]
+        ways.insert(0, _documents(having, is_late=is_late, count=wanted.limit))
+    return ways
 
 
 def _documents(
@@ -170,7 +182,7 @@ def _documents(
     """
     gathered = select(func.array(ids.scalar_subquery(), type_=ARRAY(Text)).label("ids"))
     page = gathered.cte("page").prefix_with("MATERIALIZED")
-    found = run_documents.in_order(page)
+    found = in_order(page)
     if is_late is None:
         return found
     return found.where(func.cardinality(page.c.ids) == literal_column(str(count)), ~is_late)
