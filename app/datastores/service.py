@@ -13,17 +13,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.datastores import repository
+from app.datastores.buckets import azure_store, gcs_store, s3_store
 from app.datastores.errors import DatastoreRefused
 from app.datastores.schemas import DatastorePut
-from app.datastores.stores import (
-    FolderStore,
-    Store,
-    WebStore,
-    azure_store,
-    gcs_store,
-    resolved,
-    s3_store,
-)
+from app.datastores.stores import FolderStore, Store, WebStore, resolved
 from app.kernel.config import Settings
 from app.kernel.errors import Conflict, FieldError
 from app.kernel.ids import new_id

@@ -1,8 +1,6 @@
 """Opened datastores: where their files are read, listed and written. Blocking, for a thread.
 
-Buckets are asked through the object store library, which resolves names itself and follows
-redirects: so only at the clouds' own addresses and at servers that the operator opened. Files of
-web servers are read by the guarded fetcher that web datasets have.
+Files of web servers are read by the guarded fetcher that web datasets have.
 """
 
 import errno
@@ -14,32 +12,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 from urllib.parse import quote
 
-import obstore
-from obstore.exceptions import (
-    BaseError,
-    NotFoundError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-)
-from obstore.store import AzureStore, GCSStore, S3Store
-
 from app.datastores.errors import DatastoreRefused, NotWritable
-from app.kernel.errors import Unavailable
 
 SCHEME = "datastore://"
 _PART = ".part"
 _PART_NAME = re.compile(r"\.[0-9a-f]{16}\.part")
 _NO_FILE = frozenset({errno.ELOOP, errno.ENAMETOOLONG})
 _NO_PLACE = frozenset({errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG})
-_CHUNK_BYTES = 1024 * 1024
-_CLIENT_OPTIONS: Any = {"connect_timeout": timedelta(seconds=10), "timeout": timedelta(hours=6)}
-_RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
+CHUNK_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -160,7 +145,7 @@ class FolderStore:
             part = target.with_name(f".{secrets.token_hex(8)}{_PART}")
             try:
                 with source.open("rb") as content, part.open("xb") as file:
-                    while chunk := content.read(_CHUNK_BYTES):
+                    while chunk := content.read(CHUNK_BYTES):
                         file.write(chunk)
                     os.fsync(file.fileno())
                 part.replace(target)
@@ -190,59 +175,6 @@ class FolderStore:
 
 
 @dataclass(frozen=True)
-class BucketStore:
-    """A bucket.
-
-    Attributes:
-        store: of the library, without the prefix.
-        prefix: of all files, with a slash at its end unless it is empty.
-    """
-
-    store: Any
-    prefix: str
-
-    def address(self, path: str) -> str:
-        """Files are asked for through the library."""
-        return ""
-
-    def etag(self, path: str) -> str:
-        """As the server says it."""
-        with _translated():
-            return str(obstore.head(self.store, self.prefix + path)["e_tag"])
-
-    def open(self, path: str) -> Opened:
-        """The file."""
-        with _translated():
-            found = obstore.head(self.store, self.prefix + path)
-        etag = str(found["e_tag"])
-        return Opened(etag, found["size"], partial(self._chunks, path, etag), _close_nothing)
-
-    def _chunks(self, path: str, etag: str, start: int, end: int) -> Iterator[bytes]:
-        if start == end:
-            return
-        options: Any = {"range": (start, end), "if_match": etag}
-        with _translated():
-            found = obstore.get(self.store, self.prefix + path, options=options)
-            for chunk in found.stream(min_chunk_size=_CHUNK_BYTES):
-                yield bytes(chunk)
-
-    def listed(self, prefix: str) -> Iterator[Listed]:
-        """Files by their keys."""
-        folder = (self.prefix + prefix).rpartition("/")[0]
-        with _translated():
-            for page in obstore.list(self.store, folder or None, chunk_size=1000):
-                for entry in page:
-                    path = entry["path"].removeprefix(self.prefix)
-                    if path.startswith(prefix) and entry["path"].startswith(self.prefix):
-                        yield path, entry["size"]
-
-    def put(self, path: str, source: Path) -> None:
-        """Write a file, in parts where it is large."""
-        with _translated():
-            obstore.put(self.store, self.prefix + path, source)
-
-
-@dataclass(frozen=True)
 class WebStore:
     """Files below a web address."""
 
@@ -267,59 +199,6 @@ class WebStore:
     def put(self, path: str, source: Path) -> None:
         """A web server takes nothing."""
         raise NotWritable("Nothing can be written to a web server.")
-
-
-def s3_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore:
-    """A bucket of S3."""
-    endpoint = place["endpoint"] or f"https://s3.{place['region']}.amazonaws.com"
-    config: Any = {"endpoint": endpoint, "region": place["region"]}
-    config |= (
-        {"skip_signature": True}
-        if not credentials
-        else {
-            "access_key_id": credentials["access_key_id"],
-            "secret_access_key": credentials["secret_access_key"],
-        }
-    )
-    if "session_token" in credentials:
-        config["session_token"] = credentials["session_token"]
-    store = S3Store(place["bucket"], config=config, **_client(endpoint))
-    return BucketStore(store, _folder(place["prefix"]))
-
-
-def azure_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore:
-    """A container of Azure Blob."""
-    endpoint = place["endpoint"] or f"https://{place['account_name']}.blob.core.windows.net"
-    config: Any = {"account_name": place["account_name"], "endpoint": endpoint}
-    sas = credentials.get("sas_token", "").lstrip("?")
-    if "account_key" in credentials:
-        config["account_key"] = credentials["account_key"]
-    elif sas:
-        config["sas_key"] = sas
-    else:
-        config["skip_signature"] = True
-    store = AzureStore(place["container"], config=config, **_client(endpoint))
-    return BucketStore(store, _folder(place["prefix"]))
-
-
-def gcs_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore:
-    """A bucket of Google Cloud Storage."""
-    config: Any = {"skip_signature": True}
-    if credentials:
-        config = {"service_account_key": credentials["service_account_key"]}
-    store = GCSStore(place["bucket"], config=config, **_client("https://"))
-    return BucketStore(store, _folder(place["prefix"]))
-
-
-def _client(endpoint: str) -> dict[str, Any]:
-    is_plain = endpoint.startswith("http://")
-    options: Any = {**_CLIENT_OPTIONS, "allow_http": is_plain}
-    return {"client_options": options, "retry_config": _RETRIES}
-
-
-def _folder(prefix: str) -> str:
-    plain = prefix.strip("/")
-    return f"{plain}/" if plain else ""
 
 
 def resolved(path: Path, *, strict: bool = False) -> Path:
@@ -357,33 +236,11 @@ def _unwritable() -> Iterator[None]:
         ) from error
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn what the library raises into our errors.
-
-    What it says may hold parts of answers, addresses and more, so none of it is passed on.
-    """
-    try:
-        yield
-    except (FileNotFoundError, NotFoundError) as error:
-        raise FileNotFoundError("there is no such file, or no such bucket") from error
-    except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
-        raise PermissionError("the credentials are not good for that") from error
-    except BaseError as error:
-        raise Unavailable(
-            "The datastore does not answer, or refuses; its owner can check it."
-        ) from error
-
-
 def _pieces(file: BinaryIO, start: int, end: int) -> Iterator[bytes]:
     file.seek(start)
-    while start < end and (chunk := file.read(min(_CHUNK_BYTES, end - start))):
+    while start < end and (chunk := file.read(min(CHUNK_BYTES, end - start))):
         start += len(chunk)
         yield chunk
-
-
-def _close_nothing() -> None:
-    """A bucket's file is held by nothing."""
 
 
 def _etag(status: os.stat_result) -> str:

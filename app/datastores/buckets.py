@@ -1,0 +1,156 @@
+"""Buckets as datastores.
+
+They are asked through the object store library, which resolves names itself and follows
+redirects: so only at the clouds' own addresses and at servers that the operator opened.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore.exceptions import (
+    BaseError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from app.datastores.stores import CHUNK_BYTES, Listed, Opened
+from app.kernel.errors import Unavailable
+
+_CLIENT_OPTIONS: Any = {"connect_timeout": timedelta(seconds=10), "timeout": timedelta(hours=6)}
+_RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
+
+
+@dataclass(frozen=True)
+class BucketStore:
+    """A bucket.
+
+    Attributes:
+        store: of the library, without the prefix.
+        prefix: of all files, with a slash at its end unless it is empty.
+    """
+
+    store: Any
+    prefix: str
+
+    def address(self, path: str) -> str:
+        """Files are asked for through the library."""
+        return ""
+
+    def etag(self, path: str) -> str:
+        """As the server says it."""
+        with _translated():
+            return str(obstore.head(self.store, self.prefix + path)["e_tag"])
+
+    def open(self, path: str) -> Opened:
+        """The file."""
+        with _translated():
+            found = obstore.head(self.store, self.prefix + path)
+        etag = str(found["e_tag"])
+        return Opened(etag, found["size"], partial(self._chunks, path, etag), _close_nothing)
+
+    def _chunks(self, path: str, etag: str, start: int, end: int) -> Iterator[bytes]:
+        if start == end:
+            return
+        options: Any = {"range": (start, end), "if_match": etag}
+        with _translated():
+            found = obstore.get(self.store, self.prefix + path, options=options)
+            for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
+                yield bytes(chunk)
+
+    def listed(self, prefix: str) -> Iterator[Listed]:
+        """Files by their keys."""
+        folder = (self.prefix + prefix).rpartition("/")[0]
+        with _translated():
+            for page in obstore.list(self.store, folder or None, chunk_size=1000):
+                for entry in page:
+                    path = entry["path"].removeprefix(self.prefix)
+                    if path.startswith(prefix) and entry["path"].startswith(self.prefix):
+                        yield path, entry["size"]
+
+    def put(self, path: str, source: Path) -> None:
+        """Write a file, in parts where it is large."""
+        with _translated():
+            obstore.put(self.store, self.prefix + path, source)
+
+
+def s3_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore:
+    """A bucket of S3."""
+    endpoint = place["endpoint"] or f"https://s3.{place['region']}.amazonaws.com"
+    config: Any = {"endpoint": endpoint, "region": place["region"]}
+    config |= (
+        {"skip_signature": True}
+        if not credentials
+        else {
+            "access_key_id": credentials["access_key_id"],
+            "secret_access_key": credentials["secret_access_key"],
+        }
+    )
+    if "session_token" in credentials:
+        config["session_token"] = credentials["session_token"]
+    store = S3Store(place["bucket"], config=config, **_client(endpoint))
+    return BucketStore(store, _folder(place["prefix"]))
+
+
+def azure_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore:
+    """A container of Azure Blob."""
+    endpoint = place["endpoint"] or f"https://{place['account_name']}.blob.core.windows.net"
+    config: Any = {"account_name": place["account_name"], "endpoint": endpoint}
+    sas = credentials.get("sas_token", "").lstrip("?")
+    if "account_key" in credentials:
+        config["account_key"] = credentials["account_key"]
+    elif sas:
+        config["sas_key"] = sas
+    else:
+        config["skip_signature"] = True
+    store = AzureStore(place["container"], config=config, **_client(endpoint))
+    return BucketStore(store, _folder(place["prefix"]))
+
+
+def gcs_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore:
+    """A bucket of Google Cloud Storage."""
+    config: Any = {"skip_signature": True}
+    if credentials:
+        config = {"service_account_key": credentials["service_account_key"]}
+    store = GCSStore(place["bucket"], config=config, **_client("https://"))
+    return BucketStore(store, _folder(place["prefix"]))
+
+
+def _client(endpoint: str) -> dict[str, Any]:
+    is_plain = endpoint.startswith("http://")
+    options: Any = {**_CLIENT_OPTIONS, "allow_http": is_plain}
+    return {"client_options": options, "retry_config": _RETRIES}
+
+
+def _folder(prefix: str) -> str:
+    plain = prefix.strip("/")
+    return f"{plain}/" if plain else ""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn what the library raises into our errors.
+
+    What it says may hold parts of answers, addresses and more, so none of it is passed on.
+    """
+    try:
+        yield
+    except (FileNotFoundError, NotFoundError) as error:
+        raise FileNotFoundError("there is no such file, or no such bucket") from error
+    except (PermissionDeniedError, UnauthenticatedError, PermissionError) as error:
+        raise PermissionError("the credentials are not good for that") from error
+    except BaseError as error:
+        raise Unavailable(
+            "The datastore does not answer, or refuses; its owner can check it."
+        ) from error
+
+
+def _close_nothing() -> None:
+    """A bucket's file is held by nothing."""
