@@ -21,6 +21,7 @@ from obstore.exceptions import (
 )
 from obstore.store import AzureStore, GCSStore, S3Store
 
+from app.datastores.errors import NotWritable
 from app.datastores.stores import CHUNK_BYTES, Listed, Opened
 from app.kernel.errors import Unavailable
 
@@ -35,10 +36,12 @@ class BucketStore:
     Attributes:
         store: of the library, without the prefix.
         prefix: of all files, with a slash at its end unless it is empty.
+        is_writable: whether files may be put there.
     """
 
     store: Any
     prefix: str
+    is_writable: bool = True
 
     def address(self, path: str) -> str:
         """Files are asked for through the library."""
@@ -77,6 +80,8 @@ class BucketStore:
 
     def put(self, path: str, source: Path) -> None:
         """Write a file, in parts where it is large."""
+        if not self.is_writable:
+            raise NotWritable("Nothing can be written to this bucket without credentials.")
         with _translated():
             obstore.put(self.store, self.prefix + path, source)
 
@@ -115,12 +120,21 @@ def azure_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketSto
 
 
 def gcs_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore:
-    """A bucket of Google Cloud Storage."""
-    config: Any = {"skip_signature": True}
-    if credentials:
-        config = {"service_account_key": credentials["service_account_key"]}
-    store = GCSStore(place["bucket"], config=config, **_client("https://"))
-    return BucketStore(store, _folder(place["prefix"]))
+    """A bucket of Google Cloud Storage.
+
+    Without credentials it can only be read: the library asks for reading without any, but writes
+    with what it finds on the machine, which is not the user's.
+    """
+    # What was registered when places had no endpoints has none.
+    endpoint = place.get("endpoint") or "https://storage.googleapis.com"
+    config: Any = {"base_url": endpoint}
+    config |= (
+        {"service_account_key": credentials["service_account_key"]}
+        if credentials
+        else {"skip_signature": True}
+    )
+    store = GCSStore(place["bucket"], config=config, **_client(endpoint))
+    return BucketStore(store, _folder(place["prefix"]), is_writable=bool(credentials))
 
 
 def _client(endpoint: str) -> dict[str, Any]:

@@ -53,11 +53,12 @@ class AzurePlace(_Place):
 
 
 class GcsPlace(_Place):
-    """A bucket of Google Cloud Storage."""
+    """A bucket of Google Cloud Storage, or of a server that speaks its XML API."""
 
     kind: Literal["gcs"]
     bucket: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$")
     prefix: _Prefix = ""
+    endpoint: str | None = Field(default=None, max_length=500, pattern=r"^https?://[^\s/?#@]+$")
 
 
 class HttpPlace(_Place):

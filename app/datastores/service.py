@@ -59,7 +59,7 @@ async def put(
     if given:
         _made(place, given)
     # Credentials for one place are not sent to another one.
-    if body.credentials is not None or row.place != place:
+    if body.credentials is not None or not _is_same(row.place, place):
         await secrets.forget(session, workspace_id=workspace_id, scope=scope(row))
         row.has_credentials = bool(given)
     for key, value in given.items():
@@ -217,6 +217,14 @@ def _is_below(path: Path, allowed: Path) -> bool:
 def _is_opened(allowed: Iterable[str], host: str, port: int | None) -> bool:
     names = {host, f"{host}:{port}"}
     return any(entry.strip().lower() in names for entry in allowed)
+
+
+def _is_same(place: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two places are one; what earlier ones cannot say is as if it were left out."""
+    said = [
+        {key: value for key, value in one.items() if value is not None} for one in (place, other)
+    ]
+    return said[0] == said[1]
 
 
 def _refused(pointer: str, message: str) -> DatastoreRefused:

@@ -30,8 +30,12 @@ TRAIN = b"a,b\n1,2\n"
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, BucketServer]]:
     folder = tmp_path_factory.mktemp("buckets")
-    with bucket_server("s3", folder / "s3") as s3, bucket_server("azure", folder / "az") as azure:
-        yield {"s3": s3, "azure_blob": azure}
+    with (
+        bucket_server("s3", folder / "s3") as s3,
+        bucket_server("azure", folder / "az") as azure,
+        bucket_server("gcs", folder / "gcs") as gcs,
+    ):
+        yield {"s3": s3, "azure_blob": azure, "gcs": gcs}
 
 
 def bucket(server: BucketServer) -> dict[str, Any]:
@@ -43,6 +47,12 @@ def bucket(server: BucketServer) -> dict[str, Any]:
             "prefix": "data", "endpoint": options["endpoint"],
         }  # fmt: skip
         return {"place": place, "credentials": {"account_key": options["account_key"]}}
+    if "service_account_key" in options:
+        place = {
+            "kind": "gcs", "bucket": BUCKET, "prefix": "data", "endpoint": options["base_url"],
+        }  # fmt: skip
+        key = options["service_account_key"]
+        return {"place": place, "credentials": {"service_account_key": key}}
     place = {"kind": "s3", "bucket": BUCKET, "prefix": "/data/", "endpoint": options["endpoint"]}
     keys = ("access_key_id", "secret_access_key")
     return {"place": place, "credentials": {key: options[key] for key in keys}}
@@ -86,7 +96,7 @@ async def verified(api: LiveApi) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("kind", ["folder", "s3", "azure_blob"])
+@pytest.mark.parametrize("kind", ["folder", "s3", "azure_blob", "gcs"])
 async def test_what_is_uploaded_is_listed_registered_pinned_and_watched(
     api: LiveApi, servers: dict[str, BucketServer], tmp_path: Path, kind: str
 ) -> None:

