@@ -35,11 +35,13 @@ class BucketStore:
 
     Attributes:
         store: of the library, without the prefix.
+        reader: the same, for reading files.
         prefix: of all files, with a slash at its end unless it is empty.
         is_writable: whether files may be put there.
     """
 
     store: Any
+    reader: Any
     prefix: str
     is_writable: bool = True
 
@@ -50,12 +52,12 @@ class BucketStore:
     def etag(self, path: str) -> str:
         """As the server says it."""
         with _translated():
-            return str(obstore.head(self.store, self.prefix + path)["e_tag"])
+            return str(obstore.head(self.reader, self.prefix + path)["e_tag"])
 
     def open(self, path: str) -> Opened:
         """The file."""
         with _translated():
-            found = obstore.head(self.store, self.prefix + path)
+            found = obstore.head(self.reader, self.prefix + path)
         etag = str(found["e_tag"])
         return Opened(etag, found["size"], partial(self._chunks, path, etag), _close_nothing)
 
@@ -64,7 +66,7 @@ class BucketStore:
             return
         options: Any = {"range": (start, end), "if_match": etag}
         with _translated():
-            found = obstore.get(self.store, self.prefix + path, options=options)
+            found = obstore.get(self.reader, self.prefix + path, options=options)
             for chunk in found.stream(min_chunk_size=CHUNK_BYTES):
                 yield bytes(chunk)
 
@@ -101,7 +103,7 @@ def s3_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore:
     if "session_token" in credentials:
         config["session_token"] = credentials["session_token"]
     store = S3Store(place["bucket"], config=config, **_client(endpoint))
-    return BucketStore(store, _folder(place["prefix"]))
+    return BucketStore(store, store, _folder(place["prefix"]))
 
 
 def azure_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore:
@@ -116,7 +118,7 @@ def azure_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketSto
     else:
         config["skip_signature"] = True
     store = AzureStore(place["container"], config=config, **_client(endpoint))
-    return BucketStore(store, _folder(place["prefix"]))
+    return BucketStore(store, store, _folder(place["prefix"]))
 
 
 def gcs_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore:
@@ -134,12 +136,16 @@ def gcs_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore
         else {"skip_signature": True}
     )
     store = GCSStore(place["bucket"], config=config, **_client(endpoint))
-    return BucketStore(store, _folder(place["prefix"]), is_writable=bool(credentials))
+    # What lies there gzipped Google unpacks on the way, and then says no size and sends no parts,
+    # unless it is told that it need not. Lists are better not sent packed.
+    packed = _client(endpoint, {"Accept-Encoding": "gzip"})
+    reader = GCSStore(place["bucket"], config=config, **packed)
+    return BucketStore(store, reader, _folder(place["prefix"]), is_writable=bool(credentials))
 
 
-def _client(endpoint: str) -> dict[str, Any]:
+def _client(endpoint: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
     is_plain = endpoint.startswith("http://")
-    options: Any = {**_CLIENT_OPTIONS, "allow_http": is_plain}
+    options: Any = {**_CLIENT_OPTIONS, "allow_http": is_plain, "default_headers": headers or {}}
     return {"client_options": options, "retry_config": _RETRIES}
 
 

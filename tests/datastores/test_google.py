@@ -1,5 +1,6 @@
 """What is Google's own about buckets of Google Cloud Storage."""
 
+import gzip
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -95,6 +96,27 @@ async def test_what_google_s_emulator_has_is_listed_read_and_registered(
         assert (await api.client.post(f"{versions}/verify")).json()["state"] == "changed"
         kept = await api.client.get(f"{versions}/files/one.csv")
         assert kept.content == files["train/one.csv"]
+
+
+async def test_what_lies_gzipped_at_google_is_read_as_it_lies(
+    tmp_path: Path, postgres_url: str, broker_url: str, emulator: BucketServer
+) -> None:
+    packed = gzip.compress(b"a,b\n" * 1000)
+    upload_to_emulator(emulator, "data/packed/rows.csv.gz", packed, encoding="gzip")
+    async with running(tmp_path, postgres_url, broker_url, emulator) as api:
+        await api.client.put("datastores/google", json={"place": place(emulator)})
+        listed = (await api.client.get("datastores/google/files?prefix=packed/")).json()
+        assert [file["size_bytes"] for file in listed["items"]] == [len(packed)]
+        read = await api.client.get("datastores/google/files/packed/rows.csv.gz")
+        assert (read.status_code, read.content) == (200, packed)
+        registered = await api.client.post(
+            "datasets",
+            json={"name": "packed", "datastore": "google", "paths": ["packed/*"]},
+            headers={"Prefer": "wait=20"},
+        )
+        assert registered.status_code == 201, registered.text
+        kept = await api.client.get("datasets/packed/versions/1/files/rows.csv.gz")
+        assert kept.content == packed
 
 
 async def test_the_machine_s_own_identity_writes_into_no_bucket(

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import urlencode
 
 import pytest
 import uv
@@ -174,10 +174,13 @@ def service_account(email: str) -> str:
     return json.dumps(content)
 
 
-def upload_to_emulator(server: BucketServer, key: str, content: bytes) -> None:
+def upload_to_emulator(
+    server: BucketServer, key: str, content: bytes, *, encoding: str = ""
+) -> None:
     """Put an object into the emulator, by the API that it takes uploads by."""
     url = f"{server.options['base_url']}/upload/storage/v1/b/{BUCKET}/o"
-    _send("POST", f"{url}?uploadType=media&name={quote(key, safe='')}", {}, content)
+    query = urlencode({"uploadType": "media", "name": key, "contentEncoding": encoding})
+    _send("POST", f"{url}?{query}", {}, content)
 
 
 def _moto(port: int) -> list[str]:
