@@ -4,7 +4,8 @@ They are asked through the object store library, which resolves names itself and
 redirects: so only at the clouds' own addresses and at servers that the operator opened.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,11 +22,12 @@ from obstore.exceptions import (
 )
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from app.datastores.errors import NotWritable
+from app.datastores.errors import DatastoreRefused, NotWritable
 from app.datastores.stores import CHUNK_BYTES, Listed, Opened
 from app.kernel.errors import Unavailable
 
 _CLIENT_OPTIONS: Any = {"connect_timeout": timedelta(seconds=10), "timeout": timedelta(hours=6)}
+_TAKEN_FIRST = ("GOOGLE_BEARER_TOKEN", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH")
 _RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
 
 
@@ -91,18 +93,18 @@ class BucketStore:
 def s3_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore:
     """A bucket of S3."""
     endpoint = place["endpoint"] or f"https://s3.{place['region']}.amazonaws.com"
-    config: Any = {"endpoint": endpoint, "region": place["region"]}
-    config |= (
-        {"skip_signature": True}
-        if not credentials
-        else {
-            "access_key_id": credentials["access_key_id"],
-            "secret_access_key": credentials["secret_access_key"],
-        }
-    )
-    if "session_token" in credentials:
-        config["session_token"] = credentials["session_token"]
-    store = S3Store(place["bucket"], config=config, **_client(endpoint))
+    config: Any = {
+        "endpoint": endpoint,
+        "region": place["region"],
+        "skip_signature": not credentials,
+    }
+    keys = {
+        "access_key_id": credentials.get("access_key_id"),
+        "secret_access_key": credentials.get("secret_access_key"),
+        "token": credentials.get("session_token"),
+    }
+    signing = _only(keys) if credentials else {}
+    store = S3Store(place["bucket"], config=config, **_client(endpoint), **signing)
     return BucketStore(store, store, _folder(place["prefix"]))
 
 
@@ -111,13 +113,19 @@ def azure_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketSto
     endpoint = place["endpoint"] or f"https://{place['account_name']}.blob.core.windows.net"
     config: Any = {"account_name": place["account_name"], "endpoint": endpoint}
     sas = credentials.get("sas_token", "").lstrip("?")
+    form: dict[str, Any] = {"skip_signature": True}
+    signing: dict[str, Any] = {}
     if "account_key" in credentials:
-        config["account_key"] = credentials["account_key"]
+        form = {"account_key": credentials["account_key"]}
+        signing = _only({"access_key": credentials["account_key"]})
     elif sas:
-        config["sas_key"] = sas
-    else:
-        config["skip_signature"] = True
-    store = AzureStore(place["container"], config=config, **_client(endpoint))
+        form = {"sas_key": sas}
+        signing = _only({"sas_token": sas})
+    # The first only tells whether the credentials are of a form that can be used.
+    tried: Any = {**config, **form}
+    AzureStore(place["container"], config=tried, **_client(endpoint))
+    config["skip_signature"] = not signing
+    store = AzureStore(place["container"], config=config, **_client(endpoint), **signing)
     return BucketStore(store, store, _folder(place["prefix"]))
 
 
@@ -126,7 +134,17 @@ def gcs_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore
 
     Without credentials it can only be read: the library asks for reading without any, but writes
     with what it finds on the machine, which is not the user's.
+
+    Raises:
+        DatastoreRefused: there are credentials, and others in the environment that the library
+            takes before them.
     """
+    named = [name for name in _TAKEN_FIRST if name in os.environ]
+    if credentials and named:
+        raise DatastoreRefused(
+            f"The environment of the control plane has {named[0]}, which the library takes"
+            " instead of a datastore's credentials; its operator can take it away from there."
+        )
     # What was registered when places had no endpoints has none.
     endpoint = place.get("endpoint") or "https://storage.googleapis.com"
     config: Any = {"base_url": endpoint}
@@ -141,6 +159,15 @@ def gcs_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore
     packed = _client(endpoint, {"Accept-Encoding": "gzip"})
     reader = GCSStore(place["bucket"], config=config, **packed)
     return BucketStore(store, reader, _folder(place["prefix"]), is_writable=bool(credentials))
+
+
+def _only(keys: Mapping[str, str | None]) -> dict[str, Any]:
+    """What makes the library sign with these and nothing else.
+
+    Beside credentials in its configuration it would take tokens from the environment, which are
+    the machine's.
+    """
+    return {"credential_provider": lambda: {**keys, "expires_at": None}}
 
 
 def _client(endpoint: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
