@@ -51,11 +51,12 @@ class TimedReader:
         if self._stream.sha256 is not None:
             source = self._sealed(self._stream.sha256, start)
         async for offset, data, pairs in source:
-            for cut in range(0, len(data), _PIECE_BYTES):
+            # Bytes may have come since the row was read, chunks that begin behind its end too.
+            known = data[: max(0, end - offset)]
+            for cut in range(0, len(known), _PIECE_BYTES):
                 first = offset + cut
-                piece = data[cut : cut + _PIECE_BYTES][: end - first]
-                if piece:
-                    yield first, piece, between(pairs, first, first + len(piece))
+                piece = known[cut : cut + _PIECE_BYTES]
+                yield first, piece, between(pairs, first, first + len(piece))
 
     async def offset_at(self, millis: int) -> int:
         """Offset of the first byte that was written at this moment or later."""

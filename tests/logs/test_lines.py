@@ -10,8 +10,9 @@ from typing import Any
 import httpx2
 import pytest
 import uvicorn
+from sqlalchemy import text
 
-from app.logs import sealing
+from app.logs import sealing, service
 from tests.live_api import LiveApi, live_api
 from tests.logs.nodes import BEGAN, STDOUT, start_nodes
 from tests.made_runs import make_runs
@@ -233,6 +234,31 @@ async def test_a_stream_of_events_goes_on_where_it_broke_off_and_ends_with_the_l
     await follower.read()
     assert follower.status == 204
     assert len(follower.texts) == 5
+
+
+async def test_no_line_is_passed_over_though_many_come_between_two_looks(
+    api: LiveApi, run: str, address: str
+) -> None:
+    (node,) = await start_nodes(api, run, 1)
+    at = await node.print((0, "a0"))
+    follower = Follower(address, api, run)
+    # A follower that knows how long the log is cannot read it before it has become longer.
+    async with api.database.session() as session:
+        await session.execute(text("LOCK TABLE log_chunks IN ACCESS EXCLUSIVE MODE"))
+        reading = asyncio.create_task(follower.read())
+        await until(lambda: _waits_for_chunks(api))
+        for come in (b"a1\n", b"a line that is longer\na3\n"):
+            at = await service.append(session, run, STDOUT, come, offset=at, node_index=0)
+
+    await sealing.seal(api.database, api.objects, run)
+    await reading
+    assert follower.texts == ["a0", "a1", "a line that is longer", "a3"]
+
+
+async def _waits_for_chunks(api: LiveApi) -> bool:
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'log_chunks'::regclass AND NOT granted"
+    async with api.database.session() as session:
+        return bool((await session.execute(text(waiting))).scalar_one())
 
 
 async def test_the_last_lines_and_then_those_that_come(
