@@ -108,13 +108,17 @@ class LineSplitter:
             self.rest, self._rest_millis = piece, millis
 
 
+def last_state(data: bytes) -> bytes:
+    """What a terminal shows of a line in the end: what comes after its last carriage return."""
+    return data.rstrip(b"\r").rsplit(b"\r", 1)[-1] if b"\r" in data else data
+
+
 def shown(data: bytes) -> str:
-    """A line as a terminal shows it in the end: after its last carriage return, as UTF-8.
+    """A line as a terminal shows it in the end, as UTF-8.
 
     Bytes that are no UTF-8 become replacement characters.
     """
-    text = data.decode("utf-8", "replace")
-    return text.rstrip("\r").rsplit("\r", 1)[-1] if "\r" in text else text
+    return last_state(data).decode("utf-8", "replace")
 
 
 def _at(pairs: Sequence[Pair], index: int, position: int) -> int:

@@ -10,6 +10,7 @@ from pydantic import AwareDatetime
 
 from app.kernel.errors import invalid_field
 from app.kernel.orm import MAX_INTEGER
+from app.logs.lines import last_state
 
 MAX_TAIL = 100_000
 _MAX_PATTERN = 500
@@ -37,17 +38,21 @@ class Pattern:
             self._line = re2.compile(text, options)
             self._block = re2.compile(f"(?m:{text})", options)
         except re2.error as error:
-            message = f"grep takes a regular expression in RE2's syntax: {error}."
+            message = f"grep takes a regular expression in RE2's syntax: {_words(error)}."
             raise invalid_field("query/grep", "bad_pattern", message) from error
         self._is_blockwise = not any(anchor in text for anchor in _BLOCK_ANCHORS)
 
     def may_match(self, block: bytes) -> bool:
         """Whether a line of these may match: what is quickly seen not to is not split."""
-        return not self._is_blockwise or self._block.search(block) is not None
+        if not self._is_blockwise or b"\r" in block:
+            return True
+        return self._block.search(block) is not None
 
     def matches(self, line: bytes) -> bool:
-        """Whether a line matches somewhere."""
-        return self._line.search(line) is not None
+        """Whether a line matches somewhere, as it was written or as a terminal shows it."""
+        if self._line.search(line) is not None:
+            return True
+        return b"\r" in line and self._line.search(last_state(line)) is not None
 
 
 @dataclass(frozen=True)
@@ -137,3 +142,9 @@ def parse_cursor(text: str, pointer: str) -> dict[int, int]:
         raise invalid_field(pointer, "bad_line_id", "Give the id of a line, as it was sent.")
     pairs = (word.split(":") for word in text.split(","))
     return {int(stream): int(offset) for stream, offset in pairs}
+
+
+def _words(error: re2.error) -> str:
+    """What RE2 says, which its binding hands on as bytes."""
+    (said,) = error.args or ("",)
+    return said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)

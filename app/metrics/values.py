@@ -30,9 +30,10 @@ def point(seq: int, record: MetricRecord) -> Point:
         "epoch": record.epoch,
         "logged_at": logged_at,
     }
-    number = _finite(record.value) if record.type == "scalar" else None
+    value = _as_float(record.value) if record.type == "scalar" else record.value
+    number = _finite(value) if record.type == "scalar" else None
     if number is None:
-        made["data"] = {"value": _storable(record.value)}
+        made["data"] = {"value": _storable(value)}
         made["type"] = _kind(record)
     else:
         made["value"] = number
@@ -48,14 +49,18 @@ def _kind(record: MetricRecord) -> str:
     return record.type
 
 
-def _finite(value: Any) -> float | None:
+def _as_float(value: Any) -> Any:
+    """A number as clients compute with it: whole ones that no float holds are infinite."""
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
+        return value
     try:
-        number = float(value)
+        return float(value)
     except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
+        return math.inf if value > 0 else -math.inf
+
+
+def _finite(value: Any) -> float | None:
+    return value if isinstance(value, float) and math.isfinite(value) else None
 
 
 def _storable(value: Any, depth: int = 0) -> Any:

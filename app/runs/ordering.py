@@ -1,5 +1,6 @@
 """Which runs a list shows, by their metrics, and in which order."""
 
+import math
 import operator
 import re
 from collections.abc import Callable, Sequence
@@ -66,9 +67,10 @@ def parse_condition(text: str) -> Condition:
     """
     match = _CONDITION.fullmatch(text)
     try:
-        if match is None:
+        number = math.nan if match is None else float(match["number"])
+        if match is None or math.isnan(number):
             raise ValueError
-        return Condition(match["name"], match["sign"], float(match["number"]))
+        return Condition(match["name"], match["sign"], number)
     except ValueError:
         message = "Write NAME<NUMBER; the signs are <, <=, >, >=, = and !=."
         raise invalid_field("query/metric", "bad_metric_condition", message) from None

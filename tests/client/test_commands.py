@@ -50,6 +50,17 @@ def test_a_token_is_kept_used_and_forgotten(program: Program, connection: Connec
     stranger.run("whoami", code=2)
 
 
+def test_metrics_that_no_float_holds_are_shown(program: Program, connection: Connection) -> None:
+    mlflow = connection.path("mlflow", "api", "2.0", "mlflow", "runs", "create")
+    run = connection.post(mlflow, {"experiment_id": "0"})["run"]["info"]["run_id"]
+    value = {"name": "combinations", "type": "json", "value": 10**400}
+    batch = {"source": "laptop", "first_seq": 0, "values": [value]}
+    connection.post(connection.path("runs", run, "metrics"), batch)
+
+    assert "1e+400" in program.run("metrics", run).stdout
+    assert "no numbers" in program.run("metrics", run, "--plot", code=2).stderr
+
+
 def test_the_token_is_asked_for_and_not_shown(program: Program, connection: Connection) -> None:
     stranger = program.without("TRAINWRIGHT_URL", "TRAINWRIGHT_TOKEN", "TRAINWRIGHT_WORKSPACE")
     assert "no terminal" in stranger.run("login", connection.url, code=2).stderr

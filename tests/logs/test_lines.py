@@ -93,6 +93,25 @@ async def test_parts_of_it(api: LiveApi, two_nodes: str) -> None:
     assert await lines(api, run, timestamps=True, tail=1) == ["2025-10-09T08:53:20.050Z b50"]
 
 
+async def test_patterns_find_what_a_terminal_shows(api: LiveApi, run: str) -> None:
+    (node,) = await start_nodes(api, run, 1)
+    await node.send(b"from windows\r\n\r 50%\r100%\nother\n", offset=0)
+
+    async def texts(grep: str) -> list[str]:
+        return [record["text"] for record in await records(api, run, grep=grep)]
+
+    assert await texts("^from windows$") == ["from windows"]
+    assert await texts(r"^\d+%$") == ["100%"]
+    assert await texts("50%") == ["100%"]
+    assert await texts("^other$") == ["other"]
+
+
+async def test_a_pattern_that_is_none_is_refused_in_words(api: LiveApi, run: str) -> None:
+    answer = await api.client.get(f"runs/{run}/logs", params={"grep": "(a"})
+    expected = "grep takes a regular expression in RE2's syntax: missing ): (a."
+    assert answer.json()["detail"] == expected
+
+
 async def test_reading_goes_on_after_any_line(api: LiveApi, two_nodes: str) -> None:
     found = await records(api, two_nodes)
     for index, record in enumerate(found):

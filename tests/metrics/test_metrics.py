@@ -101,6 +101,13 @@ async def test_records_that_leave_some_out_are_told_which_comes_next(
     assert (await send(refused.json()["expected"])).json() == {"next_seq": 2}
 
 
+async def test_numbers_that_no_float_holds_are_infinite(api: LiveApi, run: str) -> None:
+    await log(api, run, [{"name": "up", "value": 10**400}, {"name": "down", "value": -(10**400)}])
+
+    assert (await summary(api, run, "up"))["last"] == "inf"
+    assert (await summary(api, run, "down"))["last"] == "-inf"
+
+
 async def test_all_kinds_of_values_come_back(api: LiveApi, run: str) -> None:
     matrix = {"class_labels": ["a", "b"], "matrix": [[5, 1], [0, 6]]}
     values = {
@@ -263,6 +270,7 @@ async def test_runs_in_the_order_of_a_metric_page_by_page(api: LiveApi) -> None:
         ({"order_by": "metrics."}, "bad_order"),
         ({"metric": "loss"}, "bad_metric_condition"),
         ({"metric": "loss<much"}, "bad_metric_condition"),
+        ({"metric": "loss<nan"}, "bad_metric_condition"),
     ],
 )
 async def test_an_order_or_condition_that_is_none_is_refused(

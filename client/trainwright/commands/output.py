@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
@@ -137,7 +138,9 @@ def number(value: Any) -> str:
     """A value of a metric, short."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return clean(value if isinstance(value, str) or value is None else json.dumps(value))[:60]
-    return f"{value:.6g}"
+    # Python formats no whole number that no float holds.
+    is_huge = isinstance(value, int) and abs(value) > sys.float_info.max
+    return f"{Decimal(value).normalize() if is_huge else value:.6g}"
 
 
 def bytes_progress() -> Progress:

@@ -1,6 +1,6 @@
 """Curves in the terminal."""
 
-import math
+import sys
 from typing import Any
 
 import plotext
@@ -47,7 +47,7 @@ def _curve(points: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
     for index, point in enumerate(points):
         value = point["value"]
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if is_number and math.isfinite(value):
+        if is_number and abs(value) <= sys.float_info.max:
             steps.append(index if point["step"] is None else point["step"])
             values.append(value)
     return steps, values
