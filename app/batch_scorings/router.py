@@ -14,6 +14,7 @@ from app.deployments.program import publish_program
 from app.kernel.config import SettingsDep
 from app.kernel.db import SessionDep
 from app.kernel.etags import resource_etag
+from app.kernel.odd_rows import one
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
 from app.storage.access import ObjectsDep
@@ -50,7 +51,8 @@ async def create_batch_scoring(
     location = absolute_url(request, f"/v1/workspaces/{workspace.name}/batch-scorings/{row.id}")
     response.headers["Location"] = location
     response.headers["ETag"] = _etag(row)
-    return await service.read(session, row)
+    with one(row):
+        return await service.read(session, row)
 
 
 @router.get("")
@@ -75,7 +77,8 @@ async def get_batch_scoring(
     """One batch scoring: how far it is, and the dataset version that it made."""
     row = await repository.get(session, workspace.id, batch_scoring_id)
     response.headers["ETag"] = _etag(row)
-    return await service.read(session, row)
+    with one(row):
+        return await service.read(session, row)
 
 
 @router.post("/{batch_scoring_id}/cancel", status_code=202)
@@ -91,7 +94,8 @@ async def cancel_batch_scoring(
     row = await repository.get(session, workspace.id, batch_scoring_id)
     row = await service.cancel(session, row, actor=principal.name)
     response.headers["ETag"] = _etag(row)
-    return await service.read(session, row)
+    with one(row):
+        return await service.read(session, row)
 
 
 def _etag(row: BatchScoring) -> str:

@@ -21,6 +21,7 @@ from app.kernel.db import SessionDep
 from app.kernel.errors import Conflict
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import NamePath
+from app.kernel.odd_rows import one
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
@@ -168,8 +169,9 @@ async def list_cluster_nodes(
 
 
 async def _answer(session: SessionDep, row: Cluster, response: Response) -> ClusterRead:
-    response.headers["ETag"] = _etag(row)
-    return await service.read(session, row)
+    with one(row):
+        response.headers["ETag"] = _etag(row)
+        return await service.read(session, row)
 
 
 def _etag(row: Cluster) -> str:

@@ -20,6 +20,7 @@ from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.errors import Conflict
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import TitlePath
+from app.kernel.odd_rows import one
 from app.kernel.pagination import Page, PageDep
 from app.kernel.prefer import PreferWaitDep
 from app.kernel.row_locks import locked, still_there
@@ -93,7 +94,8 @@ async def get_dataset_registration(
 ) -> RegistrationRead:
     """How far a registration is."""
     row = await repository.get_registration(session, workspace.id, dataset, registration_id)
-    return await read_registration(session, row)
+    with one(row):
+        return await read_registration(session, row)
 
 
 @router.get("")
@@ -120,7 +122,8 @@ async def get_dataset(
     row = await repository.get(session, workspace.id, dataset)
     latest = await repository.latest_versions(session, [row.id])
     response.headers["ETag"] = resource_etag(row.id, row.updated_at)
-    return read_dataset(row, latest.get(row.id, 0))
+    with one(row):
+        return read_dataset(row, latest.get(row.id, 0))
 
 
 @router.patch("/{dataset}", dependencies=[VALIDATES])
@@ -145,7 +148,8 @@ async def update_dataset(
     await session.refresh(row)
     latest = await repository.latest_versions(session, [row.id])
     response.headers["ETag"] = resource_etag(row.id, row.updated_at)
-    return read_dataset(row, latest.get(row.id, 0))
+    with one(row):
+        return read_dataset(row, latest.get(row.id, 0))
 
 
 @router.delete("/{dataset}", status_code=204)

@@ -18,6 +18,7 @@ from app.datasets.stored import with_datastores
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.media import BytesResponse
 from app.kernel.names import TitlePath
+from app.kernel.odd_rows import one
 from app.kernel.pagination import Page, PageDep
 from app.storage.access import ObjectsDep
 from app.storage.serve import object_response
@@ -63,7 +64,9 @@ async def get_dataset_version(
 ) -> DatasetVersionRead:
     """One version."""
     row = await repository.get(session, workspace.id, dataset)
-    return read_version(row, await repository.get_version(session, row, version))
+    found = await repository.get_version(session, row, version)
+    with one(found):
+        return read_version(row, found)
 
 
 @router.get("/{version}/files")

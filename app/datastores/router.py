@@ -24,6 +24,7 @@ from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.keyring import KeyringDep
 from app.kernel.media import BYTES_BODY, TAKES_BYTES, BytesResponse
 from app.kernel.names import NamePath
+from app.kernel.odd_rows import one
 from app.kernel.pagination import Page, PageDep
 from app.kernel.row_locks import still_there
 from app.kernel.urls import absolute_url
@@ -196,7 +197,8 @@ async def upload_datastore_file(
 
 def _answer(row: Datastore, response: Response) -> DatastoreRead:
     response.headers["ETag"] = _etag(row)
-    return DatastoreRead.model_validate(row)
+    with one(row):
+        return DatastoreRead.model_validate(row)
 
 
 def _etag(row: Datastore) -> str:

@@ -25,6 +25,7 @@ from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.errors import Conflict
 from app.kernel.etags import NEEDS_READING, check_is_read, check_preconditions, resource_etag
+from app.kernel.odd_rows import one
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
@@ -150,8 +151,9 @@ async def roll_back_deployment(
 @needs("deployments.read")
 async def get_deployment_traffic(row: DeploymentDep, response: Response) -> Traffic:
     """Where the deployment's requests go."""
-    response.headers["ETag"] = _traffic_etag(row)
-    return Traffic.model_validate(row.traffic)
+    with one(row):
+        response.headers["ETag"] = _traffic_etag(row)
+        return Traffic.model_validate(row.traffic)
 
 
 @router.put("/{deployment}/traffic", responses=NEEDS_READING, dependencies=[VALIDATES])
@@ -220,9 +222,10 @@ async def get_deployment_logs(
 async def _answer(
     session: SessionDep, row: Deployment, request: Request, response: Response
 ) -> DeploymentRead:
-    response.headers["ETag"] = _etag(row)
-    read_one = await service.reader(session, [row], request)
-    return read_one(row)
+    with one(row):
+        response.headers["ETag"] = _etag(row)
+        read_one = await service.reader(session, [row], request)
+        return read_one(row)
 
 
 def _keys(row: Deployment, request: Request) -> DeploymentKeys:

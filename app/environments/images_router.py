@@ -12,6 +12,7 @@ from app.environments.explain import nearest
 from app.environments.schemas import BuildReason, ImageRead, ImageSummary, InputDifference
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
+from app.kernel.odd_rows import one
 from app.kernel.orm import MAX_INTEGER
 from app.kernel.pagination import Page, PageDep
 from app.logs.answer import LOG_RESPONSES, log_answer
@@ -45,7 +46,8 @@ async def get_image(
     """One image: inputs, contents, and what differs from the nearest earlier one."""
     row = await repository.get_image(session, workspace.id, image_hash)
     response.headers["ETag"] = resource_etag(image_hash, row.created_at)
-    answer = ImageRead.model_validate(row)
+    with one(row):
+        answer = ImageRead.model_validate(row)
     found = nearest(row.spec, await repository.earlier_images(session, workspace.id, row))
     if found is not None:
         answer.built_because = BuildReason(

@@ -11,6 +11,7 @@ from app.environments.schemas import EnvironmentPut, EnvironmentRead
 from app.kernel.db import SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import NamePath
+from app.kernel.odd_rows import one
 from app.kernel.pagination import Page, PageDep
 from app.kernel.row_locks import locked, still_there
 from app.kernel.urls import absolute_url
@@ -53,7 +54,8 @@ async def put_environment(
     await session.flush()
     await session.refresh(row)
     response.headers["ETag"] = resource_etag(row.id, row.updated_at)
-    return EnvironmentRead.model_validate(row)
+    with one(row):
+        return EnvironmentRead.model_validate(row)
 
 
 @router.get("")
@@ -78,7 +80,8 @@ async def get_environment(
     """One environment."""
     row = await repository.get_environment(session, workspace.id, environment)
     response.headers["ETag"] = resource_etag(row.id, row.updated_at)
-    return EnvironmentRead.model_validate(row)
+    with one(row):
+        return EnvironmentRead.model_validate(row)
 
 
 @router.delete("/{environment}", status_code=204)

@@ -12,6 +12,7 @@ from app.kernel.db import SessionDep
 from app.kernel.errors import Conflict
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.names import TitlePath
+from app.kernel.odd_rows import one
 from app.kernel.pagination import Page, PageDep
 from app.kernel.row_locks import locked, still_there
 from app.kernel.urls import absolute_url
@@ -86,7 +87,8 @@ async def get_experiment(
     """One experiment."""
     row = await repository.get(session, workspace.id, experiment)
     response.headers["ETag"] = resource_etag(row.id, row.updated_at)
-    return ExperimentRead.model_validate(row)
+    with one(row):
+        return ExperimentRead.model_validate(row)
 
 
 @router.delete("/{experiment}", status_code=204)
@@ -118,4 +120,5 @@ async def _write(
     await session.flush()
     await session.refresh(row)
     response.headers["ETag"] = resource_etag(row.id, row.updated_at)
-    return ExperimentRead.model_validate(row)
+    with one(row):
+        return ExperimentRead.model_validate(row)

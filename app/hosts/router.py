@@ -32,8 +32,7 @@ async def list_hosts(session: SessionDep, page: PageDep, _: UserAccess) -> Page[
     Without a swarm there is one; with a swarm, they are the engines that the settings name and
     those that were registered.
     """
-    items, following = await service.list_page(session, page)
-    return Page(items=items, next_page_token=following)
+    return await service.list_page(session, page)
 
 
 @router.get("/{host}")

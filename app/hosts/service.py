@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import cast
+from typing import NamedTuple, cast
 
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -11,18 +11,29 @@ from app.hosts import repository
 from app.hosts.errors import HostBusy, HostFromSettings, HostNotFound, NoSwarm
 from app.hosts.schemas import HostDrain, HostLimits, HostPut, HostRead
 from app.kernel.errors import invalid_field
-from app.kernel.pagination import PageQuery
+from app.kernel.odd_rows import one_of
+from app.kernel.pagination import Page, PageQuery
 from app.planning.service import wake_planner
 from app.providers.base import LOCAL, HostState
 from app.tables.host import HostSettings, SeenHost
 
 _LIMITS = ("cores", "memory_bytes", "gpus")
+_TABLE = SeenHost.__tablename__
 
 
-async def list_page(session: AsyncSession, page: PageQuery) -> tuple[list[HostRead], str]:
+class _Host(NamedTuple):
+    name: str
+    seen: SeenHost | None
+    wanted: HostSettings | None
+    node_counts: tuple[int, int]
+    """Nodes that are there, and those of them that runs have."""
+
+
+async def list_page(session: AsyncSession, page: PageQuery) -> Page[HostRead]:
     """Hosts by name, with the nodes that are there now."""
     names, following = await repository.list_names(session, page)
-    return await _read_all(session, names), following
+    known = await _known(session, names)
+    return Page.of(known, _read, following, table=_TABLE, name_of=lambda host: host.name)
 
 
 async def get(session: AsyncSession, name: str) -> HostRead:
@@ -30,11 +41,13 @@ async def get(session: AsyncSession, name: str) -> HostRead:
 
     Raises:
         HostNotFound: nobody has seen or registered it.
+        RowUnreadable: its row is odd.
     """
-    found = await _read_all(session, [name])
-    if not found:
+    known = await _known(session, [name])
+    if not known:
         raise HostNotFound(name)
-    return found[0]
+    with one_of(_TABLE, name):
+        return _read(known[0])
 
 
 async def put(session: AsyncSession, name: str, body: HostPut) -> bool:
@@ -152,18 +165,17 @@ async def _row(session: AsyncSession, name: str) -> HostSettings:
     return row
 
 
-async def _read_all(session: AsyncSession, names: Sequence[str]) -> list[HostRead]:
+async def _known(session: AsyncSession, names: Sequence[str]) -> list[_Host]:
     counts = await repository.node_counts(session, names)
     return [
-        _read(name, seen, wanted, counts.get(name, (0, 0)))
+        _Host(name, seen, wanted, counts.get(name, (0, 0)))
         for name, (seen, wanted) in (await repository.rows(session, names)).items()
         if seen or wanted
     ]
 
 
-def _read(
-    name: str, seen: SeenHost | None, wanted: HostSettings | None, counts: tuple[int, int]
-) -> HostRead:
+def _read(host: _Host) -> HostRead:
+    name, seen, wanted, counts = host
     state, detail = HostState.UNKNOWN.value, "No worker has looked at it yet."
     if seen is not None:
         state, detail = seen.state, seen.detail

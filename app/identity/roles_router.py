@@ -18,6 +18,7 @@ from app.identity.schemas import (
 from app.kernel.db import SessionDep
 from app.kernel.errors import Conflict
 from app.kernel.etags import NEEDS_READING, check_is_read, check_preconditions, resource_etag
+from app.kernel.odd_rows import one
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
@@ -148,7 +149,8 @@ async def delete_role_assignment(
 
 def _answer(row: Role, response: Response) -> RoleRead:
     response.headers["ETag"] = _etag(row)
-    return roles.read(row)
+    with one(row):
+        return roles.read(row)
 
 
 def _etag(row: Role) -> str:

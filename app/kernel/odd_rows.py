@@ -1,15 +1,18 @@
 """Rows whose contents nobody expects: left by another release, or changed by hand.
 
 Who reads many rows at a time reads each by itself, so that an odd one keeps none from the others.
+Who asks for such a row alone is told which it is.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from math import inf, isfinite
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import structlog
 from prometheus_client import Counter
 
+from app.kernel.errors import DomainError
 from app.kernel.measures import REGISTRY
 
 _log = structlog.get_logger(__name__)
@@ -21,10 +24,49 @@ ODD = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 ODD_ROWS = Counter(
     "trainwright_odd_rows_total",
-    "Times that a row was left out of work on many, as its contents could not be worked with",
+    "Times that a row was left out of work on many, or not shown, as its contents are odd",
     ["table"],
     registry=REGISTRY,
 )
+
+
+class RowUnreadable(DomainError):
+    """A row was changed by hand or by another release, and cannot be shown."""
+
+    status = 500
+    code = "row_unreadable"
+    title = "A row cannot be read"
+
+    def __init__(self, table: str, row_id: str) -> None:
+        super().__init__(
+            f"Row {row_id!r} of {table} cannot be shown: it was changed by hand or by another "
+            "release. The log of the API has it as row_unreadable, with the type of the error: an "
+            "operator mends the row in the database, or starts the release that wrote it.",
+            extensions={"kind": table, "id": row_id},
+        )
+
+
+def one(row: Any) -> AbstractContextManager[None]:
+    """While this row, of a mapped class with an id, is made into what is shown of it.
+
+    Raises:
+        RowUnreadable: it cannot be; it is counted and logged.
+    """
+    return one_of(row.__tablename__, str(row.id))
+
+
+@contextmanager
+def one_of(table: str, row_id: str) -> Iterator[None]:
+    """The same, of a row that is known by its table and what it is called there.
+
+    Raises:
+        RowUnreadable: it cannot be shown; it is counted and logged.
+    """
+    try:
+        yield
+    except ODD as error:
+        _note(table, row_id, error)
+        raise RowUnreadable(table, row_id) from error
 
 
 def shown(
@@ -46,11 +88,20 @@ def shown(
         try:
             found.append(read(row))
         except ODD as error:
-            ODD_ROWS.labels(table).inc()
-            name = name_of(row)
-            _log.warning("row_unreadable", table=table, row=name, error=type(error).__name__)
-            left_out.append(name)
+            left_out.append(name_of(row))
+            _note(table, left_out[-1], error)
     return found, left_out
+
+
+def shown_rows(rows: Sequence[Any], read: Callable[[Any], T]) -> list[T]:
+    """What rows of one mapped class are shown as, without those that cannot be."""
+    table = rows[0].__tablename__ if rows else ""
+    return shown(rows, read, table=table, name_of=lambda row: str(row.id))[0]
+
+
+def _note(table: str, name: str, error: Exception) -> None:
+    ODD_ROWS.labels(table).inc()
+    _log.warning("row_unreadable", table=table, row=name, error=type(error).__name__)
 
 
 def number_or_inf(text: str | None) -> float:

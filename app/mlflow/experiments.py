@@ -1,5 +1,6 @@
 """Experiments in MLflow's protocol."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select, update
@@ -7,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.experiments import repository
 from app.kernel.clock import utc_now
+from app.kernel.odd_rows import one, shown_rows
 from app.kernel.tags import merged_tags
 from app.mlflow import names, places
 from app.mlflow.access import Caller
@@ -22,7 +24,21 @@ _MOST_DATASETS = 1000
 
 
 def document(row: Experiment) -> dict[str, Any]:
-    """An experiment as clients read it."""
+    """An experiment as clients read it.
+
+    Raises:
+        RowUnreadable: its row is odd.
+    """
+    with one(row):
+        return _document(row)
+
+
+def documents(rows: Sequence[Experiment]) -> list[dict[str, Any]]:
+    """Experiments as clients read them, without those whose rows are odd."""
+    return shown_rows(rows, _document)
+
+
+def _document(row: Experiment) -> dict[str, Any]:
     experiment_id = names.experiment_id_of(row.id, row.name)
     return {
         "experiment_id": experiment_id,

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import exists, or_, select
@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.clock import utc_now
+from app.kernel.odd_rows import one, shown_rows
 from app.kernel.tags import merged_tags
 from app.mlflow import experiments, names, places, run_documents, tracked, writes
 from app.mlflow.access import Caller
@@ -142,8 +143,25 @@ def delete(row: LoggedModel) -> None:
     row.deleted_at = utc_now()
 
 
+async def document(session: AsyncSession, row: LoggedModel) -> dict[str, Any]:
+    """A logged model as clients read it.
+
+    Raises:
+        RowUnreadable: its row is odd.
+    """
+    read_one = await _reader(session, [row])
+    with one(row):
+        return read_one(row)
+
+
 async def documents(session: AsyncSession, rows: Sequence[LoggedModel]) -> list[dict[str, Any]]:
-    """Logged models as clients read them."""
+    """Logged models as clients read them, without those whose rows are odd."""
+    return shown_rows(rows, await _reader(session, rows))
+
+
+async def _reader(
+    session: AsyncSession, rows: Sequence[LoggedModel]
+) -> Callable[[LoggedModel], dict[str, Any]]:
     ids = [row.id for row in rows]
     named = dict(
         (
@@ -174,15 +192,12 @@ async def documents(session: AsyncSession, rows: Sequence[LoggedModel]) -> list[
     )
     for model_id, name, version in await session.execute(registered):
         registrations.setdefault(model_id, []).append((name, version))
-    return [
-        _document(
-            row,
-            names.experiment_id_of(row.experiment_id, named[row.experiment_id]),
-            metrics.get(row.id, []),
-            registrations.get(row.id, []),
-        )
-        for row in rows
-    ]
+    return lambda row: _document(
+        row,
+        names.experiment_id_of(row.experiment_id, named[row.experiment_id]),
+        metrics.get(row.id, []),
+        registrations.get(row.id, []),
+    )
 
 
 async def note_in_history(session: AsyncSession, run_id: str, model_json: str) -> None:

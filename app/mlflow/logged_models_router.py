@@ -108,4 +108,4 @@ async def log_mlflow_logged_model_params(
 async def _answer(session: SessionDep, row: LoggedModel) -> dict[str, Any]:
     await session.flush()
     await session.refresh(row)
-    return {"model": (await logged_models.documents(session, [row]))[0]}
+    return {"model": await logged_models.document(session, row)}

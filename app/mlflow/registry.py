@@ -2,19 +2,17 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import load_only
 
 from app.kernel.clock import utc_now
 from app.kernel.ids import new_id
-from app.mlflow import names, places
+from app.mlflow import places
 from app.mlflow.access import Caller
 from app.mlflow.errors import InvalidParameter, NoSuchResource, ResourceExists
-from app.mlflow.moments import milliseconds
+from app.mlflow.registry_documents import SHOWN
 from app.mlflow.registry_schemas import ModelCreate
 from app.models import aliases, repository
 from app.models.errors import AliasReserved
@@ -25,24 +23,6 @@ OF_REGISTERED = re.compile(r"models:/(?P<name>[^/]+)/(?P<version>[0-9]{1,9})")
 _MOST_COPIES = 10
 STAGES = ("None", "Staging", "Production", "Archived")
 _ARCHIVING = ("Staging", "Production")
-SHOWN = load_only(
-    ModelVersion.model_id,
-    ModelVersion.version,
-    ModelVersion.created_at,
-    ModelVersion.updated_at,
-    ModelVersion.created_by,
-    ModelVersion.stage,
-    ModelVersion.description,
-    ModelVersion.source,
-    ModelVersion.source_run_id,
-    ModelVersion.run_id,
-    ModelVersion.run_link,
-    ModelVersion.tags,
-    ModelVersion.logged_model_id,
-    ModelVersion.files,
-)
-"""What `version_documents` reads."""
-_NO_FILES = "No files of this version are kept here, so it cannot be deployed here."
 
 
 async def create(session: AsyncSession, caller: Caller, body: ModelCreate) -> Model:
@@ -242,68 +222,3 @@ async def latest(
     if stages:
         statement = statement.where(ModelVersion.stage.in_([stage_of(one) for one in stages]))
     return (await session.execute(statement)).scalars().all()
-
-
-async def document(session: AsyncSession, model: Model) -> dict[str, Any]:
-    """A registered model as clients read it."""
-    return (await documents(session, [model]))[0]
-
-
-async def documents(session: AsyncSession, models: Sequence[Model]) -> list[dict[str, Any]]:
-    """Registered models as clients read them, each with its newest version in each stage."""
-    named = {model.id: model.name for model in models}
-    pointing = await aliases.of_models(session, list(named))
-    newest = (
-        select(ModelVersion)
-        .options(SHOWN)
-        .ext(distinct_on(ModelVersion.model_id, ModelVersion.stage))
-        .where(ModelVersion.model_id.in_(named))
-        .order_by(ModelVersion.model_id, ModelVersion.stage, ModelVersion.version.desc())
-    )
-    versions: dict[str, list[dict[str, Any]]] = {}
-    rows = (await session.execute(newest)).scalars().all()
-    written = await version_documents(session, [(named[row.model_id], row) for row in rows])
-    for row, version in zip(rows, written, strict=True):
-        versions.setdefault(row.model_id, []).append(version)
-    return [
-        {
-            "name": model.name,
-            "creation_timestamp": milliseconds(model.created_at),
-            "last_updated_timestamp": milliseconds(model.updated_at),
-            "description": model.description,
-            "latest_versions": versions.get(model.id, []),
-            "tags": names.pairs(model.tags),
-            "aliases": [
-                {"alias": alias, "version": str(version)}
-                for alias, version in pointing.get(model.id, {}).items()
-            ],
-        }
-        for model in models
-    ]
-
-
-async def version_documents(
-    session: AsyncSession, found: Sequence[tuple[str, ModelVersion]]
-) -> list[dict[str, Any]]:
-    """Versions, each with its model's name, as clients read them."""
-    by_version = await aliases.of_versions(session, [row.id for _, row in found])
-    return [
-        {
-            "name": name,
-            "version": str(row.version),
-            "creation_timestamp": milliseconds(row.created_at),
-            "last_updated_timestamp": milliseconds(row.updated_at),
-            "user_id": row.created_by,
-            "current_stage": row.stage,
-            "description": row.description,
-            "source": row.source,
-            "run_id": row.source_run_id or row.run_id or "",
-            "run_link": row.run_link,
-            "status": "READY",
-            "status_message": "" if row.files else _NO_FILES,
-            "tags": names.pairs(row.tags),
-            "aliases": by_version.get(row.id, []),
-            "model_id": row.logged_model_id,
-        }
-        for name, row in found
-    ]

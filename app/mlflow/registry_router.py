@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from app.auth.needs import needs
 from app.kernel.db import SessionDep
 from app.kernel.tags import merged_tags
-from app.mlflow import registry
+from app.mlflow import registry, registry_documents
 from app.mlflow.access import CallerDep, NonEmptyText
 from app.mlflow.refusals import MlflowRoute
 from app.mlflow.registry_schemas import (
@@ -121,8 +121,8 @@ async def get_mlflow_latest_versions_by_query(
     """The newest version in each stage."""
     model = await registry.get(session, caller, query.name)
     rows = await registry.latest(session, model, query.stages)
-    found = [(model.name, row) for row in rows]
-    return {"model_versions": await registry.version_documents(session, found)}
+    named = {model.id: model.name}
+    return {"model_versions": await registry_documents.version_documents(session, named, rows)}
 
 
 @router.post("/get-latest-versions")
@@ -163,11 +163,11 @@ async def get_mlflow_version_by_alias(
 ) -> dict[str, Any]:
     """The version that a name points to."""
     model, row = await registry.by_alias(session, caller, name, alias)
-    (document,) = await registry.version_documents(session, [(model.name, row)])
+    document = await registry_documents.version_document(session, model, row)
     return {"model_version": document}
 
 
 async def _answer(session: SessionDep, model: Model) -> dict[str, Any]:
     await session.flush()
     await session.refresh(model)
-    return {"registered_model": await registry.document(session, model)}
+    return {"registered_model": await registry_documents.document(session, model)}

@@ -1,7 +1,7 @@
 """Runs as MLflow's clients read them."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import orjson
@@ -10,6 +10,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.direct import DirectPool
+from app.kernel.odd_rows import one_of, shown
 from app.mlflow import names, places
 from app.mlflow.moments import milliseconds
 from app.mlflow.run_rows import COLUMNS, NUMBER_WORDS, ONE
@@ -29,11 +30,17 @@ async def find(
         run_id: the run.
         workspace_id: where it is.
         script_run_id: the run whose script asks, which sees no more than its own; empty: a user.
+
+    Raises:
+        RowUnreadable: its row is odd.
     """
     row = await direct.row(
         ONE, run_id=run_id, workspace_id=workspace_id, script_run_id=script_run_id
     )
-    return None if row is None else document(row)
+    if row is None:
+        return None
+    with one_of(Run.__tablename__, run_id):
+        return _document(row)
 
 
 def of_new_run(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +48,7 @@ def of_new_run(row: Mapping[str, Any]) -> dict[str, Any]:
     nothing = dict.fromkeys(
         ("end_time", "deleted_at", "entry_script", "metrics", "params", "datasets", "models")
     )
-    return document({**nothing, **row})
+    return _document({**nothing, **row})
 
 
 async def info(session: AsyncSession, run_id: str) -> dict[str, Any]:
@@ -72,8 +79,15 @@ def number(value: float | None, data: dict[str, Any] | None) -> float | str:
     return NUMBER_WORDS.get(word, "NaN")
 
 
-def document(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A run as clients read it, from a row of `run_rows`."""
+def documents(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Runs as clients read them, from rows of `run_rows`; without those whose rows are odd."""
+    found, _ = shown(
+        rows, _document, table=Run.__tablename__, name_of=lambda row: str(row["run_id"])
+    )
+    return found
+
+
+def _document(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "info": _info(row),
         "data": {

@@ -8,7 +8,7 @@ from app.auth.needs import needs
 from app.kernel.clock import utc_now
 from app.kernel.db import SessionDep
 from app.kernel.tags import merged_tags
-from app.mlflow import registry, versions
+from app.mlflow import registry, registry_documents, versions
 from app.mlflow.access import CallerDep, NonEmptyText
 from app.mlflow.refusals import MlflowRoute
 from app.mlflow.registry_schemas import (
@@ -130,5 +130,4 @@ async def delete_mlflow_version_tag(
 
 async def _answer(session: SessionDep, model: Model, row: ModelVersion) -> dict[str, Any]:
     await session.flush()
-    (document,) = await registry.version_documents(session, [(model.name, row)])
-    return {"model_version": document}
+    return {"model_version": await registry_documents.version_document(session, model, row)}

@@ -20,6 +20,7 @@ from app.kernel.errors import Forbidden
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.media import BYTES_BODY, TAKES_BYTES, BytesResponse, GzipResponse
 from app.kernel.names import NamePath
+from app.kernel.odd_rows import one
 from app.kernel.pagination import Page, PageDep, page_of
 from app.kernel.row_locks import locked, still_there
 from app.kernel.urls import absolute_url
@@ -76,7 +77,8 @@ async def get_model(
     """One model."""
     row = await repository.get(session, workspace.id, model)
     response.headers["ETag"] = resource_etag(row.id, row.updated_at)
-    return (await service.reader_of_models(session, [row]))(row)
+    with one(row):
+        return (await service.reader_of_models(session, [row]))(row)
 
 
 @router.patch("/{model}", dependencies=[VALIDATES])
@@ -95,7 +97,8 @@ async def update_model(
     check_preconditions(request, resource_etag(row.id, row.updated_at))
     row = await service.update_model(session, row, body)
     response.headers["ETag"] = resource_etag(row.id, row.updated_at)
-    return (await service.reader_of_models(session, [row]))(row)
+    with one(row):
+        return (await service.reader_of_models(session, [row]))(row)
 
 
 @router.delete("/{model}", status_code=204)
@@ -240,8 +243,9 @@ async def get_model_version(
     model: NamePath, row: VersionDep, session: SessionDep, response: Response
 ) -> ModelVersionRead:
     """One version, by number, latest or alias: where it is from, what it takes and gives."""
-    response.headers["ETag"] = version_etag(row)
-    return await service.read(session, model, row)
+    with one(row):
+        response.headers["ETag"] = version_etag(row)
+        return await service.read(session, model, row)
 
 
 @router.patch("/{model}/versions/{version}", dependencies=[VALIDATES])
@@ -259,8 +263,9 @@ async def update_model_version(
     row = await locked(session, row)
     check_preconditions(request, version_etag(row))
     row = await service.update(session, row, body)
-    response.headers["ETag"] = version_etag(row)
-    return await service.read(session, model, row)
+    with one(row):
+        response.headers["ETag"] = version_etag(row)
+        return await service.read(session, model, row)
 
 
 @router.delete("/{model}/versions/{version}", status_code=204)

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import JSONB, aggregate_order_by
 
 from app.costs.charges import COST_OF_RUN
 from app.kernel.direct import DirectPool, Statement
-from app.kernel.odd_rows import ODD, ODD_ROWS, shown
+from app.kernel.odd_rows import ODD, ODD_ROWS, one_of, shown
 from app.kernel.pagination import (
     PageQuery,
     binding_of,
@@ -188,8 +188,13 @@ def _binding_of_all(workspace_id: str) -> str:
 
 
 def document(row: Row) -> bytes:
-    """A run as JSON, which is that of `RunRead`."""
-    return orjson.dumps(_shown(row), option=_OPTIONS)
+    """A run as JSON, which is that of `RunRead`.
+
+    Raises:
+        RowUnreadable: its row is odd.
+    """
+    with one_of(Run.__tablename__, row["id"]):
+        return orjson.dumps(_shown(row), option=_OPTIONS)
 
 
 def page_document(rows: Sequence[Row], following: str) -> bytes:

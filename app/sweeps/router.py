@@ -12,6 +12,7 @@ from app.auth.writes import WriteRoute
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import resource_etag
+from app.kernel.odd_rows import one, one_of
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
 from app.models import service as models
@@ -56,7 +57,8 @@ async def create_sweep(
     location = absolute_url(request, f"/v1/workspaces/{workspace.name}/sweeps/{sweep.id}")
     response.headers["Location"] = location
     response.headers["ETag"] = _etag(sweep)
-    return await service.read(session, sweep)
+    with one(sweep):
+        return await service.read(session, sweep)
 
 
 @router.get("")
@@ -87,7 +89,8 @@ async def get_sweep(
     """One sweep: how far it is, and its best trial."""
     sweep = await repository.get(session, workspace.id, sweep_id)
     response.headers["ETag"] = _etag(sweep)
-    return await service.read(session, sweep)
+    with one(sweep):
+        return await service.read(session, sweep)
 
 
 @router.post("/{sweep_id}/cancel", status_code=202)
@@ -103,7 +106,8 @@ async def cancel_sweep(
     sweep = await repository.get(session, workspace.id, sweep_id)
     sweep = await service.cancel(session, sweep)
     response.headers["ETag"] = _etag(sweep)
-    return await service.read(session, sweep)
+    with one(sweep):
+        return await service.read(session, sweep)
 
 
 @router.get("/{sweep_id}/trials")
@@ -152,10 +156,12 @@ async def get_best_trial(
     left_out = {"Failed"} if not include_failed else set()
     left_out |= {"Canceled"} if not include_canceled else set()
     outcomes = None if not left_out else sorted({"", *service.OVER} - left_out)
-    trial = await service.best(session, sweep, outcomes=outcomes)
+    with one(sweep):
+        trial = await service.best(session, sweep, outcomes=outcomes)
     if trial is None:
         raise NoTrialYet("No such trial has logged the primary metric yet.")
-    return service.read_trial(await repository.shown_trial(session, sweep.id, trial.number))
+    with one_of(Trial.__tablename__, f"{sweep.id}/{trial.number}"):
+        return service.read_trial(await repository.shown_trial(session, sweep.id, trial.number))
 
 
 @router.post("/{sweep_id}/best/model", status_code=201, dependencies=[REPEATABLE])

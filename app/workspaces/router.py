@@ -16,6 +16,7 @@ from app.kernel.errors import Conflict, Forbidden
 from app.kernel.etags import check_preconditions, resource_etag
 from app.kernel.ids import new_id
 from app.kernel.names import WORKSPACE_PATTERN
+from app.kernel.odd_rows import one
 from app.kernel.pagination import Page, PageDep
 from app.kernel.row_locks import locked, still_there
 from app.kernel.tags import merged_tags
@@ -195,4 +196,5 @@ def _answer(row: Workspace, request: Request, response: Response) -> WorkspaceRe
     response.headers["ETag"] = resource_etag(row.id, row.updated_at)
     if response.status_code == 201 or request.method == "POST":
         response.headers["Location"] = absolute_url(request, f"/v1/workspaces/{row.name}")
-    return WorkspaceRead.model_validate(row)
+    with one(row):
+        return WorkspaceRead.model_validate(row)

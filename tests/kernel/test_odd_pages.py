@@ -1,5 +1,6 @@
-"""Pages with a row in them that cannot be shown: it is named, and the others are there."""
+"""Rows that cannot be shown: a page names them and has the others, asked for alone they say why."""
 
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,13 @@ from sqlalchemy import Text, bindparam, select, text
 
 from app.kernel.orm import Base
 from app.tables.batch_scoring import BatchScoring
-from app.tables.dataset import Dataset, DatasetVersion
+from app.tables.dataset import Dataset, DatasetRegistration, DatasetVersion
 from app.tables.datastore import Datastore
 from app.tables.deployment import Deployment
+from app.tables.host import SeenHost
+from app.tables.image import Image, WorkspaceImage
 from app.tables.model import Model, ModelVersion
+from app.tables.role import Role
 from app.tables.sweep import Trial
 from app.tables.workspace import Workspace
 from tests.health.figures import read, value
@@ -91,7 +95,7 @@ async def furnish(api: LiveApi) -> dict[str, list[str]]:
         await add(
             *(
                 Deployment(
-                    id=f"dep_{key}{n}", name=f"p{n}", model_version_id=f"mv_{key}1",
+                    id=f"dep_{key}{n}", name=f"dep{n}", model_version_id=f"mv_{key}1",
                     replica_count=1, **owned,
                 )
                 for n in both
@@ -108,13 +112,35 @@ def names(page: dict[str, Any], key: str) -> list[str]:
     return [str(one.get(key)) for one in page["items"]]
 
 
+def root(api: LiveApi) -> str:
+    return str(api.client.base_url).partition("/v1/")[0]
+
+
+async def damage(api: LiveApi, table: str, column: str, odd: str, *, row_id: str) -> None:
+    key = "name" if table == "hosts" else "id"
+    change = text(f"UPDATE {table} SET {column} = CAST(:odd AS jsonb) WHERE {key} = :id")  # noqa: S608
+    async with api.database.session() as session:
+        await session.execute(
+            change.bindparams(bindparam("odd", type_=Text)), {"odd": odd, "id": row_id}
+        )
+
+
+async def says_which(api: LiveApi, path: str, table: str, row_id: str) -> None:
+    answer = await api.client.get(path)
+    assert answer.status_code == 500, answer.text
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem = answer.json()
+    assert (problem["code"], problem["kind"], problem["id"]) == ("row_unreadable", table, row_id)
+    assert "operator" in problem["detail"]
+
+
 @pytest.mark.fault(10)
 @pytest.mark.parametrize(
     ("table", "path", "column", "odd", "name"),
     [
         ("sweeps", "sweeps", "spec", "[]", "id"),
         ("sweeps", "sweeps", "blockers", '[{"code": "budget"}]', "id"),
-        ("deployments", "deployments", "limits", '{"timeout_seconds": "soon"}', "p2"),
+        ("deployments", "deployments", "limits", '{"timeout_seconds": "soon"}', "dep2"),
         ("clusters", "clusters", "tags", "[1]", "c2"),
         ("environments", "environments", "spec", '"none"', "n2"),
         ("experiments", "experiments", "tags", "7", "x2"),
@@ -136,11 +162,7 @@ async def test_a_page_names_what_it_cannot_show_and_shows_the_others(
     odd_one = name if name != "id" else ids[table][1]
     key = next(key for key in ("name", "version", "id") if odd_one in names(whole, key))
     before = value(await read(api), "trainwright_odd_rows_total", table=table) or 0.0
-    async with api.database.session() as session:
-        damage = text(f"UPDATE {table} SET {column} = CAST(:odd AS jsonb) WHERE id = :id")  # noqa: S608
-        await session.execute(
-            damage.bindparams(bindparam("odd", type_=Text)), {"odd": odd, "id": ids[table][1]}
-        )
+    await damage(api, table, column, odd, row_id=ids[table][1])
 
     answer = await api.client.get(path)
 
@@ -149,6 +171,9 @@ async def test_a_page_names_what_it_cannot_show_and_shows_the_others(
     assert names(page, key) == [one for one in names(whole, key) if one != odd_one]
     assert page["left_out"] == [odd_one]
     assert value(await read(api), "trainwright_odd_rows_total", table=table) == before + 1
+
+    await says_which(api, f"{path}/{odd_one}", table, ids[table][1])
+    assert value(await read(api), "trainwright_odd_rows_total", table=table) == before + 2
 
 
 @pytest.mark.fault(10)
@@ -162,3 +187,76 @@ async def test_a_page_of_trials_names_the_odd_one(api: LiveApi) -> None:
 
     assert [one["number"] for one in page["items"]] == [1]
     assert page["left_out"] == ["2"]
+
+
+@pytest.mark.fault(10)
+@pytest.mark.parametrize(
+    ("table", "path", "column", "odd"),
+    [
+        ("deployments", "deployments/dep2/traffic", "traffic", '{"split": 7}'),
+        ("images", "images/{id}", "packages", "7"),
+        ("dataset_registrations", "datasets/d1/registrations/{id}", "error", "7"),
+    ],
+)
+async def test_what_is_asked_for_alone_says_which_row_is_odd(
+    api: LiveApi, table: str, path: str, column: str, odd: str
+) -> None:
+    ids = await furnish(api)
+    image_id, registration_id = hashlib.sha256(api.workspace.encode()).hexdigest(), api.workspace
+    ids |= {"images": ["", image_id], "dataset_registrations": ["", registration_id]}
+    async with api.database.session() as session:
+        named = select(Workspace.id).where(Workspace.name == api.workspace)
+        of_workspace = {"workspace_id": (await session.execute(named)).scalar_one()}
+        session.add(Image(id=image_id, spec={}))
+        session.add(DatasetRegistration(id=registration_id, name="d1", request={}, **of_workspace))
+        await session.flush()
+        session.add(WorkspaceImage(image_id=image_id, **of_workspace))
+    await damage(api, table, column, odd, row_id=ids[table][1])
+
+    await says_which(api, path.format(id=ids[table][1]), table, ids[table][1])
+
+
+@pytest.mark.fault(10)
+async def test_an_odd_workspace_and_an_odd_role_say_so(api: LiveApi) -> None:
+    await api.client.put("roles/mine", json={"permissions": ["runs.read"]})
+    async with api.database.session() as session:
+        named = select(Workspace.id).where(Workspace.name == api.workspace)
+        workspace_id = (await session.execute(named)).scalar_one()
+        made = select(Role.id).where(Role.workspace_id == workspace_id)
+        role_id = (await session.execute(made)).scalar_one()
+    await damage(api, "roles", "permissions", "7", row_id=role_id)
+    await damage(api, "workspaces", "tags", "7", row_id=workspace_id)
+
+    await says_which(api, "roles/mine", "roles", role_id)
+    await says_which(api, f"{root(api)}/v1/workspaces/{api.workspace}", "workspaces", workspace_id)
+
+
+@pytest.mark.fault(10)
+async def test_the_best_trial_says_that_it_is_odd(api: LiveApi) -> None:
+    ids = await furnish(api)
+    sweep_id = ids["sweeps"][0]
+    async with api.database.session() as session:
+        change = text(
+            "UPDATE trials SET parameters = '[]', value = 0.5 WHERE sweep_id = :id AND number = 2"
+        )
+        await session.execute(change, {"id": sweep_id})
+
+    await says_which(api, f"sweeps/{sweep_id}/best", "trials", f"{sweep_id}/2")
+
+
+@pytest.mark.fault(10)
+async def test_the_page_of_hosts_leaves_an_odd_one_out(api: LiveApi) -> None:
+    names = [f"{api.workspace}-{n}" for n in (1, 2)]
+    async with api.database.session() as session:
+        for name in names:
+            session.add(
+                SeenHost(name=name, provider="docker", state="ready", detail="", address="",
+                         cores=1.0, memory_bytes=1, gpus=0, labels={})
+            )  # fmt: skip
+    await damage(api, "hosts", "labels", "7", row_id=names[1])
+
+    page = (await api.client.get(f"{root(api)}/v1/hosts", params={"page_size": 1000})).json()
+
+    assert names[0] in [host["name"] for host in page["items"]]
+    assert names[1] in page["left_out"]
+    await says_which(api, f"{root(api)}/v1/hosts/{names[1]}", "hosts", names[1])

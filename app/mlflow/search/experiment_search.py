@@ -56,7 +56,7 @@ async def search_experiments(
     )
     rows = (await session.execute(statement)).scalars().all()
     page, more = page_of(rows, offset=offset, limit=asked.max_results, binding=binding)
-    return {"experiments": [experiments.document(row) for row in page], **more}
+    return {"experiments": experiments.documents(page), **more}
 
 
 def _condition(it: Comparison) -> ColumnElement[bool]:

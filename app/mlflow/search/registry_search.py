@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.mlflow import names, registry
+from app.mlflow import names, registry_documents
 from app.mlflow.access import Caller
 from app.mlflow.moments import milliseconds_of
 from app.mlflow.pages import binding_of, offset_of, page_of
@@ -67,7 +67,7 @@ async def search_models(
     rows = (await session.execute(statement)).scalars().all()
     page, more = page_of(rows, offset=offset, limit=asked.max_results, binding=binding)
     return {
-        "registered_models": await registry.documents(session, page),
+        "registered_models": await registry_documents.documents(session, page),
         **more,
     }
 
@@ -87,7 +87,7 @@ async def search_versions(
         order = [ModelVersion.updated_at.desc()]
     statement = (
         select(Model.name, ModelVersion)
-        .options(registry.SHOWN)
+        .options(registry_documents.SHOWN)
         .join(Model, Model.id == ModelVersion.model_id)
         .where(Model.workspace_id == caller.workspace.id)
         .where(
@@ -100,9 +100,14 @@ async def search_versions(
         .offset(offset)
         .limit(asked.max_results + 1)
     )
-    rows = [(name, row) for name, row in await session.execute(statement)]
-    page, more = page_of(rows, offset=offset, limit=asked.max_results, binding=binding)
-    return {"model_versions": await registry.version_documents(session, page), **more}
+    found = [(name, row) for name, row in await session.execute(statement)]
+    page, more = page_of(found, offset=offset, limit=asked.max_results, binding=binding)
+    named = {row.model_id: name for name, row in page}
+    rows = [row for _, row in page]
+    return {
+        "model_versions": await registry_documents.version_documents(session, named, rows),
+        **more,
+    }
 
 
 def _condition(

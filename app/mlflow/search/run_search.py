@@ -119,7 +119,7 @@ async def search_runs(
         if rows:
             break
     page, more = page_of(rows, offset=offset, limit=asked.max_results, binding=binding)
-    return {"runs": [run_documents.document(row) for row in page], **more}
+    return {"runs": run_documents.documents(page), **more}
 
 
 class _Wanted(NamedTuple):
