@@ -17,6 +17,7 @@ from app.tables.log import LogStream
 from app.tables.model import Model, ModelVersion
 from app.tables.run import Run, RunFile, RunNode
 from app.tables.snapshot import Snapshot
+from app.tables.tracking import LoggedModel, LoggedModelFile, WorkspaceArtifact
 
 
 def of_workspaces() -> Subquery:
@@ -30,6 +31,10 @@ def of_workspaces() -> Subquery:
     captures = select(Deployment.workspace_id, CaptureFile.sha256).join(
         Deployment, Deployment.id == CaptureFile.deployment_id
     )
+    logged_models = select(LoggedModel.workspace_id, LoggedModelFile.sha256).join(
+        LoggedModel, LoggedModel.id == LoggedModelFile.model_id
+    )
+    artifacts = select(WorkspaceArtifact.workspace_id, WorkspaceArtifact.sha256)
     snapshots = _listed(Snapshot.workspace_id, Snapshot.files)
     models = _listed(Model.workspace_id, ModelVersion.files).join_from(
         ModelVersion, Model, Model.id == ModelVersion.model_id
@@ -38,6 +43,8 @@ def of_workspaces() -> Subquery:
         run_files,
         dataset_files,
         captures,
+        logged_models,
+        artifacts,
         snapshots,
         models,
         _of_nodes(RunNode.outputs),

@@ -1,4 +1,5 @@
-"""Artifacts: files of runs, of logged models and of registered versions, under one kind of path.
+"""Artifacts: files of runs, of logged models, of registered versions and of the workspace, under
+one kind of path.
 
 What MLflow uploads is a file of the run under the same name; unlike other files of a run it may be
 replaced, because MLflow's clients do so (a table that grows, a model that is logged again).
@@ -6,22 +7,23 @@ replaced, because MLflow's clients do so (a table that grows, a model that is lo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import accumulate
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.blobs import repository as blobs
-from app.mlflow import logged_models, places, writes
-from app.mlflow.access import Caller, find_run
+from app.mlflow import file_sets, writes
+from app.mlflow.access import Caller
 from app.mlflow.errors import FileExists, InvalidParameter, NoSuchResource
+from app.mlflow.file_sets import File, Listed, Rows
 from app.mlflow.places import Place
-from app.runs.file_limit import check_room
+from app.runs.file_limit import MOST_FILES, TooManyFiles, check_room
 from app.runs.transitions import lock_run
-from app.storage.paths import check_path
 from app.storage.writer import StoredObject
-from app.tables.model import Model, ModelVersion
 from app.tables.run import RunFile
+from app.tables.tracking import LoggedModel, LoggedModelFile
+from app.tables.workspace import Workspace
 
 ORIGIN = "mlflow"
 
@@ -39,35 +41,23 @@ class Entry:
     size_bytes: int | None
 
 
-@dataclass(frozen=True)
-class _Files:
-    """Where files are: below a folder of a run, or in the list of a version."""
-
-    run_id: str
-    folder: str
-    listed: Sequence[dict[str, Any]] | None = None
-
-    def path(self, below: str) -> str:
-        return "/".join(part for part in (self.folder, below) if part)
-
-
 async def entries(session: AsyncSession, caller: Caller, place: Place) -> list[Entry]:
     """What lies directly in a folder, by name; nothing where there is no such folder."""
-    files = await _files(session, caller, place)
-    folder = files.path(place.path)
-    prefix = f"{folder}/" if folder else ""
-    if files.listed is not None:
+    files = await file_sets.at(session, caller, place)
+    if isinstance(files, Listed):
+        prefix = f"{place.path}/" if place.path else ""
         found = [
             (str(file["path"]).removeprefix(prefix), int(file["size_bytes"]))
-            for file in files.listed
+            for file in files.files
             if str(file["path"]).startswith(prefix)
         ]
         return _folded(found)
-    rest = func.substr(RunFile.path, len(prefix) + 1)
+    folder = files.path(place.path)
+    rest = func.substr(files.table.path, len(folder) + 2 if folder else 1)
     name = func.split_part(rest, "/", 1)
     statement = (
-        select(name, func.bool_or(rest != name), func.max(RunFile.size_bytes))
-        .where(RunFile.run_id == files.run_id, func.starts_with(RunFile.path, prefix))
+        select(name, func.bool_or(rest != name), func.max(files.table.size_bytes))
+        .where(files.within(folder))
         .group_by(name)
         .order_by(name)
     )
@@ -81,19 +71,43 @@ async def find(session: AsyncSession, caller: Caller, place: Place) -> StoredObj
     """The content of a file.
 
     Raises:
+        InvalidParameter: it is a folder.
         NoSuchResource: there is no such file for the caller.
     """
-    files = await _files(session, caller, place)
-    path = files.path(place.path)
-    if files.listed is not None:
-        for file in files.listed:
-            if file["path"] == path:
+    files = await file_sets.at(session, caller, place)
+    if isinstance(files, Listed):
+        for file in files.files:
+            if file["path"] == place.path:
                 return StoredObject(sha256=file["sha256"], size_bytes=file["size_bytes"])
-    else:
-        row = await session.get(RunFile, (files.run_id, path))
-        if row is not None:
-            return StoredObject(sha256=row.sha256, size_bytes=row.size_bytes)
+    elif row := await files.row(session, files.path(place.path)):
+        return StoredObject(sha256=row.sha256, size_bytes=row.size_bytes)
+    if not place.path or await entries(session, caller, place):
+        raise InvalidParameter(f"Artifact path refers to a directory, not a file: '{place.path}'")
     raise NoSuchResource(f"No such artifact: '{place.path}'")
+
+
+async def files_below(
+    session: AsyncSession, caller: Caller, place: Place
+) -> list[tuple[str, StoredObject]]:
+    """All files in a folder with their paths in it, or the one file that the place is.
+
+    Raises:
+        NoSuchResource: there is no such place for the caller.
+    """
+    files = await file_sets.at(session, caller, place)
+    if isinstance(files, Listed):
+        raise NoSuchResource(f"No such artifact: '{place.path}'")
+    folder = files.path(place.path)
+    it = files.table
+    is_it = files.of_owner() & (it.path == folder)
+    statement = select(it.path, it.sha256, it.size_bytes).where(files.within(folder) | is_it)
+    return [
+        (
+            path.rpartition("/")[2] if path == folder else path[len(folder) :].lstrip("/"),
+            StoredObject(sha256=sha256, size_bytes=size_bytes),
+        )
+        for path, sha256, size_bytes in await session.execute(statement.order_by(it.path))
+    ]
 
 
 async def check_writable(session: AsyncSession, caller: Caller, place: Place) -> None:
@@ -104,30 +118,30 @@ async def check_writable(session: AsyncSession, caller: Caller, place: Place) ->
         NoSuchResource: there is no such run for the caller.
         RunFinished: it is a job that is over.
     """
-    await _writable(session, caller, place)
+    await file_sets.writable(session, caller, place)
 
 
 async def put(session: AsyncSession, caller: Caller, place: Place, stored: StoredObject) -> None:
     """Give a name its content; what MLflow uploaded under it before is replaced.
 
     Raises:
-        FileExists: the name belongs to a file that MLflow did not upload.
+        FileExists: the name belongs to a file that MLflow did not upload, or to a folder.
     """
-    files = await _writable(session, caller, place)
-    run = await lock_run(session, files.run_id)
-    writes.check_open(run)
+    files = await file_sets.writable(session, caller, place)
+    await _lock(session, files)
     path = files.path(place.path)
-    row = await session.get(RunFile, (run.id, path))
+    row = await files.row(session, path)
     if row is None:
-        await check_room(session, run.id)
-        row = RunFile(run_id=run.id, path=path, origin=ORIGIN, attempt=caller.attempt)
-        session.add(row)
-    elif row.origin != ORIGIN and row.sha256 != stored.sha256:
+        await _check_tree(session, files, path)
+        await _check_room(session, files)
+        session.add(_row(files, caller, path, stored))
+    elif isinstance(row, RunFile) and row.origin != ORIGIN and row.sha256 != stored.sha256:
         raise FileExists(
             f"'{path}' is a file of the run with other content; such files never change."
         )
-    row.sha256, row.size_bytes = stored.sha256, stored.size_bytes
-    await blobs.add(session, run.workspace_id, [stored])
+    else:
+        row.sha256, row.size_bytes = stored.sha256, stored.size_bytes
+    await blobs.add(session, caller.workspace.id, [stored])
 
 
 async def remove(session: AsyncSession, caller: Caller, place: Place) -> None:
@@ -135,42 +149,65 @@ async def remove(session: AsyncSession, caller: Caller, place: Place) -> None:
 
     Raises:
         FileExists: there are files in it that MLflow did not upload.
+        InvalidParameter: it is everything that the workspace has.
     """
-    files = await _writable(session, caller, Place(place.kind, place.id, place.path or "x"))
+    if place.kind == "workspace" and not place.path:
+        raise InvalidParameter("Name the file or the folder to delete.")
+    files = await file_sets.writable(
+        session, caller, Place(place.kind, place.id, place.path or "x")
+    )
     path = files.path(place.path)
-    here = (RunFile.run_id == files.run_id) & (
-        (RunFile.path == path) | func.starts_with(RunFile.path, f"{path}/" if path else "")
-    )
-    others = select(RunFile.path).where(here, RunFile.origin != ORIGIN).limit(1)
-    if place.path and (found := (await session.execute(others)).scalar_one_or_none()):
-        raise FileExists(f"'{found}' was not uploaded by MLflow; such files never change.")
-    await session.execute(delete(RunFile).where(here, RunFile.origin == ORIGIN))
+    here: ColumnElement[bool] = files.within(path) | (files.of_owner() & (files.table.path == path))
+    if files.table is RunFile:
+        others = select(RunFile.path).where(here, RunFile.origin != ORIGIN).limit(1)
+        if place.path and (found := (await session.execute(others)).scalar_one_or_none()):
+            raise FileExists(f"'{found}' was not uploaded by MLflow; such files never change.")
+        here &= RunFile.origin == ORIGIN
+    await session.execute(delete(files.table).where(here))
 
 
-async def _writable(session: AsyncSession, caller: Caller, place: Place) -> _Files:
-    files = await _files(session, caller, place)
-    if files.listed is not None or not place.path:
-        raise InvalidParameter("Artifacts are uploaded to a run, or to a logged model.")
-    check_path(files.path(place.path))
-    writes.check_open(await writes.writable_run(session, caller, files.run_id))
-    return files
+async def _lock(session: AsyncSession, files: Rows) -> None:
+    """Keep others from adding files of the same owner until the transaction ends."""
+    if files.table is RunFile:
+        writes.check_open(await lock_run(session, files.owner_id))
+        return
+    owner = LoggedModel.id if files.table is LoggedModelFile else Workspace.id
+    locked = select(owner).where(owner == files.owner_id).with_for_update(key_share=True)
+    await session.execute(locked)
 
 
-async def _files(session: AsyncSession, caller: Caller, place: Place) -> _Files:
-    if place.kind == "run":
-        return _Files((await find_run(session, caller, place.id)).id, "")
-    if place.kind == "model":
-        model = await logged_models.get(session, caller, place.id, with_deleted=True)
-        return _Files(model.run_id, places.model_folder(model.id))
-    statement = (
-        select(ModelVersion)
-        .join(Model, Model.id == ModelVersion.model_id)
-        .where(Model.workspace_id == caller.workspace.id, ModelVersion.id == place.id)
-    )
-    version = (await session.execute(statement)).scalar_one_or_none()
-    if version is None:
-        raise NoSuchResource(f"There is no registered version {place.id}.")
-    return _Files("", "", version.files)
+async def _check_tree(session: AsyncSession, files: Rows, path: str) -> None:
+    """Refuse a file where there is a folder, and a folder where there is a file."""
+    in_it = select(files.table.path).where(files.within(path)).limit(1)
+    if (found := (await session.execute(in_it)).scalar_one_or_none()) is not None:
+        raise FileExists(f"'{path}' is a folder, in which there is '{found}'.")
+    folders = list(accumulate(path.split("/")[:-1], "{}/{}".format))
+    above = select(files.table.path).where(files.of_owner(), files.table.path.in_(folders))
+    if (found := (await session.execute(above.limit(1))).scalar_one_or_none()) is not None:
+        raise FileExists(f"'{found}' is a file, so '{path}' can not be below it.")
+
+
+async def _check_room(session: AsyncSession, files: Rows) -> None:
+    if files.table is RunFile:
+        await check_room(session, files.owner_id)
+        return
+    count = select(func.count()).select_from(files.table).where(files.of_owner())
+    if (await session.execute(count)).scalar_one() >= MOST_FILES:
+        raise TooManyFiles
+
+
+def _row(files: Rows, caller: Caller, path: str, stored: StoredObject) -> File:
+    if files.table is RunFile:
+        return RunFile(
+            run_id=files.owner_id,
+            path=path,
+            origin=ORIGIN,
+            attempt=caller.attempt,
+            sha256=stored.sha256,
+            size_bytes=stored.size_bytes,
+        )
+    owner = {files.owner.key: files.owner_id}
+    return files.table(**owner, path=path, sha256=stored.sha256, size_bytes=stored.size_bytes)
 
 
 def _folded(files: Sequence[tuple[str, int]]) -> list[Entry]:

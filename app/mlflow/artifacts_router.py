@@ -16,7 +16,7 @@ from app.mlflow.access import (
     required_run,
 )
 from app.mlflow.artifacts import Entry
-from app.mlflow.errors import InvalidParameter, NoSuchResource, NotImplementedHere
+from app.mlflow.errors import InvalidParameter, NotImplementedHere
 from app.mlflow.media_types import media_type_of
 from app.mlflow.names import experiment_id_of
 from app.mlflow.places import Place
@@ -72,6 +72,8 @@ async def upload_mlflow_artifact(
     settings: SettingsDep,
 ) -> dict[str, Any]:
     """One file, as the body of the request."""
+    if path.endswith("/") or not path:
+        raise InvalidParameter("Artifact path must include a filename (cannot end with '/').")
     place = _place(path)
     async with database.session() as session:
         await artifacts.check_writable(session, caller, place)
@@ -262,9 +264,4 @@ def _entry(entry: Entry, prefix: str = "") -> dict[str, Any]:
 
 def _place(path: str) -> Place:
     _check_plain(path)
-    place = places.place_of(path)
-    if place is None:
-        raise NoSuchResource(
-            f"No artifacts lie at '{path}'; a run's lie where its artifact_uri says."
-        )
-    return place
+    return places.place_of(path)

@@ -5,21 +5,20 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import exists, or_, select
+from sqlalchemy import ColumnElement, exists, or_, select
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.clock import utc_now
 from app.kernel.odd_rows import one, shown_rows
 from app.kernel.tags import merged_tags
-from app.mlflow import experiments, names, places, run_documents, tracked, writes
+from app.mlflow import experiments, names, places, run_documents, writes
 from app.mlflow.access import Caller
 from app.mlflow.errors import InvalidParameter, NoSuchResource
 from app.mlflow.moments import milliseconds
 from app.mlflow.registry_schemas import LoggedModelCreate
 from app.mlflow.schemas import ParamSent
-from app.runs.states import Status
-from app.runs.transitions import lock_run, transition
+from app.runs.transitions import lock_run
 from app.tables.experiment import Experiment
 from app.tables.model import Model, ModelVersion
 from app.tables.run import Run
@@ -36,8 +35,7 @@ _TOLD = frozenset({"artifact_path", "flavors", "run_id", "utc_time_created"})
 async def create(session: AsyncSession, caller: Caller, body: LoggedModelCreate) -> LoggedModel:
     """Write a logged model whose files will follow.
 
-    Its files are files of a run. One that is logged outside of any run gets a run of its own, as
-    clients before version 3 made one.
+    Its files are files of its run; one that is logged outside of runs has files of its own.
 
     Raises:
         InvalidParameter: run and experiment do not belong together, or the name is none.
@@ -51,18 +49,15 @@ async def create(session: AsyncSession, caller: Caller, body: LoggedModelCreate)
     experiment = await experiments.get(session, caller, body.experiment_id)
     experiments.check_active(experiment)
     model_id = f"m-{uuid.uuid4().hex}"
-    name = body.name or model_id
     run_id = body.source_run_id or (caller.principal.id if caller.is_script else "")
     if run_id:
-        run = await writes.writable_run(session, caller, run_id)
-    else:
-        run = await _run_of_its_own(session, caller, experiment, name)
+        await writes.writable_run(session, caller, run_id)
     row = LoggedModel(
         id=model_id,
         workspace_id=caller.workspace.id,
         experiment_id=experiment.id,
-        run_id=run.id,
-        name=name,
+        run_id=run_id or None,
+        name=body.name or model_id,
         model_type=body.model_type,
         status="LOGGED_MODEL_PENDING",
         tags={tag.key: tag.value for tag in body.tags},
@@ -77,18 +72,18 @@ async def create(session: AsyncSession, caller: Caller, body: LoggedModelCreate)
 async def get(
     session: AsyncSession, caller: Caller, model_id: str, *, with_deleted: bool = False
 ) -> LoggedModel:
-    """A logged model whose run the caller may see, or that has been registered.
+    """A logged model that the caller may see, or that has been registered.
 
     Raises:
         NoSuchResource: there is none such for the caller.
     """
     statement = (
         select(LoggedModel)
-        .join(Run, Run.id == LoggedModel.run_id)
+        .outerjoin(Run, Run.id == LoggedModel.run_id)
         .where(
             LoggedModel.id == model_id,
             LoggedModel.workspace_id == caller.workspace.id,
-            or_(caller.sees(), exists().where(ModelVersion.logged_model_id == model_id)),
+            or_(seen(caller), exists().where(ModelVersion.logged_model_id == model_id)),
         )
     )
     if not with_deleted:
@@ -99,6 +94,16 @@ async def get(
     return row
 
 
+def seen(caller: Caller) -> ColumnElement[bool]:
+    """The condition for logged models of a workspace, joined with their runs, to be the caller's.
+
+    Those of no run are for users: a script sees what its own run has made.
+    """
+    if caller.is_script:
+        return caller.sees()
+    return or_(LoggedModel.run_id.is_(None), caller.sees())
+
+
 async def own(session: AsyncSession, caller: Caller, model_id: str) -> LoggedModel:
     """A logged model that the caller may change, locked.
 
@@ -106,9 +111,21 @@ async def own(session: AsyncSession, caller: Caller, model_id: str) -> LoggedMod
         NoSuchResource: there is none such, or its run is not the caller's.
     """
     row = await get(session, caller, model_id)
-    await writes.writable_run(session, caller, row.run_id)
+    await check_writable(session, caller, row)
     await session.refresh(row, with_for_update=True)
     return row
+
+
+async def check_writable(session: AsyncSession, caller: Caller, row: LoggedModel) -> None:
+    """Refuse to change a model that is not the caller's.
+
+    Raises:
+        NoSuchResource: its run is not the caller's, or it has none and the caller is a script.
+    """
+    if row.run_id is not None:
+        await writes.writable_run(session, caller, row.run_id)
+    elif caller.is_script:
+        raise NoSuchResource(f"Logged model with ID '{row.id}' not found.")
 
 
 def add_params(row: LoggedModel, params: Sequence[ParamSent]) -> None:
@@ -235,15 +252,6 @@ def _history(tag: str | None) -> list[Any]:
     return told
 
 
-async def _run_of_its_own(
-    session: AsyncSession, caller: Caller, experiment: Experiment, name: str
-) -> Run:
-    run = await tracked.write(session, caller, experiment, name=name, tags={})
-    transition(session, run, Status.COMPLETED, actor=caller.principal.name)
-    await session.flush()
-    return run
-
-
 def _document(
     row: LoggedModel,
     experiment_id: str,
@@ -264,7 +272,7 @@ def _document(
             "artifact_uri": places.model_root(experiment_id, row.id),
             "status": row.status,
             "model_type": row.model_type,
-            "source_run_id": row.run_id,
+            **({"source_run_id": row.run_id} if row.run_id else {}),
             "tags": names.pairs(tags),
             "registrations": [
                 {"name": name, "version": str(version)} for name, version in registrations

@@ -6,6 +6,7 @@ every proxy. Its path has the shape that MLflow's own server gives it::
     mlflow-artifacts:/<experiment>/<run>/artifacts/<path>           files of a run
     mlflow-artifacts:/<experiment>/models/<model>/artifacts/<path>  files of a logged model
     mlflow-artifacts:/registered/<version>/<path>                   files of a registered version
+    mlflow-artifacts:/<path>                                        files of the workspace: all else
 """
 
 import re
@@ -30,11 +31,11 @@ class Place:
 
     Attributes:
         kind: what the artifacts belong to.
-        id: of the run, the logged model or the registered version.
+        id: of the run, the logged model or the registered version; empty for the workspace.
         path: below it; empty for all of it.
     """
 
-    kind: Literal["run", "model", "version"]
+    kind: Literal["run", "model", "version", "workspace"]
     id: str
     path: str
 
@@ -84,8 +85,8 @@ def is_safe(path: str) -> bool:
     return False
 
 
-def place_of(path: str) -> Place | None:
-    """The place that the path of an artifact names; None when it names none."""
+def place_of(path: str) -> Place:
+    """The place that the path of an artifact names."""
     # A model's path also looks like that of a run named "models".
     match = _MODEL.match(path)
     if match:
@@ -96,7 +97,7 @@ def place_of(path: str) -> Place | None:
     match = _RUN.match(path)
     if match:
         return Place("run", match["id"], plain(match["path"] or ""))
-    return None
+    return Place("workspace", "", plain(path))
 
 
 def place_of_address(address: str) -> Place | None:

@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.errors import Invalid
-from app.mlflow import logged_models, names, places, registry
+from app.mlflow import artifacts, logged_models, names, places, registry
 from app.mlflow.access import Caller, find_run
 from app.mlflow.errors import InvalidParameter, NoPermission, NoSuchResource
 from app.mlflow.places import Place
@@ -100,8 +100,12 @@ async def _source(session: AsyncSession, caller: Caller, body: VersionCreate) ->
         return _Source()
     if place.kind == "version":
         return await _of_version(session, caller, place.id)
+    if place.kind == "workspace":
+        return await _of_rows(session, caller, place)
     if place.kind == "model":
         model = await logged_models.get(session, caller, place.id)
+        if model.run_id is None:
+            return await _of_rows(session, caller, place)
         folder = places.model_folder(model.id)
         place = Place("run", model.run_id, f"{folder}/{place.path}".rstrip("/"))
         return await _of_run(session, caller, place, logged_model_id=model.id)
@@ -109,6 +113,18 @@ async def _source(session: AsyncSession, caller: Caller, body: VersionCreate) ->
     if (await session.execute(known)).scalar_one_or_none() is None:
         return _Source(run_id=place.id)
     return await _of_run(session, caller, place)
+
+
+async def _of_rows(session: AsyncSession, caller: Caller, place: Place) -> _Source:
+    """Of files that belong to no run."""
+    if caller.is_script:
+        raise NoPermission("A script may register what its own run has made only.")
+    found = await artifacts.files_below(session, caller, place)
+    files = [
+        ModelFile(path=path, sha256=stored.sha256, size_bytes=stored.size_bytes)
+        for path, stored in found
+    ]
+    return _Source(files, logged_model_id=place.id if place.kind == "model" else "")
 
 
 async def _of_run(

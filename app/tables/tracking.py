@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Float, ForeignKey, Index
+from sqlalchemy import Float, ForeignKey, Index, func
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.kernel.orm import Base, Timestamped
@@ -36,7 +36,7 @@ class RunDataset(Base):
 
 
 class LoggedModel(Timestamped, Base):
-    """A model that a run has logged; its files are files of the run, below ``models/<id>/``."""
+    """A model that was logged: its files are the run's, below ``models/<id>/``, or its own."""
 
     __tablename__ = "logged_models"
 
@@ -45,7 +45,10 @@ class LoggedModel(Timestamped, Base):
     experiment_id: Mapped[str] = mapped_column(
         ForeignKey("experiments.id", ondelete="CASCADE"), index=True
     )
-    run_id: Mapped[str] = mapped_column(ForeignKey("runs.id", ondelete="CASCADE"), index=True)
+    run_id: Mapped[str | None] = mapped_column(
+        ForeignKey("runs.id", ondelete="CASCADE"), index=True
+    )
+    """NULL: it was logged outside of runs."""
     name: Mapped[str]
     model_type: Mapped[str]
     status: Mapped[str]
@@ -53,6 +56,34 @@ class LoggedModel(Timestamped, Base):
     tags: Mapped[dict[str, str | None]]
     params: Mapped[dict[str, str]]
     deleted_at: Mapped[datetime | None]
+
+
+class LoggedModelFile(Base):
+    """A file of a model that was logged outside of runs."""
+
+    __tablename__ = "logged_model_files"
+
+    model_id: Mapped[str] = mapped_column(
+        ForeignKey("logged_models.id", ondelete="CASCADE"), primary_key=True
+    )
+    path: Mapped[str] = mapped_column(primary_key=True)
+    sha256: Mapped[str]
+    size_bytes: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
+
+
+class WorkspaceArtifact(Base):
+    """A file that tracking clients keep in the workspace: it is of no run and of no model."""
+
+    __tablename__ = "workspace_artifacts"
+
+    workspace_id: Mapped[str] = mapped_column(
+        ForeignKey("workspaces.id", ondelete="CASCADE"), primary_key=True
+    )
+    path: Mapped[str] = mapped_column(primary_key=True)
+    sha256: Mapped[str]
+    size_bytes: Mapped[int]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.clock_timestamp())
 
 
 class RunModel(Base):

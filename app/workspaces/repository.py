@@ -1,6 +1,6 @@
 """Queries about workspaces."""
 
-from sqlalchemy import select
+from sqlalchemy import literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.assignments import sees_workspace
@@ -12,6 +12,7 @@ from app.tables.dataset import Dataset
 from app.tables.deployment import Deployment
 from app.tables.experiment import Experiment
 from app.tables.model import Model
+from app.tables.tracking import WorkspaceArtifact
 from app.tables.workspace import Workspace
 
 
@@ -48,8 +49,8 @@ async def list_page(
 
 async def holds_anything(session: AsyncSession, workspace_id: str) -> bool:
     """Whether something lives in the workspace that deleting it would destroy."""
-    for table in (Cluster, Deployment, Model, Dataset, Experiment):
-        statement = select(table.id).where(table.workspace_id == workspace_id).limit(1)
+    for table in (Cluster, Deployment, Model, Dataset, Experiment, WorkspaceArtifact):
+        statement = select(literal(1)).where(table.workspace_id == workspace_id).limit(1)
         if (await session.execute(statement)).first() is not None:
             return True
     return False

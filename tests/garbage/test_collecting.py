@@ -107,6 +107,25 @@ async def test_what_snapshots_and_models_refer_to_stays_until_they_are_deleted(
     assert await api.objects.missing([of_source, of_weights]) == [of_source, of_weights]
 
 
+async def test_artifacts_of_no_run_stay_until_they_are_deleted(api: LiveApi) -> None:
+    protocol = "mlflow/api/2.0"
+    made = await api.client.post(f"{protocol}/mlflow/logged-models", json={"name": "alone"})
+    where = made.json()["model"]["info"]["artifact_uri"].removeprefix("mlflow-artifacts:/")
+    paths = [f"{protocol}/mlflow-artifacts/artifacts/{folder}" for folder in (where, "shared")]
+    digests = []
+    for path in paths:
+        assert (await api.client.put(f"{path}/a", content=path.encode())).status_code == 200
+        digests.append(hashlib.sha256(path.encode()).hexdigest())
+    await grow_old(api, *digests)
+    await free(api)
+    for path in paths:
+        assert (await api.client.get(f"{path}/a")).content == path.encode()
+        assert (await api.client.delete(f"{path}/a")).status_code == 200
+    await grow_old(api, *digests)
+    await free(api)
+    assert await api.objects.missing(digests) == digests
+
+
 async def test_data_what_nodes_saved_and_sealed_logs_stay(api: LiveApi) -> None:
     [run_id] = await make_runs(api, 1)
     kinds = ("data", "outputs", "checkpoint", "log", "times", "expired", "loose")

@@ -75,7 +75,7 @@ def test_artifacts_can_be_removed(space: Space) -> None:
 def test_paths_that_lead_elsewhere_are_refused(space: Space) -> None:
     run_id = space.client.create_run("0").info.run_id
     base = f"{space.tracking}/api/2.0/mlflow-artifacts/artifacts"
-    for path in (f"0/{run_id}/artifacts/%2e%2e/up.txt", "0/x"):
+    for path in (f"0/{run_id}/artifacts/%2e%2e/up.txt", "0/none/artifacts/x", "%2e%2e/x"):
         answer = space.http.put(f"{base}/{path}", content=b"x")
         assert answer.status_code in (400, 404), (path, answer.text)
         assert answer.json()["error_code"] in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST")

@@ -262,12 +262,6 @@ def test_logged_models_of_version_3(space: Space, tmp_path: Path) -> None:
     assert len(client.search_logged_models(["0"])) == 1
 
 
-def test_a_model_logged_outside_of_runs_gets_a_run_of_its_own(space: Space) -> None:
-    model = space.client.create_logged_model("0", "alone")
-    assert model.source_run_id
-    assert space.client.get_run(model.source_run_id).info.status == "FINISHED"
-
-
 def test_what_older_clients_tell_about_a_model_is_kept(space: Space) -> None:
     run_id = space.client.create_run("0").info.run_id
     told = {"run_id": run_id, "artifact_path": "model", "flavors": {}, "utc_time_created": "now"}

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, exists, or_, select
+from sqlalchemy import ColumnElement, and_, case, exists, func, or_, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.mlflow import experiments, logged_models
@@ -26,7 +26,7 @@ _TEXTS: dict[str, ColumnElement[str]] = {
     "name": LoggedModel.name.expression,
     "model_id": LoggedModel.id.expression,
     "model_type": LoggedModel.model_type.expression,
-    "source_run_id": LoggedModel.run_id.expression,
+    "source_run_id": func.coalesce(LoggedModel.run_id, ""),
     "status": case(
         {
             "LOGGED_MODEL_PENDING": "PENDING",
@@ -64,8 +64,8 @@ async def search_logged_models(
         conditions.append(_has_metric(_is_on_one(asked.datasets)))
     statement = (
         select(LoggedModel)
-        .join(Run, Run.id == LoggedModel.run_id)
-        .where(caller.sees(), LoggedModel.deleted_at.is_(None))
+        .outerjoin(Run, Run.id == LoggedModel.run_id)
+        .where(logged_models.seen(caller), LoggedModel.deleted_at.is_(None))
         .where(LoggedModel.experiment_id.in_(own_ids), *conditions)
         .order_by(*[_order(part) for part in asked.order_by])
         .order_by(LoggedModel.created_at.desc(), LoggedModel.id)
