@@ -18,7 +18,8 @@ Point = dict[str, Any]
 """One value as it is stored, by column: what `point` makes of a record."""
 
 # A value that is there already is not returned by the second part, so a batch that comes again
-# counts for nothing in the third. Names in order: two batches cannot wait for each other.
+# counts for nothing in the third. Names in order: two batches cannot wait for each other. MLflow's
+# values have no order of their own: of one step and time the greatest is the last, NaN the least.
 _STORE = """
 WITH target AS (
     {target}
@@ -46,7 +47,9 @@ WITH target AS (
     SELECT DISTINCT ON (name) name, type, value, data, step, logged_at
     FROM (SELECT *, bool_and(step IS NOT NULL) OVER (PARTITION BY name) AS has_steps
         FROM fresh) AS stepped
-    ORDER BY name, CASE WHEN has_steps THEN step END DESC, logged_at DESC, seq DESC
+    ORDER BY name, CASE WHEN has_steps THEN step END DESC, logged_at DESC,
+        CASE WHEN :source = 'mlflow' THEN coalesce(value, CASE data->>'value'
+            WHEN 'inf' THEN 'Infinity' ELSE '-Infinity' END::float8) END DESC, seq DESC
 ), per AS (
     SELECT name, count(*) AS count, min(value) AS min, max(value) AS max,
         (array_agg(step ORDER BY value ASC NULLS LAST, step))[1] AS min_step,
@@ -76,7 +79,11 @@ WITH target AS (
                 CASE WHEN is_newer THEN excluded.last_at ELSE kept.last_at END
             FROM (SELECT CASE WHEN excluded.last_step = kept.last_step
                 OR excluded.last_step IS NULL OR kept.last_step IS NULL
-                THEN excluded.last_at >= kept.last_at
+                THEN excluded.last_at > kept.last_at OR excluded.last_at = kept.last_at
+                    AND (:source <> 'mlflow' OR coalesce(excluded.last, CASE
+                        excluded.last_data->>'value' WHEN 'inf' THEN 'Infinity' ELSE '-Infinity'
+                        END::float8) >= coalesce(kept.last, CASE kept.last_data->>'value'
+                        WHEN 'inf' THEN 'Infinity' ELSE '-Infinity' END::float8))
                 ELSE excluded.last_step > kept.last_step END AS is_newer) AS it
         )
 )

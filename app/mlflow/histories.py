@@ -3,12 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, case, func, select, tuple_
+from sqlalchemy import Float, Row, Select, case, cast, func, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.mlflow import run_documents
 from app.tables.metric import Metric
 from app.tables.run import Run
+
+_HEIGHT = func.coalesce(
+    Metric.value,
+    cast(case({"inf": "Infinity"}, value=Metric.data["value"].astext, else_="-Infinity"), Float),
+)
+"""A value to compare by; NaN is among the least."""
 
 
 def document(row: Row[Any], *, run_id: str | None = None) -> dict[str, Any]:
@@ -23,7 +29,7 @@ async def values(
     """Values of a metric of a run's present attempt, by time, step and value."""
     statement = (
         _of([run], name)
-        .order_by(Metric.logged_at, Metric.step, Metric.value, Metric.source, Metric.seq)
+        .order_by(Metric.logged_at, Metric.step, _HEIGHT, Metric.source, Metric.seq)
         .offset(offset)
         .limit(limit)
     )
@@ -53,7 +59,7 @@ async def sampled(
     statement = _of(runs, name)
     if first is not None and last is not None:
         statement = statement.where(Metric.step.between(first, last))
-    order = (Metric.step, Metric.logged_at, Metric.value, Metric.seq)
+    order = (Metric.step, Metric.logged_at, _HEIGHT, Metric.seq)
     placed = statement.add_columns(
         func.ntile(most).over(partition_by=Metric.run_id, order_by=order).label("part"),
         func.row_number().over(partition_by=Metric.run_id, order_by=order).label("place"),
