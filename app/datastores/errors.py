@@ -22,6 +22,6 @@ class DatastoreRefused(Invalid):
 
 
 class NotWritable(Conflict):
-    """Nothing can be written to a datastore of this kind."""
+    """Nothing can be written to the datastore."""
 
     code = "datastore_not_writable"
