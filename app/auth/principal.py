@@ -56,8 +56,10 @@ class Principal:
         kind: ``user`` (a person or a service account), ``run`` (a script), ``node`` (a runner),
             ``deployment`` (an unverified deployment key, good for scoring only),
             ``discovery`` (good for asking where the services are, and nothing else),
-            ``artifacts`` (good for the files of one run, and nothing else).
-        id: user id; run id (of ``artifacts`` too); node name; for a deployment key the key itself.
+            ``artifacts`` (good for the files of one run, or for the parts of one upload, and for
+            nothing else).
+        id: user id; run id; node name; for a deployment key the key itself; of ``artifacts``, what
+            it may do, and with what.
         workspace_id: the workspace that a run or node belongs to.
         attempt: the attempt that a run or node token was made for.
         name: what to show in events.

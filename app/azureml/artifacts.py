@@ -65,6 +65,6 @@ async def signed_run(session: AsyncSession, caller: Principal, *, right: Right) 
         RunNotFound: the run is gone.
     """
     given, _, run_id = caller.id.partition("/")
-    if caller.kind != "artifacts" or (right == "write" and given != "write"):
+    if caller.kind != "artifacts" or given not in (right, "write"):
         raise Forbidden("This address is not good for that; ask for one again.")
     return await repository.get(session, caller.workspace_id, run_id)

@@ -27,6 +27,8 @@ class CrashPoint(StrEnum):
     """An upload's digest is written down, its bytes have not been moved."""
     UPLOAD_PLACED = "upload-placed"
     """An upload's bytes are in the store, no row says so."""
+    UPLOAD_JOINED = "upload-joined"
+    """An upload's parts are one object in the store, no row says so."""
     OBJECT_WRITTEN = "object-written"
     """An object's bytes are written and sealed under another name."""
     OBJECT_PLACED = "object-placed"

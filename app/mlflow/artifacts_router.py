@@ -93,14 +93,12 @@ async def delete_mlflow_artifacts(
     return {}
 
 
-@router.post("/mlflow-artifacts/mpu/{rest:path}")
 @router.get("/mlflow-artifacts/presigned/{rest:path}")
 @needs("runs.read", run=True)
-async def refuse_mlflow_parts(rest: str, _: CallerDep) -> None:
-    """Uploads in parts, and addresses at other stores, are not offered; clients go without."""
-    # Clients that were told to try know this sentence, and send the whole file.
+async def refuse_mlflow_presigned(rest: str, _: CallerDep) -> None:
+    """Addresses at other stores are not offered; clients go without."""
     raise NotImplementedHere(
-        "Multipart upload is not supported for the current artifact repository"
+        "Multipart download is not supported for the current artifact repository"
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from app.mlflow.refusals import invalid_value, refusal
-from app.mlflow.schemas import Int64, ParamSent, Sent, TagSent, resolving
+from app.mlflow.schemas import ParamSent, Sent, TagSent, resolving
 
 
 def _checked_name(name: str) -> str:
@@ -216,6 +216,6 @@ class LoggedModelSearch(Sent):
     experiment_ids: list[str] = Field(default=[], max_length=1000)
     filter: str = ""
     datasets: list[DatasetChosen] = Field(default=[], max_length=100)
-    max_results: Int64 = Field(default=100, ge=1, le=MAX_MODELS)
+    max_results: int = Field(default=100, ge=1, le=MAX_MODELS)
     order_by: list[LoggedModelOrder] = Field(default=[], max_length=20)
     page_token: str = ""

@@ -61,3 +61,23 @@ class TooManyUploadsOfCaller(TooManyRequests):
 
     code = "too_many_uploads_of_caller"
     title = "Too many unfinished uploads"
+
+
+class PartUnknown(NotFound):
+    """An upload in parts has no part of this number."""
+
+    code = "part_unknown"
+
+
+class PartsMismatch(Invalid):
+    """The parts that are here are not those that were named."""
+
+    code = "parts_mismatch"
+    title = "The parts do not match"
+
+
+class PartMissing(PartsMismatch):
+    """A part was not sent."""
+
+    code = "part_missing"
+    title = "A part is missing"

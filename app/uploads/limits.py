@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.tables.upload import Upload
+from app.kernel.config import Settings
+from app.tables.upload import PartUpload, Upload
 from app.uploads import repository
 from app.uploads.errors import TooManyUploads, TooManyUploadsOfCaller
 
@@ -27,9 +28,19 @@ class Limits:
     uploads_bytes: int
     uploads_of_caller: int
 
+    @classmethod
+    def of(cls, settings: Settings) -> "Limits":
+        """Those of this installation."""
+        return cls(
+            blob_bytes=settings.max_upload_bytes,
+            uploads=settings.unfinished_uploads_max,
+            uploads_bytes=settings.unfinished_uploads_max_bytes,
+            uploads_of_caller=settings.unfinished_uploads_per_caller,
+        )
+
 
 async def check_others(
-    session: AsyncSession, upload: Upload, limits: Limits, *, keep_seconds: float
+    session: AsyncSession, upload: Upload | PartUpload, limits: Limits, *, keep_seconds: float
 ) -> None:
     """Refuse another upload where there are too many.
 

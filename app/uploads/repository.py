@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.tables.upload import Upload
+from app.tables.upload import PartUpload, Upload
 from app.tables.workspace import Workspace
 from app.uploads.errors import UploadNotFound
 
@@ -34,19 +34,25 @@ async def unfinished(session: AsyncSession, workspace_id: str) -> tuple[int, int
     """
     locked = select(Workspace.id).where(Workspace.id == workspace_id)
     await session.execute(locked.with_for_update(key_share=True))
-    statement = select(func.count(), func.coalesce(func.sum(Upload.size_bytes), 0)).where(
-        Upload.workspace_id == workspace_id, Upload.completed_at.is_(None)
-    )
-    count, size_bytes = (await session.execute(statement)).one()
-    return count, int(size_bytes)
+    count = size_bytes = 0
+    for table in (Upload, PartUpload):
+        statement = select(func.count(), func.coalesce(func.sum(table.size_bytes), 0)).where(
+            table.workspace_id == workspace_id, table.completed_at.is_(None)
+        )
+        found = (await session.execute(statement)).one()
+        count, size_bytes = count + found[0], size_bytes + int(found[1])
+    return count, size_bytes
 
 
 async def unfinished_of(session: AsyncSession, caller: str) -> int:
     """How many uploads of a token, or of a run, are under way."""
-    statement = select(func.count()).where(
-        Upload.caller == caller, Upload.completed_at.is_(None), Upload.caller != ""
-    )
-    return (await session.execute(statement)).scalar_one()
+    counts = [
+        select(func.count())
+        .where(table.caller == caller, table.completed_at.is_(None), table.caller != "")
+        .scalar_subquery()
+        for table in (Upload, PartUpload)
+    ]
+    return sum((await session.execute(select(*counts))).one())
 
 
 async def advance(session: AsyncSession, upload_id: str, offset_bytes: int) -> None:
@@ -78,9 +84,22 @@ async def abandoned(session: AsyncSession, *, keep_seconds: float, limit: int) -
     return (await session.scalars(locked)).all()
 
 
+async def abandoned_parts(
+    session: AsyncSession, *, keep_seconds: float, limit: int
+) -> Sequence[PartUpload]:
+    """The same of uploads in parts."""
+    since = func.clock_timestamp() - timedelta(seconds=keep_seconds)
+    statement = select(PartUpload).where(PartUpload.updated_at < since)
+    locked = statement.order_by(PartUpload.updated_at).limit(limit)
+    return (await session.scalars(locked.with_for_update(skip_locked=True))).all()
+
+
 async def known(session: AsyncSession, upload_ids: Sequence[str]) -> set[str]:
-    """Those of these ids that there are uploads of."""
-    return set(await session.scalars(select(Upload.id).where(Upload.id.in_(upload_ids))))
+    """Those of these ids that there are uploads of, in parts or not."""
+    statements = [
+        select(table.id).where(table.id.in_(upload_ids)) for table in (Upload, PartUpload)
+    ]
+    return set(await session.scalars(union_all(*statements)))
 
 
 async def lock(session: AsyncSession, upload_id: str) -> Upload:
@@ -105,3 +124,35 @@ async def record_hash(session: AsyncSession, upload_id: str, sha256: str) -> Non
     """Write down what all bytes were found to be."""
     statement = update(Upload).where(Upload.id == upload_id, Upload.completed_at.is_(None))
     await session.execute(statement.values(found_sha256=sha256))
+
+
+async def find_parts(session: AsyncSession, workspace_id: str, upload_id: str) -> PartUpload | None:
+    """One upload in parts of a workspace, if there is such."""
+    statement = select(PartUpload).where(
+        PartUpload.workspace_id == workspace_id, PartUpload.id == upload_id
+    )
+    return (await session.execute(statement)).scalar_one_or_none()
+
+
+async def lock_parts(session: AsyncSession, upload_id: str) -> PartUpload:
+    """One upload in parts, locked for change.
+
+    Raises:
+        UploadNotFound: it was given up meanwhile.
+    """
+    statement = select(PartUpload).where(PartUpload.id == upload_id).with_for_update()
+    row = (await session.execute(statement)).scalar_one_or_none()
+    if row is None:
+        raise given_up()
+    return row
+
+
+async def grow(session: AsyncSession, upload_id: str, size_bytes: int) -> bool:
+    """Write down that so many bytes more are there; whether the upload still takes parts."""
+    statement = (
+        update(PartUpload)
+        .where(PartUpload.id == upload_id, PartUpload.completed_at.is_(None))
+        .values(size_bytes=PartUpload.size_bytes + size_bytes)
+        .returning(PartUpload.id)
+    )
+    return await session.scalar(statement) is not None

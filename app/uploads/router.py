@@ -54,12 +54,7 @@ async def create_upload(
         body=body,
         created_by=principal.id,
         caller=principal.token_id or principal.id,
-        limits=Limits(
-            blob_bytes=settings.max_upload_bytes,
-            uploads=settings.unfinished_uploads_max,
-            uploads_bytes=settings.unfinished_uploads_max_bytes,
-            uploads_of_caller=settings.unfinished_uploads_per_caller,
-        ),
+        limits=Limits.of(settings),
     )
     response.headers["Location"] = absolute_url(request, f"{request.url.path.rstrip('/')}/{row.id}")
     return _read(row, response)

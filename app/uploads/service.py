@@ -25,7 +25,7 @@ from app.storage.objects import ObjectStore
 from app.storage.partial import PartialBusy, PartialFile, locked
 from app.storage.writer import CHUNK_BYTES, StoredObject, sha256_of
 from app.tables.upload import Upload
-from app.uploads import repository
+from app.uploads import parts, repository
 from app.uploads.errors import (
     PieceDigestMismatch,
     UploadBusy,
@@ -350,6 +350,7 @@ async def give_up_abandoned(database: Database, objects: ObjectStore) -> int:
                 await give_up(session, objects, row)
         count += len(rows)
         is_over = len(rows) < _GIVEN_UP_AT_ONCE
+    count += await parts.give_up_abandoned(database, objects, keep_seconds=KEEP_SECONDS)
     await _remove_strays(database, objects)
     return count
 
@@ -361,8 +362,10 @@ async def _remove_strays(database: Database, objects: ObjectStore) -> None:
     )
     some = names[:_STRAYS_AT_ONCE]
     async with database.session() as session:
-        known = await repository.known(session, some)
-    for name in set(some) - known:
+        known = await repository.known(session, [parts.upload_id_of(name) for name in some])
+    for name in some:
+        if parts.upload_id_of(name) in known:
+            continue
         await anyio.to_thread.run_sync(_remove, objects.partial_path(name))
 
 

@@ -12,6 +12,7 @@ from contextlib import closing, suppress
 from functools import cache, partial
 from typing import Any, LiteralString
 
+import httpx2
 import psutil
 import psycopg
 import pytest
@@ -150,6 +151,21 @@ def upload(stack: SmallStack) -> None:
         is_sent = bool(answer.get("completed_at")) or answer.get("code") == "upload_complete"
     digest = hashlib.sha256(data).hexdigest()
     assert stack.ask("GET", f"/blobs/{digest}") == data
+
+
+def upload_in_parts(stack: SmallStack) -> None:
+    data = [uuid.uuid4().bytes * 1000 for _ in range(3)]
+    protocol, name = "/mlflow/api/2.0/mlflow-artifacts", f"f{uuid.uuid4().hex}"
+    begun = stack.ask("POST", f"{protocol}/mpu/create/kept", {"path": name, "num_parts": 3})
+    etags = [
+        httpx2.put(one["url"], headers=one["headers"], content=part).headers["etag"]
+        for one, part in zip(begun["credentials"], data, strict=True)
+    ]
+    parts = [{"part_number": at, "etag": etag} for at, etag in enumerate(etags, start=1)]
+    body = {"path": name, "upload_id": begun["upload_id"], "parts": parts}
+    stack.ask("POST", f"{protocol}/mpu/complete/kept", body)
+    assert stack.ask("GET", f"{protocol}/artifacts/kept/{name}") == b"".join(data)
+    assert not list((stack.data_dir / "objects").rglob(f"{begun['upload_id']}*"))
 
 
 def model(stack: SmallStack) -> str:
@@ -358,6 +374,7 @@ WALKS: dict[str, Any] = {
     CrashPoint.ATTEMPT_GIVEN_UP: run_whose_node_is_lost,
     CrashPoint.UPLOAD_HASHED: upload,
     CrashPoint.UPLOAD_PLACED: upload,
+    CrashPoint.UPLOAD_JOINED: upload_in_parts,
     CrashPoint.MODEL_INSPECTED: model,
     CrashPoint.CAPTURE_NAMED: loaded_model,
     CrashPoint.CAPTURE_STARTED: loaded_model,

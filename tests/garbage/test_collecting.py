@@ -9,13 +9,14 @@ import tarfile
 import threading
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import anyio
 import anyio.from_thread
 import anyio.to_thread
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from app.auth.service import create_first_token
 from app.blobs import repository as blobs
@@ -33,6 +34,7 @@ from app.tables.blob import Blob
 from app.tables.dataset import Dataset, DatasetFile, DatasetVersion
 from app.tables.log import LogStream
 from app.tables.run import Attempt, Run, RunFile, RunNode
+from app.tables.upload import PartUpload
 from tests.live_api import LiveApi, live_api
 from tests.made_runs import make_runs
 from workers.collect_garbage import GarbageCollector
@@ -244,6 +246,29 @@ async def test_what_crashed_writers_left_goes_with_the_regular_collection(api: L
     os.utime(old, (0, 0))
     await GarbageCollector(api.database, api.objects, settings=api.settings).collect()
     assert (old.exists(), young.exists()) == (False, True)
+
+
+async def test_parts_that_nobody_puts_together_go_with_their_upload(api: LiveApi) -> None:
+    protocol = "mlflow/api/2.0/mlflow-artifacts/mpu"
+    uploads = []
+    for name in ("old", "young"):
+        begun = await api.client.post(f"{protocol}/create/d", json={"path": name, "num_parts": 2})
+        one = begun.json()["credentials"][0]
+        sent = await api.client.put(one["url"], headers=one["headers"], content=b"part")
+        assert sent.status_code == 200, sent.text
+        uploads.append(begun.json()["upload_id"])
+    stray = api.objects.root / "partial" / "mpu_deleted.7"
+    stray.touch()
+    for path in (api.objects.root / "partial").iterdir():
+        os.utime(path, (0, 0))
+    async with api.database.session() as session:
+        statement = update(PartUpload).where(PartUpload.id == uploads[0])
+        await session.execute(statement.values(updated_at=utc_now() - timedelta(days=8)))
+    await GarbageCollector(api.database, api.objects, settings=api.settings).collect()
+    left = [path.name for path in (api.objects.root / "partial").iterdir()]
+    assert left == [f"{uploads[1]}.1"]
+    async with api.database.session() as session:
+        assert await session.get(PartUpload, uploads[0]) is None
 
 
 async def test_an_interrupted_collection_is_made_good_by_the_next(api: LiveApi) -> None:

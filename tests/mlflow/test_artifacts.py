@@ -113,18 +113,6 @@ def test_mlflows_own_pages_send_and_fetch_files(space: Space) -> None:
     assert fetched.content == b"hello"
 
 
-def test_a_client_told_to_send_parts_sends_the_whole(
-    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD", "true")
-    monkeypatch.setenv("MLFLOW_MULTIPART_UPLOAD_MINIMUM_FILE_SIZE", "1")
-    run_id = space.client.create_run("0").info.run_id
-    source = tmp_path / "big.bin"
-    source.write_bytes(b"x" * 100_000)
-    space.client.log_artifact(run_id, str(source))
-    assert space.client.list_artifacts(run_id)[0].file_size == 100_000
-
-
 def test_a_file_that_is_not_there_is_said_in_mlflows_words(space: Space) -> None:
     run_id = space.client.create_run("0").info.run_id
     path = f"api/2.0/mlflow-artifacts/artifacts/0/{run_id}/artifacts/none.txt"

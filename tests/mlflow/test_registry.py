@@ -304,6 +304,14 @@ def test_logged_models_by_the_datasets_they_were_measured_on(space: Space) -> No
         assert [m.name for m in client.search_logged_models(["0"], datasets=asked)] == names
 
 
+@pytest.mark.parametrize("count", [0, -1, 1001])
+def test_a_page_of_logged_models_has_a_size(space: Space, count: int) -> None:
+    body = {"experiment_ids": ["0"], "max_results": count}
+    refused = space.call("POST", "logged-models/search", json=body)
+    assert (refused.status_code, refused.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert "max_results" in refused.json()["message"]
+
+
 def test_a_logged_model_tells_its_versions(space: Space) -> None:
     client = space.client
     model = client.create_logged_model("0", "net")
