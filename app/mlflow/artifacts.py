@@ -193,7 +193,7 @@ async def _check_room(session: AsyncSession, files: Rows) -> None:
         return
     count = select(func.count()).select_from(files.table).where(files.of_owner())
     if (await session.execute(count)).scalar_one() >= MOST_FILES:
-        raise TooManyFiles
+        raise TooManyFiles("A model" if files.table is LoggedModelFile else "A workspace")
 
 
 def _row(files: Rows, caller: Caller, path: str, stored: StoredObject) -> File:

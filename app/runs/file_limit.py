@@ -10,13 +10,13 @@ MOST_FILES = 100_000
 
 
 class TooManyFiles(Conflict):
-    """A run has as many files as it may."""
+    """A run, or what else has files, has as many as it may."""
 
     code = "too_many_files"
     title = "Too many files"
 
-    def __init__(self) -> None:
-        super().__init__(f"A run has at most {MOST_FILES} files: put small ones into an archive.")
+    def __init__(self, owner: str = "A run") -> None:
+        super().__init__(f"{owner} has at most {MOST_FILES} files: put small ones into an archive.")
 
 
 async def check_room(
