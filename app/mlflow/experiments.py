@@ -124,12 +124,17 @@ async def rename(session: AsyncSession, row: Experiment, caller: Caller, name: s
     """Give an active experiment another name.
 
     Raises:
-        InvalidParameter: it was deleted, or the name is blank.
+        InvalidParameter: it was deleted, the name is blank, or it is the one with the fixed name.
         ResourceExists: the name is taken.
     """
     check_active(row)
     if name == row.name:
         return
+    if row.name == names.DEFAULT_NAME:
+        raise InvalidParameter(
+            f"Experiment {names.DEFAULT_ID} is the one named {names.DEFAULT_NAME!r}, and cannot be "
+            "renamed here: make another experiment."
+        )
     await _check_name(session, caller, name)
     row.name = name
 
@@ -172,8 +177,9 @@ def check_active(row: Experiment) -> None:
         InvalidParameter: it is deleted.
     """
     if row.deleted_at is not None:
+        shown = names.experiment_id_of(row.id, row.name)
         raise InvalidParameter(
-            f"The experiment {row.id} must be in the 'active' state. Current state is deleted."
+            f"The experiment {shown} must be in the 'active' state. Current state is deleted."
         )
 
 
@@ -235,6 +241,8 @@ async def datasets(session: AsyncSession, caller: Caller, ids: list[str]) -> lis
 async def _check_name(session: AsyncSession, caller: Caller, name: str) -> None:
     if not name.strip():
         raise InvalidParameter("Invalid experiment name: it must not be blank.")
+    if name == names.DEFAULT_NAME:
+        await default(session, caller)
     found = await repository.find(session, caller.workspace.id, name)
     if found is None:
         return

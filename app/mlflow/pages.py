@@ -23,7 +23,11 @@ def offset_of(token: str | None, binding: str) -> int:
     if not token:
         return 0
     try:
-        found, offset = json.loads(base64.urlsafe_b64decode(token.encode()))
+        decoded = base64.b64decode(token.encode(), altchars=b"-_", validate=True)
+    except ValueError as error:
+        raise InvalidParameter("Invalid page token, could not base64-decode") from error
+    try:
+        found, offset = json.loads(decoded)
     except (ValueError, TypeError, RecursionError):
         found, offset = None, 0
     if found != binding or not isinstance(offset, int) or offset < 0:

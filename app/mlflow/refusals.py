@@ -14,9 +14,12 @@ from app.mlflow.errors import InvalidParameter
 
 _SAID = "mlflow"
 """The type of errors whose message is a whole sentence already."""
+_REASON = "mlflow_reason"
+"""The type of errors whose message is why a value cannot be; the place is where it was found."""
 _FIRST = ("run_id", "run_uuid", "experiment_id", "name", "key")
 """Which parameter is spoken of when several are wrong."""
 _LONGEST_VALUE = 200
+_UNPLACED = {"new_name": "name"}
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
 
 
@@ -47,6 +50,15 @@ def refusal(sentence: str) -> PydanticCustomError:
     """
     # Braces are places for values there.
     return PydanticCustomError(_SAID, "{sentence}", {"sentence": sentence})
+
+
+def refused_value(reason: str) -> PydanticCustomError:
+    """What a validator raises for a value that cannot be.
+
+    Args:
+        reason: why not.
+    """
+    return PydanticCustomError(_REASON, "{reason}", {"reason": reason})
 
 
 def invalid_value(path: str, value: Any, reason: str) -> str:
@@ -83,8 +95,12 @@ def _sentence(error: Mapping[str, Any]) -> str:
         given = int(given)
     if kind == "missing" or given is None or given == "":
         return f"Missing value for required parameter '{path}'."
+    if kind == _REASON:
+        return invalid_value(path, given, str(error["msg"]))
     if kind == "string_too_long":
-        return f"'{path}' exceeds the maximum length of {limits['max_length']} characters"
+        # Without the place, as MLflow's servers say it.
+        last = _UNPLACED.get(str(places[-1]), places[-1])
+        return f"'{last}' exceeds the maximum length of {limits['max_length']} characters"
     if kind == "greater_than_equal" and limits["ge"] == 1:
         return invalid_value(path, given, ". It must be a positive integer")
     if kind == "less_than_equal":
@@ -94,6 +110,8 @@ def _sentence(error: Mapping[str, Any]) -> str:
 
 def _path(places: Sequence[str | int]) -> str:
     first, *rest = places
+    if first == "metrics" and rest and rest[-1] == "key":
+        rest[-1] = "name"
     return str(first) + "".join(
         f"[{place}]" if isinstance(place, int) else f".{place}" for place in rest
     )

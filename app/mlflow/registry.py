@@ -1,7 +1,7 @@
-"""Registered models and their aliases, stages and tags, in MLflow's protocol."""
+"""Registered models and their stages and tags, in MLflow's protocol."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
@@ -9,18 +9,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.clock import utc_now
 from app.kernel.ids import new_id
-from app.mlflow import places
+from app.mlflow import names, places
 from app.mlflow.access import Caller
 from app.mlflow.errors import InvalidParameter, NoSuchResource, ResourceExists
 from app.mlflow.registry_documents import SHOWN
 from app.mlflow.registry_schemas import ModelCreate
-from app.models import aliases, repository
-from app.models.errors import AliasReserved
+from app.models import repository
 from app.tables.model import Model, ModelVersion
 
 OF_REGISTERED = re.compile(r"models:/(?P<name>[^/]+)/(?P<version>[0-9]{1,9})")
 """The address of a registered version by its number."""
 _MOST_COPIES = 10
+_HIGHEST_VERSION = 2**31 - 1
+"""No column could hold more."""
 STAGES = ("None", "Staging", "Production", "Archived")
 _ARCHIVING = ("Staging", "Production")
 
@@ -29,8 +30,9 @@ async def create(session: AsyncSession, caller: Caller, body: ModelCreate) -> Mo
     """Write a registered model without versions.
 
     Raises:
-        ResourceExists: the name is taken.
+        ResourceExists: the name is taken, by a model or by a prompt.
     """
+    tags = {tag.key: tag.value for tag in body.tags}
     statement = (
         insert(Model)
         .values(
@@ -38,14 +40,16 @@ async def create(session: AsyncSession, caller: Caller, body: ModelCreate) -> Mo
             workspace_id=caller.workspace.id,
             name=body.name,
             description=body.description,
-            tags={tag.key: tag.value for tag in body.tags},
+            tags=tags,
         )
         .on_conflict_do_nothing()
         .returning(Model.id)
     )
-    if (await session.execute(statement)).scalar_one_or_none() is None:
-        raise ResourceExists(f"Registered Model (name={body.name}) already exists.")
-    return await get(session, caller, body.name)
+    is_new = (await session.execute(statement)).scalar_one_or_none() is not None
+    model = await get(session, caller, body.name)
+    if not is_new:
+        raise _taken(body.name, held=_what(model.tags), wanted=_what(tags))
+    return model
 
 
 async def get(session: AsyncSession, caller: Caller, name: str, *, lock: bool = False) -> Model:
@@ -73,11 +77,12 @@ async def get_version(
     Raises:
         NoSuchResource: there is none such.
     """
+    number = int(version)
     statement = (
         select(Model, ModelVersion)
         .join(ModelVersion, ModelVersion.model_id == Model.id)
         .where(Model.workspace_id == caller.workspace.id, Model.name == name)
-        .where(ModelVersion.version == int(version))
+        .where(ModelVersion.version == (number if 0 < number <= _HIGHEST_VERSION else 0))
     )
     if lock:
         statement = statement.with_for_update(key_share=True, of=ModelVersion)
@@ -87,6 +92,19 @@ async def get_version(
     if found is None:
         raise NoSuchResource(f"Model Version (name={name}, version={version}) not found")
     return found[0], found[1]
+
+
+def _what(tags: Mapping[str, str | None]) -> str:
+    return "Prompt" if tags.get(names.PROMPT_TAG) == "true" else "Registered Model"
+
+
+def _taken(name: str, *, held: str, wanted: str) -> ResourceExists:
+    if held == wanted:
+        return ResourceExists(f"{wanted} (name={name}) already exists.")
+    return ResourceExists(
+        f"Tried to create a {wanted.lower()} with name {name!r}, but the name is already taken by "
+        f"a {held.lower()}. A model and a prompt cannot have the same name."
+    )
 
 
 async def rename(session: AsyncSession, caller: Caller, name: str, new_name: str) -> Model:
@@ -104,49 +122,6 @@ async def rename(session: AsyncSession, caller: Caller, name: str, new_name: str
     await session.flush()
     await session.refresh(model)
     return model
-
-
-async def set_alias(
-    session: AsyncSession, caller: Caller, name: str, alias: str, version: str
-) -> None:
-    """Let a name point to a version; it points to no other any more.
-
-    Raises:
-        InvalidParameter: the name means something else already.
-    """
-    model, row = await get_version(session, caller, name, version)
-    try:
-        await aliases.lock(session, model.id)
-        await aliases.point(session, model.id, alias, row.id)
-    except AliasReserved as error:
-        reserved = (
-            f"Version alias name '{alias}' is reserved."
-            if alias.lower() != "latest"
-            else "'latest' alias name (case insensitive) is reserved."
-        )
-        raise InvalidParameter(reserved) from error
-
-
-async def delete_alias(session: AsyncSession, caller: Caller, name: str, alias: str) -> None:
-    """Remove an alias; one that is not there is fine."""
-    model = await get(session, caller, name)
-    await aliases.lock(session, model.id)
-    await aliases.remove(session, model.id, alias)
-
-
-async def by_alias(
-    session: AsyncSession, caller: Caller, name: str, alias: str
-) -> tuple[Model, ModelVersion]:
-    """The version that an alias points to.
-
-    Raises:
-        InvalidParameter: there is no such alias, as MLflow's own servers say it.
-    """
-    model = await get(session, caller, name)
-    row = await aliases.find(session, model.id, alias)
-    if row is None:
-        raise InvalidParameter(f"Registered model alias {alias} not found.")
-    return model, row
 
 
 async def address_of(session: AsyncSession, caller: Caller, row: ModelVersion) -> str:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from app.auth.needs import needs
 from app.kernel.db import SessionDep
 from app.kernel.tags import merged_tags
-from app.mlflow import registry, registry_documents
+from app.mlflow import registry, registry_aliases, registry_documents
 from app.mlflow.access import CallerDep, NonEmptyText
 from app.mlflow.refusals import MlflowRoute
 from app.mlflow.registry_schemas import (
@@ -15,6 +15,7 @@ from app.mlflow.registry_schemas import (
     AliasSet,
     LatestAsked,
     ModelCreate,
+    ModelName,
     ModelRename,
     ModelSearch,
     ModelTagDelete,
@@ -41,7 +42,7 @@ async def create_mlflow_model(
 @router.get("/get")
 @needs("models.read", run=True)
 async def get_mlflow_model(
-    name: NonEmptyText, caller: CallerDep, session: SessionDep
+    name: ModelName, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
     """One of them."""
     return await _answer(session, await registry.get(session, caller, name))
@@ -141,7 +142,7 @@ async def set_mlflow_alias(
 ) -> dict[str, Any]:
     """Let a name point to a version."""
     caller.require_user()
-    await registry.set_alias(session, caller, body.name, body.alias, body.version)
+    await registry_aliases.set_alias(session, caller, body.name, body.alias, body.version)
     return {}
 
 
@@ -152,17 +153,17 @@ async def delete_mlflow_alias(
 ) -> dict[str, Any]:
     """Remove such a name."""
     caller.require_user()
-    await registry.delete_alias(session, caller, body.name, body.alias)
+    await registry_aliases.delete_alias(session, caller, body.name, body.alias)
     return {}
 
 
 @router.get("/alias")
 @needs("models.read", run=True)
 async def get_mlflow_version_by_alias(
-    name: NonEmptyText, alias: NonEmptyText, caller: CallerDep, session: SessionDep
+    name: ModelName, alias: NonEmptyText, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
     """The version that a name points to."""
-    model, row = await registry.by_alias(session, caller, name, alias)
+    model, row = await registry_aliases.by_alias(session, caller, name, alias)
     document = await registry_documents.version_document(session, model, row)
     return {"model_version": document}
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from app.mlflow.refusals import invalid_value, refusal
-from app.mlflow.schemas import ParamSent, Sent, TagSent, resolving
+from app.mlflow.schemas import Body, ParamSent, Sent, TagSent, resolving
 
 
 def _checked_name(name: str) -> str:
@@ -34,7 +34,7 @@ def _checked_alias(alias: str) -> str:
     return alias
 
 
-_VERSION = re.compile(r"[0-9]{1,9}", re.ASCII)
+_VERSION = re.compile(r"-?[0-9]{1,40}", re.ASCII)
 _ALIAS = re.compile(r"[\w\-]+")
 ModelName = Annotated[
     str, StringConstraints(min_length=1, max_length=256), AfterValidator(_checked_name)
@@ -56,7 +56,7 @@ class RegistryTag(TagSent):
     value: RegistryTagValue = ""
 
 
-class OfModel(Sent):
+class OfModel(Body):
     """A call about a registered model."""
 
     name: ModelName
@@ -150,7 +150,7 @@ class StageChange(OfVersion):
     archive_existing_versions: bool = False
 
 
-class RegistrySearch(Sent):
+class RegistrySearch(Body):
     """A search for registered models or versions."""
 
     filter: str = ""

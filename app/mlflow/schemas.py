@@ -24,7 +24,7 @@ from pydantic import (
 )
 
 from app.kernel.orm import MAX_INTEGER
-from app.mlflow.refusals import invalid_value, refusal
+from app.mlflow.refusals import refusal, refused_value
 
 MAX_METRICS = 1000
 MAX_PARAMS_OR_TAGS = 100
@@ -56,11 +56,11 @@ def _checked_key(key: str) -> str:
             ": Names may only contain alphanumerics, underscores (_), dashes (-), periods (.), "
             "spaces ( ), colon(:) and slashes (/)."
         )
-        raise refusal(invalid_value("key", key, reason))
+        raise refused_value(reason)
     # MLflow's servers may keep a key as a file.
     plain = posixpath.normpath(key)
     if plain != key or plain == "." or plain.startswith(("..", "/")):
-        raise refusal(invalid_value("key", key, resolving(plain)))
+        raise refused_value(resolving(plain))
     return key
 
 
@@ -92,6 +92,17 @@ class Sent(BaseModel):
     """Something that a client sends."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+class Body(Sent):
+    """What is sent with a call; null is a field that was left out."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, sent: Any) -> Any:
+        if isinstance(sent, dict):
+            return {key: value for key, value in sent.items() if value is not None}
+        return sent
 
 
 class TagSent(Sent):
@@ -132,7 +143,7 @@ class OfRun(Sent):
         return self.run_id or self.run_uuid
 
 
-class RunCreate(Sent):
+class RunCreate(Body):
     """A new run."""
 
     experiment_id: str = Field(default="0", max_length=64)
@@ -142,7 +153,7 @@ class RunCreate(Sent):
     tags: list[TagSent] = Field(default=[], max_length=MAX_ENTITIES)
 
 
-class RunUpdate(OfRun):
+class RunUpdate(OfRun, Body):
     """A change of a run's state, end or name."""
 
     status: RunStatus | None = None
@@ -248,7 +259,7 @@ class ModelLog(OfRun):
     model_json: str = Field(max_length=1_000_000)
 
 
-class RunSearch(Sent):
+class RunSearch(Body):
     """A search for runs."""
 
     experiment_ids: list[str] = Field(default=[], max_length=1000)
@@ -259,7 +270,7 @@ class RunSearch(Sent):
     page_token: str = ""
 
 
-class ExperimentCreate(Sent):
+class ExperimentCreate(Body):
     """A new experiment."""
 
     name: str = Field(min_length=1, max_length=500)
@@ -267,7 +278,7 @@ class ExperimentCreate(Sent):
     tags: list[TagSent] = Field(default=[], max_length=MAX_ENTITIES)
 
 
-class OfExperiment(Sent):
+class OfExperiment(Body):
     """A call about an experiment."""
 
     experiment_id: str = Field(min_length=1, max_length=64)
@@ -298,7 +309,7 @@ class DatasetSearch(Sent):
     experiment_ids: list[str] = []
 
 
-class ExperimentSearch(Sent):
+class ExperimentSearch(Body):
     """A search for experiments."""
 
     filter: str = ""

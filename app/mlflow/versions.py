@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.errors import Invalid
-from app.mlflow import artifacts, logged_models, names, places, registry
+from app.mlflow import artifacts, logged_models, names, places, registry, registry_aliases
 from app.mlflow.access import Caller, find_run
 from app.mlflow.errors import InvalidParameter, NoPermission, NoSuchResource
 from app.mlflow.places import Place
@@ -152,7 +152,7 @@ async def _of_registered(session: AsyncSession, caller: Caller, address: str) ->
         return _copied(*found)
     name, at, alias = address.removeprefix(_MODELS).partition("@")
     if at:
-        model, row = await registry.by_alias(session, caller, name, alias)
+        model, row = await registry_aliases.by_alias(session, caller, name, alias)
         return _copied(model, row)
     raise NoSuchResource(f"There is no model at {address}.")
 

@@ -9,9 +9,10 @@ from app.kernel.clock import utc_now
 from app.kernel.db import SessionDep
 from app.kernel.tags import merged_tags
 from app.mlflow import registry, registry_documents, versions
-from app.mlflow.access import CallerDep, NonEmptyText
+from app.mlflow.access import CallerDep
 from app.mlflow.refusals import MlflowRoute
 from app.mlflow.registry_schemas import (
+    ModelName,
     OfVersion,
     RegistrySearch,
     StageChange,
@@ -40,7 +41,7 @@ async def create_mlflow_version(
 @router.get("/get")
 @needs("models.read", run=True)
 async def get_mlflow_version(
-    name: NonEmptyText, version: VersionNumber, caller: CallerDep, session: SessionDep
+    name: ModelName, version: VersionNumber, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
     """One version."""
     return await _answer(session, *(await registry.get_version(session, caller, name, version)))
@@ -49,7 +50,7 @@ async def get_mlflow_version(
 @router.get("/get-download-uri")
 @needs("models.read", run=True)
 async def get_mlflow_version_address(
-    name: NonEmptyText, version: VersionNumber, caller: CallerDep, session: SessionDep
+    name: ModelName, version: VersionNumber, caller: CallerDep, session: SessionDep
 ) -> dict[str, Any]:
     """Where its files can be downloaded."""
     _, row = await registry.get_version(session, caller, name, version)

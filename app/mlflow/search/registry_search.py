@@ -18,9 +18,10 @@ from app.mlflow.search.conditions import (
     number_condition,
     text_condition,
 )
-from app.mlflow.search.grammar import Comparison, parse_filter, parse_order
+from app.mlflow.search.grammar import Comparison, Name, parse_filter, parse_order
 from app.tables.model import Model, ModelVersion
 
+_PROMPT = Name("tag", names.PROMPT_TAG)
 _MODEL_TEXTS: dict[str, ColumnElement[str]] = {"name": Model.name.expression}
 _MODEL_NUMBERS: dict[str, ColumnElement[Any]] = {
     "creation_timestamp": milliseconds_of(Model.created_at.expression),
@@ -54,12 +55,7 @@ async def search_models(
     statement = (
         select(Model)
         .where(Model.workspace_id == caller.workspace.id)
-        .where(
-            *[
-                _condition(it, _MODEL_TEXTS, _MODEL_NUMBERS, Model.tags)
-                for it in parse_filter(asked.filter)
-            ]
-        )
+        .where(*_conditions(asked.filter, _MODEL_TEXTS, _MODEL_NUMBERS, Model.tags))
         .order_by(*_order(asked.order_by, {**_MODEL_TEXTS, **numbers}), Model.name)
         .offset(offset)
         .limit(asked.max_results + 1)
@@ -90,12 +86,7 @@ async def search_versions(
         .options(registry_documents.SHOWN)
         .join(Model, Model.id == ModelVersion.model_id)
         .where(Model.workspace_id == caller.workspace.id)
-        .where(
-            *[
-                _condition(it, _VERSION_TEXTS, _VERSION_NUMBERS, ModelVersion.tags)
-                for it in parse_filter(asked.filter)
-            ]
-        )
+        .where(*_conditions(asked.filter, _VERSION_TEXTS, _VERSION_NUMBERS, ModelVersion.tags))
         .order_by(*order, Model.name, ModelVersion.version.desc())
         .offset(offset)
         .limit(asked.max_results + 1)
@@ -110,6 +101,28 @@ async def search_versions(
     }
 
 
+def _conditions(
+    text: str,
+    texts: dict[str, ColumnElement[str]],
+    numbers: dict[str, ColumnElement[Any]],
+    tags: InstrumentedAttribute[dict[str, str | None]],
+) -> list[ColumnElement[bool]]:
+    """What a filter says; prompts are among models only when it asks for them."""
+    asked = parse_filter(text)
+    about_prompts = [it for it in asked if it.name == _PROMPT]
+    wanted = [it for it in asked if it.name != _PROMPT]
+    # What has no such tag is no prompt.
+    is_prompt = func.coalesce(tags[names.PROMPT_TAG].astext, "false") == "true"
+    return [
+        is_prompt if any(map(_asks_for_prompts, about_prompts)) else ~is_prompt,
+        *[_condition(it, texts, numbers, tags) for it in wanted],
+    ]
+
+
+def _asks_for_prompts(it: Comparison) -> bool:
+    return (it.operator, str(it.value).lower()) in {("=", "true"), ("!=", "false")}
+
+
 def _condition(
     it: Comparison,
     texts: dict[str, ColumnElement[str]],
@@ -118,11 +131,7 @@ def _condition(
 ) -> ColumnElement[bool]:
     key = it.name.key
     if it.name.entity == "tag":
-        column: ColumnElement[str] = tags[key].astext
-        # What has no such tag is no prompt; clients ask for that with every search.
-        return text_condition(
-            func.coalesce(column, "false") if key == names.PROMPT_TAG else column, it
-        )
+        return text_condition(tags[key].astext, it)
     attribute_of(it.name, {**texts, **numbers})
     if key in numbers:
         return number_condition(numbers[key], it)

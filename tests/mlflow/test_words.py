@@ -1,0 +1,100 @@
+"""What is left out, what is too long, and what is no name: in the words of MLflow's servers."""
+
+from typing import Any
+
+import pytest
+from mlflow.entities import Dataset, DatasetInput
+from mlflow.exceptions import RestException
+
+from tests.mlflow.conftest import Space
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("runs/search", {"experiment_ids": ["0"], "filter": None, "run_view_type": None}),
+        ("runs/create", {"experiment_id": None, "run_name": None, "tags": None}),
+        ("experiments/create", {"name": "n", "artifact_location": None, "tags": None}),
+        ("experiments/search", {"filter": None, "order_by": None, "page_token": None}),
+        ("registered-models/create", {"name": "m", "description": None, "tags": None}),
+    ],
+)
+def test_null_is_left_out(space: Space, path: str, body: dict[str, Any]) -> None:
+    assert space.call("POST", path, json=body).status_code == 200
+
+
+def test_null_where_something_must_be_is_missing(space: Space) -> None:
+    refused = space.call("POST", "experiments/create", json={"name": None})
+    assert refused.json()["message"] == "Missing value for required parameter 'name'."
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("params", "Invalid value \"../x\" for parameter 'params[1].key' supplied: Names may be"),
+        ("tags", "Invalid value \"../x\" for parameter 'tags[1].key' supplied: Names may be"),
+        ("metrics", "Invalid value \"../x\" for parameter 'metrics[1].name' supplied: Names may"),
+    ],
+)
+def test_a_name_that_cannot_be_is_shown_in_its_place(space: Space, kind: str, said: str) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    number = {"value": 1, "timestamp": 1} if kind == "metrics" else {"value": "1"}
+    body = {"run_id": run_id, kind: [{"key": key, **number} for key in ("ok", "../x")]}
+    refused = space.call("POST", "runs/log-batch", json=body)
+    assert refused.json()["message"].startswith(said)
+
+
+def test_what_is_too_long_is_named_without_its_place(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    with pytest.raises(RestException, match="'digest' exceeds the maximum length of 36 characters"):
+        space.client.log_inputs(run_id, [DatasetInput(Dataset("n", "d" * 37, "local", "{}"))])
+    experiment = space.client.create_experiment("short")
+    with pytest.raises(RestException, match="'name' exceeds the maximum length of 500 characters"):
+        space.client.rename_experiment(experiment, "x" * 501)
+
+
+def test_a_page_token_that_is_none(space: Space) -> None:
+    for token, said in (("evil hax", "could not base64-decode"), ("e30=", "not one of this")):
+        with pytest.raises(RestException, match=f"Invalid page token.*{said}") as refused:
+            space.client.search_runs(["0"], page_token=token)
+        assert refused.value.error_code == "INVALID_PARAMETER_VALUE"
+
+
+@pytest.mark.parametrize("version", ["-1", "0", "99999999999", "9" * 40])
+def test_a_number_that_no_version_has(space: Space, version: str) -> None:
+    space.client.create_registered_model("digits")
+    with pytest.raises(RestException, match=rf"\(name=digits, version={version}\) not") as missing:
+        space.client.get_model_version("digits", version)
+    assert missing.value.error_code == "RESOURCE_DOES_NOT_EXIST"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a/b", "Invalid model name 'a/b'"),
+        (" ", "Missing value for required parameter 'name'"),
+        ("..", "must not resolve to other names"),
+    ],
+)
+def test_a_name_that_no_model_can_have(space: Space, name: str, said: str) -> None:
+    for path in ("registered-models/get", "model-versions/get", "registered-models/alias"):
+        params = {"name": name, "version": "1", "alias": "best"}
+        refused = space.call("GET", path, params=params).json()
+        assert refused["error_code"] == "INVALID_PARAMETER_VALUE"
+        assert said in refused["message"]
+
+
+def test_the_experiment_with_the_fixed_name_keeps_it(space: Space) -> None:
+    client = space.client
+    for _ in range(2):  # before it is made, and afterwards
+        with pytest.raises(RestException, match=r"Experiment\(name=Default\) already exists"):
+            client.create_experiment("Default")
+    other = client.create_experiment("other")
+    with pytest.raises(RestException, match=r"Experiment\(name=Default\) already exists"):
+        client.rename_experiment(other, "Default")
+    with pytest.raises(RestException, match="cannot be renamed here") as refused:
+        client.rename_experiment("0", "mine")
+    assert refused.value.error_code == "INVALID_PARAMETER_VALUE"
+    client.delete_experiment("0")
+    with pytest.raises(RestException, match="The experiment 0 must be in the 'active' state"):
+        client.create_run("0")
