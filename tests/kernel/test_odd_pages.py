@@ -19,6 +19,7 @@ from app.tables.model import Model, ModelVersion
 from app.tables.role import Role
 from app.tables.sweep import Trial
 from app.tables.workspace import Workspace
+from tests.databases import own_database
 from tests.health.figures import read, value
 from tests.live_api import LiveApi, live_api
 from tests.made_runs import make_request
@@ -32,7 +33,8 @@ _SCORING = {
 
 @pytest.fixture
 async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
-    async with live_api(tmp_path, postgres_url, broker_url) as api:
+    # Odd hosts and workspaces are everybody's.
+    async with own_database(postgres_url) as url, live_api(tmp_path, url, broker_url) as api:
         yield api
 
 
