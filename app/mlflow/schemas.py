@@ -112,6 +112,12 @@ class TagSent(Sent):
     value: TagValue = ""
 
 
+class FirstTagSent(TagSent):
+    """A tag that a run begins with; MLflow's servers look at keys only later."""
+
+    key: str = Field(min_length=1, max_length=250)
+
+
 class ParamSent(Sent):
     """A parameter."""
 
@@ -150,7 +156,7 @@ class RunCreate(Body):
     user_id: str = Field(default="", max_length=256)
     run_name: str = Field(default="", max_length=250)
     start_time: Milliseconds | None = None
-    tags: list[TagSent] = Field(default=[], max_length=MAX_ENTITIES)
+    tags: list[FirstTagSent] = Field(default=[], max_length=MAX_ENTITIES)
 
 
 class RunUpdate(OfRun, Body):

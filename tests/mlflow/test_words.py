@@ -98,3 +98,31 @@ def test_the_experiment_with_the_fixed_name_keeps_it(space: Space) -> None:
     client.delete_experiment("0")
     with pytest.raises(RestException, match="The experiment 0 must be in the 'active' state"):
         client.create_run("0")
+
+
+def test_a_run_begins_with_tags_of_any_name(space: Space) -> None:
+    run = space.client.create_run("0", tags={"cost in $": "5"})
+    assert run.data.tags["cost in $"] == "5"
+    assert space.client.get_run(run.info.run_id).data.tags["cost in $"] == "5"
+    space.client.delete_tag(run.info.run_id, "cost in $")
+    with pytest.raises(RestException, match="Invalid value"):
+        space.client.set_tag(run.info.run_id, "cost in $", "5")
+
+
+def test_the_number_of_a_version_may_be_quoted(space: Space) -> None:
+    space.client.create_registered_model("digits")
+    for _ in range(3):
+        space.client.create_model_version("digits", "s3://bucket/digits")
+    for text in ("version_number = '2'", "name = 'digits' AND version_number = 2"):
+        assert [found.version for found in space.client.search_model_versions(text)] == ["2"]
+    with pytest.raises(RestException, match="Expected numeric value"):
+        space.client.search_model_versions("version_number = 'two'")
+
+
+def test_only_tags_and_parameters_are_asked_for_null(space: Space) -> None:
+    said = "IS NULL / IS NOT NULL is only supported for tags"
+    for text in ("metrics.m IS NULL", "end_time IS NOT NULL", "dataset.name IS NULL"):
+        with pytest.raises(RestException, match=said):
+            space.client.search_runs(["0"], text)
+    with pytest.raises(RestException, match=said):
+        space.client.search_experiments(filter_string="name IS NULL")

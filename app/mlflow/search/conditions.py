@@ -81,11 +81,17 @@ def check_operator(it: Comparison, allowed: frozenset[str]) -> None:
     Raises:
         InvalidParameter: it does not.
     """
-    if it.operator not in allowed:
+    if it.operator in allowed:
+        return
+    if it.operator in ("IS NULL", "IS NOT NULL"):
         raise InvalidParameter(
-            f"Invalid comparator '{it.operator}' not one of {sorted(allowed)}, which go with "
-            f"{_WORDS[it.name.entity]} '{it.name.key}'"
+            "IS NULL / IS NOT NULL is only supported for tags and params, not for "
+            f"'{_WORDS[it.name.entity]}' '{it.name.key}'"
         )
+    raise InvalidParameter(
+        f"Invalid comparator '{it.operator}' not one of {sorted(allowed)}, which go with "
+        f"{_WORDS[it.name.entity]} '{it.name.key}'"
+    )
 
 
 def attribute_of(name: Name, known: Mapping[str, T], *, entity: str = "attribute") -> T:

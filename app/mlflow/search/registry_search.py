@@ -1,5 +1,6 @@
 """Searching registered models and their versions."""
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
@@ -21,6 +22,8 @@ from app.mlflow.search.conditions import (
 from app.mlflow.search.grammar import Comparison, Name, parse_filter, parse_order
 from app.tables.model import Model, ModelVersion
 
+_QUOTED = ("version", "version_number")
+"""Numbers that may stand in quotes, as clients show them."""
 _PROMPT = Name("tag", names.PROMPT_TAG)
 _MODEL_TEXTS: dict[str, ColumnElement[str]] = {"name": Model.name.expression}
 _MODEL_NUMBERS: dict[str, ColumnElement[Any]] = {
@@ -134,6 +137,8 @@ def _condition(
         return text_condition(tags[key].astext, it)
     attribute_of(it.name, {**texts, **numbers})
     if key in numbers:
+        if key in _QUOTED and isinstance(it.value, str) and it.value.isdecimal():
+            it = replace(it, value=float(it.value))
         return number_condition(numbers[key], it)
     return text_condition(texts[key], it, LISTED_TEXT if key in ("name", "run_id") else TEXT)
 
