@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
+    Select,
     String,
     Table,
     and_,
@@ -31,6 +32,7 @@ SUSPECT_AFTER = 2
 """From so many unfinished turns on a row is taken by itself; fewer are any death of a worker."""
 SET_ASIDE_AFTER = 3
 """After so many it is set aside: its next turns are ever further apart."""
+_SUSPECTS_AMONG = 1000
 _ASIDE = "set-aside"
 """The token of nobody, on rows that are set aside."""
 
@@ -112,21 +114,41 @@ def due_statement(tables: Sequence[Table], *, limit: int) -> CompoundSelect[Any]
     Returns:
         A statement for the table's name, the row's id, and whether it is a suspect.
     """
-    parts = [
+    return union_all(
+        *(
+            select(part.subquery())
+            for table in tables
+            for part in (_due(table).where(~_is_suspect(table)).limit(limit), _due_suspect(table))
+        )
+    )
+
+
+def _due(table: Table) -> Select[Any]:
+    return (
         select(
             literal(str(table.name), String).label("name"),
             table.c.id,
-            literal(is_suspect).label("is_suspect"),
+            literal(value=False).label("is_suspect"),
         )
         .where(table.c.next_check_at <= func.now(), _is_free(table))
-        .where(_is_suspect(table) if is_suspect else ~_is_suspect(table))
         .order_by(table.c.next_check_at)
-        .limit(1 if is_suspect else limit)
-        .subquery()
-        for table in tables
-        for is_suspect in (False, True)
-    ]
-    return union_all(*(select(part) for part in parts))
+    )
+
+
+def _due_suspect(table: Table) -> Select[Any]:
+    """One suspect among the longest overdue: mostly there is none, and all would be looked at.
+
+    One that stands behind these is found as soon as they have had their turns. An index of suspects
+    would be written to with every lease.
+    """
+    columns = (table.c.next_check_at, table.c.unfinished_turns)
+    longest = _due(table).add_columns(*columns).limit(_SUSPECTS_AMONG).subquery()
+    return (
+        select(longest.c.name, longest.c.id, literal(value=True).label("is_suspect"))
+        .where(longest.c.unfinished_turns >= SUSPECT_AFTER)
+        .order_by(longest.c.next_check_at)
+        .limit(1)
+    )
 
 
 async def extend(session: AsyncSession, table: Table, lease: Lease, *, seconds: float) -> bool:
