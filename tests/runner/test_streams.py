@@ -117,6 +117,23 @@ def test_a_chunk_that_is_too_large_is_sent_in_smaller_ones(bench: Bench) -> None
     assert_sealed(bench)
 
 
+def test_pieces_begin_where_lines_begin(bench: Bench) -> None:
+    bench.script(
+        "import time\n"
+        "for part in range(10):\n"
+        "    print(*(f'line {n} of {part}' for n in range(10_000)), sep=chr(10), flush=True)\n"
+        "    time.sleep(0.01)\n"
+    )
+
+    assert bench.run() == 0
+
+    offsets = [offset for _, stream, offset, _ in bench.api.log_posts if stream == STDOUT]
+    data = bytes(bench.api.streams[STDOUT])
+    assert len(offsets) > 1
+    assert {data[offset - 1 : offset] for offset in offsets} <= {b"", b"\n"}
+    assert_sealed(bench)
+
+
 @pytest.mark.fault(36)
 def test_odd_bytes_come_through_as_they_are(bench: Bench) -> None:
     bench.script(

@@ -32,11 +32,20 @@ class _Shipment:
         self.shipped_bytes = 0
         self.chunk_bytes = CHUNK_BYTES
         self.next_at = 0.0
+        self.line_seen_at: float | None = None
         self.is_refused = False
 
     @property
     def has_more(self) -> bool:
         return not self.is_refused and self.shipped_bytes < self.stream.length_bytes
+
+    def may_wait(self, data: bytes) -> bool:
+        """Whether what is to be sent is the beginning of a line whose end may come in a moment."""
+        if b"\n" in data or len(data) >= SMALLEST_CHUNK_BYTES:
+            return False
+        now = time.monotonic()
+        self.line_seen_at = self.line_seen_at or now
+        return now - self.line_seen_at < MOST_GATHER_SECONDS
 
 
 class LogShipper(threading.Thread):
@@ -146,12 +155,17 @@ class LogShipper(threading.Thread):
     def _ship(self, channel: Channel, shipment: _Shipment) -> None:
         offset = shipment.shipped_bytes
         began = time.monotonic()
-        data = shipment.stream.read(offset=offset, limit_bytes=shipment.chunk_bytes)
+        data = _whole_lines(shipment.stream.read(offset=offset, limit_bytes=shipment.chunk_bytes))
+        if shipment.may_wait(data):
+            shipment.next_at = began + LEAST_GATHER_SECONDS
+            return
+        shipment.line_seen_at = None
         moments = shipment.stream.moments(offset, offset + len(data))
         if len(moments) > MOST_MOMENTS:
-            data = data[: moments[MOST_MOMENTS][0]]
+            data = _whole_lines(data[: moments[MOST_MOMENTS][0]])
         path = f"/logs?stream={quote(shipment.stream.name, safe='')}&offset={offset}"
-        times = " ".join(f"{start}@{millis}" for start, millis in moments[:MOST_MOMENTS])
+        known = [pair for pair in moments[:MOST_MOMENTS] if pair[0] < len(data)]
+        times = " ".join(f"{start}@{millis}" for start, millis in known)
         headers = {"Log-Times": times}
         try:
             answer = persist(lambda: channel.post_bytes(path, data, headers), self._control)
@@ -180,3 +194,12 @@ class LogShipper(threading.Thread):
         shipment.stream.end()
         shipment.is_refused = True
         return shipment.shipped_bytes
+
+
+def _whole_lines(data: bytes) -> bytes:
+    """Without the line that has no end yet, unless there is nothing else.
+
+    Pieces of several processes follow each other in the merged log, where they should not tear
+    lines.
+    """
+    return data[: data.rfind(b"\n") + 1] or data
