@@ -1,5 +1,6 @@
 """Commands in pipes: what they print, where, and how they end."""
 
+import asyncio
 import hashlib
 import json
 import socket
@@ -20,7 +21,9 @@ import pytest
 
 from app.admin import secrets
 from app.cli import cli
+from app.tables.run import Run
 from tests.client.program import Program
+from tests.served import Served
 from trainwright.connection import Connection
 
 
@@ -48,6 +51,23 @@ def test_a_token_is_kept_used_and_forgotten(program: Program, connection: Connec
     assert (shown["url"], shown["workspace"]) == (connection.url, connection.workspace)
     stranger.run("logout")
     stranger.run("whoami", code=2)
+
+
+def test_why_a_run_failed_is_said_in_one_line(
+    program: Program, connection: Connection, served: Served
+) -> None:
+    mlflow = connection.path("mlflow", "api", "2.0", "mlflow", "runs", "create")
+    run = connection.post(mlflow, {"experiment_id": "0"})["run"]["info"]["run_id"]
+    error = {"code": "process_failed", "message": "It ended.", "role": "worker", "rank": 1}
+
+    async def fail() -> None:
+        async with served.api.database.session() as session:
+            row = await session.get_one(Run, run)
+            row.status, row.error = "Failed", {**error, "node": "node 1", "exit_code": 3}
+
+    asyncio.run_coroutine_threadsafe(fail(), served.loop).result()
+    said = program.run("why", run).stdout
+    assert "It ended. (role worker, rank 1, node 1, exit code 3)" in said
 
 
 def test_metrics_that_no_float_holds_are_shown(program: Program, connection: Connection) -> None:

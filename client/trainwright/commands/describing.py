@@ -43,12 +43,13 @@ def outcome(run: Run) -> str:
 
 def failure(error: dict[str, Any]) -> str:
     """Why a run failed, in one line."""
+    # Nodes are called so in the error itself: "node 0".
     where = [
-        f"{name} {error[key]}"
+        f"{name} {error[key]}".strip()
         for key, name in (
             ("role", "role"),
             ("rank", "rank"),
-            ("node", "node"),
+            ("node", ""),
             ("exit_code", "exit code"),
             ("signal", "signal"),
         )
