@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
 
 from app.pictures.search_drawing import draw_bars, draw_parallel
-from app.pictures.spec import Panel, Picture, Timeline
+from app.pictures.spec import Panel, Picture, Span, Timeline
 
 _DPI = 100
 _PANEL_PX = 280
@@ -170,14 +170,14 @@ def _draw_timeline(ax: Axes, timeline: Timeline) -> None:
         shown = max(length, longest / per / 400)
         ax.barh(place, shown, left=start, height=0.62, color=_PHASES.get(span["row"], "#888888"))
         is_late = start + shown > 0.8 * longest / per
-        is_inside = is_late and shown > 0.2 * longest / per
+        is_inside = (is_late or _is_followed(span, timeline)) and shown > 0.2 * longest / per
         ax.annotate(
             span["note"],
             (start if is_late and not is_inside else start + shown, place),
-            xytext=(-6 if is_late else 6, 0),
+            xytext=(-6 if is_late or is_inside else 6, 0),
             textcoords="offset points",
             va="center",
-            ha="right" if is_late else "left",
+            ha="right" if is_late or is_inside else "left",
             color="white" if is_inside else "#333333",
             fontsize=8.5,
         )
@@ -198,6 +198,13 @@ def _draw_timeline(ax: Axes, timeline: Timeline) -> None:
     ax.tick_params(axis="y", length=0, labelcolor="#222222")
     ax.set_xlim(0, 1.01 * longest / per)
     ax.set_xlabel(f"{unit} since it was submitted")
+
+
+def _is_followed(span: Span, timeline: Timeline) -> bool:
+    """Whether the next bar of its row stands where its note would."""
+    room_seconds = 0.2 * max(other["end"] for other in timeline["spans"])
+    starts = [other["start"] for other in timeline["spans"] if other["row"] == span["row"]]
+    return any(span["start"] < start < span["end"] + room_seconds for start in starts)
 
 
 def _draw_legend(figure: Figure, picture: Picture, labels: dict[str, tuple[int, int]]) -> None:

@@ -1,6 +1,7 @@
 """Pictures of curves, of what nodes used, and of phases, through HTTP."""
 
 import asyncio
+import re
 import struct
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -69,6 +70,23 @@ async def test_pictures_have_the_size_and_the_format_that_were_asked_for(api: Li
         f"runs/{first}/metrics.png", params={"width": 640, "height": 300}, headers=held
     )
     assert (again.status_code, again.content) == (304, b"")
+
+
+async def test_notes_of_phases_stand_in_no_other_bar(api: LiveApi) -> None:
+    (run,) = await make_runs(api, 1)
+    async with api.database.session() as session:
+        for event_ in (
+            event(11, "Running", 1), event(12, "NotResponding", 11), event(13, "Running", 11.5),
+            event(14, "Completed", 40),
+        ):  # fmt: skip
+            event_.run_id, event_.actor = run, "worker"
+            event_.created_at += datetime.now(UTC) - START
+            session.add(event_)
+
+    picture = (await drawn(api, f"runs/{run}/timeline.svg")).text
+
+    # White, in its own bar: behind that one there is another.
+    assert re.search(r'<!-- 10 s -->\s*<g style="fill: #ffffff"', picture)
 
 
 async def test_what_cannot_be_drawn_is_refused(api: LiveApi) -> None:
