@@ -19,7 +19,13 @@ FOR_ANYBODY = {
     *("/healthz", "/readyz"),
     *("/v1/auth/oidc", "/v1/auth/login", "/v1/auth/callback", "/v1/auth/token"),
 }
-FOR_ANY_CREDENTIAL = {"/v1/me", "/discovery/{token}", "/artifact/signed/{token}/{path:path}"}
+_TRACKING = "/v1/workspaces/{workspace}/mlflow"
+_PARTS = "mlflow-artifacts/mpu/parts/{upload_id}/{number}"
+FOR_ANY_CREDENTIAL = {
+    *("/v1/me", "/discovery/{token}", "/artifact/signed/{token}/{path:path}"),
+    *(f"{_TRACKING}/api/2.0/{_PARTS}", f"{_TRACKING}/ajax-api/2.0/{_PARTS}"),
+}
+"""Each looks at the credential itself."""
 NOT_OF_THE_FRAMEWORK = {"/openapi.json", "/openapi-3.0.json"}
 """All that may be there without a declaration; the middleware knows it, and it says nothing."""
 
