@@ -1,8 +1,9 @@
 """What an engine refuses of a build, beside the build itself, is tried again some times."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
+
+import tenacity
 
 from app.environments.built import BuildFailed
 from app.environments.commands import Output
@@ -22,14 +23,21 @@ async def persist(work: Callable[[], Awaitable[T]], on_output: Output) -> T:
     Raises:
         BuildFailed: with the engine's words; it refused again and again.
     """
-    for pause_seconds in PAUSES_SECONDS:
-        try:
-            return await work()
-        except EngineRefused as error:
+
+    async def tell(state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, EngineRefused):
             await on_output(f"The Docker engine refuses: {error.words}\nTrying again.\n".encode())
-        await asyncio.sleep(pause_seconds)
+
+    retrying = tenacity.AsyncRetrying(
+        stop=tenacity.stop_after_attempt(len(PAUSES_SECONDS) + 1),
+        wait=tenacity.wait_chain(*map(tenacity.wait_fixed, PAUSES_SECONDS)),
+        retry=tenacity.retry_if_exception_type(EngineRefused),
+        before_sleep=tell,
+        reraise=True,
+    )
     try:
-        return await work()
+        return await retrying(work)
     except EngineRefused as error:
         text = f"The Docker engine refuses a step of the build: {error.words}"
         raise BuildFailed("engine_refused", text) from error
