@@ -88,12 +88,12 @@ class _Repeat:
             KeyBusy: for a request that is not done.
             AnswerUnreadable: its answer cannot be decrypted any more.
         """
-        if await self._is_free(session):
+        if await self._take(session):
             return
         row = await self._used(session)
         if row is None or row.status is None:
             await self._drop_abandoned(session)
-            if await self._is_free(session):
+            if await self._take(session):
                 return
             row = await self._used(session)
         if row is not None and row.request_sha256 != self._digest:
@@ -129,8 +129,8 @@ class _Repeat:
             .execution_options(synchronize_session=False)
         )
 
-    async def _is_free(self, session: AsyncSession) -> bool:
-        """Take the key if nobody has it."""
+    async def _take(self, session: AsyncSession) -> bool:
+        """Take the key if nobody has it; says whether it was taken."""
         statement = (
             insert(IdempotencyKey)
             .values(principal_id=self._principal_id, key=self._key, request_sha256=self._digest)
