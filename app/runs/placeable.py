@@ -68,7 +68,9 @@ async def _check_quotas(
     owners = [("workspace", cluster.workspace_id), ("user", actor)]
     size = cluster_of(settings, cluster).node_size
     which = tuple_(Quota.kind, Quota.owner_id).in_(owners)
-    for quota in await session.scalars(select(Quota).where(which)):
+    # Where both are too small, it is always the workspace's that is told.
+    quotas = select(Quota).where(which).order_by(Quota.kind.desc())
+    for quota in await session.scalars(quotas):
         for name, allowed, wanted in (
             ("runs", quota.runs, 1.0),
             ("nodes", quota.nodes, float(body.node_count)),

@@ -221,6 +221,8 @@ async def test_what_can_never_be_placed_is_refused(
         name = await cluster_of(world, vm_size="STANDARD_D3_V2", max_nodes=9)
         await world.api.client.put("budget", json={"amount": 10})
         address = f"http://api/v1/quotas/workspace/{world.api.workspace}"
+        of_user = await world.api.client.put("http://api/v1/quotas/user/admin", json={"nodes": 8})
+        assert of_user.status_code == 201, of_user.text
         await world.api.client.put(address, json={"nodes": 8})
         body = (await unbuilt(world, cluster_name=name))["request"]
         async with world.api.database.session() as session:
@@ -233,6 +235,8 @@ async def test_what_can_never_be_placed_is_refused(
         assert answer.status_code == 422, answer.text
         (error,) = answer.json()["errors"]
         assert (error["pointer"], error["code"]) == (pointer, code)
+        if code == "larger_than_quota":
+            assert "quota of the workspace" in error["message"]
         assert len((await world.api.client.get("runs")).json()["items"]) == 1
 
 
