@@ -17,7 +17,7 @@ NUMERIC = frozenset({"=", "!=", "<", "<=", ">", ">="})
 TEXT = frozenset({"=", "!=", "LIKE", "ILIKE"})
 NULLABLE_TEXT = TEXT | {"IS NULL", "IS NOT NULL"}
 LISTED_TEXT = TEXT | {"IN", "NOT IN"}
-_OPERATORS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
+COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "=": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -27,6 +27,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], ColumnElement[bool]]] = {
     "LIKE": operators.like_op,
     "ILIKE": operators.ilike_op,
 }
+"""For columns; of numbers also for values."""
 _WORDS = {
     "metric": "metric",
     "param": "parameter",
@@ -47,7 +48,8 @@ def number_condition(column: Column, it: Comparison) -> ColumnElement[bool]:
     if not isinstance(it.value, float):
         what = "metric" if it.name.entity == "metric" else f"numeric attribute: {it.name.key}"
         raise InvalidParameter(f"Expected numeric value type for {what}. Found {it.value!r}")
-    return _OPERATORS[it.operator](column, it.value)
+    compared: ColumnElement[bool] = COMPARE[it.operator](column, it.value)
+    return compared
 
 
 def text_condition(
@@ -72,7 +74,8 @@ def text_condition(
             f"Expected a quoted string value for {_WORDS[it.name.entity]} (e.g. 'my-value'). "
             f"Got value {it.value!r}"
         )
-    return _OPERATORS[it.operator](column, it.value)
+    compared: ColumnElement[bool] = COMPARE[it.operator](column, it.value)
+    return compared
 
 
 def check_operator(it: Comparison, allowed: frozenset[str]) -> None:

@@ -5,8 +5,6 @@ be is a word beside it.
 """
 
 import math
-import operator
-from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -23,7 +21,7 @@ from sqlalchemy import (
     or_,
 )
 
-from app.mlflow.search.conditions import number_condition
+from app.mlflow.search.conditions import COMPARE, number_condition
 from app.mlflow.search.grammar import Comparison, Order
 from app.tables.metric import MetricSummary
 from app.tables.run import Run
@@ -31,14 +29,6 @@ from app.tables.run import Run
 _RUN = Run.__table__.c
 _ANY = MetricSummary.__table__.alias("any_summary").c
 _WORDS = {"-inf": -math.inf, "inf": math.inf, "nan": math.nan}
-_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
-    "=": operator.eq,
-    "!=": operator.ne,
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-}
 
 
 class Summary(NamedTuple):
@@ -76,7 +66,7 @@ def metric_condition(summary: Summary, it: Comparison) -> ColumnElement[bool]:
         InvalidParameter: the operator, or the value, is not one for numbers.
     """
     is_number = number_condition(summary.last, it)
-    compare, wanted = _COMPARE[it.operator], it.value
+    compare, wanted = COMPARE[it.operator], it.value
     words = [word for word, value in _WORDS.items() if compare(value, wanted)]
     if not words:
         return is_number
