@@ -22,6 +22,12 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "PART_BYTES", 64 * 1024)
 
 
+def stored(connection: Connection, path: Path, content: bytes) -> str:
+    """A file here and the same as a blob there; its digest."""
+    path.write_bytes(content)
+    return upload_file(connection, path)
+
+
 def test_only_what_is_missing_is_sent(connection: Connection, tmp_path: Path) -> None:
     folder = tmp_path / "source"
     (folder / "package" / "__pycache__").mkdir(parents=True)
@@ -116,8 +122,7 @@ def test_a_break_after_a_long_time_of_a_slow_download_is_waited_out(
     connection: Connection, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "big.bin"
-    path.write_bytes(os.urandom(900_000))
-    digest = upload_file(connection, path)
+    digest = stored(connection, path, os.urandom(900_000))
     target = tmp_path / "there" / "big.bin"
     # The only part has been on its way for longer than an outage may last when it breaks.
     monkeypatch.setattr(downloads, "PART_BYTES", 1 << 20)
@@ -137,8 +142,7 @@ def test_a_download_goes_on_where_it_broke(
     connection: Connection, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "big.bin"
-    path.write_bytes(os.urandom(900_000))
-    digest = upload_file(connection, path)
+    digest = stored(connection, path, os.urandom(900_000))
     target = tmp_path / "there" / "big.bin"
     address = connection.path("blobs", digest)
     with monkeypatch.context() as patch:
@@ -162,8 +166,7 @@ def test_a_download_goes_on_where_it_broke(
 
 def test_other_bytes_than_announced_are_not_kept(connection: Connection, tmp_path: Path) -> None:
     path = tmp_path / "file"
-    path.write_bytes(os.urandom(1000))
-    address = connection.path("blobs", upload_file(connection, path))
+    address = connection.path("blobs", stored(connection, path, os.urandom(1000)))
     target = tmp_path / "target"
 
     with pytest.raises(TransferFailed):
@@ -209,7 +212,5 @@ def test_a_name_is_no_way_through_the_path(connection: Connection, name: str) ->
 
 def test_lines_end_at_line_feeds_alone(connection: Connection, tmp_path: Path) -> None:
     text = "a\u2028b\u0085c\r\nd\re\nlast"
-    path = tmp_path / "text"
-    path.write_bytes(text.encode())
-    address = connection.path("blobs", upload_file(connection, path))
+    address = connection.path("blobs", stored(connection, tmp_path / "text", text.encode()))
     assert list(read_lines(connection, address)) == ["a\u2028b\u0085c", "d\re", "last"]
