@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
+
 from trainwright.connection import Connection
 from trainwright.errors import ApiProblem, TransferFailed, Unreachable
 from trainwright.folders import SourceFile, source_files
@@ -160,7 +162,11 @@ def _send_one(connection: Connection, file: SourceFile, on_bytes: OnBytes) -> No
     content = file.place.read_bytes()
     if hashlib.sha256(content).hexdigest() != file.sha256:
         raise _changed(file.place)
-    connection.request(
+    # Over a slow link a file alone may take longer than an outage may last.
+    Retrying(
+        retry=retry_if_exception(_may_pass), stop=stop_after_attempt(_MORE_TRIES + 1), reraise=True
+    )(
+        connection.request,
         "PUT",
         connection.path("blobs", file.sha256),
         content=content,
@@ -168,6 +174,10 @@ def _send_one(connection: Connection, file: SourceFile, on_bytes: OnBytes) -> No
         retry_seconds=TRANSFER_RETRY_SECONDS,
     )
     on_bytes(file.size_bytes)
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, Unreachable) or (isinstance(error, ApiProblem) and error.is_transient)
 
 
 def _changed(path: Path) -> TransferFailed:

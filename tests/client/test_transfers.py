@@ -70,6 +70,19 @@ def test_an_upload_goes_on_where_it_broke(
     assert blob.content == path.read_bytes()
 
 
+def test_a_small_file_is_tried_again_when_one_try_takes_longer_than_an_outage_may(
+    connection: Connection, door: Door, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.py").write_bytes(os.urandom(60_000))
+    monkeypatch.setattr(uploads, "TRANSFER_RETRY_SECONDS", 0)
+    door.cut_after(30_000)
+
+    snapshot = upload_snapshot(connection, tmp_path)
+
+    assert door.cuts == 1
+    assert snapshot["size_bytes"] == 60_000
+
+
 def test_an_upload_waits_out_an_outage_before_its_first_piece(
     connection: Connection, door: Door, tmp_path: Path
 ) -> None:
