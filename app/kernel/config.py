@@ -6,7 +6,8 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.kernel.oidc_settings import OidcSettings
@@ -278,8 +279,21 @@ class Settings(OidcSettings, BaseSettings):
 
 @lru_cache
 def get_settings() -> Settings:
-    """The settings of this process, read once."""
-    return Settings()
+    """The settings of this process, read once.
+
+    Raises:
+        SystemExit: one is wrong; its message says which, and why.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SystemExit("\n".join(map(_sentence, error.errors()))) from None
+
+
+def _sentence(error: ErrorDetails) -> str:
+    name = "_".join(map(str, error["loc"])).upper()
+    message = error["msg"].removeprefix("Value error, ")
+    return f"TRAINWRIGHT_{name}: {message}" if name else f"Settings: {message}"
 
 
 async def _request_settings(request: Request) -> Settings:

@@ -3,6 +3,7 @@
 from errno import EDQUOT, ENOSPC
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
@@ -16,6 +17,8 @@ from app.storage.errors import (
     StorageError,
     StoreUnavailable,
 )
+
+_log = structlog.get_logger(__name__)
 
 
 class StorageFull(DomainError):
@@ -64,6 +67,8 @@ def _domain_error(error: StorageError) -> DomainError:
     if isinstance(error, ObjectMissing | ObjectCorrupt):
         return InternalError(f"Stored bytes cannot be read: {error.message}.", extensions=code)
     if isinstance(error, StoreUnavailable):
-        return Unavailable(f"The object store is out of reach: {error.message}")
+        # What the bucket says has its address in it, and the names of objects.
+        _log.warning("object_store_unavailable", error=error.message)
+        return Unavailable("The object store is out of reach; the log of the API says why.")
     fields = [FieldError("", error.code, error.message)]
     return Invalid(error.message, errors=fields, extensions=code)
