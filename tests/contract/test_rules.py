@@ -15,6 +15,7 @@ from app.kernel.deprecation import deprecated, install_deprecations
 from app.openapi.document import operations
 from app.tables.planning import Quota
 from tests.contract.things import make_things
+from tests.databases import own_database
 from tests.live_api import LiveApi, live_api
 
 pytestmark = pytest.mark.anyio
@@ -25,9 +26,13 @@ SWITCHED_OFF = "/v1/auth/"
 
 @pytest.fixture
 async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
-    async with live_api(
-        tmp_path, postgres_url, broker_url, trusted_proxies="*", datastore_folders=[tmp_path]
-    ) as api:
+    # In a database of its own: what runs of other tests cost grows from look to look.
+    async with (
+        own_database(postgres_url) as url,
+        live_api(
+            tmp_path, url, broker_url, trusted_proxies="*", datastore_folders=[tmp_path]
+        ) as api,
+    ):
         # The one thing of a workspace that is not there from the beginning.
         (await api.client.put("budget", json={"amount": 1000})).raise_for_status()
         yield api
