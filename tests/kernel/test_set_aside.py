@@ -164,6 +164,42 @@ async def test_a_row_that_may_end_its_worker_shares_it_with_no_other_such_row(
 
 
 @pytest.mark.fault(10)
+async def test_a_turn_that_ends_after_its_row_was_set_aside_leaves_it_so(api: LiveApi) -> None:
+    row_id = await make_row(api)
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def work(guard: Guard) -> float | None:
+        if guard.lease.row_id == row_id:
+            begun.set()
+            await goes_on.wait()
+        return None
+
+    late, rows = engine_of(api, Recorder(work)), Rows()
+    lost = value(await read(api), "trainwright_lease_losses_total", table=TABLE.name) or 0.0
+    late.hint(TABLE.name, row_id)
+    async with asyncio.timeout(30):
+        await begun.wait()
+    await let_time_pass(api, row_id)
+    await die_with(api, row_id, times=3)
+    async with polling(engine_of(api, rows)):
+
+        async def is_set_aside() -> bool:
+            return bool(rows.said) and await aside_seconds(api, row_id) > 0
+
+        await until(is_set_aside)
+        goes_on.set()
+
+        async def is_told() -> bool:
+            now = value(await read(api), "trainwright_lease_losses_total", table=TABLE.name)
+            return now == lost + 1 and await unfinished_turns(api, row_id) == 3
+
+        await until(is_told)
+        assert await aside_seconds(api, row_id) > 30
+        assert row_id not in rows.turns
+    await late.close()
+
+
+@pytest.mark.fault(10)
 async def test_a_worker_that_is_told_to_stop_blames_no_row(api: LiveApi) -> None:
     row_id = await make_row(api)
     begun = asyncio.Event()
