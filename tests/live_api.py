@@ -17,8 +17,9 @@ from app.kernel.config import Settings
 from app.kernel.db import Database
 from app.main import create_app
 from app.storage.objects import ObjectStore
+from workers.engine import Engine
 from workers.reconcile_dataset import DatasetReconciler
-from workers.reconciler import Engine, Reconciler
+from workers.reconciler import Reconciler
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ from app.storage.configured import make_object_store
 from workers.collect_garbage import GarbageCollector
 from workers.collect_leaks import LeakCollector
 from workers.context import WorkerContext
+from workers.engine import Engine
 from workers.evict_inputs import InputEvictor
 from workers.expire_captures import CaptureExpiry
 from workers.expire_logs import LogExpiry
 from workers.pulse import Pulse
-from workers.reconciler import Engine
 from workers.registry import make_reconcilers
 from workers.regularly import regularly
 from workers.watch_hosts import HostWatcher

@@ -10,8 +10,8 @@ from app.kernel.config import Settings
 from app.kernel.db import Database
 from app.kernel.signals import Signals
 from app.storage.objects import ObjectStore
+from workers.engine import Engine
 from workers.reconcile_image import ImageReconciler
-from workers.reconciler import Engine
 
 
 async def main() -> None:

@@ -22,9 +22,9 @@ from tests.faults.invariants import Installation, breaches
 from tests.live_api import live_api
 from tests.runs.test_faults import World, fake_world
 from workers.context import WorkerContext
+from workers.engine import Engine
 from workers.reconcile_planning import PlanningReconciler
 from workers.reconcile_run import RunReconciler
-from workers.reconciler import Engine
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120, func_only=True)]
 

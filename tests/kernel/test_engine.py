@@ -18,8 +18,9 @@ from app.tables.run import Run
 from tests.health.figures import read, value
 from tests.live_api import LiveApi, live_api
 from tests.waiting import until
+from workers.engine import Engine
 from workers.pulse import Pulse
-from workers.reconciler import Engine, Guard, LeaseLost
+from workers.reconciler import Guard, LeaseLost
 
 pytestmark = pytest.mark.anyio
 TABLE = cast("Table", Planning.__table__)

@@ -14,7 +14,8 @@ from tests.health.figures import read, value
 from tests.kernel.test_engine import TABLE, Recorder, make_row, polling
 from tests.live_api import LiveApi, live_api
 from tests.waiting import until
-from workers.reconciler import WORKER_DIED, Engine, Guard
+from workers.engine import Engine
+from workers.reconciler import WORKER_DIED, Guard
 
 pytestmark = pytest.mark.anyio
 

@@ -20,8 +20,8 @@ from app.tables.run import Attempt, RunNode
 from tests.runs.test_faults import World, codes, fake_world
 from tests.waiting import until
 from workers.context import WorkerContext
+from workers.engine import Engine
 from workers.reconcile_planning import PlanningReconciler
-from workers.reconciler import Engine
 
 pytestmark = pytest.mark.anyio
 _MOST_NODES = 5

@@ -14,8 +14,8 @@ from app.tables.sweep import Sweep, Trial
 from tests.people import somebody
 from tests.sweeps.searching import Searching, searching
 from tests.waiting import until
+from workers.engine import Engine
 from workers.reconcile_sweep import SweepReconciler
-from workers.reconciler import Engine
 
 pytestmark = pytest.mark.anyio
 
