@@ -39,7 +39,6 @@ from app.models import checks_router as model_checks
 from app.models import router as models
 from app.models import sample_router as model_sample
 from app.nodes import router as nodes
-from app.nodes import uploads_router as node_uploads
 from app.pictures import router as pictures
 from app.planning import router as planning
 from app.runs import events_router as run_events
@@ -85,7 +84,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     pictures.router,
     run_files.router,
     nodes.router,
-    node_uploads.router,
     azureml.router,
     azureml_metrics.router,
     azureml_artifacts.router,

@@ -4,7 +4,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, IPvAnyAddress, StringConstraints
 
-from app.kernel.orm import MAX_INTEGER
 from app.kernel.plain_text import mended
 from app.metrics.schemas import YEAR_9999
 from app.models.schemas import SignatureRead
@@ -188,23 +187,3 @@ class MissingAnswer(BaseModel):
     """Those that have to be sent."""
 
     missing: list[str]
-
-
-class NodeUploadCreate(BaseModel):
-    """A file that is too large to be sent anew whenever a connection breaks."""
-
-    sha256: Sha256
-    size_bytes: int = Field(ge=1, le=MAX_INTEGER)
-
-
-class NodeUpload(BaseModel):
-    """How far it is.
-
-    Attributes:
-        offset_bytes: where the next bytes begin.
-        is_complete: whether all came, and are a blob of the workspace.
-    """
-
-    id: str
-    offset_bytes: int
-    is_complete: bool

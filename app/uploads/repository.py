@@ -26,25 +26,6 @@ async def get(session: AsyncSession, workspace_id: str, upload_id: str) -> Uploa
     return row
 
 
-async def unfinished_one(
-    session: AsyncSession, *, workspace_id: str, caller: str, sha256: str, size_bytes: int
-) -> Upload | None:
-    """The furthest upload of a file that a caller has under way; None: there is none."""
-    statement = (
-        select(Upload)
-        .where(
-            Upload.caller == caller,
-            Upload.workspace_id == workspace_id,
-            Upload.sha256 == sha256,
-            Upload.size_bytes == size_bytes,
-            Upload.completed_at.is_(None),
-        )
-        .order_by(Upload.offset_bytes.desc(), Upload.id)
-        .limit(1)
-    )
-    return await session.scalar(statement)
-
-
 async def unfinished(session: AsyncSession, workspace_id: str) -> tuple[int, int]:
     """How many uploads of a workspace are under way, and how many bytes they announce.
 

@@ -21,7 +21,7 @@ from fastapi.routing import APIRoute
 from sqlalchemy import select
 
 from app.auth.principal import Principal
-from app.nodes import router, uploads_router
+from app.nodes.router import router
 from app.tables.deployment import Deployment, Replica
 from app.tables.image import Image
 from app.tables.model import Model, ModelVersion
@@ -93,13 +93,12 @@ async def node_of_a_replica(api: LiveApi) -> str:
 
 def document() -> dict[str, Any]:
     app = FastAPI()
-    for route in (*router.router.routes, *uploads_router.router.routes):
+    for route in router.routes:
         assert isinstance(route, APIRoute)
         app.add_api_route(route.path, route.endpoint, methods=sorted(route.methods or ()))
     found = app.openapi()
     found["paths"]["/v1/node/logs"]["post"] |= {"requestBody": binary()}
     found["paths"]["/v1/node/blobs/{sha256}"]["put"] |= {"requestBody": binary()}
-    found["paths"]["/v1/node/uploads/{upload_id}"]["patch"] |= {"requestBody": binary()}
     return found
 
 

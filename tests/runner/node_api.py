@@ -39,8 +39,6 @@ class NodeApi(ThreadingHTTPServer):
         self.order: dict[str, Any] = {}
         self.secrets: list[dict[str, str]] = []
         self.blobs: dict[str, bytes] = {}
-        self.uploads: dict[str, tuple[int, bytearray]] = {}
-        """Sizes and what has come of files that are sent in pieces, by their hashes."""
         self.streams: dict[str, bytearray] = {}
         self.log_posts: list[tuple[float, str, int, int]] = []
         self.log_times: list[tuple[str, int, str]] = []
@@ -129,8 +127,6 @@ class NodeApi(ThreadingHTTPServer):
         path = parts.path.removeprefix("/v1/node")
         if path.startswith("/blobs/") and path != "/blobs/missing":
             return self.blob(method, path[len("/blobs/") :], body)
-        if path.startswith("/uploads/"):
-            return self.piece(path[len("/uploads/") :], body)
         if path == "/order":
             return self.order
         if path == "/secrets":
@@ -148,22 +144,6 @@ class NodeApi(ThreadingHTTPServer):
         if digest not in self.blobs:
             raise Refusal(404, "blob_not_found")
         return self.blobs[digest]
-
-    def post_uploads(self, body: dict[str, Any]) -> dict[str, Any]:
-        digest, size_bytes = body["sha256"], body["size_bytes"]
-        _, came = self.uploads.setdefault(digest, (size_bytes, bytearray()))
-        is_complete = digest in self.blobs
-        return {"id": digest, "offset_bytes": len(came), "is_complete": is_complete}
-
-    def piece(self, digest: str, body: bytes) -> dict[str, Any]:
-        size_bytes, came = self.uploads[digest]
-        came += body
-        is_complete = len(came) == size_bytes
-        if is_complete and hashlib.sha256(came).hexdigest() != digest:
-            raise Refusal(422, "digest_mismatch")
-        if is_complete:
-            self.blobs[digest] = bytes(came)
-        return {"id": digest, "offset_bytes": len(came), "is_complete": is_complete}
 
     def log(self, stream: str, offset: int, body: bytes) -> dict[str, Any]:
         if len(stream) > 1000:

@@ -76,17 +76,6 @@ class Channel:
         headers = {"Content-Type": _BYTES, "Content-Length": str(size_bytes)}
         self._request("PUT", path, chunks, headers, 120)
 
-    def patch_chunks(
-        self, path: str, chunks: Callable[[], Iterable[bytes]], size_bytes: int, *, offset: int
-    ) -> dict[str, Any]:
-        """PATCH so many bytes that belong at an offset, and return the JSON object answered."""
-        headers = {
-            "Content-Type": _BYTES,
-            "Content-Length": str(size_bytes),
-            "Upload-Offset": str(offset),
-        }
-        return _object(self._request("PATCH", path, chunks, headers, 120))
-
     def download(self, path: str, sink: Callable[[bytes], object], *, start: int = 0) -> None:
         """GET raw bytes from `start` on; a broken transfer raises Away after part of them."""
         headers = {"Range": f"bytes={start}-"} if start else {}

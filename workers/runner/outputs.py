@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import http.client
 import os
 import stat
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from workers.runner.api import READ_BYTES, Channel, Endpoint, persist
-from workers.runner.errors import Away, Refused
+from workers.runner.errors import Refused
 from workers.runner.names import readable_name
 from workers.runner.notes import Notes
 from workers.runner.order import inside
@@ -20,12 +19,6 @@ from workers.runner.parallel import for_each
 ASKED_AT_ONCE = 1000
 # What the control plane takes (app/storage/paths.py); escapes can make a name longer than that.
 LONGEST_PART_BYTES = 255
-PIECE_BYTES = 8 << 20
-"""A break costs at most so many bytes, which are sent again."""
-# Somebody has not noticed yet that a connection broke, or an answer was lost.
-_ASK_AGAIN = frozenset(
-    {"upload_busy", "upload_offset_mismatch", "upload_complete", "upload_not_found"}
-)
 
 
 class OutputFile(NamedTuple):
@@ -72,10 +65,7 @@ def upload_folders(
         if (file := _hashed(location, work_dir, notes)) is not None
     ]
     channel = endpoint.channel()
-    try:
-        missing = _missing(endpoint, channel, sorted({file.sha256 for file in files}))
-    finally:
-        channel.close()
+    missing = _missing(endpoint, channel, sorted({file.sha256 for file in files}))
     first_with = {file.sha256: file for file in reversed(files)}
     lost: set[str] = set()
 
@@ -92,6 +82,7 @@ def upload_folders(
         for file in files
         if file.sha256 not in lost
     }
+    channel.close()
     return list(listed.values())
 
 
@@ -165,58 +156,18 @@ def _missing(endpoint: Endpoint, channel: Channel, digests: list[str]) -> list[s
 
 
 def _upload(endpoint: Endpoint, channel: Channel, file: OutputFile) -> None:
+    def chunks() -> Iterator[bytes]:
+        left = file.size_bytes
+        with open(file.location, "rb", buffering=0) as stream:
+            while left and (chunk := stream.read(min(left, READ_BYTES))):
+                left -= len(chunk)
+                yield chunk
+
     try:
-        if file.size_bytes <= PIECE_BYTES or not _send_on(endpoint, channel, file):
-            _send_whole(endpoint, channel, file)
+        persist(
+            lambda: channel.put_chunks("/blobs/" + file.sha256, chunks, file.size_bytes),
+            endpoint.control,
+        )
     except Refused as refusal:
         refusal.args = (f"{file.path}: {refusal}",)
         raise
-
-
-def _send_whole(endpoint: Endpoint, channel: Channel, file: OutputFile) -> None:
-    path = "/blobs/" + file.sha256
-    chunks = functools.partial(_chunks, file, 0, file.size_bytes)
-    persist(lambda: channel.put_chunks(path, chunks, file.size_bytes), endpoint.control)
-
-
-def _send_on(endpoint: Endpoint, channel: Channel, file: OutputFile) -> bool:
-    """Send a file, after each break from where the control plane has it; whether it can be so."""
-    begin = functools.partial(
-        channel.post_json, "/uploads", {"sha256": file.sha256, "size_bytes": file.size_bytes}
-    )
-
-    def go_on() -> bool:
-        # Asked before each piece: a connection that broke may have brought some of the last.
-        state = begin()
-        if state["is_complete"]:
-            return True
-        offset = state["offset_bytes"]
-        size_bytes = min(PIECE_BYTES, file.size_bytes - offset)
-        chunks = functools.partial(_chunks, file, offset, size_bytes)
-        path = "/uploads/" + state["id"]
-        try:
-            state = channel.patch_chunks(path, chunks, size_bytes, offset=offset)
-        except Refused as refusal:
-            if refusal.code in _ASK_AGAIN:
-                raise Away(str(refusal)) from refusal
-            raise
-        return bool(state["is_complete"])
-
-    try:
-        persist(begin, endpoint.control)
-    except Refused as refusal:
-        # A control plane of the release before, or the workspace has too many under way.
-        if refusal.status == http.client.NOT_FOUND or refusal.code == "too_many_uploads":
-            return False
-        raise
-    while not persist(go_on, endpoint.control):
-        pass
-    return True
-
-
-def _chunks(file: OutputFile, start: int, left: int) -> Iterator[bytes]:
-    with open(file.location, "rb", buffering=0) as stream:
-        stream.seek(start)
-        while left and (chunk := stream.read(min(left, READ_BYTES))):
-            left -= len(chunk)
-            yield chunk
