@@ -5,7 +5,7 @@ redirects: so only at the clouds' own addresses and at servers that the operator
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,7 +27,14 @@ from app.datastores.stores import CHUNK_BYTES, Listed, Opened
 from app.kernel.errors import Unavailable
 
 _CLIENT_OPTIONS: Any = {"connect_timeout": timedelta(seconds=10), "timeout": timedelta(hours=6)}
-_TAKEN_FIRST = ("GOOGLE_BEARER_TOKEN", "GOOGLE_SERVICE_ACCOUNT", "GOOGLE_SERVICE_ACCOUNT_PATH")
+_GOOGLE_TAKEN_FIRST = (
+    "GOOGLE_BEARER_TOKEN",
+    "GOOGLE_SERVICE_ACCOUNT",
+    "GOOGLE_SERVICE_ACCOUNT_PATH",
+)
+_S3_TAKEN_FIRST = ("AWS_ENDPOINT_URL_S3",)
+_AZURE_TAKEN_FIRST = ("AZURE_STORAGE_USE_EMULATOR",)
+"""Variables that the library takes before what a datastore says."""
 _RETRIES: Any = {"max_retries": 3, "retry_timeout": timedelta(seconds=30)}
 
 
@@ -91,7 +98,12 @@ class BucketStore:
 
 
 def s3_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore:
-    """A bucket of S3."""
+    """A bucket of S3.
+
+    Raises:
+        DatastoreRefused: the environment would send its requests elsewhere.
+    """
+    _check_environment(_S3_TAKEN_FIRST)
     endpoint = place["endpoint"] or f"https://s3.{place['region']}.amazonaws.com"
     config: Any = {
         "endpoint": endpoint,
@@ -109,7 +121,12 @@ def s3_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore:
 
 
 def azure_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore:
-    """A container of Azure Blob."""
+    """A container of Azure Blob.
+
+    Raises:
+        DatastoreRefused: the environment would send its requests elsewhere.
+    """
+    _check_environment(_AZURE_TAKEN_FIRST)
     endpoint = place["endpoint"] or f"https://{place['account_name']}.blob.core.windows.net"
     config: Any = {"account_name": place["account_name"], "endpoint": endpoint}
     sas = credentials.get("sas_token", "").lstrip("?")
@@ -139,12 +156,8 @@ def gcs_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore
         DatastoreRefused: there are credentials, and others in the environment that the library
             takes before them.
     """
-    named = [name for name in _TAKEN_FIRST if name in os.environ]
-    if credentials and named:
-        raise DatastoreRefused(
-            f"The environment of the control plane has {named[0]}, which the library takes"
-            " instead of a datastore's credentials; its operator can take it away from there."
-        )
+    if credentials:
+        _check_environment(_GOOGLE_TAKEN_FIRST)
     # What was registered when places had no endpoints has none.
     endpoint = place.get("endpoint") or "https://storage.googleapis.com"
     config: Any = {"base_url": endpoint}
@@ -159,6 +172,15 @@ def gcs_store(place: dict[str, Any], credentials: dict[str, str]) -> BucketStore
     packed = _client(endpoint, {"Accept-Encoding": "gzip"})
     reader = GCSStore(place["bucket"], config=config, **packed)
     return BucketStore(store, reader, _folder(place["prefix"]), is_writable=bool(credentials))
+
+
+def _check_environment(names: Sequence[str]) -> None:
+    for name in names:
+        if name in os.environ:
+            raise DatastoreRefused(
+                f"The environment of the control plane has {name}, which the library takes instead"
+                " of what a datastore says; its operator can take it away from there."
+            )
 
 
 def _only(keys: Mapping[str, str | None]) -> dict[str, Any]:

@@ -36,7 +36,7 @@ class Pattern:
         options.max_mem = _PATTERN_MEMORY_BYTES
         try:
             self._line = re2.compile(text, options)
-            self._block = re2.compile(f"(?m:{text})", options)
+            self._block = re2.compile(f"(?m){text}", options)
         except re2.error as error:
             message = f"grep takes a regular expression in RE2's syntax: {_words(error)}."
             raise invalid_field("query/grep", "bad_pattern", message) from error

@@ -97,8 +97,10 @@ async def writable(session: AsyncSession, caller: Caller, place: Place) -> Rows:
         RunFinished: it is of a job that is over.
     """
     files = await at(session, caller, place)
-    if isinstance(files, Listed) or not place.path:
+    if isinstance(files, Listed):
         raise InvalidParameter("Files of a registered version never change.")
+    if not place.path:
+        raise InvalidParameter("Name the file: this is the folder of all artifacts.")
     check_path(files.path(place.path))
     if place.kind == "model":
         model = await logged_models.get(session, caller, place.id, with_deleted=True)

@@ -83,7 +83,7 @@ async def get(
         .where(
             LoggedModel.id == model_id,
             LoggedModel.workspace_id == caller.workspace.id,
-            or_(seen(caller), exists().where(ModelVersion.logged_model_id == model_id)),
+            or_(seen(caller), _registered(caller, model_id)),
         )
     )
     if not with_deleted:
@@ -92,6 +92,15 @@ async def get(
     if row is None:
         raise NoSuchResource(f"Logged model with ID '{model_id}' not found.")
     return row
+
+
+def _registered(caller: Caller, model_id: str) -> ColumnElement[bool]:
+    """Whether a version in the caller's workspace was made of it."""
+    return exists().where(
+        ModelVersion.logged_model_id == model_id,
+        ModelVersion.model_id == Model.id,
+        Model.workspace_id == caller.workspace.id,
+    )
 
 
 def seen(caller: Caller) -> ColumnElement[bool]:
@@ -156,7 +165,7 @@ def remove_tag(row: LoggedModel, key: str) -> None:
 
 
 def delete(row: LoggedModel) -> None:
-    """Hide it; its files remain with the run."""
+    """Hide it; its files remain."""
     row.deleted_at = utc_now()
 
 
@@ -204,7 +213,8 @@ async def _reader(
     registered = (
         select(ModelVersion.logged_model_id, Model.name, ModelVersion.version)
         .join(Model, Model.id == ModelVersion.model_id)
-        .where(ModelVersion.logged_model_id.in_(ids))
+        .join(LoggedModel, LoggedModel.id == ModelVersion.logged_model_id)
+        .where(LoggedModel.id.in_(ids), Model.workspace_id == LoggedModel.workspace_id)
         .order_by(ModelVersion.created_at, ModelVersion.id)
     )
     for model_id, name, version in await session.execute(registered):

@@ -134,8 +134,9 @@ async def complete(
             raise
         return  # by another request meanwhile
     async with database.session() as session:
-        await artifacts.put(session, caller, place, stored)
-        await parts.complete(session, upload, stored)
+        # Another request may have completed it, and somebody have written something newer since.
+        if await parts.complete(session, upload, stored):
+            await artifacts.put(session, caller, place, stored)
     await parts.remove_files(objects, upload)
 
 

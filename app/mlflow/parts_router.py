@@ -18,6 +18,8 @@ from app.mlflow.refusals import MlflowRoute
 from app.mlflow.schemas import Int64, Sent
 from app.storage.access import ObjectsDep
 from app.uploads import parts as uploads
+from app.uploads.limits import Limits
+from app.uploads.service import KEEP_SECONDS
 
 router = APIRouter(prefix="/mlflow-artifacts/mpu", tags=["mlflow"], route_class=MlflowRoute)
 
@@ -69,7 +71,7 @@ async def create_mlflow_upload(
         session, caller, place, part_count=body.num_parts, settings=settings
     )
     signer: Signer = request.app.state.signer
-    address = absolute_url(request, request.url.path.partition("/create/")[0] + "/parts")
+    address = absolute_url(request, request.url.path.partition("/mpu/create/")[0] + "/mpu/parts")
     return {"upload_id": upload.id, "credentials": parts.credentials(signer, upload, address)}
 
 
@@ -93,7 +95,8 @@ async def send_mlflow_part(
         upload,
         number,
         request.stream(),
-        max_bytes=settings.max_upload_bytes,
+        limits=Limits.of(settings),
+        keep_seconds=KEEP_SECONDS,
     )
     return Response(headers={"ETag": f'"{found}"'})
 

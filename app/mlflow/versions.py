@@ -50,6 +50,11 @@ async def create(
     is_prompt = any(tag.key == names.PROMPT_TAG and tag.value == "true" for tag in body.tags)
     if not is_prompt:
         _check_source(body.source)
+    if body.model_id:
+        # What is registered may be read by scripts: nobody opens so what is not theirs.
+        logged = await logged_models.get(session, caller, body.model_id)
+        if caller.is_script:
+            await logged_models.check_writable(session, caller, logged)
     source = await _source(session, caller, body)
     kind = find_kind(file.path for file in source.files).kind
     _, row = await service.add_version(
@@ -101,6 +106,10 @@ async def _source(session: AsyncSession, caller: Caller, body: VersionCreate) ->
     if place.kind == "version":
         return await _of_version(session, caller, place.id)
     if place.kind == "workspace":
+        # A script sees none of these, and other servers have such addresses as well.
+        is_elsewhere = urlsplit(body.source).scheme != places.SCHEME
+        if is_elsewhere or caller.is_script or not place.path:
+            return _Source()
         return await _of_rows(session, caller, place)
     if place.kind == "model":
         model = await logged_models.get(session, caller, place.id)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.kernel.config import Settings
+from app.storage.errors import ObjectTooLarge
 from app.tables.upload import PartUpload, Upload
 from app.uploads import repository
 from app.uploads.errors import TooManyUploads, TooManyUploadsOfCaller
@@ -61,9 +62,40 @@ async def check_others(
             f"{own} uploads of this token are unfinished; finish or DELETE some.",
             retry_after_seconds=_RETRY_SECONDS,
         )
-    if count < limits.uploads and size_bytes + upload.size_bytes <= limits.uploads_bytes:
-        return
-    raise TooManyUploads(
+    if count >= limits.uploads or size_bytes + upload.size_bytes > limits.uploads_bytes:
+        raise _too_many(count, size_bytes, limits, keep_seconds)
+
+
+async def check_growth(
+    session: AsyncSession,
+    upload: PartUpload,
+    limits: Limits,
+    *,
+    grown_bytes: int,
+    keep_seconds: float,
+) -> None:
+    """Refuse so many bytes more for an upload under way, where they are too many.
+
+    Args:
+        session: the transaction that writes them down.
+        upload: locked.
+        limits: of the installation.
+        grown_bytes: how many there are more than before.
+        keep_seconds: after so long the abandoned ones are given up.
+
+    Raises:
+        ObjectTooLarge: the upload would be too large.
+        TooManyUploads: all of the workspace together would be.
+    """
+    if upload.size_bytes + grown_bytes > limits.blob_bytes:
+        raise ObjectTooLarge(max_bytes=limits.blob_bytes)
+    count, size_bytes = await repository.unfinished(session, upload.workspace_id)
+    if grown_bytes > 0 and size_bytes + grown_bytes > limits.uploads_bytes:
+        raise _too_many(count, size_bytes, limits, keep_seconds)
+
+
+def _too_many(count: int, size_bytes: int, limits: Limits, keep_seconds: float) -> TooManyUploads:
+    return TooManyUploads(
         f"{count} uploads of this workspace are unfinished, of {size_bytes} bytes; at most"
         f" {limits.uploads} may be, of {limits.uploads_bytes} bytes. Finish or DELETE some; those"
         f" that nobody goes on with are given up after {keep_seconds / 86400:.0f} days.",

@@ -20,7 +20,7 @@ from app.storage.writer import CHUNK_BYTES, StoredObject, sha256_of
 from app.tables.upload import PartUpload
 from app.uploads import repository
 from app.uploads.errors import PartMissing, PartsMismatch, PartUnknown, UploadComplete
-from app.uploads.limits import Limits, check_others
+from app.uploads.limits import Limits, check_growth, check_others
 
 MOST_PARTS = 10_000
 _GIVEN_UP_AT_ONCE = 100
@@ -65,7 +65,8 @@ async def receive(
     number: int,
     stream: AsyncIterator[bytes],
     *,
-    max_bytes: int,
+    limits: Limits,
+    keep_seconds: float,
 ) -> str:
     """Keep a part; the same one again takes its place. One that breaks off leaves nothing.
 
@@ -75,7 +76,8 @@ async def receive(
         upload: that it is of.
         number: from 1 on.
         stream: its bytes.
-        max_bytes: of all parts together.
+        limits: of the installation.
+        keep_seconds: after so long the abandoned uploads are given up.
 
     Returns:
         Its SHA-256.
@@ -84,6 +86,7 @@ async def receive(
         PartUnknown: the upload has no part of this number.
         UploadComplete: the parts were put together already.
         ObjectTooLarge: all parts together would be too large.
+        TooManyUploads: all uploads of the workspace together would be.
         UploadNotFound: the upload was given up meanwhile.
     """
     if not 1 <= number <= upload.part_count:
@@ -91,15 +94,18 @@ async def receive(
     if upload.completed_at is not None:
         raise UploadComplete("The upload is complete; its parts are one file now.")
     path = _path(objects, upload.id, number)
-    left_bytes = max(0, max_bytes - upload.size_bytes)
-    async with objects.spool(stream, max_bytes=left_bytes) as spooled:
+    async with objects.spool(stream, max_bytes=limits.blob_bytes) as spooled:
         found = await anyio.to_thread.run_sync(sha256_of, spooled)
-        grown_bytes = await anyio.to_thread.run_sync(_replace, spooled, path)
-    async with database.session() as session:
-        is_open = await repository.grow(session, upload.id, grown_bytes)
-    if not is_open:
-        await anyio.to_thread.run_sync(_remove, path)
-        raise repository.given_up()
+        async with database.session() as session:
+            row = await repository.lock_parts(session, upload.id)
+            if row.completed_at is not None:
+                raise UploadComplete("The upload is complete; its parts are one file now.")
+            grown_bytes = await anyio.to_thread.run_sync(_growth, spooled, path)
+            await check_growth(
+                session, row, limits, grown_bytes=grown_bytes, keep_seconds=keep_seconds
+            )
+            row.size_bytes += grown_bytes
+            await anyio.to_thread.run_sync(spooled.rename, path)
     return found
 
 
@@ -127,8 +133,11 @@ async def join(
     return stored
 
 
-async def complete(session: AsyncSession, upload: PartUpload, stored: StoredObject) -> None:
+async def complete(session: AsyncSession, upload: PartUpload, stored: StoredObject) -> bool:
     """Write down that the parts were put together, in the transaction that uses the whole.
+
+    Returns:
+        Whether they were not before: only then may the whole be used.
 
     Raises:
         UploadNotFound: the upload was given up meanwhile.
@@ -138,9 +147,10 @@ async def complete(session: AsyncSession, upload: PartUpload, stored: StoredObje
     if row.completed_at is not None:
         if row.found_sha256 != stored.sha256:
             raise UploadComplete("The upload was completed with other parts.")
-        return
+        return False
     row.found_sha256, row.size_bytes = stored.sha256, stored.size_bytes
     row.completed_at = func.clock_timestamp()
+    return True
 
 
 async def remove_files(objects: ObjectStore, upload: PartUpload) -> None:
@@ -181,12 +191,10 @@ def _path(objects: ObjectStore, upload_id: str, number: int) -> Path:
     return objects.partial_path(f"{upload_id}.{number}")
 
 
-def _replace(spooled: Path, path: Path) -> int:
-    """Move a part to its place; returns how many bytes more there are than before."""
+def _growth(spooled: Path, path: Path) -> int:
+    """How many bytes more there are when a part has taken its place."""
     before_bytes = path.stat().st_size if path.exists() else 0
-    grown_bytes = spooled.stat().st_size - before_bytes
-    spooled.rename(path)
-    return grown_bytes
+    return spooled.stat().st_size - before_bytes
 
 
 def _join(

@@ -145,14 +145,3 @@ async def lock_parts(session: AsyncSession, upload_id: str) -> PartUpload:
     if row is None:
         raise given_up()
     return row
-
-
-async def grow(session: AsyncSession, upload_id: str, size_bytes: int) -> bool:
-    """Write down that so many bytes more are there; whether the upload still takes parts."""
-    statement = (
-        update(PartUpload)
-        .where(PartUpload.id == upload_id, PartUpload.completed_at.is_(None))
-        .values(size_bytes=PartUpload.size_bytes + size_bytes)
-        .returning(PartUpload.id)
-    )
-    return await session.scalar(statement) is not None

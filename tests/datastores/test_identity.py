@@ -79,3 +79,18 @@ async def test_google_s_buckets_are_not_asked_while_the_environment_would_be_tak
                 assert (answer.status_code, answer.json()["code"]) == (422, "datastore_refused")
                 assert name in answer.json()["detail"]
     assert web.requests == []
+
+
+@pytest.mark.parametrize(
+    ("place", "name"), [(S3, "AWS_ENDPOINT_URL_S3"), (AZURE, "AZURE_STORAGE_USE_EMULATOR")]
+)
+async def test_no_bucket_is_asked_elsewhere_than_it_says(
+    tmp_path: Path, postgres_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch,
+    place: dict[str, Any], name: str,
+) -> None:  # fmt: skip
+    monkeypatch.setenv(name, "true")
+    async with live_api(tmp_path / "data", postgres_url, broker_url) as api:
+        (await api.client.put("datastores/theirs", json={"place": place})).raise_for_status()
+        answer = await api.client.get("datastores/theirs/files")
+        assert (answer.status_code, answer.json()["code"]) == (422, "datastore_refused")
+        assert name in answer.json()["detail"]

@@ -7,7 +7,7 @@ import mlflow
 import pytest
 from mlflow.exceptions import RestException
 
-from tests.mlflow.conftest import Space
+from tests.mlflow.conftest import Space, new_space
 from tests.mlflow.test_access import begin_attempt, submit
 from tests.served import Served
 
@@ -127,3 +127,34 @@ def test_it_is_not_there_for_scripts(served: Served, space: Space, weights: Path
     for method, address in (("PUT", file), ("DELETE", file), ("DELETE", one)):
         assert space.http.request(method, address, headers=script).status_code == 404
     assert space.http.get(file).content == b"weights"
+
+
+def test_a_script_does_not_open_it_by_registering_it(
+    space: Space, served: Served, weights: Path
+) -> None:
+    script = {"Authorization": f"Bearer {begin_attempt(served, space, submit(space))}"}
+    model = space.client.create_logged_model("0", "alone")
+    space.client.log_model_artifact(model.model_id, str(weights))
+    below = model.artifact_location.removeprefix("mlflow-artifacts:/")
+    file = f"{space.tracking}/api/2.0/mlflow-artifacts/artifacts/{below}/weights.bin"
+    space.client.create_registered_model("kept")
+    body = {"name": "kept", "source": "s3://x/y", "model_id": model.model_id}
+
+    made = space.call("POST", "model-versions/create", json=body, headers=script)
+
+    assert made.status_code == 404
+    assert space.http.get(file, headers=script).status_code == 404
+
+
+def test_a_version_of_another_workspace_opens_nothing(
+    space: Space, served: Served, weights: Path
+) -> None:
+    script = {"Authorization": f"Bearer {begin_attempt(served, space, submit(space))}"}
+    model = space.client.create_logged_model("0", "alone")
+    with new_space(served) as other:
+        other.client.create_registered_model("theirs")
+        body = {"name": "theirs", "source": "s3://x/y", "model_id": model.model_id}
+        made = other.call("POST", "model-versions/create", json=body)
+        assert made.status_code == 404
+    path = f"logged-models/{model.model_id}"
+    assert space.call("GET", path, headers=script).status_code == 404

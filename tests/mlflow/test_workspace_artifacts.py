@@ -139,3 +139,15 @@ def test_what_lies_there_is_registered(space: Space) -> None:
     version = space.client.create_model_version("net", "mlflow-artifacts:/exported/net")
     files = space.http.get(f"models/net/versions/{version.version}/files").json()["items"]
     assert [file["path"] for file in files] == ["model.onnx"]
+
+
+@pytest.mark.parametrize(
+    "source", ["https://other.example/mlflow-artifacts/artifacts/shared", "mlflow-artifacts:/"]
+)
+def test_an_address_elsewhere_is_none_of_these(space: Space, source: str) -> None:
+    file = f"{space.tracking}/api/2.0/mlflow-artifacts/artifacts/shared/model.keras"
+    space.http.put(file, content=b"x").raise_for_status()
+    space.client.create_registered_model("elsewhere")
+    made = space.call("POST", "model-versions/create", json={"name": "elsewhere", "source": source})
+    assert made.status_code == 200, made.text
+    assert space.http.get("models/elsewhere/versions/1").json()["files_count"] == 0
