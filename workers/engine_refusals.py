@@ -29,6 +29,10 @@ async def persist(work: Callable[[], Awaitable[T]], on_output: Output) -> T:
         if isinstance(error, EngineRefused):
             await on_output(f"The Docker engine refuses: {error.words}\nTrying again.\n".encode())
 
+    async def once() -> T:
+        # The library awaits what a coroutine function gives, and nothing else.
+        return await work()
+
     retrying = tenacity.AsyncRetrying(
         stop=tenacity.stop_after_attempt(len(PAUSES_SECONDS) + 1),
         wait=tenacity.wait_chain(*map(tenacity.wait_fixed, PAUSES_SECONDS)),
@@ -37,7 +41,7 @@ async def persist(work: Callable[[], Awaitable[T]], on_output: Output) -> T:
         reraise=True,
     )
     try:
-        return await retrying(work)
+        return await retrying(once)
     except EngineRefused as error:
         text = f"The Docker engine refuses a step of the build: {error.words}"
         raise BuildFailed("engine_refused", text) from error
