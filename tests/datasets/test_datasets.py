@@ -15,7 +15,7 @@ from app.datasets.errors import DatasetDrift, DatasetSourceLost, DatasetUnreacha
 from app.datasets.fetch import policy_from
 from tests.datasets.web import Page, Web, web_server
 from tests.live_api import LiveApi, dataset_reconcilers, live_api
-from workers import reconcile_dataset, reconciler
+from workers import engine, reconcile_dataset
 
 pytestmark = pytest.mark.anyio
 NAMES = ["train-images", "train-labels", "t10k-images", "t10k-labels"]
@@ -69,7 +69,7 @@ async def test_a_registration_fails_when_look_after_look_does(
         raise RuntimeError("unforeseen")
 
     monkeypatch.setattr(reconcile_dataset, "fetch_into", unforeseen)
-    monkeypatch.setattr(reconciler, "_FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(engine, "_FIRST_PAUSE_SECONDS", 0.01)
     body = {"name": "d", "urls": urls(web)[:1]}
     answer = await api.client.post("/datasets", json=body, headers={"Prefer": "wait=50"})
     assert (answer.status_code, answer.json()["code"]) == (422, "source_failed"), answer.text
