@@ -97,7 +97,7 @@ async def receive(
     async with objects.spool(stream, max_bytes=limits.blob_bytes) as spooled:
         found = await anyio.to_thread.run_sync(sha256_of, spooled)
         async with database.session() as session:
-            row = await repository.lock_parts(session, upload.id)
+            row = await repository.lock(session, PartUpload, upload.id)
             if row.completed_at is not None:
                 raise UploadComplete("The upload is complete; its parts are one file now.")
             grown_bytes = await anyio.to_thread.run_sync(_growth, spooled, path)
@@ -143,7 +143,7 @@ async def complete(session: AsyncSession, upload: PartUpload, stored: StoredObje
         UploadNotFound: the upload was given up meanwhile.
         UploadComplete: it was completed meanwhile, with other parts.
     """
-    row = await repository.lock_parts(session, upload.id)
+    row = await repository.lock(session, PartUpload, upload.id)
     if row.completed_at is not None:
         if row.found_sha256 != stored.sha256:
             raise UploadComplete("The upload was completed with other parts.")
@@ -166,8 +166,8 @@ async def give_up_abandoned(
     count, is_over = 0, False
     while not is_over:
         async with database.session() as session:
-            rows = await repository.abandoned_parts(
-                session, keep_seconds=keep_seconds, limit=_GIVEN_UP_AT_ONCE
+            rows = await repository.abandoned(
+                session, PartUpload, keep_seconds=keep_seconds, limit=_GIVEN_UP_AT_ONCE
             )
             for row in rows:
                 await session.delete(row)

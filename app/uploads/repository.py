@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import TypeVar
 
 from sqlalchemy import func, select, union_all, update
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -9,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.tables.upload import PartUpload, Upload
 from app.tables.workspace import Workspace
 from app.uploads.errors import UploadNotFound
+
+Either = TypeVar("Either", Upload, PartUpload)
 
 
 async def get(session: AsyncSession, workspace_id: str, upload_id: str) -> Upload:
@@ -76,22 +79,14 @@ async def begin_again(session: AsyncSession, upload_id: str, offset_bytes: int) 
     return await session.scalar(statement) is not None
 
 
-async def abandoned(session: AsyncSession, *, keep_seconds: float, limit: int) -> Sequence[Upload]:
+async def abandoned(
+    session: AsyncSession, table: type[Either], *, keep_seconds: float, limit: int
+) -> Sequence[Either]:
     """Uploads that nobody has touched for so long, complete or not, locked for removal."""
     since = func.clock_timestamp() - timedelta(seconds=keep_seconds)
-    statement = select(Upload).where(Upload.updated_at < since).order_by(Upload.updated_at)
+    statement = select(table).where(table.updated_at < since).order_by(table.updated_at)
     locked = statement.limit(limit).with_for_update(skip_locked=True)
     return (await session.scalars(locked)).all()
-
-
-async def abandoned_parts(
-    session: AsyncSession, *, keep_seconds: float, limit: int
-) -> Sequence[PartUpload]:
-    """The same of uploads in parts."""
-    since = func.clock_timestamp() - timedelta(seconds=keep_seconds)
-    statement = select(PartUpload).where(PartUpload.updated_at < since)
-    locked = statement.order_by(PartUpload.updated_at).limit(limit)
-    return (await session.scalars(locked.with_for_update(skip_locked=True))).all()
 
 
 async def known(session: AsyncSession, upload_ids: Sequence[str]) -> set[str]:
@@ -102,13 +97,13 @@ async def known(session: AsyncSession, upload_ids: Sequence[str]) -> set[str]:
     return set(await session.scalars(union_all(*statements)))
 
 
-async def lock(session: AsyncSession, upload_id: str) -> Upload:
-    """One upload, locked for change.
+async def lock(session: AsyncSession, table: type[Either], upload_id: str) -> Either:
+    """One upload, in parts or not, locked for change.
 
     Raises:
         UploadNotFound: it was given up meanwhile.
     """
-    statement = select(Upload).where(Upload.id == upload_id).with_for_update()
+    statement = select(table).where(table.id == upload_id).with_for_update()
     row = (await session.execute(statement)).scalar_one_or_none()
     if row is None:
         raise given_up()
@@ -132,16 +127,3 @@ async def find_parts(session: AsyncSession, workspace_id: str, upload_id: str) -
         PartUpload.workspace_id == workspace_id, PartUpload.id == upload_id
     )
     return (await session.execute(statement)).scalar_one_or_none()
-
-
-async def lock_parts(session: AsyncSession, upload_id: str) -> PartUpload:
-    """One upload in parts, locked for change.
-
-    Raises:
-        UploadNotFound: it was given up meanwhile.
-    """
-    statement = select(PartUpload).where(PartUpload.id == upload_id).with_for_update()
-    row = (await session.execute(statement)).scalar_one_or_none()
-    if row is None:
-        raise given_up()
-    return row

@@ -308,7 +308,7 @@ class Receiver:
 
     async def _finished(self) -> Upload:
         async with self._database.session() as session:
-            row = await repository.lock(session, self._upload.id)
+            row = await repository.lock(session, Upload, self._upload.id)
             found = row.found_sha256
             if found is None or row.completed_at is not None:
                 return row
@@ -344,7 +344,7 @@ async def give_up_abandoned(database: Database, objects: ObjectStore) -> int:
     while not is_over:
         async with database.session() as session:
             rows = await repository.abandoned(
-                session, keep_seconds=KEEP_SECONDS, limit=_GIVEN_UP_AT_ONCE
+                session, Upload, keep_seconds=KEEP_SECONDS, limit=_GIVEN_UP_AT_ONCE
             )
             for row in rows:
                 await give_up(session, objects, row)
