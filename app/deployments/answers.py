@@ -3,8 +3,7 @@
 import json
 from typing import Any, NamedTuple
 
-import httpx2
-
+from app.deployments.replica_client import ReplicaAnswer
 from app.kernel.json import json_bytes
 from app.kernel.problems import PROBLEM_JSON
 
@@ -20,7 +19,7 @@ class PassedOn(NamedTuple):
     headers: dict[str, str]
 
 
-def passed_on(answer: httpx2.Response, *, instance: str, request_id: str) -> PassedOn:
+def passed_on(answer: ReplicaAnswer, *, instance: str, request_id: str) -> PassedOn:
     """A replica's answer as the caller gets it; problems are completed.
 
     Args:
@@ -29,18 +28,18 @@ def passed_on(answer: httpx2.Response, *, instance: str, request_id: str) -> Pas
         request_id: of the request.
     """
     kept = {key: answer.headers[key] for key in _KEPT_OF_ANSWER if key in answer.headers}
-    if answer.status_code < 400:
+    if answer.status < 400:
         kind = answer.headers.get("Content-Type", "application/json")
-        return PassedOn(answer.content, answer.status_code, kind, kept)
+        return PassedOn(answer.content, answer.status, kind, kept)
     try:
         problem: dict[str, Any] = dict(json.loads(answer.content))
     except (ValueError, TypeError):
         problem = {"code": "inference_failed", "detail": "The replica failed.", "title": "Failed"}
     problem |= {
-        "status": answer.status_code,
+        "status": answer.status,
         "instance": instance,
         "request_id": request_id,
-        "retryable": answer.status_code in (429, 503, 504),
+        "retryable": answer.status in (429, 503, 504),
     }
     problem.setdefault("errors", [])
-    return PassedOn(json_bytes(problem), answer.status_code, PROBLEM_JSON, kept)
+    return PassedOn(json_bytes(problem), answer.status, PROBLEM_JSON, kept)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-import httpx2
 import structlog
 from prometheus_client import Counter
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -15,6 +14,7 @@ from app.blobs import repository as blobs
 from app.deployments import capture_repository
 from app.deployments.capture_records import Body, Record, as_lines
 from app.deployments.measures import Measure
+from app.deployments.replica_client import ReplicaAnswer
 from app.deployments.repository import Target
 from app.deployments.schemas import DataCapture
 from app.kernel.clock import utc_now
@@ -70,7 +70,7 @@ class Captures:
         self,
         target: Target,
         measure: Measure,
-        answer: httpx2.Response,
+        answer: ReplicaAnswer,
         *,
         path: str,
         body: bytes,

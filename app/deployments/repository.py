@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, delete, func, or_, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.deployments.errors import DeploymentNotFound
-from app.kernel.direct import DirectPool
+from app.kernel.direct import DirectPool, Statement
 from app.kernel.errors import NotFound
 from app.kernel.pagination import PageQuery, fetch_page
 from app.tables.deployment import Deployment, Replica
@@ -188,32 +188,12 @@ async def senders_to(session: AsyncSession, workspace_id: str, name: str) -> Seq
     return (await session.scalars(statement)).all()
 
 
-async def find_target_of(direct: DirectPool, workspace_id: str, name: str) -> Target | None:
-    """The same in a workspace whose id is known."""
-    return await _target(direct, Workspace.id == workspace_id, Deployment.name == name)
-
-
-async def find_target(direct: DirectPool, workspace: str, name: str) -> Target | None:
-    """What a prediction needs, in one query.
-
-    Args:
-        direct: connections for hot paths.
-        workspace: name of the workspace.
-        name: of the deployment.
-    """
-    return await _target(direct, Workspace.name == workspace, Deployment.name == name)
-
-
-async def find_target_by_id(direct: DirectPool, deployment_id: str) -> Target | None:
-    """The same of a deployment that was found before."""
-    return await _target(direct, Deployment.id == deployment_id)
-
-
 _COLUMNS = Deployment.__table__.columns
 _DOCUMENTS = frozenset(column.key for column in _COLUMNS if isinstance(column.type, JSONB))
 
 
-async def _target(direct: DirectPool, *which: ColumnElement[bool]) -> Target | None:
+def _targets(*which: ColumnElement[bool]) -> Statement:
+    """A row for each replica that can answer, or one without any."""
     can_answer = and_(
         Replica.deployment_id == Deployment.id,
         Replica.state == "Serving",
@@ -221,7 +201,7 @@ async def _target(direct: DirectPool, *which: ColumnElement[bool]) -> Target | N
         Replica.port.is_not(None),
         Replica.address.is_not(None),
     )
-    statement = (
+    return Statement(
         select(
             *_COLUMNS,
             ModelVersion.version.label("target_version"),
@@ -237,7 +217,39 @@ async def _target(direct: DirectPool, *which: ColumnElement[bool]) -> Target | N
         .where(*which)
         .order_by(Replica.generation.desc(), Replica.index)
     )
-    rows = await direct.select(statement)
+
+
+_OF_NAMES = _targets(
+    Workspace.name == bindparam("workspace"), Deployment.name == bindparam("deployment")
+)
+_OF_NAME = _targets(
+    Workspace.id == bindparam("workspace_id"), Deployment.name == bindparam("deployment")
+)
+_OF_ID = _targets(Deployment.id == bindparam("deployment_id"))
+
+
+async def find_target(direct: DirectPool, workspace: str, name: str) -> Target | None:
+    """What a prediction needs, in one query.
+
+    Args:
+        direct: connections for hot paths.
+        workspace: name of the workspace.
+        name: of the deployment.
+    """
+    return _target(await direct.rows(_OF_NAMES, workspace=workspace, deployment=name))
+
+
+async def find_target_of(direct: DirectPool, workspace_id: str, name: str) -> Target | None:
+    """The same in a workspace whose id is known."""
+    return _target(await direct.rows(_OF_NAME, workspace_id=workspace_id, deployment=name))
+
+
+async def find_target_by_id(direct: DirectPool, deployment_id: str) -> Target | None:
+    """The same of a deployment that was found before."""
+    return _target(await direct.rows(_OF_ID, deployment_id=deployment_id))
+
+
+def _target(rows: Sequence[Mapping[str, Any]]) -> Target | None:
     if not rows:
         return None
     return Target(

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
-import httpx2
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.auth.signing import Signer
@@ -24,12 +23,18 @@ from app.deployments.errors import BodyTooLarge, DeadlineExceeded, NotReady, Que
 from app.deployments.keys import replica_token
 from app.deployments.loads import LoadKeeper
 from app.deployments.measures import Measure, measured
+from app.deployments.replica_client import (
+    ReplicaAnswer,
+    ReplicaClient,
+    ReplicaSilent,
+    ReplicaUnreachable,
+    replica_client,
+)
 from app.deployments.repository import Answering, Target
 from app.deployments.schemas import DeploymentLimits, Traffic
 from app.kernel.db import Database
 from app.kernel.errors import DomainError
 
-_CONNECT_SECONDS = 2.0
 _GRACE_SECONDS = 10.0
 """So much longer than a replica's own limit its answer is waited for."""
 _WAIT_SECONDS = 30.0
@@ -71,10 +76,7 @@ async def scoring_router(
     database: Database, signer: Signer, captures: Captures
 ) -> AsyncIterator["ScoringRouter"]:
     """The router with its pool of connections to replicas; one per API process."""
-    async with httpx2.AsyncClient(
-        limits=httpx2.Limits(max_connections=512, max_keepalive_connections=128),
-        trust_env=False,
-    ) as client:
+    async with replica_client() as client:
         router = ScoringRouter(client, database, signer, captures)
         keeping = asyncio.create_task(router.keep())
         writing = asyncio.create_task(captures.write_forever())
@@ -96,7 +98,7 @@ class ScoringRouter:
 
     def __init__(
         self,
-        client: httpx2.AsyncClient,
+        client: ReplicaClient,
         database: Database,
         signer: Signer,
         captures: Captures,
@@ -119,7 +121,7 @@ class ScoringRouter:
         """Note the loads until cancelled."""
         await self._loads.note_forever()
 
-    async def answer(self, target: Target, call: Call) -> tuple[str, httpx2.Response]:
+    async def answer(self, target: Target, call: Call) -> tuple[str, ReplicaAnswer]:
         """The answer of the deployment that the traffic rules choose, and who gave it.
 
         Copies go where the rules say; their answers are dropped.
@@ -169,9 +171,7 @@ class ScoringRouter:
                 note(measure, answer)
             self._capture(other, measure, call, answer)
 
-    def _capture(
-        self, target: Target, measure: Measure, call: Call, answer: httpx2.Response
-    ) -> None:
+    def _capture(self, target: Target, measure: Measure, call: Call, answer: ReplicaAnswer) -> None:
         if call.method == "POST":  # what is read of a deployment is no prediction
             self.captures.note(
                 target,
@@ -183,7 +183,7 @@ class ScoringRouter:
                 request_id=call.request_id,
             )
 
-    async def forward(self, target: Target, call: Call) -> httpx2.Response:
+    async def forward(self, target: Target, call: Call) -> ReplicaAnswer:
         """The answer of a replica, whatever it says.
 
         Args:
@@ -199,7 +199,7 @@ class ScoringRouter:
         with self._loads.counts(target.deployment.id):
             return await self._forward(target, call)
 
-    async def _forward(self, target: Target, call: Call) -> httpx2.Response:
+    async def _forward(self, target: Target, call: Call) -> ReplicaAnswer:
         row = target.deployment
         limits = DeploymentLimits.model_validate(row.limits)
         if limits.max_body_bytes is not None and len(call.body) > limits.max_body_bytes:
@@ -237,7 +237,7 @@ class ScoringRouter:
 
     async def _ask_each(
         self, target: Target, call: Call, limits: DeploymentLimits, tried: set[str]
-    ) -> httpx2.Response | None:
+    ) -> ReplicaAnswer | None:
         """The first good answer; else that of a full replica; None: nobody could be asked.
 
         Args:
@@ -246,45 +246,38 @@ class ScoringRouter:
             limits: of the deployment.
             tried: replicas that are gone; grows.
         """
-        full: httpx2.Response | None = None
+        full: ReplicaAnswer | None = None
         for replica in self._in_turn(target.replicas):
             if replica.name in tried:
                 continue
             try:
                 answer = await self._ask(replica, call, limits)
-            except httpx2.ReadTimeout as error:
+            except ReplicaSilent as error:
                 raise DeadlineExceeded(
                     limits.timeout_seconds, retry_after_seconds=_RETRY_AFTER_SECONDS
                 ) from error
-            except httpx2.TransportError:
+            except ReplicaUnreachable:
                 tried.add(replica.name)
                 continue
-            if answer.status_code == 401:
+            if answer.status == 401:
                 tried.add(replica.name)  # another process got the port of a replica that has ended
                 continue
-            if answer.status_code != 429:
+            if answer.status != 429:
                 return answer
             full = answer
         return full
 
-    async def _ask(
-        self, replica: Answering, call: Call, limits: DeploymentLimits
-    ) -> httpx2.Response:
-        # As the bytes they came as: not all that a header may hold is ASCII.
-        kept = {
-            key.encode(): call.headers[key].encode("latin-1")
-            for key in _KEPT_OF_REQUEST
-            if key in call.headers
-        }
+    async def _ask(self, replica: Answering, call: Call, limits: DeploymentLimits) -> ReplicaAnswer:
+        kept = {key: call.headers[key] for key in _KEPT_OF_REQUEST if key in call.headers}
         token = replica_token(self._signer, replica.name, made_at=replica.created_at)
-        return await self._client.request(
+        return await self._client.ask(
             call.method,
-            f"http://{replica.address}:{replica.port}{call.path}",
-            content=call.body,
-            headers={**kept, b"Authorization": f"Bearer {token}".encode()},
-            timeout=httpx2.Timeout(
-                limits.timeout_seconds + _GRACE_SECONDS, connect=_CONNECT_SECONDS
-            ),
+            replica.address,
+            replica.port,
+            call.path,
+            body=call.body,
+            headers={**kept, "Authorization": f"Bearer {token}"},
+            silence_seconds=limits.timeout_seconds + _GRACE_SECONDS,
         )
 
     def _in_turn(self, replicas: tuple[Answering, ...]) -> tuple[Answering, ...]:
@@ -294,9 +287,9 @@ class ScoringRouter:
         return replicas[first:] + replicas[:first]
 
 
-def note(measure: Measure, answer: httpx2.Response) -> None:
+def note(measure: Measure, answer: ReplicaAnswer) -> None:
     """Note what the measure of a prediction is to know of its answer."""
-    measure.status = answer.status_code
+    measure.status = answer.status
     measure.version = answer.headers.get("Model-Version", measure.version)
 
 
