@@ -120,6 +120,13 @@ def test_no_secret_shows_in_containers_and_images(installation: Installation) ->
     assert not [secret for secret in secrets if secret in shown]
 
 
+def test_names_sort_by_their_characters_whatever_the_image(installation: Installation) -> None:
+    asked = "SELECT string_agg(name, ' ' ORDER BY name) FROM unnest('{b,a-c,ab,B}'::text[]) AS name"
+    by = ("psql", "--username=trainwright", "--tuples-only", "--no-align", f"--command={asked}")
+
+    assert installation.compose("exec", "-T", "postgres", *by).split() == ["B", "a-c", "ab", "b"]
+
+
 def test_setup_again_changes_nothing(installation: Installation) -> None:
     before = {name: installation.secret(name) for name in ("signing_key", "registry_htpasswd")}
 
