@@ -29,7 +29,7 @@ from app.metrics.schemas import (
     MetricList,
     MetricSummaryList,
 )
-from app.runs.access import DetachedRunDep, RunDep, RunId
+from app.runs.access import DetachedRunDep, RunDep, RunId, attempt_of
 from app.workspaces.access import WorkspaceDep
 
 router = APIRouter(
@@ -86,7 +86,7 @@ async def list_run_metrics(
     return await service.read(
         session,
         run_id=run.id,
-        attempt=attempt or run.attempt,
+        attempt=attempt_of(run, attempt),
         wanted=wanted,
         max_points=max_points,
     )
@@ -99,7 +99,7 @@ async def summarize_run_metrics(
 ) -> MetricSummaryList:
     """Count, last, minimum and maximum of each metric, with their steps; no values."""
     return await service.summarize(
-        session, run_id=run.id, attempt=attempt or run.attempt, wanted=wanted
+        session, run_id=run.id, attempt=attempt_of(run, attempt), wanted=wanted
     )
 
 
@@ -125,7 +125,7 @@ async def export_run_metrics(
     attempt: Attempt = None,
 ) -> Response:
     """All values as a file: one row a value."""
-    key = (run.id, attempt or run.attempt)
+    key = (run.id, attempt_of(run, attempt))
     filename = f"{run.id}-metrics.{format}"
     if format == "csv":
         headers = {"Content-Disposition": f'attachment; filename="{filename}"'}

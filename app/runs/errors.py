@@ -12,6 +12,17 @@ class RunNotFound(NotFound):
         super().__init__(f"There is no run {run_id!r} in this workspace.")
 
 
+class AttemptNotFound(NotFound):
+    """The run has had no such attempt."""
+
+    code = "attempt_not_found"
+
+    def __init__(self, run_id: str, attempt: int) -> None:
+        super().__init__(
+            f"Run {run_id!r} has no attempt {attempt}; GET …/attempts lists those that it has had."
+        )
+
+
 class RunFinished(Conflict):
     """The run is over."""
 
