@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, StreamingResponse
-from pydantic import AwareDatetime
 from starlette.background import BackgroundTask
 
 from app.auth.access import UserAccess, UserOrRunAccess
@@ -15,6 +14,7 @@ from app.auth.idempotency import REPEATABLE_DETACHED
 from app.auth.needs import needs
 from app.auth.shortcuts import Answer, Asked, shortcut
 from app.auth.writes import WriteRoute
+from app.kernel.clock import Moment
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.names import WORKSPACE_PATTERN
@@ -57,8 +57,8 @@ async def _wanted(
     ] = "",
     first_step: Step = None,
     last_step: Step = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
 ) -> Wanted:
     return Wanted(name, namespace, first_step, last_step, since, until)
 

@@ -110,6 +110,19 @@ async def test_parts_of_it(api: LiveApi, two_nodes: str) -> None:
     assert await lines(api, run, timestamps=True, tail=1) == ["2025-10-09T08:53:20.050Z b50"]
 
 
+@pytest.mark.parametrize("given", ["-1", "-0.5", " -3600", "-1h"])
+@pytest.mark.parametrize("name", ["since", "until"])
+async def test_a_time_before_now_is_no_moment(
+    api: LiveApi, run: str, name: str, given: str
+) -> None:
+    for place in ("logs", "metrics"):
+        answer = await api.client.get(f"runs/{run}/{place}", params={name: given})
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+        (error,) = answer.json()["errors"]
+        assert error["pointer"] == f"query/{name}"
+        assert "2026-01-01T00:00:00Z" in error["message"]
+
+
 async def test_patterns_find_what_a_terminal_shows(api: LiveApi, run: str) -> None:
     (node,) = await start_nodes(api, run, 1)
     await node.send(b"from windows\r\n\r 50%\r100%\nother\n", offset=0)
