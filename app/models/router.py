@@ -95,9 +95,9 @@ async def update_model(
     """Change description and tags (null removes one); what the body leaves out stays."""
     row = await locked(session, await repository.get(session, workspace.id, model))
     check_preconditions(request, resource_etag(row.id, row.updated_at))
-    row = await service.update_model(session, row, body)
-    response.headers["ETag"] = resource_etag(row.id, row.updated_at)
     with one(row):
+        row = await service.update_model(session, row, body)
+        response.headers["ETag"] = resource_etag(row.id, row.updated_at)
         return (await service.reader_of_models(session, [row]))(row)
 
 
@@ -262,8 +262,8 @@ async def update_model_version(
     """Change description and tags (null removes one), add properties."""
     row = await locked(session, row)
     check_preconditions(request, version_etag(row))
-    row = await service.update(session, row, body)
     with one(row):
+        row = await service.update(session, row, body)
         response.headers["ETag"] = version_etag(row)
         return await service.read(session, model, row)
 
