@@ -169,11 +169,13 @@ async def set_tags(session: AsyncSession, run_id: str, tags: dict[str, str]) -> 
 
 
 async def delete_tag(session: AsyncSession, run_id: str, key: str) -> None:
-    """Remove a tag of a run.
+    """Remove a tag of a run; the tag for its name goes with the name alone, which stays.
 
     Raises:
         NoSuchResource: it has none such.
     """
+    if key == names.RUN_NAME_TAG:
+        return
     run = await lock_run(session, run_id)
     if key not in run.tags:
         raise NoSuchResource(f"No tag with name: {key} in run with id {run_id}")

@@ -278,11 +278,11 @@ def _param_condition(it: Comparison) -> ColumnElement[bool]:
     return exists().where(of_run, text_condition(param.value, it, NULLABLE_TEXT))
 
 
-def _tag(key: str) -> ColumnElement[str]:
+def _tag(key: str) -> ColumnElement[Any]:
     if key == names.RUN_NAME_TAG:
         return names.run_name_column()
     if key == names.USER_TAG:
-        return names.user_column()
+        return names.user_tag_column()
     found: ColumnElement[str] = Run.tags[key].astext
     return found
 
