@@ -16,7 +16,7 @@ from app.mlflow import experiments, names, run_documents
 from app.mlflow.access import Caller, check_active, check_current, find_run
 from app.mlflow.errors import InvalidParameter, NoPermission
 from app.mlflow.moments import from_milliseconds, milliseconds
-from app.mlflow.schemas import RunCreate, RunUpdate
+from app.mlflow.run_schemas import RunCreate, RunUpdate
 from app.runs.states import TERMINAL, TRACKED, Status
 from app.runs.transitions import add_event, lock_run, transition
 from app.tables.experiment import Experiment

@@ -21,13 +21,8 @@ from app.mlflow import names
 from app.mlflow.access import Caller, check_active, check_current, find_run
 from app.mlflow.errors import InvalidParameter, NoSuchResource
 from app.mlflow.moments import from_milliseconds
-from app.mlflow.schemas import (
-    BatchLog,
-    DatasetInputSent,
-    MetricSent,
-    ModelLinkSent,
-    ParamSent,
-)
+from app.mlflow.run_schemas import BatchLog, DatasetInputSent, MetricSent, ModelLinkSent
+from app.mlflow.schemas import ParamSent
 from app.runs.errors import RunFinished
 from app.runs.states import TERMINAL, TRACKED
 from app.runs.transitions import lock_run

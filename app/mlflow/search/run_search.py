@@ -29,7 +29,7 @@ from app.mlflow.access import seen
 from app.mlflow.moments import milliseconds_of
 from app.mlflow.pages import binding_of, offset_of, page_of
 from app.mlflow.run_rows import in_order
-from app.mlflow.schemas import RunSearch
+from app.mlflow.run_schemas import RunSearch
 from app.mlflow.search.conditions import (
     LISTED_TEXT,
     NULLABLE_TEXT,
