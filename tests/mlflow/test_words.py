@@ -28,6 +28,18 @@ def test_null_where_something_must_be_is_missing(space: Space) -> None:
     assert refused.json()["message"] == "Missing value for required parameter 'name'."
 
 
+def test_a_search_for_logged_models_names_experiments(space: Space) -> None:
+    for body in ({}, {"filter": "name = 'a'"}, {"experiment_ids": None}):
+        refused = space.call("POST", "logged-models/search", json=body)
+        assert refused.status_code == 400
+        assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+        said = "Missing value for required parameter 'experiment_ids'."
+        assert refused.json()["message"] == said
+    # Said so, none is none.
+    found = space.call("POST", "logged-models/search", json={"experiment_ids": []})
+    assert (found.status_code, found.json().get("models", [])) == (200, [])
+
+
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
