@@ -80,10 +80,12 @@ Key = Annotated[str, StringConstraints(min_length=1, max_length=250), AfterValid
 # Over-long values are cut, as MLflow's servers do: a script does not fail for them.
 # Null is a value that was left out, as in all of protocol buffers' JSON.
 _Left = BeforeValidator(lambda value: "" if value is None else value)
+_LeftStep = BeforeValidator(lambda value: 0 if value is None else value)
 ParamValue = Annotated[str, _Left, AfterValidator(lambda value: value[:_LONGEST_PARAM])]
 TagValue = Annotated[str, _Left, AfterValidator(lambda value: value[:_LONGEST_TAG])]
 Milliseconds = Annotated[int, Field(ge=0, le=YEAR_9999_MS)]
 Int64 = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+Step = Annotated[Int64, _LeftStep]
 RunStatus = Annotated[_Status, _numbered(get_args(_Status))]
 ViewType = Annotated[_View, _numbered(get_args(_View))]
 
@@ -131,22 +133,22 @@ class MetricSent(Sent):
     key: Key
     value: float
     timestamp: Milliseconds
-    step: Int64 = 0
+    step: Step = 0
     model_id: str | None = Field(default=None, max_length=100)
-    dataset_name: str = Field(default="", max_length=500)
-    dataset_digest: str = Field(default="", max_length=36)
+    dataset_name: Annotated[str, _Left] = Field(default="", max_length=500)
+    dataset_digest: Annotated[str, _Left] = Field(default="", max_length=36)
 
 
 class OfRun(Sent):
     """A call about a run, under its present or its former field name."""
 
-    run_id: str = Field(default="", max_length=256)
-    run_uuid: str = Field(default="", max_length=256)
+    run_id: str | None = Field(default=None, max_length=256)
+    run_uuid: str | None = Field(default=None, max_length=256)
 
     @property
     def run(self) -> str:
         """The id of the run; empty when none was named."""
-        return self.run_id or self.run_uuid
+        return self.run_id or self.run_uuid or ""
 
 
 class RunCreate(Body):
@@ -214,7 +216,7 @@ def _check_batch(what: str, count: int, most: int) -> None:
         )
 
 
-class DatasetSent(Sent):
+class DatasetSent(Body):
     """A dataset as a client describes it."""
 
     name: str = Field(min_length=1, max_length=500)
@@ -225,14 +227,14 @@ class DatasetSent(Sent):
     profile: str | None = Field(default=None, max_length=4_000_000)
 
 
-class InputTagSent(Sent):
+class InputTagSent(Body):
     """A tag of an input."""
 
     key: str = Field(min_length=1, max_length=255)
     value: str = Field(default="", max_length=500)
 
 
-class DatasetInputSent(Sent):
+class DatasetInputSent(Body):
     """A dataset that the run has read."""
 
     tags: list[InputTagSent] = Field(default=[], max_length=100)
@@ -243,10 +245,10 @@ class ModelLinkSent(Sent):
     """A logged model that the run has read or made."""
 
     model_id: str = Field(min_length=1, max_length=100)
-    step: Int64 = 0
+    step: Step = 0
 
 
-class InputsLog(OfRun):
+class InputsLog(OfRun, Body):
     """What a run has read."""
 
     datasets: list[DatasetInputSent] = Field(default=[], max_length=1000)
