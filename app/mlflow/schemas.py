@@ -86,6 +86,8 @@ TagValue = Annotated[str, _Left, AfterValidator(lambda value: value[:_LONGEST_TA
 Milliseconds = Annotated[int, Field(ge=0, le=YEAR_9999_MS)]
 Int64 = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
 Step = Annotated[Int64, _LeftStep]
+RunName = TagValue
+"""A run's name is one of its tags as well, and clients send both."""
 RunStatus = Annotated[_Status, _numbered(get_args(_Status))]
 ViewType = Annotated[_View, _numbered(get_args(_View))]
 
@@ -156,7 +158,7 @@ class RunCreate(Body):
 
     experiment_id: str = Field(default="0", max_length=64)
     user_id: str = Field(default="", max_length=256)
-    run_name: str = Field(default="", max_length=250)
+    run_name: RunName = ""
     start_time: Milliseconds | None = None
     tags: list[FirstTagSent] = Field(default=[], max_length=MAX_ENTITIES)
 
@@ -166,7 +168,7 @@ class RunUpdate(OfRun, Body):
 
     status: RunStatus | None = None
     end_time: Milliseconds | None = None
-    run_name: str | None = Field(default=None, max_length=250)
+    run_name: RunName | None = None
 
 
 class MetricLog(OfRun, MetricSent):
