@@ -8,13 +8,15 @@ from app.mlflow.schemas import (
     MAX_RESULTS,
     Body,
     FirstTagSent,
-    Int64,
     Key,
     Milliseconds,
     ParamSent,
+    RunName,
     RunStatus,
     Sent,
+    Step,
     TagSent,
+    Text,
     ViewType,
 )
 
@@ -28,22 +30,22 @@ class MetricSent(Sent):
     key: Key
     value: float
     timestamp: Milliseconds
-    step: Int64 = 0
+    step: Step = 0
     model_id: str | None = Field(default=None, max_length=100)
-    dataset_name: str = Field(default="", max_length=500)
-    dataset_digest: str = Field(default="", max_length=36)
+    dataset_name: Text = Field(default="", max_length=500)
+    dataset_digest: Text = Field(default="", max_length=36)
 
 
 class OfRun(Sent):
     """A call about a run, under its present or its former field name."""
 
-    run_id: str = Field(default="", max_length=256)
-    run_uuid: str = Field(default="", max_length=256)
+    run_id: str | None = Field(default=None, max_length=256)
+    run_uuid: str | None = Field(default=None, max_length=256)
 
     @property
     def run(self) -> str:
         """The id of the run; empty when none was named."""
-        return self.run_id or self.run_uuid
+        return self.run_id or self.run_uuid or ""
 
 
 class RunCreate(Body):
@@ -51,7 +53,7 @@ class RunCreate(Body):
 
     experiment_id: str = Field(default="0", max_length=64)
     user_id: str = Field(default="", max_length=256)
-    run_name: str = Field(default="", max_length=250)
+    run_name: RunName = ""
     start_time: Milliseconds | None = None
     tags: list[FirstTagSent] = Field(default=[], max_length=MAX_ENTITIES)
 
@@ -61,7 +63,7 @@ class RunUpdate(OfRun, Body):
 
     status: RunStatus | None = None
     end_time: Milliseconds | None = None
-    run_name: str | None = Field(default=None, max_length=250)
+    run_name: RunName | None = None
 
 
 class MetricLog(OfRun, MetricSent):
@@ -111,7 +113,7 @@ def _check_batch(what: str, count: int, most: int) -> None:
         )
 
 
-class DatasetSent(Sent):
+class DatasetSent(Body):
     """A dataset as a client describes it."""
 
     name: str = Field(min_length=1, max_length=500)
@@ -122,14 +124,14 @@ class DatasetSent(Sent):
     profile: str | None = Field(default=None, max_length=4_000_000)
 
 
-class InputTagSent(Sent):
+class InputTagSent(Body):
     """A tag of an input."""
 
     key: str = Field(min_length=1, max_length=255)
     value: str = Field(default="", max_length=500)
 
 
-class DatasetInputSent(Sent):
+class DatasetInputSent(Body):
     """A dataset that the run has read."""
 
     tags: list[InputTagSent] = Field(default=[], max_length=100)
@@ -140,10 +142,10 @@ class ModelLinkSent(Sent):
     """A logged model that the run has read or made."""
 
     model_id: str = Field(min_length=1, max_length=100)
-    step: Int64 = 0
+    step: Step = 0
 
 
-class InputsLog(OfRun):
+class InputsLog(OfRun, Body):
     """What a run has read."""
 
     datasets: list[DatasetInputSent] = Field(default=[], max_length=1000)

@@ -76,10 +76,15 @@ Key = Annotated[str, StringConstraints(min_length=1, max_length=250), AfterValid
 # Over-long values are cut, as MLflow's servers do: a script does not fail for them.
 # Null is a value that was left out, as in all of protocol buffers' JSON.
 _Left = BeforeValidator(lambda value: "" if value is None else value)
+_LeftStep = BeforeValidator(lambda value: 0 if value is None else value)
+Text = Annotated[str, _Left]
 ParamValue = Annotated[str, _Left, AfterValidator(lambda value: value[:_LONGEST_PARAM])]
 TagValue = Annotated[str, _Left, AfterValidator(lambda value: value[:_LONGEST_TAG])]
 Milliseconds = Annotated[int, Field(ge=0, le=YEAR_9999_MS)]
 Int64 = Annotated[int, Field(ge=-MAX_INTEGER, le=MAX_INTEGER)]
+Step = Annotated[Int64, _LeftStep]
+RunName = TagValue
+"""A run's name is one of its tags as well, and clients send both."""
 RunStatus = Annotated[_Status, _numbered(get_args(_Status))]
 ViewType = Annotated[_View, _numbered(get_args(_View))]
 

@@ -54,6 +54,18 @@ def test_a_run_is_the_same_in_whichever_way_it_was_made(space: Space) -> None:
     assert made[0][0]["started_at"] == "1970-01-01T00:00:00.005000Z"
 
 
+def test_a_run_has_a_name_as_long_as_a_tag(space: Space) -> None:
+    name = "lr=0.1," * 100
+    tags = {"mlflow.runName": name * 20}  # what is too long is cut
+    # The fluent functions send the name and the tag.
+    run = space.client.create_run("0", run_name=name * 20, tags=tags)
+    assert (run.info.run_name, run.data.tags["mlflow.runName"]) == ((name * 20)[:8000],) * 2
+    space.client.update_run(run.info.run_id, name=name)
+    (found,) = space.client.search_runs(["0"], f"run_name = '{name}'")
+    assert found.info.run_id == run.info.run_id
+    assert space.http.get(f"runs/{run.info.run_id}").json()["display_name"] == name
+
+
 def test_what_is_logged_comes_back_and_our_api_shows_it(space: Space) -> None:
     run_id = space.client.create_run("0").info.run_id
     now = int(time.time() * 1000)
