@@ -36,8 +36,10 @@ from app.metrics import router as metrics
 from app.mlflow import router as mlflow
 from app.models import aliases_router as model_aliases
 from app.models import checks_router as model_checks
+from app.models import files_router as model_files
 from app.models import router as models
 from app.models import sample_router as model_sample
+from app.models import versions_router as model_versions
 from app.nodes import router as nodes
 from app.pictures import router as pictures
 from app.planning import router as planning
@@ -101,6 +103,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     datasets.router,
     dataset_versions.router,
     models.router,
+    model_versions.router,
+    model_files.router,
     model_aliases.router,
     model_checks.router,
     model_sample.router,

@@ -12,7 +12,7 @@ from app.garbage import service as garbage
 from app.kernel.config import Settings
 from app.kernel.db import Database
 from app.storage.objects import ObjectStore
-from app.uploads import service as uploads
+from app.uploads import abandoned
 from workers import measures
 
 _ABANDONED_SECONDS = 24 * 3600.0
@@ -55,7 +55,7 @@ class GarbageCollector:
     async def collect(self) -> None:
         """Collect once."""
         await self.clean()
-        given_up = await uploads.give_up_abandoned(self._database, self._objects)
+        given_up = await abandoned.give_up_abandoned(self._database, self._objects)
         sparing = [file.sha256 for file in program_files()]
         done = await garbage.collect(
             self._database,

@@ -126,7 +126,8 @@ async def update_cluster(
     await wake_planner(session)  # first: it may be removing this very cluster
     row = await repository.get(session, workspace.id, cluster)
     check_preconditions(request, _etag(row))
-    await service.update(session, row, body)
+    with one(row):
+        await service.update(session, row, body)
     await session.refresh(row)
     return await _answer(session, row, response)
 
@@ -176,8 +177,9 @@ async def _answer(session: SessionDep, row: Cluster, response: Response) -> Clus
 
 def _etag(row: Cluster) -> str:
     # The reconciler touches updated_at too; the ETag is about what users write.
-    written = (
-        f"{row.min_nodes}/{row.max_nodes}/{row.idle_seconds_before_scaledown}"
-        f"/{row.vm_priority}/{row.node_placement}/{row.is_enabled}/{row.description}/{sorted(row.tags.items())}"
-    )
+    with one(row):
+        written = (
+            f"{row.min_nodes}/{row.max_nodes}/{row.idle_seconds_before_scaledown}/{row.vm_priority}"
+            f"/{row.node_placement}/{row.is_enabled}/{row.description}/{sorted(row.tags.items())}"
+        )
     return resource_etag(f"{row.id}/{written}", row.created_at)

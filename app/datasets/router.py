@@ -143,7 +143,8 @@ async def update_dataset(
     if "description" in body.model_fields_set:
         row.description = body.description or ""
     if "tags" in body.model_fields_set:
-        row.tags = merged_tags(row.tags, body.tags)
+        with one(row):
+            row.tags = merged_tags(row.tags, body.tags)
     await session.flush()
     await session.refresh(row)
     latest = await repository.latest_versions(session, [row.id])

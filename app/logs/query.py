@@ -6,8 +6,8 @@ from typing import Annotated
 
 import re2
 from fastapi import Depends, Header, Query
-from pydantic import AwareDatetime
 
+from app.kernel.clock import Moment
 from app.kernel.errors import invalid_field
 from app.kernel.orm import MAX_INTEGER
 from app.logs.lines import last_state
@@ -90,10 +90,8 @@ async def _line_query(
     tail: Annotated[
         int | None, Query(ge=0, le=MAX_TAIL, description="Only so many last lines")
     ] = None,
-    since: Annotated[AwareDatetime | None, Query(description="Lines written then or later")] = None,
-    until: Annotated[
-        AwareDatetime | None, Query(description="Lines written then or earlier")
-    ] = None,
+    since: Annotated[Moment | None, Query(description="Lines written then or later")] = None,
+    until: Annotated[Moment | None, Query(description="Lines written then or earlier")] = None,
     grep: Annotated[
         str | None,
         Query(

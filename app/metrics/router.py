@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, StreamingResponse
-from pydantic import AwareDatetime
 from starlette.background import BackgroundTask
 
 from app.auth.access import UserAccess, UserOrRunAccess
@@ -15,6 +14,7 @@ from app.auth.idempotency import REPEATABLE_DETACHED
 from app.auth.needs import needs
 from app.auth.shortcuts import Answer, Asked, shortcut
 from app.auth.writes import WriteRoute
+from app.kernel.clock import Moment
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.names import WORKSPACE_PATTERN
@@ -29,7 +29,7 @@ from app.metrics.schemas import (
     MetricList,
     MetricSummaryList,
 )
-from app.runs.access import DetachedRunDep, RunDep, RunId
+from app.runs.access import DetachedRunDep, RunDep, RunId, attempt_of
 from app.workspaces.access import WorkspaceDep
 
 router = APIRouter(
@@ -57,8 +57,8 @@ async def _wanted(
     ] = "",
     first_step: Step = None,
     last_step: Step = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
 ) -> Wanted:
     return Wanted(name, namespace, first_step, last_step, since, until)
 
@@ -86,7 +86,7 @@ async def list_run_metrics(
     return await service.read(
         session,
         run_id=run.id,
-        attempt=attempt or run.attempt,
+        attempt=attempt_of(run, attempt),
         wanted=wanted,
         max_points=max_points,
     )
@@ -99,7 +99,7 @@ async def summarize_run_metrics(
 ) -> MetricSummaryList:
     """Count, last, minimum and maximum of each metric, with their steps; no values."""
     return await service.summarize(
-        session, run_id=run.id, attempt=attempt or run.attempt, wanted=wanted
+        session, run_id=run.id, attempt=attempt_of(run, attempt), wanted=wanted
     )
 
 
@@ -125,7 +125,7 @@ async def export_run_metrics(
     attempt: Attempt = None,
 ) -> Response:
     """All values as a file: one row a value."""
-    key = (run.id, attempt or run.attempt)
+    key = (run.id, attempt_of(run, attempt))
     filename = f"{run.id}-metrics.{format}"
     if format == "csv":
         headers = {"Content-Disposition": f'attachment; filename="{filename}"'}

@@ -13,8 +13,8 @@ from app.kernel.tags import merged_tags
 from app.mlflow import names, places
 from app.mlflow.access import Caller
 from app.mlflow.errors import InvalidParameter, NoSuchResource, ResourceExists
+from app.mlflow.experiment_schemas import ExperimentCreate
 from app.mlflow.moments import milliseconds
-from app.mlflow.schemas import ExperimentCreate
 from app.runs.states import TERMINAL
 from app.tables.experiment import Experiment
 from app.tables.run import Run

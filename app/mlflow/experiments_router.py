@@ -10,8 +10,7 @@ from app.kernel.tags import merged_tags
 from app.mlflow import experiments
 from app.mlflow.access import Caller, CallerDep, NonEmptyText
 from app.mlflow.errors import InvalidParameter
-from app.mlflow.refusals import MlflowRoute
-from app.mlflow.schemas import (
+from app.mlflow.experiment_schemas import (
     DatasetSearch,
     ExperimentCreate,
     ExperimentSearch,
@@ -20,6 +19,7 @@ from app.mlflow.schemas import (
     ExperimentUpdate,
     OfExperiment,
 )
+from app.mlflow.refusals import MlflowRoute
 from app.mlflow.search.experiment_search import search_experiments
 from app.tables.experiment import Experiment
 

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, case, func
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.runs.states import Status
+from app.runs.states import TRACKED, Status
 from app.tables.experiment import Experiment
 from app.tables.run import Run
 
@@ -15,6 +15,8 @@ DEFAULT_NAME = "Default"
 """MLflow's clients begin with experiment 0, which every server has."""
 RUN_NAME_TAG = "mlflow.runName"
 USER_TAG = "mlflow.user"
+USER_ID = "user_id"
+"""What a client says of who makes a run, in what it was made with."""
 PROMPT_TAG = "mlflow.prompt.is_prompt"
 CONTEXT_TAG = "mlflow.data.context"
 
@@ -69,7 +71,14 @@ def run_name_column() -> ColumnElement[str]:
 
 def user_column() -> ColumnElement[str]:
     """Who made the run: as its client says, else whose token it was."""
-    return func.coalesce(Run.tags[USER_TAG].astext, Run.created_by)
+    said = Run.request[USER_ID].astext
+    return func.coalesce(said, Run.tags[USER_TAG].astext, Run.created_by)
+
+
+def user_tag_column() -> ColumnElement[str | None]:
+    """The tag for that; jobs, which no client of MLflow's makes, have it without being told."""
+    said: ColumnElement[str | None] = Run.tags[USER_TAG].astext
+    return case((Run.kind == TRACKED, said), else_=func.coalesce(said, Run.created_by))
 
 
 def lifecycle_of(deleted_at: Any) -> str:

@@ -213,7 +213,7 @@ class LoggedModelOrder(Sent):
 class LoggedModelSearch(Sent):
     """A search for logged models."""
 
-    experiment_ids: list[str] = Field(default=[], max_length=1000)
+    experiment_ids: list[str] = Field(max_length=1000)
     filter: str = ""
     datasets: list[DatasetChosen] = Field(default=[], max_length=100)
     max_results: int = Field(default=100, ge=1, le=MAX_MODELS)

@@ -151,8 +151,9 @@ def _info(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _tags(row: Mapping[str, Any], given: dict[str, str | None]) -> dict[str, str | None]:
     """Tags, and what MLflow's tools expect to find among them."""
-    found = {names.RUN_NAME_TAG: row["run_name"], names.USER_TAG: row["user_id"]}
+    found = {names.RUN_NAME_TAG: row["run_name"]}
     if row["kind"] == "job":
+        found[names.USER_TAG] = row["user_id"]
         found["mlflow.source.type"] = "JOB"
         if row["entry_script"]:
             found["mlflow.source.name"] = row["entry_script"]

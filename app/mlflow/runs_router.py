@@ -14,7 +14,7 @@ from app.kernel.db import Database, DatabaseDep, SessionDep
 from app.mlflow import logged_models, run_documents, tracked, writes
 from app.mlflow.access import CallerDep, WorkspaceName, caller_of, no_such_run, required_run
 from app.mlflow.refusals import MlflowRoute
-from app.mlflow.schemas import (
+from app.mlflow.run_schemas import (
     BatchLog,
     InputsLog,
     MetricLog,

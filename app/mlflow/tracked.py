@@ -16,7 +16,7 @@ from app.mlflow import experiments, names, run_documents
 from app.mlflow.access import Caller, check_active, check_current, find_run
 from app.mlflow.errors import InvalidParameter, NoPermission
 from app.mlflow.moments import from_milliseconds, milliseconds
-from app.mlflow.schemas import RunCreate, RunUpdate
+from app.mlflow.run_schemas import RunCreate, RunUpdate
 from app.runs.states import TERMINAL, TRACKED, Status
 from app.runs.transitions import add_event, lock_run, transition
 from app.tables.experiment import Experiment
@@ -31,7 +31,7 @@ WITH target AS (
     INSERT INTO runs (id, workspace_id, experiment_id, kind, created_by, display_name, tags,
         request, status, event_seq, max_attempts, node_count, next_check_at, started_at)
     SELECT :run_id, workspace_id, id, 'tracked', :actor, :name, CAST(:tags AS jsonb),
-        '{{"inputs": {{}}}}', 'Running', 2, 1, 0, NULL,
+        CAST(:request AS jsonb), 'Running', 2, 1, 0, NULL,
         coalesce(CAST(:started_at AS timestamptz), clock_timestamp())
     FROM target
     RETURNING id, experiment_id, kind, status, tags, started_at
@@ -80,6 +80,7 @@ async def create_at_once(
         actor=principal.name,
         audit=event_of(scope),
         tags=to_json(tags).decode(),
+        request=to_json(_made_with(body.user_id)).decode(),
         started_at=None if body.start_time is None else from_milliseconds(body.start_time),
         **given,
     )
@@ -89,7 +90,7 @@ async def create_at_once(
     written = {
         **row,
         "run_name": name or given["run_id"],
-        "user_id": tags.get(names.USER_TAG, principal.name),
+        "user_id": body.user_id or tags.get(names.USER_TAG, principal.name),
         "start_time": milliseconds(row["started_at"]),
     }
     return run_documents.of_new_run(written)
@@ -112,7 +113,13 @@ async def create(session: AsyncSession, caller: Caller, body: RunCreate) -> Run:
             raise NoPermission("A script may make runs in the experiment of its own run only.")
     name, tags = _said(body)
     return await write(
-        session, caller, experiment, name=name, tags=tags, start_time=body.start_time
+        session,
+        caller,
+        experiment,
+        name=name,
+        tags=tags,
+        user_id=body.user_id,
+        start_time=body.start_time,
     )
 
 
@@ -129,9 +136,12 @@ def _said(body: RunCreate) -> tuple[str, dict[str, str]]:
             f"Both 'run_name' argument and '{names.RUN_NAME_TAG}' tag are specified, but with "
             f"different values (run_name='{body.run_name}', {names.RUN_NAME_TAG}='{name}')."
         )
-    if body.user_id:
-        tags.setdefault(names.USER_TAG, body.user_id)
     return body.run_name or name, tags
+
+
+def _made_with(user_id: str) -> dict[str, Any]:
+    """What a tracked run was made with, as its row has it."""
+    return {"inputs": {}, **({names.USER_ID: user_id} if user_id else {})}
 
 
 async def write(
@@ -141,6 +151,7 @@ async def write(
     *,
     name: str,
     tags: dict[str, str],
+    user_id: str = "",
     start_time: int | None = None,
 ) -> Run:
     """Write a tracked run of an experiment, running already.
@@ -151,6 +162,7 @@ async def write(
         experiment: where it belongs.
         name: to be shown; may be empty.
         tags: of the run.
+        user_id: who makes it, as the client says; may be empty.
         start_time: milliseconds since 1970, as the client says; None: now.
     """
     run = Run(
@@ -162,7 +174,7 @@ async def write(
         created_by=caller.principal.name,
         display_name=name,
         tags=tags,
-        request={"inputs": {}},
+        request=_made_with(user_id),
         status=Status.NOT_STARTED,
         event_seq=0,
         attempt=0,

@@ -21,13 +21,8 @@ from app.mlflow import names
 from app.mlflow.access import Caller, check_active, check_current, find_run
 from app.mlflow.errors import InvalidParameter, NoSuchResource
 from app.mlflow.moments import from_milliseconds
-from app.mlflow.schemas import (
-    BatchLog,
-    DatasetInputSent,
-    MetricSent,
-    ModelLinkSent,
-    ParamSent,
-)
+from app.mlflow.run_schemas import BatchLog, DatasetInputSent, MetricSent, ModelLinkSent
+from app.mlflow.schemas import ParamSent
 from app.runs.errors import RunFinished
 from app.runs.states import TERMINAL, TRACKED
 from app.runs.transitions import lock_run
@@ -169,11 +164,13 @@ async def set_tags(session: AsyncSession, run_id: str, tags: dict[str, str]) -> 
 
 
 async def delete_tag(session: AsyncSession, run_id: str, key: str) -> None:
-    """Remove a tag of a run.
+    """Remove a tag of a run; the tag for its name goes with the name alone, which stays.
 
     Raises:
         NoSuchResource: it has none such.
     """
+    if key == names.RUN_NAME_TAG:
+        return
     run = await lock_run(session, run_id)
     if key not in run.tags:
         raise NoSuchResource(f"No tag with name: {key} in run with id {run_id}")

@@ -20,7 +20,7 @@ from app.pictures.errors import NothingToPlot
 from app.pictures.frame import PICTURE, FrameDep, drawn
 from app.pictures.spec import Format
 from app.pictures.texts import duration
-from app.runs.access import DetachedRunDep
+from app.runs.access import DetachedRunDep, attempt_of
 from app.workspaces.detached import DetachedWorkspaceDep
 
 router = APIRouter(prefix="/v1/workspaces/{workspace}", tags=["pictures"])
@@ -50,7 +50,7 @@ async def draw_run_metrics(
 ) -> Response:
     """The learning curves of a run."""
     async with database.session() as session:
-        found = await service.curves_of(session, run, wanted, attempt=attempt or run.attempt)
+        found = await service.curves_of(session, run, wanted, attempt=attempt_of(run, attempt))
     panels, left_out = curves.of_run(found, along=x, log=log)
     return await drawn(frame, kind, title=service.title_of(run), footer=left_out, panels=panels)
 
@@ -93,7 +93,7 @@ async def draw_run_usage(
         measured = await metrics.read(
             session,
             run_id=run.id,
-            attempt=attempt or run.attempt,
+            attempt=attempt_of(run, attempt),
             wanted=Wanted(namespace=usage.NAMESPACE),
             max_points=service.POINTS,
         )

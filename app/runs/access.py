@@ -7,6 +7,7 @@ from fastapi import Depends, Path
 from app.auth.access import UserOrRunAccess
 from app.kernel.db import DatabaseDep, SessionDep
 from app.runs import repository
+from app.runs.errors import AttemptNotFound
 from app.tables.run import Run
 from app.workspaces.access import WorkspaceDep
 from app.workspaces.detached import DetachedWorkspaceDep
@@ -33,3 +34,21 @@ async def _detached_run(
 
 DetachedRunDep = Annotated[Run, Depends(_detached_run)]
 """The same for routes that wait or stream: no database session is held meanwhile."""
+
+
+def attempt_of(run: Run, asked: int | None) -> int:
+    """The number of the attempt that is asked for.
+
+    Args:
+        run: whose it is.
+        asked: its number; None: the latest, which is 0 before the first has begun.
+
+    Raises:
+        AttemptNotFound: the run has not come so far.
+    """
+    if asked is None:
+        return run.attempt
+    # The building of its environment is told as of the first, which has not begun then.
+    if asked > max(1, run.attempt):
+        raise AttemptNotFound(run.id, asked)
+    return asked

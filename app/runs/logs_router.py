@@ -11,7 +11,7 @@ from app.kernel.pagination import Page, PageDep
 from app.logs import repository as logs
 from app.logs.answer import LOG_RESPONSES, log_answer
 from app.logs.query import LineQueryDep
-from app.runs.access import DetachedRunDep, RunDep
+from app.runs.access import DetachedRunDep, RunDep, attempt_of
 from app.runs.schemas import LogStreamRead
 from app.storage.access import ObjectsDep
 
@@ -49,7 +49,7 @@ async def get_run_logs(
         owner=run.id,
         lines=lines,
         name=stream,
-        attempt=attempt,
+        attempt=None if attempt is None else attempt_of(run, attempt),
         latest=max(1, run.attempt),
         offset=offset,
         follow=follow,

@@ -9,7 +9,7 @@ from app.kernel.db import SessionDep
 from app.kernel.orm import MAX_INTEGER
 from app.kernel.pagination import Page, PageDep, page_of
 from app.runs import attempts, gang
-from app.runs.access import RunDep
+from app.runs.access import RunDep, attempt_of
 from app.runs.processes import ProcessRead, processes_of
 from app.tables.run import Attempt
 
@@ -27,7 +27,7 @@ async def list_run_processes(
     ] = None,
 ) -> Page[ProcessRead]:
     """Every process of an attempt by rank: where it is, how it ended, because of whom."""
-    number = attempt or run.attempt
+    number = attempt_of(run, attempt)
     nodes = await attempts.nodes_of(session, run.id, number)
     row = await session.get(Attempt, (run.id, number))
     found = processes_of(gang.tasks_of(run), nodes, error=row.error if row else None)

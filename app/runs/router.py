@@ -13,6 +13,7 @@ from app.auth.writes import WriteRoute
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
+from app.kernel.odd_rows import one
 from app.kernel.pagination import Page, PageDep
 from app.kernel.row_locks import locked
 from app.kernel.urls import absolute_url
@@ -147,9 +148,12 @@ async def update_run(
     """Change names and tags, add properties."""
     run = await locked(session, run)
     check_preconditions(request, _etag(run))
-    run = await service.update(session, run, body, actor=principal.name, attempt=principal.attempt)
-    response.headers["ETag"] = _etag(run)
-    return await service.read(session, run)
+    with one(run):
+        run = await service.update(
+            session, run, body, actor=principal.name, attempt=principal.attempt
+        )
+        response.headers["ETag"] = _etag(run)
+        return await service.read(session, run)
 
 
 @router.post("/{run_id}/cancel", status_code=202)

@@ -96,18 +96,21 @@ async def get_sweep(
 @router.post("/{sweep_id}/cancel", status_code=202)
 @needs("runs.write")
 async def cancel_sweep(
-    workspace: WorkspaceDep,
+    workspace: DetachedWorkspaceDep,
     sweep_id: SweepId,
-    session: SessionDep,
+    database: DatabaseDep,
     response: Response,
     _: UserAccess,
 ) -> SweepRead:
     """Ask for the end of a sweep and its runs; again changes nothing; 409 when it is over."""
-    sweep = await repository.get(session, workspace.id, sweep_id)
-    sweep = await service.cancel(session, sweep)
+    async with database.session() as session:
+        sweep = await repository.get(session, workspace.id, sweep_id)
+        sweep = await service.cancel(session, sweep)
     response.headers["ETag"] = _etag(sweep)
-    with one(sweep):
-        return await service.read(session, sweep)
+    # That it cannot be shown takes nothing back.
+    async with database.session() as session:
+        with one(sweep):
+            return await service.read(session, sweep)
 
 
 @router.get("/{sweep_id}/trials")

@@ -16,7 +16,7 @@ from app.kernel.orm import MAX_INTEGER
 from app.kernel.urls import absolute_url
 from app.storage.access import ObjectsDep
 from app.tables.upload import Upload
-from app.uploads import repository, service
+from app.uploads import receiving, repository, service
 from app.uploads.errors import UploadOffsetMissing
 from app.uploads.limits import Limits
 from app.uploads.schemas import UploadCreate, UploadRead
@@ -108,12 +108,12 @@ async def send_upload_piece(
         raise UploadOffsetMissing("Send Upload-Offset: HEAD says where the next piece begins.")
     async with database.session() as session:
         row = await repository.get(session, workspace.id, upload_id)
-    piece = service.Piece(
+    piece = receiving.Piece(
         offset_bytes=upload_offset,
         stream=request.stream(),
-        digest=service.piece_digest(content_digest),
+        digest=receiving.piece_digest(content_digest),
     )
-    return _read(await service.Receiver(database, objects, row).receive(piece), response)
+    return _read(await receiving.Receiver(database, objects, row).receive(piece), response)
 
 
 @router.delete("/{upload_id}", status_code=204)

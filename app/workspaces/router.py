@@ -148,7 +148,8 @@ async def update_workspace(
     if "description" in body.model_fields_set:
         row.description = body.description or ""
     if "tags" in body.model_fields_set:
-        row.tags = merged_tags(row.tags, body.tags)
+        with one(row):
+            row.tags = merged_tags(row.tags, body.tags)
     if "log_retention_days" in body.model_fields_set:
         row.log_retention_days = body.log_retention_days
     await session.flush()

@@ -1,10 +1,12 @@
 """Rows that cannot be shown: a page names them and has the others, asked for alone they say why."""
 
 import hashlib
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from sqlalchemy import Text, bindparam, select, text
 
@@ -17,7 +19,7 @@ from app.tables.host import SeenHost
 from app.tables.image import Image, WorkspaceImage
 from app.tables.model import Model, ModelVersion
 from app.tables.role import Role
-from app.tables.sweep import Trial
+from app.tables.sweep import Sweep, Trial
 from app.tables.workspace import Workspace
 from tests.databases import own_database
 from tests.health.figures import read, value
@@ -128,7 +130,10 @@ async def damage(api: LiveApi, table: str, column: str, odd: str, *, row_id: str
 
 
 async def says_which(api: LiveApi, path: str, table: str, row_id: str) -> None:
-    answer = await api.client.get(path)
+    is_told(await api.client.get(path), table, row_id)
+
+
+def is_told(answer: httpx2.Response, table: str, row_id: str) -> None:
     assert answer.status_code == 500, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
     problem = answer.json()
@@ -231,6 +236,55 @@ async def test_an_odd_workspace_and_an_odd_role_say_so(api: LiveApi) -> None:
 
     await says_which(api, "roles/mine", "roles", role_id)
     await says_which(api, f"{root(api)}/v1/workspaces/{api.workspace}", "workspaces", workspace_id)
+
+
+@pytest.mark.fault(10)
+@pytest.mark.parametrize(
+    ("table", "path"),
+    [
+        ("models", "models/m2"),
+        ("model_versions", "models/m1/versions/2"),
+        ("datasets", "datasets/d2"),
+        ("clusters", "clusters/c2"),
+        ("runs", "runs/{id}"),
+        ("workspaces", "{workspace}"),
+    ],
+)
+async def test_a_change_says_which_row_is_odd(api: LiveApi, table: str, path: str) -> None:
+    ids = await furnish(api)
+    async with api.database.session() as session:
+        named = select(Workspace.id).where(Workspace.name == api.workspace)
+        ids["workspaces"] = ["", (await session.execute(named)).scalar_one()]
+    row_id = ids[table][1]
+    await damage(api, table, "tags", "7", row_id=row_id)
+    workspace = f"{root(api)}/v1/workspaces/{api.workspace}"
+
+    answer = await api.client.patch(
+        path.format(id=row_id, workspace=workspace), json={"tags": {"a": "b"}}
+    )
+
+    is_told(answer, table, row_id)
+
+
+@pytest.mark.fault(10)
+@pytest.mark.parametrize(
+    ("column", "odd", "whole"), [("tags", "7", "{}"), ("blockers", "7", "[]"), ("spec", "[]", "")]
+)
+async def test_a_sweep_that_cannot_be_shown_is_canceled_all_the_same(
+    api: LiveApi, column: str, odd: str, whole: str
+) -> None:
+    ids = await furnish(api)
+    sweep_id = ids["sweeps"][1]
+    if not whole:
+        async with api.database.session() as session:
+            spec = select(Sweep.spec).where(Sweep.id == sweep_id)
+            whole = json.dumps((await session.execute(spec)).scalar_one())
+    await damage(api, "sweeps", column, odd, row_id=sweep_id)
+
+    is_told(await api.client.post(f"sweeps/{sweep_id}/cancel"), "sweeps", sweep_id)
+
+    await damage(api, "sweeps", column, whole, row_id=sweep_id)
+    assert (await api.client.get(f"sweeps/{sweep_id}")).json()["status"] == "CancelRequested"
 
 
 @pytest.mark.fault(10)

@@ -72,6 +72,23 @@ async def test_streams_are_merged_by_time(api: LiveApi, two_nodes: str) -> None:
     assert (found[3]["stream"], found[3]["offset"]) == ("user_logs/std_log_worker_1.txt", 4)
 
 
+async def test_an_attempt_that_never_was_has_no_log(api: LiveApi, run: str) -> None:
+    await start_nodes(api, run, 1, attempt=2)
+
+    for given in ("attempt=3", "attempt=3&tail=1", f"attempt=3&stream={STDOUT}"):
+        for headers in ({}, NDJSON, SSE):
+            answer = await api.client.get(f"runs/{run}/logs?{given}", headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (404, "attempt_not_found")
+    processes = await api.client.get(f"runs/{run}/processes", params={"attempt": 3})
+    assert (processes.status_code, processes.json()["code"]) == (404, "attempt_not_found")
+    assert await lines(api, run, attempt=1) == []
+    assert await lines(api, run, attempt=2, tail=1) == []
+
+
+async def test_the_first_attempt_has_a_log_before_it_has_begun(api: LiveApi, run: str) -> None:
+    assert await lines(api, run, attempt=1) == []
+
+
 async def test_parts_of_it(api: LiveApi, two_nodes: str) -> None:
     run = two_nodes
     assert await lines(api, run, tail=3) == ["b30 loss=2", "a40 loss=3", "b50"]
@@ -91,6 +108,19 @@ async def test_parts_of_it(api: LiveApi, two_nodes: str) -> None:
     assert await lines(api, run, grep="(?i)^A0$") == ["a0"]
     assert await lines(api, run, grep=r"\Aa", tail=1) == ["a40 loss=3"]
     assert await lines(api, run, timestamps=True, tail=1) == ["2025-10-09T08:53:20.050Z b50"]
+
+
+@pytest.mark.parametrize("given", ["-1", "-0.5", " -3600", "-1h"])
+@pytest.mark.parametrize("name", ["since", "until"])
+async def test_a_time_before_now_is_no_moment(
+    api: LiveApi, run: str, name: str, given: str
+) -> None:
+    for place in ("logs", "metrics"):
+        answer = await api.client.get(f"runs/{run}/{place}", params={name: given})
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid")
+        (error,) = answer.json()["errors"]
+        assert error["pointer"] == f"query/{name}"
+        assert "2026-01-01T00:00:00Z" in error["message"]
 
 
 async def test_patterns_find_what_a_terminal_shows(api: LiveApi, run: str) -> None:

@@ -200,6 +200,18 @@ async def test_what_cannot_be_logged_to_says_why(api: LiveApi, run: str) -> None
     assert (await api.client.get(f"runs/{run}/metrics")).json()["items"] == []
 
 
+async def test_an_attempt_that_never_was_has_no_metrics(api: LiveApi, run: str) -> None:
+    await start_nodes(api, run, 1, attempt=2)
+
+    for place in ("metrics", "metrics/summary", "metrics/export", "metrics.png", "host.png"):
+        answer = await api.client.get(f"runs/{run}/{place}", params={"attempt": 3})
+        assert (answer.status_code, answer.json()["code"]) == (404, "attempt_not_found"), place
+        assert "GET …/attempts" in answer.json()["detail"]
+    for attempt in (1, 2):
+        answer = await api.client.get(f"runs/{run}/metrics", params={"attempt": attempt})
+        assert (answer.status_code, answer.json()["items"]) == (200, [])
+
+
 async def test_runs_are_compared_in_one_call(api: LiveApi) -> None:
     first, second, third = await make_runs(api, 3)
     await log(api, first, [*curve("loss", [3, 2]), *curve("acc", [0, 1])])

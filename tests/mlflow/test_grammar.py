@@ -78,6 +78,24 @@ def test_words_of_the_language_are_names_too(key: str) -> None:
     assert found.name == Name("tag", key)
 
 
+def test_a_name_may_begin_like_a_word_of_the_language() -> None:
+    (found,) = parse_filter("android = 'x'")
+    assert found.name == Name("attribute", "android")
+
+
+@pytest.mark.parametrize("joint", [" AND ", " and ", "\tAND\n"])
+def test_joined_filters_may_be_empty(joint: str) -> None:
+    parts = ["", "tags.a = 'x'", "", "", "tags.b = 'y'", ""]
+    assert [found.name.key for found in parse_filter(joint.join(parts))] == ["a", "b"]
+    assert parse_filter(joint) == []
+
+
+@pytest.mark.parametrize("text", ["tags.a = 'x' tags.b = 'y'", "tags.a AND tags.b = 'y'", "OR"])
+def test_what_is_not_joined_is_refused(text: str) -> None:
+    with pytest.raises(InvalidParameter, match="Could not be parsed"):
+        parse_filter(text)
+
+
 def test_a_filter_without_end_is_refused_at_once() -> None:
     with pytest.raises(InvalidParameter, match="50 conditions"):
         parse_filter(" AND ".join(["metrics.a>0"] * 51))

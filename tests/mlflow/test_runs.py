@@ -54,6 +54,18 @@ def test_a_run_is_the_same_in_whichever_way_it_was_made(space: Space) -> None:
     assert made[0][0]["started_at"] == "1970-01-01T00:00:00.005000Z"
 
 
+def test_a_run_has_a_name_as_long_as_a_tag(space: Space) -> None:
+    name = "lr=0.1," * 100
+    tags = {"mlflow.runName": name * 20}  # what is too long is cut
+    # The fluent functions send the name and the tag.
+    run = space.client.create_run("0", run_name=name * 20, tags=tags)
+    assert (run.info.run_name, run.data.tags["mlflow.runName"]) == ((name * 20)[:8000],) * 2
+    space.client.update_run(run.info.run_id, name=name)
+    (found,) = space.client.search_runs(["0"], f"run_name = '{name}'")
+    assert found.info.run_id == run.info.run_id
+    assert space.http.get(f"runs/{run.info.run_id}").json()["display_name"] == name
+
+
 def test_what_is_logged_comes_back_and_our_api_shows_it(space: Space) -> None:
     run_id = space.client.create_run("0").info.run_id
     now = int(time.time() * 1000)
@@ -110,6 +122,40 @@ def test_tags_are_set_over_and_removed(space: Space) -> None:
     with pytest.raises(RestException) as refused:
         space.client.delete_tag(run_id, "stage")
     assert refused.value.error_code == "RESOURCE_DOES_NOT_EXIST"
+
+
+def test_the_tag_for_the_name_may_be_deleted_and_the_name_stays(space: Space) -> None:
+    run_id = space.client.create_run("0", run_name="first").info.run_id
+    space.client.delete_tag(run_id, "mlflow.runName")
+    assert space.client.get_run(run_id).info.run_name == "first"
+    space.client.set_tag(run_id, "mlflow.runName", "second")
+    assert space.client.get_run(run_id).info.run_name == "second"
+    with pytest.raises(RestException):
+        space.client.delete_tag("none", "mlflow.runName")
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_who_made_a_run_is_a_tag_only_where_it_was_sent_as_one(
+    space: Space, is_first: bool
+) -> None:
+    experiment = "0" if is_first else space.client.create_experiment("own")
+    sent = {"key": "mlflow.user", "value": "ann"}
+    made = {}
+    for user_id, tags in (("me", []), ("", [sent]), ("me", [sent]), ("", [])):
+        body = {"experiment_id": experiment, "user_id": user_id, "tags": tags}
+        answer = space.call("POST", "runs/create", json=body).json()["run"]
+        run = space.client.get_run(answer["info"]["run_id"])
+        assert answer["info"]["user_id"] == run.info.user_id
+        made[run.info.run_id] = (run.info.user_id, run.data.tags.get("mlflow.user"))
+    (token,) = {user for user, tag in made.values() if user not in ("me", "ann")}
+    assert list(made.values()) == [("me", None), ("ann", "ann"), ("me", "ann"), (token, None)]
+    for text, count in (
+        ("tags.`mlflow.user` = 'ann'", 2),
+        ("tags.`mlflow.user` IS NULL", 2),
+        ("attributes.user_id = 'me'", 2),
+        ("attributes.user_id = 'ann'", 1),
+    ):
+        assert len(space.client.search_runs([experiment], text)) == count, text
 
 
 def test_runs_are_deleted_and_restored(space: Space) -> None:

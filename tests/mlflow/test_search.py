@@ -193,7 +193,7 @@ def test_pages_hold_together(searched: Space) -> None:
         "acc > 1",
         "colour.acc > 1",
         "metrics.acc > 1 OR metrics.acc < 0",
-        "status = 'a' AND",
+        "status = 'a' AND OR",
         "status IN ()",
         "start_time = 'a'",
         "dataset.size = 'a'",

@@ -23,9 +23,54 @@ def test_null_is_left_out(space: Space, path: str, body: dict[str, Any]) -> None
     assert space.call("POST", path, json=body).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("log-metric", {"key": "m", "value": 1, "timestamp": 1, "step": None, "model_id": None}),
+        ("log-batch", {"metrics": [{"key": "m", "value": 2, "timestamp": 1, "step": None}]}),
+        ("log-parameter", {"key": "p", "value": None}),
+        ("set-tag", {"key": "t", "value": None}),
+        ("delete-tag", {"key": "old"}),
+        ("log-inputs", {"models": None, "datasets": [{"tags": None, "dataset": {
+            "name": "n", "digest": "d", "source_type": None, "source": "{}", "schema": None}}]}),
+        ("update", {"status": None}),
+        ("delete", {}),
+        ("restore", {}),
+    ],
+)  # fmt: skip
+def test_null_is_left_out_of_what_is_said_of_a_run(
+    space: Space, path: str, body: dict[str, Any]
+) -> None:
+    run_id = space.client.create_run("0", tags={"old": "1"}).info.run_id
+    sent = {**body, "run_id": run_id, "run_uuid": None}
+    answer = space.call("POST", f"runs/{path}", json=sent)
+    assert answer.status_code == 200, answer.text
+    assert all(metric.step == 0 for metric in space.client.get_metric_history(run_id, "m"))
+
+
+def test_a_run_may_have_its_former_field_alone(space: Space) -> None:
+    run_id = space.client.create_run("0").info.run_id
+    body = {"run_id": None, "run_uuid": run_id, "key": "t", "value": "1"}
+    assert space.call("POST", "runs/set-tag", json=body).status_code == 200
+    refused = space.call("POST", "runs/set-tag", json=body | {"run_uuid": None}).json()
+    assert refused["message"] == "Missing value for required parameter 'run_id'."
+
+
 def test_null_where_something_must_be_is_missing(space: Space) -> None:
     refused = space.call("POST", "experiments/create", json={"name": None})
     assert refused.json()["message"] == "Missing value for required parameter 'name'."
+
+
+def test_a_search_for_logged_models_names_experiments(space: Space) -> None:
+    for body in ({}, {"filter": "name = 'a'"}, {"experiment_ids": None}):
+        refused = space.call("POST", "logged-models/search", json=body)
+        assert refused.status_code == 400
+        assert refused.json()["error_code"] == "INVALID_PARAMETER_VALUE"
+        said = "Missing value for required parameter 'experiment_ids'."
+        assert refused.json()["message"] == said
+    # Said so, none is none.
+    found = space.call("POST", "logged-models/search", json={"experiment_ids": []})
+    assert (found.status_code, found.json().get("models", [])) == (200, [])
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from app.garbage.service import collect
 from app.storage.partial import PartialFile
-from app.uploads import repository, service
+from app.uploads import abandoned, receiving, repository, service
 from app.uploads.errors import UploadBusy
 from tests.live_api import LiveApi, live_api
 
@@ -222,8 +222,8 @@ async def late(api: LiveApi, upload: str) -> Callable[[], Awaitable[Any]]:
     async def rest() -> AsyncIterator[bytes]:
         yield DATA[at:]
 
-    receiver = service.Receiver(api.database, api.objects, row)
-    return lambda: receiver.receive(service.Piece(at, rest(), None))
+    receiver = receiving.Receiver(api.database, api.objects, row)
+    return lambda: receiver.receive(receiving.Piece(at, rest(), None))
 
 
 async def test_a_request_that_comes_late_takes_nothing_away(api: LiveApi) -> None:
@@ -327,7 +327,7 @@ async def test_files_of_uploads_that_are_gone_are_removed_once_they_are_old(api:
         path.touch()
     for path in paths[:2]:
         os.utime(path, (0, 0))
-    await service.give_up_abandoned(api.database, api.objects)
+    await abandoned.give_up_abandoned(api.database, api.objects)
     assert [path.exists() for path in paths] == [True, False, True]
 
 
@@ -335,9 +335,9 @@ async def test_all_that_nobody_went_on_with_are_given_up(
     api: LiveApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uploads = [await begin(api) for _ in range(5)]
-    monkeypatch.setattr(service, "_GIVEN_UP_AT_ONCE", 2)
+    monkeypatch.setattr(abandoned, "_GIVEN_UP_AT_ONCE", 2)
     monkeypatch.setattr(service, "KEEP_SECONDS", 0.0)
-    assert await service.give_up_abandoned(api.database, api.objects) >= len(uploads)
+    assert await abandoned.give_up_abandoned(api.database, api.objects) >= len(uploads)
     async with api.database.session() as session:
         assert await repository.known(session, uploads) == set()
 

@@ -8,9 +8,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.mlflow import experiments, names
 from app.mlflow.access import Caller
 from app.mlflow.errors import InvalidParameter
+from app.mlflow.experiment_schemas import ExperimentSearch
 from app.mlflow.moments import milliseconds_of
 from app.mlflow.pages import binding_of, offset_of, page_of
-from app.mlflow.schemas import ExperimentSearch
 from app.mlflow.search.conditions import (
     LISTED_TEXT,
     NULLABLE_TEXT,

@@ -2,7 +2,8 @@
 
 The language (MLflow's documentation, "Search Runs"): comparisons joined by AND; on the left a name
 such as ``metrics.acc``, ``params."my key"``, ``tags.`mlflow.user` `` or the plain name of an
-attribute; on the right a number, a quoted text or a list of quoted texts.
+attribute; on the right a number, a quoted text or a list of quoted texts. An AND that joins nothing
+is passed over: scripts join filters of which some are empty.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from lark.exceptions import VisitError
 from app.mlflow.errors import InvalidParameter
 
 _GRAMMAR = r"""
-filter: comparison ("AND"i comparison)*
+filter: _AND* (comparison (_AND+ comparison)* _AND*)?
 order: name DIRECTION?
 
 comparison: name OPERATOR value       -> compare
@@ -30,6 +31,7 @@ value: STRING | NUMBER
 texts: "(" STRING ("," STRING)* ","? ")"
 name: NAME
 
+_AND.1: /AND\b/i
 OPERATOR: "!=" | "<=" | ">=" | "=" | "<" | ">"
 LIKE: "LIKE"i | "ILIKE"i | "RLIKE"i
 DIRECTION: "ASC"i | "DESC"i

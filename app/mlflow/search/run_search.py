@@ -29,7 +29,7 @@ from app.mlflow.access import seen
 from app.mlflow.moments import milliseconds_of
 from app.mlflow.pages import binding_of, offset_of, page_of
 from app.mlflow.run_rows import in_order
-from app.mlflow.schemas import RunSearch
+from app.mlflow.run_schemas import RunSearch
 from app.mlflow.search.conditions import (
     LISTED_TEXT,
     NULLABLE_TEXT,
@@ -278,11 +278,11 @@ def _param_condition(it: Comparison) -> ColumnElement[bool]:
     return exists().where(of_run, text_condition(param.value, it, NULLABLE_TEXT))
 
 
-def _tag(key: str) -> ColumnElement[str]:
+def _tag(key: str) -> ColumnElement[Any]:
     if key == names.RUN_NAME_TAG:
         return names.run_name_column()
     if key == names.USER_TAG:
-        return names.user_column()
+        return names.user_tag_column()
     found: ColumnElement[str] = Run.tags[key].astext
     return found
 
