@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -116,8 +116,7 @@ def test_event_files_are_read_while_the_run_goes_on_and_afterwards(
     board = tmp_path / "board"
 
     def has_half() -> bool:
-        with suppress(subprocess.CalledProcessError):  # until there is something
-            fetch(talk, run_id, "logs/", board)
+        fetch(talk, run_id, "logs/", board)
         found = list(board.rglob("events.out.tfevents*"))
         return bool(found) and found[0].stat().st_size == half
 
