@@ -1,6 +1,6 @@
 """Errors of runs."""
 
-from app.kernel.errors import Conflict, FieldError, Gone, NotFound
+from app.kernel.errors import Conflict, Gone, NotFound
 
 
 class RunNotFound(NotFound):
@@ -20,19 +20,6 @@ class AttemptNotFound(NotFound):
     def __init__(self, run_id: str, attempt: int) -> None:
         super().__init__(
             f"Run {run_id!r} has no attempt {attempt}; GET …/attempts lists those that it has had."
-        )
-
-
-class PrefixNotFound(NotFound):
-    """The run has nothing under a prefix."""
-
-    code = "prefix_not_found"
-
-    def __init__(self, run_id: str, prefix: str) -> None:
-        message = f"Run {run_id!r} has nothing whose path begins with {prefix!r}; GET …/files lists"
-        super().__init__(
-            f"{message} its files, GET …/logs/streams the logs that still grow.",
-            errors=[FieldError("query/prefix", self.code, f"{message} what there is.")],
         )
 
 

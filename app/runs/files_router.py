@@ -16,7 +16,6 @@ from app.logs.errors import LogExpired
 from app.runs import repository, service
 from app.runs.access import DetachedRunDep, RunDep
 from app.runs.archives import archive_entries
-from app.runs.errors import PrefixNotFound
 from app.runs.schemas import RunFileRead
 from app.storage.access import ObjectsDep
 from app.storage.paths import check_path
@@ -106,12 +105,6 @@ async def get_run_archive(
     objects: ObjectsDep,
     prefix: Annotated[str, Query(max_length=5000)] = "outputs/",
 ) -> Response:
-    """All files under a prefix as one tar.gz stream; logs of a run that goes on as they are now.
-
-    404 where there is nothing under the prefix that is named.
-    """
+    """All files under a prefix as one tar.gz stream; logs of a run that goes on as they are now."""
     entries = await archive_entries(database, objects, run, prefix=prefix)
-    # Who names no prefix asks for whatever there is.
-    if not entries and request.query_params.get("prefix"):
-        raise PrefixNotFound(run.id, prefix)
     return await archive_response(request, objects, entries, filename=f"{run.id}.tar.gz")
