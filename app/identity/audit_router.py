@@ -8,6 +8,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.auth.needs import needs
+from app.kernel.clock import Moment
 from app.kernel.db import SessionDep
 from app.kernel.pagination import Page, PageDep, PageQuery, fetch_page
 from app.tables.audit import AuditEvent
@@ -44,8 +45,8 @@ class AuditQuery(BaseModel):
     actor: str | None
     operation: str | None
     outcome: str | None
-    since: AwareDatetime | None
-    until: AwareDatetime | None
+    since: Moment | None
+    until: Moment | None
 
     def within(self, statement: Select[Any]) -> Select[Any]:
         """A query of events, limited to these."""
@@ -67,8 +68,8 @@ async def _query(
     actor: Annotated[str | None, Query(max_length=300, description="Name of who did it")] = None,
     operation: Annotated[str | None, Query(max_length=300)] = None,
     outcome: Literal["done", "denied"] | None = None,
-    since: AwareDatetime | None = None,
-    until: AwareDatetime | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
 ) -> AuditQuery:
     return AuditQuery(actor=actor, operation=operation, outcome=outcome, since=since, until=until)
 

@@ -84,7 +84,7 @@ class TagDelete(OfRun):
     key: str = Field(min_length=1, max_length=250)
 
 
-class BatchLog(OfRun):
+class BatchLog(OfRun, Body):
     """Many at once."""
 
     metrics: list[MetricSent] = Field(default=[])

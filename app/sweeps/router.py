@@ -12,8 +12,9 @@ from app.auth.writes import WriteRoute
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import resource_etag
-from app.kernel.odd_rows import one, one_of
+from app.kernel.odd_rows import RowUnreadable, one, one_of
 from app.kernel.pagination import Page, PageDep
+from app.kernel.problems import problem_response
 from app.kernel.urls import absolute_url
 from app.models import service as models
 from app.models.schemas import ModelVersionRead
@@ -93,24 +94,26 @@ async def get_sweep(
         return await service.read(session, sweep)
 
 
-@router.post("/{sweep_id}/cancel", status_code=202)
+@router.post("/{sweep_id}/cancel", status_code=202, response_model=SweepRead)
 @needs("runs.write")
 async def cancel_sweep(
-    workspace: DetachedWorkspaceDep,
+    workspace: WorkspaceDep,
     sweep_id: SweepId,
-    database: DatabaseDep,
+    session: SessionDep,
+    request: Request,
     response: Response,
     _: UserAccess,
-) -> SweepRead:
+) -> SweepRead | Response:
     """Ask for the end of a sweep and its runs; again changes nothing; 409 when it is over."""
-    async with database.session() as session:
-        sweep = await repository.get(session, workspace.id, sweep_id)
-        sweep = await service.cancel(session, sweep)
+    sweep = await repository.get(session, workspace.id, sweep_id)
+    sweep = await service.cancel(session, sweep)
     response.headers["ETag"] = _etag(sweep)
-    # That it cannot be shown takes nothing back.
-    async with database.session() as session:
+    try:
         with one(sweep):
             return await service.read(session, sweep)
+    except RowUnreadable as error:
+        # Answered, not raised: that it cannot be shown takes nothing back.
+        return problem_response(error, request.scope)
 
 
 @router.get("/{sweep_id}/trials")

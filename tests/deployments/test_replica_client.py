@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.deployments import replica_client as replica_client_module
 from app.deployments.replica_client import (
     ReplicaAnswer,
     ReplicaSilent,
@@ -93,6 +94,43 @@ async def test_a_replica_that_breaks_off_is_unreachable(said: bytes) -> None:
     async with listening(talk) as port:
         with pytest.raises(ReplicaUnreachable):
             await asked(port)
+
+
+async def test_a_kept_connection_that_has_ended_is_no_failure() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await head_and_body(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        await writer.drain()
+        # Kept, as far as the client knows, and closed when it is used again.
+        await reader.read(1)
+
+    async with listening(talk) as port, replica_client() as client:
+        for _ in range(3):
+            answer = await client.ask(
+                "POST", "127.0.0.1", port, "/", body=b"{}", headers={}, silence_seconds=30.0
+            )
+            assert answer.content == b"ok"
+
+
+async def test_a_body_that_nobody_takes_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica_client_module, "_CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(replica_client_module, "_SLOWEST_BYTES_PER_SECOND", 1e9)
+    is_over = asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await is_over.wait()
+
+    async with listening(talk) as port:
+        with pytest.raises(ReplicaSilent):
+            await asked(port, body=bytes(30_000_000), silence_seconds=0.2)
+        is_over.set()
+
+
+@pytest.mark.parametrize(("host", "port"), [("a..b", 80), ("127.0.0.1", 99_999)])
+async def test_an_address_that_is_none_is_no_replica(host: str, port: int) -> None:
+    async with replica_client() as client:
+        with pytest.raises(ReplicaUnreachable):
+            await client.ask("POST", host, port, "/", body=b"", headers={}, silence_seconds=1.0)
 
 
 async def test_where_nobody_listens_is_no_replica() -> None:

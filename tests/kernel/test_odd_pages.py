@@ -285,6 +285,11 @@ async def test_a_sweep_that_cannot_be_shown_is_canceled_all_the_same(
 
     await damage(api, "sweeps", column, whole, row_id=sweep_id)
     assert (await api.client.get(f"sweeps/{sweep_id}")).json()["status"] == "CancelRequested"
+    params = {"operation": "cancel_sweep"}
+    found = (
+        await api.client.get(f"{root(api)}/v1/workspaces/{api.workspace}/audit", params=params)
+    ).json()
+    assert len(found["items"]) == 1
 
 
 @pytest.mark.fault(10)
