@@ -4,16 +4,19 @@ Who reads many rows at a time reads each by itself, so that an odd one keeps non
 Who asks for such a row alone is told which it is.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from math import inf, isfinite
 from typing import Any, TypeVar
 
 import structlog
 from prometheus_client import Counter
+from starlette.responses import Response
+from starlette.types import Scope
 
 from app.kernel.errors import DomainError
 from app.kernel.measures import REGISTRY
+from app.kernel.problems import problem_response
 
 _log = structlog.get_logger(__name__)
 R = TypeVar("R")
@@ -67,6 +70,25 @@ def one_of(table: str, row_id: str) -> Iterator[None]:
     except ODD as error:
         _note(table, row_id, error)
         raise RowUnreadable(table, row_id) from error
+
+
+async def shown_after(row: Any, reading: Awaitable[T], scope: Scope) -> T | Response:
+    """What is shown of a row after a change of it, which stays though the row cannot be shown.
+
+    Args:
+        row: of a mapped class with an id.
+        reading: makes what is shown of it.
+        scope: of the request.
+
+    Returns:
+        That; or the problem `RowUnreadable`, answered instead of raised, so that the request's
+        transaction is committed.
+    """
+    try:
+        with one(row):
+            return await reading
+    except RowUnreadable as error:
+        return problem_response(error, scope)
 
 
 def shown(

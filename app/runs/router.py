@@ -13,7 +13,7 @@ from app.auth.writes import WriteRoute
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import check_preconditions, resource_etag
-from app.kernel.odd_rows import one
+from app.kernel.odd_rows import one, shown_after
 from app.kernel.pagination import Page, PageDep
 from app.kernel.row_locks import locked
 from app.kernel.urls import absolute_url
@@ -156,15 +156,19 @@ async def update_run(
         return await service.read(session, run)
 
 
-@router.post("/{run_id}/cancel", status_code=202)
+@router.post("/{run_id}/cancel", status_code=202, response_model=RunRead)
 @needs("runs.write", run=True)
 async def cancel_run(
-    run: RunDep, session: SessionDep, response: Response, principal: UserOrRunAccess
-) -> RunRead:
+    run: RunDep,
+    session: SessionDep,
+    request: Request,
+    response: Response,
+    principal: UserOrRunAccess,
+) -> RunRead | Response:
     """Ask for the end of a run; asking again changes nothing; 409 when it is over."""
     run = await service.cancel(session, run, actor=principal.name, attempt=principal.attempt)
     response.headers["ETag"] = _etag(run)
-    return await service.read(session, run)
+    return await shown_after(run, service.read(session, run), request.scope)
 
 
 @router.delete("/{run_id}", status_code=204)

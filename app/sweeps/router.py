@@ -12,9 +12,8 @@ from app.auth.writes import WriteRoute
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.etags import resource_etag
-from app.kernel.odd_rows import RowUnreadable, one, one_of
+from app.kernel.odd_rows import one, one_of, shown_after
 from app.kernel.pagination import Page, PageDep
-from app.kernel.problems import problem_response
 from app.kernel.urls import absolute_url
 from app.models import service as models
 from app.models.schemas import ModelVersionRead
@@ -108,12 +107,7 @@ async def cancel_sweep(
     sweep = await repository.get(session, workspace.id, sweep_id)
     sweep = await service.cancel(session, sweep)
     response.headers["ETag"] = _etag(sweep)
-    try:
-        with one(sweep):
-            return await service.read(session, sweep)
-    except RowUnreadable as error:
-        # Answered, not raised: that it cannot be shown takes nothing back.
-        return problem_response(error, request.scope)
+    return await shown_after(sweep, service.read(session, sweep), request.scope)
 
 
 @router.get("/{sweep_id}/trials")

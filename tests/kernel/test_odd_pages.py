@@ -293,6 +293,23 @@ async def test_a_sweep_that_cannot_be_shown_is_canceled_all_the_same(
 
 
 @pytest.mark.fault(10)
+@pytest.mark.parametrize(
+    ("column", "odd", "whole"),
+    [("tags", "7", "{}"), ("error", "7", '{"code": "a", "message": "b"}')],
+)
+async def test_a_run_that_cannot_be_shown_is_canceled_all_the_same(
+    api: LiveApi, column: str, odd: str, whole: str
+) -> None:
+    run_id = (await furnish(api))["runs"][1]
+    await damage(api, "runs", column, odd, row_id=run_id)
+
+    is_told(await api.client.post(f"runs/{run_id}/cancel"), "runs", run_id)
+
+    await damage(api, "runs", column, whole, row_id=run_id)
+    assert (await api.client.get(f"runs/{run_id}")).json()["status"] == "CancelRequested"
+
+
+@pytest.mark.fault(10)
 async def test_the_best_trial_says_that_it_is_odd(api: LiveApi) -> None:
     ids = await furnish(api)
     sweep_id = ids["sweeps"][0]
