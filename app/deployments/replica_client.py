@@ -109,10 +109,7 @@ class ReplicaClient:
             raise ReplicaSilent from error
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
             raise _KeptConnectionEnded if connection.is_kept else ReplicaUnreachable from error
-        except (
-            aiohttp.ClientError,
-            ValueError,
-        ) as error:  # an address that is none is a ValueError
+        except (aiohttp.ClientError, ValueError) as error:  # a bad address is a ValueError
             raise ReplicaUnreachable from error
         except TimeoutError as error:
             raise ReplicaSilent from error
