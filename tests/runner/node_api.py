@@ -49,6 +49,7 @@ class NodeApi(ThreadingHTTPServer):
         self.samples: list[dict[str, Any]] = []
         self.beats: list[dict[str, Any]] = []
         self.outputs: dict[str, Any] | None = None
+        self.checkpoints: list[dict[str, Any]] = []
         self.requests = 0
         self.command = "continue"
         self.answer_more: dict[str, Any] = {}
@@ -188,6 +189,10 @@ class NodeApi(ThreadingHTTPServer):
 
     def post_outputs(self, body: dict[str, Any]) -> dict[str, Any]:
         self.outputs = body
+        return {}
+
+    def post_checkpoint(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.checkpoints.append(body)
         return {}
 
     def script_route(self, method: str, path: str, query: dict[str, str], body: bytes) -> Any:

@@ -15,10 +15,12 @@ from workers.runner.readiness import ReadinessPoller
 Attendant = Union[CheckpointKeeper, HostMetrics, ReadinessPoller]
 
 
-def start_attendants(
+def make_attendants(
     order: Order, endpoint: Endpoint, *, work_dir: str, events: EventSender, notes: Notes
 ) -> List[Attendant]:
-    """Start those that the order asks for; close them when the processes have ended.
+    """Make those that the order asks for, before the processes start: they know what was there.
+
+    Start them when the processes run, and close them when these have ended.
 
     Args:
         order: what it asks for.
@@ -38,6 +40,4 @@ def start_attendants(
     if order.host_metrics_seconds is not None:
         seconds = order.host_metrics_seconds
         found.append(HostMetrics(endpoint, interval_seconds=seconds, folder=work_dir))
-    for attendant in found:
-        attendant.start()
     return found

@@ -20,7 +20,8 @@ Listing = Set[Tuple[str, int, int]]
 class CheckpointKeeper(threading.Thread):
     """Uploads a folder whenever it has changed and then stayed as it is for one look.
 
-    What changes while it is uploaded is not told to the control plane: a checkpoint is whole.
+    What changes while it is uploaded is not told to the control plane: a checkpoint is whole. What
+    the folder holds when the keeper is made is known already, so make it before the scripts start.
 
     Args:
         endpoint: the control plane.
@@ -36,10 +37,11 @@ class CheckpointKeeper(threading.Thread):
         self._folder = folder
         self._notes = notes
         self._closing = threading.Event()
+        self._known = self._listing()
 
     def run(self) -> None:
         """Look until closed, fenced or refused."""
-        kept = seen = self._listing()
+        kept = seen = self._known
         while not self._closing.wait(LOOK_SECONDS):
             found = self._listing()
             is_settled, seen = found == seen, found

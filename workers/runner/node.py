@@ -11,7 +11,7 @@ from typing import Any
 
 from workers.runner import crash_points
 from workers.runner.api import Channel, Endpoint, persist
-from workers.runner.attendants import start_attendants
+from workers.runner.attendants import make_attendants
 from workers.runner.control import PEERS_DONE, Control
 from workers.runner.environment import process_environment, resolve
 from workers.runner.errors import Fenced, GaveUp, PrepareError, Refused, Stopped
@@ -248,19 +248,21 @@ class Node:
             shipper=self._shipper,
             notes=self._notes,
         )
-        with open(self._started_marker, "wb"):
-            pass
-        launch.begin(processes, cwd=self._work_dir, told=told)
-        crash_points.reached(crash_points.SCRIPT_STARTED)
-        self._events.post("started")
-        follower.start()
-        attendants = start_attendants(
+        attendants = make_attendants(
             order,
             self._endpoint,
             work_dir=self._work_dir,
             events=self._events,
             notes=self._notes,
         )
+        with open(self._started_marker, "wb"):
+            pass
+        launch.begin(processes, cwd=self._work_dir, told=told)
+        crash_points.reached(crash_points.SCRIPT_STARTED)
+        self._events.post("started")
+        follower.start()
+        for attendant in attendants:
+            attendant.start()
         reason = supervise(
             [process for process, _ in processes],
             order,
