@@ -8,6 +8,7 @@ renamed to ``….reached`` before, so that it happens once.
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -122,7 +123,8 @@ def _crash_at(file: Path) -> Callable[[CrashPoint], None]:
             file.rename(f"{file}.reached")
         except FileNotFoundError:
             return
-        os.kill(os.getpid(), number)
+        # To this thread: sent to the process, another may take it, and this one goes on a little.
+        signal.pthread_kill(threading.get_ident(), number)
 
     return crash_if_asked
 

@@ -74,6 +74,10 @@ def talk(stack: Stack) -> Iterator[Talk]:
     body = {"vm_size": "SMALL", "max_nodes": 3}
     talk.ask("PUT", f"{WORKSPACE}/clusters/cpu", body=body, expect=(200, 201))
     yield talk
+    # A test that failed must not take the nodes from the next one.
+    for run in talk.get(f"{WORKSPACE}/runs")["items"]:
+        if run["ended_at"] is None:
+            talk.ask("POST", f"{WORKSPACE}/runs/{run['id']}/cancel", expect=(202, 409))
     talk.close()
 
 
