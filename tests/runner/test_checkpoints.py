@@ -1,8 +1,12 @@
 """What the scripts save while they run is kept, whenever they save it."""
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.runner.conftest import Bench
+from tests.runner.node_api import Refusal
 
 SAVE = "mkdir -p checkpoints; echo {step} > checkpoints/step; "
 UNTIL_DONE = "until [ -e done ]; do sleep 0.05; done"
@@ -46,3 +50,72 @@ def test_what_an_attempt_starts_with_is_not_sent_again(bench: Bench) -> None:
     (bench.work / "done").touch()
     assert bench.wait() == 0
     assert texts(bench) == ["2"]
+
+
+def at_first(bench: Bench, path: str, what: Callable[[], object]) -> None:
+    """Have `what` happen when the runner asks for that path first, before it is answered."""
+    done: list[object] = []
+
+    def watch(method: str, asked: str) -> Refusal | None:
+        if asked == path and not done:
+            done.append(what())
+        return None
+
+    bench.api.refuse = watch
+
+
+def kept(bench: Bench, index: int) -> dict[str, str]:
+    """The files of a checkpoint, by their names, once it was told."""
+    bench.api.wait_for(lambda: len(bench.api.checkpoints) > index)
+    (bench.work / "done").touch()
+    assert bench.wait() == 0
+    files = bench.api.checkpoints[index]["files"]
+    return {file["path"]: bench.api.blobs[file["sha256"]].decode() for file in files}
+
+
+def test_what_is_rotated_away_while_it_is_sent_is_kept_all_the_same(bench: Bench) -> None:
+    bench.api.order["checkpoints"] = "checkpoints"
+    bench.script(
+        "import pathlib, time\n"
+        "old = pathlib.Path('checkpoints/deep'); old.mkdir(parents=True)\n"
+        "(old / 'step-1').write_text('one')\n"
+        "pathlib.Path('checkpoints/latest').write_text('step-1')\n"
+        "while not pathlib.Path('done').exists(): time.sleep(0.05)\n"
+    )
+    folder = bench.work / "checkpoints"
+
+    def rotate() -> None:
+        (folder / "deep" / "step-1").unlink()
+        (folder / "deep" / "step-2").write_text("two")
+        (folder / "new").write_text("step-2")
+        (folder / "new").rename(folder / "latest")
+
+    at_first(bench, "/v1/node/blobs/missing", rotate)
+    bench.start()
+    assert kept(bench, 0) == {"checkpoints/deep/step-1": "one", "checkpoints/latest": "step-1"}
+
+
+@pytest.mark.parametrize("later", ["12345", "123", "123456"])
+def test_what_is_written_over_while_it_is_sent_is_kept_when_it_rests(
+    bench: Bench, later: str
+) -> None:
+    bench.api.order["checkpoints"] = "checkpoints"
+    shell(bench, SAVE.format(step="abcd") + UNTIL_DONE)
+    step = bench.work / "checkpoints" / "step"
+    at_first(bench, "/v1/node/blobs/missing", lambda: step.write_text(later))
+    bench.start()
+    assert kept(bench, 0) == {"checkpoints/step": later}
+
+
+def test_links_among_checkpoints_are_followed_inside_them(bench: Bench) -> None:
+    bench.api.order["checkpoints"] = "checkpoints"
+    bench.script(
+        "import os, pathlib, time\n"
+        "pathlib.Path('checkpoints/1').mkdir(parents=True)\n"
+        "pathlib.Path('checkpoints/1/w').write_text('one')\n"
+        "os.symlink(os.path.abspath('checkpoints/1'), 'checkpoints/last')\n"
+        "os.symlink('/etc/passwd', 'checkpoints/passwd')\n"
+        "while not os.path.exists('done'): time.sleep(0.05)\n"
+    )
+    bench.start()
+    assert kept(bench, 0) == {"checkpoints/1/w": "one", "checkpoints/last/w": "one"}

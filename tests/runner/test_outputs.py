@@ -101,6 +101,21 @@ def test_only_missing_bytes_travel_and_each_once(bench: Bench) -> None:
     assert bench.api.output("outputs/c") == b"new"
 
 
+def test_a_file_that_vanishes_while_it_is_collected_is_named(bench: Bench) -> None:
+    bench.script("for name in 'ab': open(f'outputs/{name}', 'w').write(name)")
+
+    def vanish(method: str, path: str) -> Refusal | None:
+        if path.endswith("/blobs/missing"):
+            (bench.work / "outputs" / "a").unlink()
+        return None
+
+    bench.api.refuse = vanish
+    assert bench.run() == 0
+
+    assert paths(bench) == ["outputs/b"]
+    assert "outputs/a: vanished while it was collected" in bench.api.text(NOTES)
+
+
 def test_a_large_file_is_uploaded_whole(bench: Bench) -> None:
     bench.script("open('outputs/large', 'wb').write(bytes(range(256)) * 40_000)")
 

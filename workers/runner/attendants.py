@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import List, Union
 
 from workers.runner.api import Endpoint
@@ -25,14 +26,18 @@ def make_attendants(
     Args:
         order: what it asks for.
         endpoint: the control plane.
-        work_dir: the scripts' folder.
+        work_dir: the scripts' folder, in that of the node.
         events: tells that a serving process is ready.
         notes: takes what went wrong.
     """
     found: List[Attendant] = []
     if order.checkpoints is not None:
         folder = order.checkpoints
-        found.append(CheckpointKeeper(endpoint, work_dir=work_dir, folder=folder, notes=notes))
+        held_dir = os.path.join(os.path.dirname(work_dir), "held")
+        keeper = CheckpointKeeper(
+            endpoint, work_dir=work_dir, folder=folder, held_dir=held_dir, notes=notes
+        )
+        found.append(keeper)
     if order.readiness is not None:
         control = endpoint.control
         poller = ReadinessPoller(order.readiness, work_dir=work_dir, events=events, control=control)

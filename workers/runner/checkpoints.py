@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from typing import Set, Tuple
 
@@ -15,35 +16,42 @@ from workers.runner.outputs import upload_folders
 LOOK_SECONDS = 2.0
 
 Listing = Set[Tuple[str, int, int]]
+"""Of each file its path in the folder, its size in bytes, and when it was written."""
 
 
 class CheckpointKeeper(threading.Thread):
     """Uploads a folder whenever it has changed and then stayed as it is for one look.
 
-    What changes while it is uploaded is not told to the control plane: a checkpoint is whole. What
-    the folder holds when the keeper is made is known already, so make it before the scripts start.
+    Its files are held by links meanwhile, so that scripts which save faster than is uploaded, and
+    remove what is old, lose nothing. What is written over while it is uploaded is not told to the
+    control plane: a checkpoint is whole. What the folder holds when the keeper is made is known
+    already, so make it before the scripts start.
 
     Args:
         endpoint: the control plane.
         work_dir: the scripts' folder.
         folder: the folder in it; it need not be there.
+        held_dir: a folder of the keeper's own, on the same disk.
         notes: takes what went wrong.
     """
 
-    def __init__(self, endpoint: Endpoint, *, work_dir: str, folder: str, notes: Notes) -> None:
+    def __init__(
+        self, endpoint: Endpoint, *, work_dir: str, folder: str, held_dir: str, notes: Notes
+    ) -> None:
         super().__init__(name="checkpoints", daemon=True)
         self._endpoint = endpoint
         self._work_dir = work_dir
         self._folder = folder
+        self._held_dir = held_dir
         self._notes = notes
         self._closing = threading.Event()
-        self._known = self._listing()
+        self._known = self._listing(work_dir)
 
     def run(self) -> None:
         """Look until closed, fenced or refused."""
         kept = seen = self._known
         while not self._closing.wait(LOOK_SECONDS):
-            found = self._listing()
+            found = self._listing(self._work_dir)
             is_settled, seen = found == seen, found
             if not found or found == kept or not is_settled:
                 continue
@@ -61,27 +69,51 @@ class CheckpointKeeper(threading.Thread):
         self._closing.set()
 
     def _keep(self, listing: Listing) -> bool:
-        files = upload_folders(
-            self._endpoint, work_dir=self._work_dir, folders=[self._folder], notes=self._notes
-        )
-        if self._listing() != listing:
-            return False
+        try:
+            base = self._held_dir if self._hold() else self._work_dir
+            if self._listing(base) != listing:
+                return False
+            uploaded = upload_folders(
+                self._endpoint, work_dir=base, folders=[self._folder], notes=self._notes
+            )
+            if uploaded.has_lost_files or self._listing(base) != listing:
+                return False
+        finally:
+            shutil.rmtree(self._held_dir, ignore_errors=True)
         channel = self._endpoint.channel()
+        body = {"files": uploaded.listed}
         persist(
-            lambda: channel.post_json("/checkpoint", {"files": files}, timeout_seconds=120),
+            lambda: channel.post_json("/checkpoint", body, timeout_seconds=120),
             self._endpoint.control,
         )
         channel.close()
         return True
 
-    def _listing(self) -> Listing:
+    def _hold(self) -> bool:
+        """Link all files into the keeper's own folder; False where that is not to be had."""
+        source = inside(self._work_dir, self._folder)
+        target = os.path.join(self._held_dir, *self._folder.split("/"))
+        try:
+            for folder, folders, names in os.walk(source):
+                if any(os.path.islink(os.path.join(folder, name)) for name in (*folders, *names)):
+                    return False  # a link may lead to where there is only the true folder
+                copy = os.path.join(target, os.path.relpath(folder, source))
+                os.makedirs(copy)
+                for name in names:
+                    os.link(os.path.join(folder, name), os.path.join(copy, name))
+        except OSError:
+            return False
+        return True
+
+    def _listing(self, base: str) -> Listing:
+        root = inside(base, self._folder)
         found: Listing = set()
-        for folder, _, names in os.walk(inside(self._work_dir, self._folder)):
+        for folder, _, names in os.walk(root):
             for name in names:
                 path = os.path.join(folder, name)
                 try:
                     status = os.stat(path)
                 except OSError:
                     continue
-                found.add((path, status.st_size, status.st_mtime_ns))
+                found.add((os.path.relpath(path, root), status.st_size, status.st_mtime_ns))
         return found

@@ -27,6 +27,10 @@ class PrepareError(Exception):
         self.message = message
 
 
+class FileLost(Exception):
+    """A file is no longer what it was when it was hashed; the message says what became of it."""
+
+
 class Away(Exception):
     """The control plane did not answer, or asked to try again."""
 

@@ -7,10 +7,10 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from workers.runner.api import READ_BYTES, Channel, Endpoint, persist
-from workers.runner.errors import Refused
+from workers.runner.errors import FileLost, Refused
 from workers.runner.names import readable_name
 from workers.runner.notes import Notes
 from workers.runner.order import inside
@@ -19,6 +19,9 @@ from workers.runner.parallel import for_each
 ASKED_AT_ONCE = 1000
 # What the control plane takes (app/storage/paths.py); escapes can make a name longer than that.
 LONGEST_PART_BYTES = 255
+
+
+DIGEST_MISMATCH = "digest_mismatch"
 
 
 class OutputFile(NamedTuple):
@@ -42,17 +45,26 @@ def publish_outputs(
         Refused: the control plane does not take the list or the bytes.
         GaveUp, Fenced: as the control says.
     """
-    listed = upload_folders(endpoint, work_dir=work_dir, folders=folders, notes=notes)
-    body = {"files": listed, "partial": is_partial}
+    uploaded = upload_folders(endpoint, work_dir=work_dir, folders=folders, notes=notes)
+    body = {"files": uploaded.listed, "partial": is_partial or uploaded.has_lost_files}
     channel = endpoint.channel()
     persist(lambda: channel.post_json("/outputs", body, timeout_seconds=120), endpoint.control)
     channel.close()
 
 
+class Uploaded(NamedTuple):
+    """What came of `upload_folders`."""
+
+    listed: list[dict[str, Any]]
+    """Path, hash and size of each file whose bytes the control plane has."""
+    has_lost_files: bool
+    """Whether some changed or vanished before they were sent; they are not listed."""
+
+
 def upload_folders(
     endpoint: Endpoint, *, work_dir: str, folders: list[str], notes: Notes
-) -> list[dict[str, Any]]:
-    """Upload all files of `folders` and return their list; what cannot be read is noted.
+) -> Uploaded:
+    """Upload all files of `folders`; what cannot be read is noted.
 
     Raises:
         Refused: the control plane does not take the bytes.
@@ -64,26 +76,31 @@ def upload_folders(
         for location in _walk(work_dir, folder, notes)
         if (file := _hashed(location, work_dir, notes)) is not None
     ]
+    same: dict[str, list[OutputFile]] = {}
+    for file in files:
+        same.setdefault(file.sha256, []).append(file)
     channel = endpoint.channel()
-    missing = _missing(endpoint, channel, sorted({file.sha256 for file in files}))
-    first_with = {file.sha256: file for file in reversed(files)}
+    missing = _missing(endpoint, channel, sorted(same))
     lost: set[str] = set()
 
-    def upload(own_channel: Channel, file: OutputFile) -> None:
-        try:
-            _upload(endpoint, own_channel, file)
-        except FileNotFoundError:
-            lost.add(file.sha256)
-            notes.write(f"{file.path}: vanished while it was collected")
+    def upload(own_channel: Channel, digest: str) -> None:
+        for file in same[digest]:
+            try:
+                _upload(endpoint, own_channel, file)
+            except FileLost as loss:
+                notes.write(f"{file.path}: {loss} while it was collected")
+            else:
+                return
+        lost.add(digest)
 
-    for_each(endpoint, [first_with[digest] for digest in missing], upload)
-    listed = {
-        file.path: {"path": file.path, "sha256": file.sha256, "size_bytes": file.size_bytes}
-        for file in files
-        if file.sha256 not in lost
-    }
+    for_each(endpoint, missing, upload)
     channel.close()
-    return list(listed.values())
+    found = {file.path: file for file in files if file.sha256 not in lost}
+    listed = [
+        {"path": path, "sha256": file.sha256, "size_bytes": file.size_bytes}
+        for path, file in found.items()
+    ]
+    return Uploaded(listed, has_lost_files=bool(lost))
 
 
 def _walk(work_dir: str, folder: str, notes: Notes) -> Iterator[str]:
@@ -132,17 +149,23 @@ def _hashed(location: str, work_dir: str, notes: Notes) -> OutputFile | None:
     if any(len(part.encode()) > LONGEST_PART_BYTES for part in path.split("/")):
         notes.write(f"{path}: not collected: the name is too long")
         return None
-    digest = hashlib.sha256()
-    size_bytes = 0
     try:
         with open(location, "rb", buffering=0) as file:
-            while chunk := file.read(READ_BYTES):
-                digest.update(chunk)
-                size_bytes += len(chunk)
+            sha256, size_bytes = _hash_of(file)
     except OSError as error:
         notes.write(f"{path}: not collected: {error.strerror}")
         return None
-    return OutputFile(location, path, digest.hexdigest(), size_bytes)
+    return OutputFile(location, path, sha256, size_bytes)
+
+
+def _hash_of(file: BinaryIO) -> tuple[str, int]:
+    """SHA-256 and number of the bytes from where the file stands on."""
+    digest = hashlib.sha256()
+    size_bytes = 0
+    while chunk := file.read(READ_BYTES):
+        digest.update(chunk)
+        size_bytes += len(chunk)
+    return digest.hexdigest(), size_bytes
 
 
 def _missing(endpoint: Endpoint, channel: Channel, digests: list[str]) -> list[str]:
@@ -156,18 +179,38 @@ def _missing(endpoint: Endpoint, channel: Channel, digests: list[str]) -> list[s
 
 
 def _upload(endpoint: Endpoint, channel: Channel, file: OutputFile) -> None:
-    def chunks() -> Iterator[bytes]:
-        left = file.size_bytes
-        with open(file.location, "rb", buffering=0) as stream:
-            while left and (chunk := stream.read(min(left, READ_BYTES))):
-                left -= len(chunk)
-                yield chunk
-
     try:
-        persist(
-            lambda: channel.put_chunks("/blobs/" + file.sha256, chunks, file.size_bytes),
-            endpoint.control,
-        )
-    except Refused as refusal:
-        refusal.args = (f"{file.path}: {refusal}",)
-        raise
+        stream = open(file.location, "rb", buffering=0)  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise FileLost("vanished") from error
+    with stream:
+        try:
+            persist(
+                lambda: channel.put_chunks(
+                    "/blobs/" + file.sha256, lambda: _chunks(stream, file), file.size_bytes
+                ),
+                endpoint.control,
+            )
+        except FileLost:
+            # In the middle of a request.
+            channel.close()
+            raise
+        except Refused as refusal:
+            stream.seek(0)
+            if refusal.code == DIGEST_MISMATCH and _hash_of(stream)[0] != file.sha256:
+                raise FileLost("was written to") from refusal
+            refusal.args = (f"{file.path}: {refusal}",)
+            raise
+
+
+def _chunks(stream: BinaryIO, file: OutputFile) -> Iterator[bytes]:
+    offset = 0
+    while offset < file.size_bytes:
+        try:
+            chunk = os.pread(stream.fileno(), min(READ_BYTES, file.size_bytes - offset), offset)
+        except OSError as error:  # which would pass for a broken connection
+            raise FileLost(f"could not be read ({error.strerror})") from error
+        if not chunk:
+            raise FileLost("became shorter")
+        offset += len(chunk)
+        yield chunk
