@@ -139,7 +139,7 @@ class RunReconciler:
         if await self._health.has_lost(guard, run, views):
             return 0.0
         if all(node.state in _FINISHED for node in nodes):
-            return await self._finish(guard, run, views)
+            return await self._finish(guard, run)
         await self._health.note_silence(guard, run, views)
         await self._health.note_hang(guard, run, views)
         return await self._note_provider(guard, run, trouble)
@@ -157,14 +157,18 @@ class RunReconciler:
             return _RETRY_SECONDS
         return _STEADY_SECONDS if run.status == Status.RUNNING else _WATCH_SECONDS
 
-    async def _finish(self, guard: Guard, run: Run, views: list[NodeView]) -> float | None:
+    async def _finish(self, guard: Guard, run: Run) -> float | None:
         """All nodes of the attempt have ended: publish and seal, or try again."""
         if not await self._remove_nodes(guard, run):
             return _RETRY_SECONDS
+        # Until they were gone they could report, and the run could be told to give way.
         async with self._database.session() as session:
+            await guard.check(session)
+            run = await lock_run(session, run.id)
             attempt = await attempts.current(session, run)
+            nodes = await attempts.nodes_of(session, run.id, run.attempt)
         end = outcome(
-            views,
+            [_removed(node) for node in nodes],
             is_cancel_requested=run.status == Status.CANCEL_REQUESTED,
             ended_because=attempt.error if attempt else None,
             gives_way_because=attempt.gives_way_because if attempt else None,
@@ -210,7 +214,7 @@ class RunReconciler:
                         await self._provider.stop(node.name, host=node.host)
                         reached(CrashPoint.NODE_STOPPED)
             return _WATCH_SECONDS
-        return await self._finish(guard, run, views)
+        return await self._finish(guard, run)
 
     async def _give_way(self, guard: Guard, run: Run, nodes: list[RunNode]) -> float | None:
         """Stop what runs, wait until its checkpoint is kept, and let the run queue again."""
@@ -226,7 +230,7 @@ class RunReconciler:
                         await self._provider.stop(node.name, host=node.host)
             if any(node.state not in _FINISHED | {"Assigned"} for node in nodes):
                 return _WATCH_SECONDS
-        return await self._finish(guard, run, views)
+        return await self._finish(guard, run)
 
     async def _remove_nodes(self, guard: Guard, run: Run) -> bool:
         """Remove what is left at the provider; whether all of it is gone.
@@ -278,3 +282,14 @@ class RunReconciler:
             )
         await tell_trace(self._database, self._context.tracing, run)
         return None
+
+
+def _removed(node: RunNode) -> NodeView:
+    """A node of which nothing more is to come."""
+    return NodeView(
+        index=node.node_index,
+        state=node.state,
+        is_alive=False,
+        heartbeat_age_seconds=None,
+        result=node.result,
+    )
