@@ -119,13 +119,13 @@ def outcome(
     ended_because: dict[str, Any] | None = None,
     gives_way_because: str | None = None,
 ) -> Outcome:
-    """How an attempt ended whose nodes have all finished.
+    """How an attempt ended whose nodes are all gone.
 
     The exit codes decide, whatever a client library said before. A cancel that was accepted
     wins over everything that happened after it.
 
     Args:
-        nodes: all nodes of the attempt, finished.
+        nodes: all nodes of the attempt; where it was to end, some may not have finished.
         is_cancel_requested: whether the run is being canceled.
         ended_because: the error for which the control plane had the attempt ended.
         gives_way_because: why it had to give up its nodes; None: it had not to.
@@ -153,8 +153,10 @@ def outcome(
 
 
 def _was_stopped(node: NodeView) -> bool:
-    # One that was stopped before its script began has said nothing at all.
-    return not node.result or node.result.get("reason") == "stopped"
+    # One that was stopped before its script began has said nothing at all; one that was still
+    # delivering has not said all.
+    is_over = node.state in FINISHED_STATES
+    return not is_over or not node.result or node.result.get("reason") == "stopped"
 
 
 def _failure(node: NodeView) -> dict[str, Any] | None:

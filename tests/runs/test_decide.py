@@ -153,6 +153,25 @@ def test_a_node_that_was_stopped_from_outside_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize(
+    ("state", "result", "status"),
+    [
+        ("Running", None, Status.FAILED),
+        ("Running", {"ended": {"0": {"exit_code": 0}}}, Status.FAILED),
+        ("Exited", exited(0), Status.FAILED),
+        ("Finished", {**exited(0), "reason": "stopped"}, Status.FAILED),
+        ("Finished", exited(0), Status.COMPLETED),
+    ],
+)
+def test_who_gives_way_begins_again_unless_all_of_it_was_delivered(
+    state: str, result: dict[str, Any] | None, status: Status
+) -> None:
+    views = [node(0, result=exited(0)), node(1, state, result=result)]
+    end = outcome(views, is_cancel_requested=False, gives_way_because="It had to.")
+    assert end.status is status
+    assert is_tried_again(end, retry_on=[]) is (status is Status.FAILED)
+
+
+@pytest.mark.parametrize(
     ("retry_on", "expected"),
     [([], False), (["out_of_memory"], False), (["silent", "process_failed"], True)],
 )
