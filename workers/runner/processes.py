@@ -24,6 +24,7 @@ PIPE_BYTES = 1 << 20
 LINE_END_MILLISECONDS = 2
 DRAIN_SECONDS = 5.0
 _F_SETPIPE_SZ = 1031
+_HAS_ENDED = os.WEXITED | os.WNOHANG | os.WNOWAIT
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 _OOM_HINT = "[trainwright] killed by the kernel: the machine or its limit was out of memory"
@@ -168,7 +169,7 @@ class NodeProcess:
 
     def terminate(self) -> None:
         """Send SIGTERM to the process and its group; one that has not started has ended then."""
-        if self.is_running:
+        if not self._is_over():
             self._was_told_to_end = True
             if not self.has_started:
                 self._end(exit_code=None)
@@ -176,7 +177,7 @@ class NodeProcess:
 
     def kill(self) -> None:
         """Send SIGKILL to the process and its group."""
-        if self.is_running:
+        if not self._is_over():
             self._was_killed = True
         self._signal_group(signal.SIGKILL)
 
@@ -219,6 +220,15 @@ class NodeProcess:
     def _await_end(self, popen: subprocess.Popen[bytes]) -> None:
         status = popen.wait()
         self._end(exit_code=status if status >= 0 else None, number=-status if status < 0 else None)
+
+    def _is_over(self) -> bool:
+        """Ask the kernel: the thread that waits for the end may not have had its turn."""
+        if self._popen is None or not self.is_running:
+            return not self.is_running
+        try:
+            return os.waitid(os.P_PID, self._popen.pid, _HAS_ENDED) is not None
+        except ChildProcessError:
+            return True  # that thread has just taken its exit status
 
     def _end(self, *, exit_code: int | None, number: int | None = None) -> None:
         self._ended_at = time.time()
