@@ -16,7 +16,7 @@ from workers.runner.order import Readiness
 POLL_SECONDS = 0.1
 ANSWER_SECONDS = 30.0
 PROBES = 4
-"""So many questions in a row have no answer when a process is taken to hang."""
+"""So many questions in a row, or more, have no answer when a process is taken to hang."""
 
 
 class ReadinessPoller(threading.Thread):
@@ -67,11 +67,14 @@ class ReadinessPoller(threading.Thread):
     def _watch(self, port: int) -> None:
         limit = self._readiness.silence_seconds
         step = limit / (2 * PROBES)  # one to wait and one to ask
-        answered_at = time.monotonic()
+        answered_at, missed = time.monotonic(), 0
         while not self._closing.wait(step):
             if self._ask(port, self._readiness.live_path, step) is not None:
-                answered_at = time.monotonic()
-            elif time.monotonic() - answered_at >= limit:
+                answered_at, missed = time.monotonic(), 0
+                continue
+            missed += 1
+            # After the whole machine has stood still, the time alone says nothing.
+            if missed >= PROBES and time.monotonic() - answered_at >= limit:
                 message = f"the serving process hangs, for {limit:g} s now: {self._last_problem}"
                 self._give_up("replica_hung", message)
                 return
