@@ -22,6 +22,7 @@ from app.providers.process.trees import remove_tree
 LOOPBACK = "127.0.0.1"
 NODE_VARIABLE = "TRAINWRIGHT_NODE"
 """Every process of a node carries its name in this variable."""
+_KILL_ROUNDS = 5
 _MEMORY = Path("/dev/shm")  # noqa: S108 - each node makes a folder of its own there
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
               "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", FILE_VARIABLE)  # fmt: skip
@@ -153,22 +154,30 @@ class ProcessProvider:
         folder = self._nodes_dir / name
         if not folder.exists():
             return
-        processes = self._processes_of(name)
-        for process in processes:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        _, left = psutil.wait_procs(processes, timeout=2)
-        _reap()
-        if any(_is_running(process) for process in left):
-            raise NotYetRemoved(name)
+        self._kill(name)
         try:
             remove_tree(_secrets_folder(name))
             remove_tree(folder)
         except OSError as error:
             message = f"What the node {name} left cannot be removed: {error}."
             raise ProviderError(message) from error
+
+    def _kill(self, name: str) -> None:
+        """Kill whatever carries the node's name, and what that forked before it was killed."""
+        for _ in range(_KILL_ROUNDS):
+            processes = self._processes_of(name)
+            if not processes:
+                return
+            for process in processes:
+                try:
+                    process.kill()
+                except psutil.NoSuchProcess:
+                    continue
+            _, left = psutil.wait_procs(processes, timeout=2)
+            _reap()
+            if any(_is_running(process) for process in left):
+                break
+        raise NotYetRemoved(name)
 
     def _list_names(self) -> list[str]:
         if not self._nodes_dir.exists():
