@@ -6,11 +6,13 @@ runner is gone, however it went. No process id is ever trusted for that.
 """
 
 import asyncio
+import errno
 import fcntl
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -23,6 +25,8 @@ LOOPBACK = "127.0.0.1"
 NODE_VARIABLE = "TRAINWRIGHT_NODE"
 """Every process of a node carries its name in this variable."""
 _KILL_ROUNDS = 5
+_LOCK_TRIES = 100
+_LOCK_PAUSE_SECONDS = 0.01
 _MEMORY = Path("/dev/shm")  # noqa: S108 - each node makes a folder of its own there
 _INHERITED = ("PATH", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH", "SSL_CERT_FILE", "SSL_CERT_DIR",
               "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", FILE_VARIABLE)  # fmt: skip
@@ -92,7 +96,7 @@ class ProcessProvider:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if not _try_lock(lock):
+            if not _take_lock(lock):
                 return
             _write_private(folder / "token", spec.token)
             self._spawn(spec, folder, lock)
@@ -134,7 +138,8 @@ class ProcessProvider:
         except FileNotFoundError:
             return False
         try:
-            return not _try_lock(lock)
+            # Shared, so that several may ask at once, and a start can tell them from a runner.
+            return not _try_lock(lock, fcntl.LOCK_SH)
         finally:
             os.close(lock)
 
@@ -207,9 +212,25 @@ def _reap() -> None:
     _children[:] = [child for child in _children if child.poll() is None]
 
 
-def _try_lock(descriptor: int) -> bool:
+def _take_lock(descriptor: int) -> bool:
+    """Take a runner's lock; False: a runner has it.
+
+    Raises:
+        BlockingIOError: somebody who only asks whether one has it does not let go of it.
+    """
+    for _ in range(_LOCK_TRIES):
+        if _try_lock(descriptor, fcntl.LOCK_EX):
+            return True
+        if not _try_lock(descriptor, fcntl.LOCK_SH):
+            return False
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        time.sleep(_LOCK_PAUSE_SECONDS)
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+def _try_lock(descriptor: int, kind: int) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

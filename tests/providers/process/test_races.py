@@ -1,14 +1,18 @@
 """A node that changes while it is looked at, started or removed."""
 
+import fcntl
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from app.providers.base import NotYetRemoved
+from app.providers.base import NodeSpec, NotYetRemoved
+from app.providers.process import provider as of_processes
 from app.providers.process.provider import NODE_VARIABLE, ProcessProvider
 
 pytestmark = pytest.mark.anyio
@@ -66,3 +70,41 @@ async def test_a_node_that_goes_on_forking_is_not_removed_yet(forking: Forking) 
         await forking.remove(_NODE)
 
     assert await forking.list_names() == [_NODE]
+
+
+@pytest.fixture
+def asked(tmp_path: Path) -> Iterator[int]:
+    """The lock of a node, as somebody has it who asks whether its runner lives."""
+    (tmp_path / _NODE).mkdir()
+    lock = os.open(tmp_path / _NODE / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_SH)
+    yield lock
+    os.close(lock)
+
+
+async def test_who_asks_for_a_runner_at_the_same_time_is_none(tmp_path: Path, asked: int) -> None:
+    provider = ProcessProvider(tmp_path, runner=tmp_path / "runner.py")
+
+    assert not await provider.is_alive(_NODE)
+
+
+async def test_who_asks_for_a_runner_does_not_keep_it_from_its_start(
+    tmp_path: Path, asked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try_lock = of_processes._try_lock
+
+    def then_let_go(*arguments: Any) -> bool:
+        is_mine = try_lock(*arguments)
+        fcntl.flock(asked, fcntl.LOCK_UN)
+        return is_mine
+
+    monkeypatch.setattr(of_processes, "_try_lock", then_let_go)
+    (tmp_path / "runner.py").write_text(_SLEEPER)
+    provider = ProcessProvider(tmp_path, runner=tmp_path / "runner.py")
+    spec = NodeSpec(name=_NODE, endpoint="", token="secret", cores=1.0, memory_bytes=0)
+    try:
+        await provider.ensure(spec)
+
+        assert await provider.is_alive(_NODE)
+    finally:
+        await provider.remove(_NODE)
