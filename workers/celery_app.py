@@ -41,15 +41,24 @@ _process: WorkerProcess | None = None
 
 @worker_init.connect  # type: ignore[untyped-decorator]  # Celery has no types
 def start_process(**_: object) -> None:
-    """Start the loop and the poller, before and independent of the broker's connection."""
+    """Start the loop and the poller, before and independent of the broker's connection.
+
+    Raises:
+        SystemExit: that cannot be.
+    """
     global _loop, _process
     configure_logging()
-    _loop = LoopThread()
-    settings = get_settings()
-    _process = WorkerProcess(settings)
-    _loop.submit(_live(_process))
-    if settings.worker_listen:
-        _listen(settings.worker_listen, _process)
+    try:
+        _loop = LoopThread()
+        settings = get_settings()
+        _process = WorkerProcess(settings)
+        _loop.submit(_live(_process))
+        if settings.worker_listen:
+            _listen(settings.worker_listen, _process)
+    except Exception as error:
+        # Celery logs whatever it is and goes on, as a worker that does nothing; but not after this.
+        _log.exception("worker_not_started")
+        raise SystemExit(1) from error
 
 
 async def _live(process: WorkerProcess) -> None:
@@ -66,7 +75,7 @@ def _listen(address: str, process: WorkerProcess) -> None:
     try:
         HealthDoor(address, process.pulse, process.pool_use)
     except OSError as error:
-        # Celery goes on after whatever is raised here; without its figures a worker still works.
+        # Without its figures a worker still works.
         _log.error("health_not_served", address=address, error=str(error))
 
 
