@@ -25,7 +25,8 @@ class ChildSpec:
     """One program of the embedded stack.
 
     `prepare` is called before every start, `is_ready` is polled after it until it answers true
-    (for at most `ready_seconds`); a child without `is_ready` counts as ready once started.
+    (for at most `ready_seconds`, which begin once `needs` has come back); a child without
+    `is_ready` counts as ready once started.
     To stop it, `stop_signal` is sent, after `stop_seconds` `force_signal`, at last SIGKILL.
     `death_signal` is what the kernel sends when the supervisor is gone.
     """
@@ -37,6 +38,7 @@ class ChildSpec:
     account: Account | None = None
     pass_fds: tuple[int, ...] = ()
     prepare: Callable[[], Awaitable[None]] | None = None
+    needs: Callable[[], Awaitable[object]] | None = None
     is_ready: Callable[[], Awaitable[bool]] | None = None
     ready_seconds: float = 60.0
     stop_signal: signal.Signals = signal.SIGTERM

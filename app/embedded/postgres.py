@@ -6,6 +6,7 @@ opens the folders above the data to everybody when run as root.
 
 import asyncio
 import importlib.util
+import math
 import os
 import shutil
 import signal
@@ -100,6 +101,8 @@ class PostgresServer:
             account=self.account(),
             prepare=self._prepare_in_thread,
             is_ready=self.is_ready,
+            # After a power cut it may replay much, and one who breaks that off begins it again.
+            ready_seconds=math.inf,
             # SIGINT: fast shutdown. SIGQUIT: at once, with recovery at the next start.
             stop_signal=signal.SIGINT,
             force_signal=signal.SIGQUIT,

@@ -123,14 +123,19 @@ async def _serve(
 
 async def _start(supervisor: Supervisor, layout: Layout, doors: _Doors) -> Started:
     env = _environment(layout, doors)
-    servers = (layout.postgres.spec(), layout.broker.spec())
-    services = _services(env, layout, doors)
+    servers_are_ready = asyncio.Event()
+    services = _services(env, layout, doors, servers_are_ready)
+
+    async def start_servers() -> None:
+        await supervisor.start(layout.postgres.spec(), layout.broker.spec())
+        servers_are_ready.set()
+
     first_token = None
     if layout.is_migrated():
         # The services load for seconds before they need a server, and outlive its restarts anyway.
-        await asyncio.gather(supervisor.start(*servers), supervisor.start(*services))
+        await asyncio.gather(start_servers(), supervisor.start(*services))
     else:
-        await supervisor.start(*servers)
+        await start_servers()
         first_token = await _migrate(supervisor, layout, env)
         await supervisor.start(*services)
     return Started(
@@ -156,7 +161,9 @@ async def _migrate(supervisor: Supervisor, layout: Layout, env: dict[str, str]) 
     return first_token
 
 
-def _services(env: dict[str, str], layout: Layout, doors: _Doors) -> list[ChildSpec]:
+def _services(
+    env: dict[str, str], layout: Layout, doors: _Doors, servers_are_ready: asyncio.Event
+) -> list[ChildSpec]:
     # Celery writes it once the worker is set up, before it looks for the broker.
     pidfile = layout.data_dir / "worker.pid"
 
@@ -177,6 +184,7 @@ def _services(env: dict[str, str], layout: Layout, doors: _Doors) -> list[ChildS
             env=env,
             cwd=layout.data_dir,
             pass_fds=doors.numbers,
+            needs=servers_are_ready.wait,
             is_ready=answers,
             stop_seconds=8.0,
         ),

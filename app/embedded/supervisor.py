@@ -15,6 +15,7 @@ from app.embedded.logs import ChildLog
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 30.0
 HEALTHY_SECONDS = 10.0
+SLOW_SECONDS = 10.0
 FIRST_TRIES = 3
 _POLL_SECONDS = 0.03
 _FORCE_SECONDS = 3.0
@@ -172,11 +173,18 @@ class _Keeper:
     async def _poll_until_ready(self) -> bool:
         if self._spec.is_ready is None:
             return True
-        deadline = time.monotonic() + self._spec.ready_seconds
-        while time.monotonic() < deadline:
+        if self._spec.needs is not None:
+            await self._spec.needs()
+        began, tell_after = time.monotonic(), SLOW_SECONDS
+        while (seconds := time.monotonic() - began) < self._spec.ready_seconds:
             if await self._spec.is_ready():
                 return True
-            await asyncio.sleep(_POLL_SECONDS)
+            if seconds >= tell_after:
+                tell_after *= 2
+                what = f"{self._spec.name} has been starting for {seconds:.0f} s"
+                self._report(f"{what}; what it does is in {self._log.path}")
+            # Who takes long is not to be asked all the time.
+            await asyncio.sleep(max(_POLL_SECONDS, seconds / 100))
         return False
 
     async def _terminate(self, process: Process, ended: asyncio.Task[int]) -> None:
