@@ -47,7 +47,7 @@ from app.storage.problems import install_storage_handler
 
 VERSION = "0.1.0"
 UPLOAD_PATHS = (
-    r"/(blobs/[0-9a-f]{64}|uploads/[^/]+|snapshots|archive|files/.+|logs"
+    r"/(blobs/[0-9a-f]{64}(/partial)?|uploads/[^/]+|snapshots|archive|files/.+|logs"
     r"|mlflow-artifacts/(artifacts|mpu/parts)/.+|mlflow/upload-artifact|artifact/signed/.+)$"
 )
 

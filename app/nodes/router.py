@@ -20,6 +20,7 @@ from app.logs.errors import LogFull
 from app.logs.times import parse_header
 from app.nodes import heartbeats
 from app.nodes.log_place import find_log_place, find_run_log_place, note_full_log
+from app.nodes.partial_blobs import PartialBlob
 from app.nodes.schemas import (
     Checkpoint,
     Heartbeat,
@@ -30,6 +31,7 @@ from app.nodes.schemas import (
     NodeCommand,
     NodeEvent,
     Outputs,
+    PartialBlobRead,
     RecordBatch,
     RecordsAccepted,
 )
@@ -208,3 +210,44 @@ async def put_node_blob(
     async with database.session() as session:
         await blobs.add(session, work.workspace_id, [stored])
     return Response(status_code=201)
+
+
+@router.get("/blobs/{sha256}/partial")
+@needs("node")
+async def get_partial_node_blob(
+    principal: NodeAccess, work: WorkDep, sha256: Digest, session: SessionDep, objects: ObjectsDep
+) -> PartialBlobRead:
+    """How much of a large file is here, after a connection broke off."""
+    sizes = await blobs.touch(session, work.workspace_id, [sha256])
+    if sha256 in sizes and await objects.exists(sha256):
+        return PartialBlobRead(length_bytes=sizes[sha256], is_complete=True)
+    partial = PartialBlob(objects, node_name=principal.id, sha256=sha256)
+    return PartialBlobRead(length_bytes=await partial.length_bytes(), is_complete=False)
+
+
+@router.patch("/blobs/{sha256}/partial")
+@needs("node")
+async def send_partial_node_blob(
+    principal: NodeAccess,
+    work: WorkDep,
+    sha256: Digest,
+    request: Request,
+    database: DatabaseDep,
+    objects: ObjectsDep,
+    settings: SettingsDep,
+    upload_offset: Annotated[int, Header(ge=0, le=MAX_INTEGER)],
+    upload_length: Annotated[int, Header(ge=0, le=MAX_INTEGER)],
+) -> PartialBlobRead:
+    """Bytes of a large file from `Upload-Offset` on; with the last one it is a blob."""
+    partial = PartialBlob(objects, node_name=principal.id, sha256=sha256)
+    stored = await partial.receive(
+        request.stream(),
+        offset_bytes=upload_offset,
+        size_bytes=upload_length,
+        max_bytes=settings.max_upload_bytes,
+    )
+    if stored is None:
+        return PartialBlobRead(length_bytes=await partial.length_bytes(), is_complete=False)
+    async with database.session() as session:
+        await blobs.add(session, work.workspace_id, [stored])
+    return PartialBlobRead(length_bytes=stored.size_bytes, is_complete=True)

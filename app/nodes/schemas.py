@@ -183,6 +183,14 @@ class MissingQuery(BaseModel):
     sha256: list[Sha256]
 
 
+class PartialBlobRead(BaseModel):
+    """How much of a file is here."""
+
+    length_bytes: int
+    is_complete: bool
+    """Whether it is a blob of the workspace."""
+
+
 class MissingAnswer(BaseModel):
     """Those that have to be sent."""
 

@@ -76,6 +76,20 @@ class Channel:
         headers = {"Content-Type": _BYTES, "Content-Length": str(size_bytes)}
         self._request("PUT", path, chunks, headers, 120)
 
+    def patch_chunks(
+        self, path: str, chunks: Callable[[], Iterable[bytes]], *, start: int, size_bytes: int
+    ) -> None:
+        """PATCH the bytes from `start` on of a file of known size; `chunks` yields these."""
+        headers = {
+            "Content-Type": _BYTES,
+            "Content-Length": str(size_bytes - start),
+            "Upload-Offset": str(start),
+            "Upload-Length": str(size_bytes),
+        }
+        # On a new connection, as one that was kept is followed by another from the same place.
+        self.close()
+        self._request("PATCH", path, chunks, headers, 120)
+
     def download(self, path: str, sink: Callable[[bytes], object], *, start: int = 0) -> None:
         """GET raw bytes from `start` on; a broken transfer raises Away after part of them."""
         headers = {"Range": f"bytes={start}-"} if start else {}

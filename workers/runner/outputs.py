@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from workers.runner.api import READ_BYTES, Channel, Endpoint, persist
-from workers.runner.errors import FileLost, Refused
+from workers.runner.errors import Away, FileLost, Refused
 from workers.runner.names import readable_name
 from workers.runner.notes import Notes
 from workers.runner.order import inside
@@ -22,6 +22,11 @@ LONGEST_PART_BYTES = 255
 
 
 DIGEST_MISMATCH = "digest_mismatch"
+CONFLICT = 409
+# From this size on it is worth a request more to be able to go on.
+LARGE_BYTES = 32 << 20
+MOST_VAIN_TRIES = 20
+"""So often, some half a minute, a file is tried to go on with while nothing of it arrives."""
 
 
 class OutputFile(NamedTuple):
@@ -185,12 +190,8 @@ def _upload(endpoint: Endpoint, channel: Channel, file: OutputFile) -> None:
         raise FileLost("vanished") from error
     with stream:
         try:
-            persist(
-                lambda: channel.put_chunks(
-                    "/blobs/" + file.sha256, lambda: _chunks(stream, file), file.size_bytes
-                ),
-                endpoint.control,
-            )
+            if file.size_bytes < LARGE_BYTES or not _send_on(endpoint, channel, stream, file):
+                _send_whole(endpoint, channel, stream, file)
         except FileLost:
             # In the middle of a request.
             channel.close()
@@ -203,8 +204,50 @@ def _upload(endpoint: Endpoint, channel: Channel, file: OutputFile) -> None:
             raise
 
 
-def _chunks(stream: BinaryIO, file: OutputFile) -> Iterator[bytes]:
-    offset = 0
+def _send_whole(endpoint: Endpoint, channel: Channel, stream: BinaryIO, file: OutputFile) -> None:
+    def send() -> None:
+        channel.put_chunks("/blobs/" + file.sha256, lambda: _chunks(stream, file), file.size_bytes)
+
+    persist(send, endpoint.control)
+
+
+def _send_on(endpoint: Endpoint, channel: Channel, stream: BinaryIO, file: OutputFile) -> bool:
+    """Send a file so that what came before a connection broke off is not sent again.
+
+    False: it does not go like this, for whatever reason; nothing is known of the file then.
+    """
+    path = f"/blobs/{file.sha256}/partial"
+    come_bytes, vain_tries = -1, 0
+
+    def send_rest() -> bool:
+        nonlocal come_bytes, vain_tries
+        here = channel.get_json(path)
+        if here["is_complete"]:
+            return True
+        start = min(int(here["length_bytes"]), file.size_bytes)
+        vain_tries = 0 if start > come_bytes else vain_tries + 1
+        come_bytes = max(come_bytes, start)
+        if vain_tries > MOST_VAIN_TRIES:
+            return False
+        try:
+            channel.patch_chunks(
+                path, lambda: _chunks(stream, file, start), start=start, size_bytes=file.size_bytes
+            )
+        except Refused as refusal:
+            if refusal.status != CONFLICT:
+                raise
+            # The broken connection is not noticed there yet, or it was a moment ago.
+            raise Away(str(refusal)) from refusal
+        return True
+
+    try:
+        return persist(send_rest, endpoint.control)
+    except Refused:
+        return False
+
+
+def _chunks(stream: BinaryIO, file: OutputFile, start: int = 0) -> Iterator[bytes]:
+    offset = start
     while offset < file.size_bytes:
         try:
             chunk = os.pread(stream.fileno(), min(READ_BYTES, file.size_bytes - offset), offset)
