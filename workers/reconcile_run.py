@@ -37,7 +37,10 @@ _STEADY_SECONDS = 5.0
 """Between two looks at a run that runs: what happens on its nodes wakes it, but for their loss."""
 _RETRY_SECONDS = 1.0
 _STOP_DEADLINE_SECONDS = 60.0
+_DELIVERY_DEADLINE_SECONDS = 300.0
+"""So long after it was stopped, at most, a run waits for nodes that only deliver what they have."""
 _FINISHED = frozenset({"Finished", "Failed", "Lost"})
+_DELIVERING = "Exited"
 _AWAY = BlockerCode.PROVIDER_UNAVAILABLE
 _ENDED = {NODE_LOST: "Lost", PREEMPTED: "Preempted"}
 _log = structlog.get_logger(__name__)
@@ -206,10 +209,9 @@ class RunReconciler:
             nodes = list(await attempts.nodes_of(session, run.id, run.attempt))
             waiting_seconds = await finalizing.seconds_in_state(session, run.id)
         views, _ = await self._health.look([node for node in nodes if not node.removed])
-        is_over = all(v.state in _FINISHED or v.is_alive is False or v.host_trouble for v in views)
-        if not is_over and waiting_seconds < _STOP_DEADLINE_SECONDS:
+        if _has_time(views, waiting_seconds):
             for node in nodes:
-                if node.state not in _FINISHED:
+                if node.state not in _FINISHED | {_DELIVERING}:
                     with suppress(HostLost):
                         await self._provider.stop(node.name, host=node.host)
                         reached(CrashPoint.NODE_STOPPED)
@@ -221,11 +223,10 @@ class RunReconciler:
         async with self._database.session() as session:
             stopping_seconds = await interruptions.seconds_since_told_to_give_way(session, run)
         views, _ = await self._health.look([node for node in nodes if not node.removed])
-        is_over = all(v.state in _FINISHED or v.is_alive is False or v.host_trouble for v in views)
-        if not is_over and stopping_seconds < _STOP_DEADLINE_SECONDS:
+        if _has_time(views, stopping_seconds):
             for node in nodes:
                 # What has not been started yet is not going to be.
-                if node.state not in _FINISHED | {"Assigned"}:
+                if node.state not in _FINISHED | {"Assigned", _DELIVERING}:
                     with suppress(HostLost):
                         await self._provider.stop(node.name, host=node.host)
             if any(node.state not in _FINISHED | {"Assigned"} for node in nodes):
@@ -293,3 +294,15 @@ def _removed(node: RunNode) -> NodeView:
         heartbeat_age_seconds=None,
         result=node.result,
     )
+
+
+def _has_time(views: list[NodeView], seconds: float) -> bool:
+    """Whether to wait for nodes that were told to stop so many seconds ago."""
+    left = [
+        view
+        for view in views
+        if not (view.state in _FINISHED or view.is_alive is False or view.host_trouble)
+    ]
+    if all(view.state == _DELIVERING for view in left):
+        return bool(left) and seconds < _DELIVERY_DEADLINE_SECONDS
+    return seconds < _STOP_DEADLINE_SECONDS

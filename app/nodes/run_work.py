@@ -127,7 +127,10 @@ class RunWork:
         elif event.event == "finished" and node.state not in _ENDED_NODE_STATES:
             node.state = "Finished"
             await wake(session, Run, run.id)
-        return await _command(session, run, node)
+        command = await _command(session, run, node)
+        if event.event == "exited":
+            command.keeps_checkpoint = await _may_go_on(session, run)
+        return command
 
     async def _finalize(self, session: AsyncSession, run: Run, node: RunNode) -> None:
         await session.flush()
@@ -267,6 +270,15 @@ async def _command(session: AsyncSession, run: Run, node: RunNode) -> NodeComman
         peers = [NodePeer(**peer) for peer in gang.peers_of(nodes, node.node_index)]
         return NodeCommand(command="start", environments=environments, hosts=hosts, peers=peers)
     return NodeCommand(command="continue")
+
+
+async def _may_go_on(session: AsyncSession, run: Run) -> bool:
+    """Whether another attempt may follow, should this one have ended badly or been stopped."""
+    if run.status == Status.CANCEL_REQUESTED:
+        return False
+    attempt = await attempts.current(session, run)
+    gives_way = attempt is not None and attempt.gives_way_because is not None
+    return gives_way or (run.attempt < run.max_attempts and bool(run.request.get("retry_on")))
 
 
 async def _hang(session: AsyncSession, run: Run) -> str | None:

@@ -110,6 +110,7 @@ class NodeCommand(BaseModel):
         environments: with ``start``, further variables of each of the node's processes.
         hosts: with ``start``, all nodes, where a launcher starts the processes.
         peers: with ``start``, the other nodes that have not ended, which have to be within reach.
+        keeps_checkpoint: after ``exited``, whether another attempt may go on from what was saved.
     """
 
     command: Literal["continue", "start", "stop"]
@@ -118,6 +119,7 @@ class NodeCommand(BaseModel):
     environments: list[dict[str, str]] = []
     hosts: list[dict[str, Any]] = []
     peers: list[NodePeer] = []
+    keeps_checkpoint: bool = False
 
 
 class RecordBatch(BaseModel):

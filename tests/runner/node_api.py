@@ -54,6 +54,7 @@ class NodeApi(ThreadingHTTPServer):
         self.command = "continue"
         self.answer_more: dict[str, Any] = {}
         self.start_at_ready = True
+        self.keeps_checkpoint = False
         self.is_away = False
         self.is_gone = False
         self.token = TOKEN
@@ -185,7 +186,8 @@ class NodeApi(ThreadingHTTPServer):
         if body not in self.events:
             self.events.append(body)
         is_start = body["event"] == "ready" and self.start_at_ready
-        return {"command": "start" if is_start else self.command}
+        command = "start" if is_start else self.command
+        return {"command": command, "keeps_checkpoint": self.keeps_checkpoint}
 
     def post_outputs(self, body: dict[str, Any]) -> dict[str, Any]:
         self.outputs = body

@@ -119,3 +119,54 @@ def test_links_among_checkpoints_are_followed_inside_them(bench: Bench) -> None:
     )
     bench.start()
     assert kept(bench, 0) == {"checkpoints/1/w": "one", "checkpoints/last/w": "one"}
+
+
+SAVES_AT_THE_END = (
+    "import os, pathlib, signal, sys, time\n"
+    "def save(*_):\n"
+    "    pathlib.Path('checkpoints/step').write_text('2')\n"
+    "    sys.exit(0)\n"
+    "signal.signal(signal.SIGTERM, save)\n"
+    "os.mkdir('checkpoints'); pathlib.Path('checkpoints/step').write_text('1')\n"
+    "print('training', flush=True)\n"
+    "time.sleep(600)\n"
+)
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_what_is_saved_on_being_told_to_stop_is_kept_for_a_next_attempt(
+    bench: Bench, keeps: bool
+) -> None:
+    bench.api.order["checkpoints"] = "checkpoints"
+    bench.api.keeps_checkpoint = keeps
+    bench.script(SAVES_AT_THE_END)
+    bench.start()
+    bench.api.wait_for(lambda: bench.api.checkpoints)
+    bench.api.command = "stop"
+    assert bench.wait() == 0
+    assert texts(bench) == (["1", "2"] if keeps else ["1"])
+
+
+def test_what_is_being_sent_when_the_script_ends_is_kept_for_a_next_attempt(bench: Bench) -> None:
+    bench.api.order["checkpoints"] = "checkpoints"
+    bench.api.keeps_checkpoint = True
+    shell(bench, SAVE.format(step=1) + "sleep 600")
+
+    def hold_up(method: str, path: str) -> Refusal | None:
+        has_ended = any(event["event"] == "exited" for event in bench.api.events)
+        if method == "PUT" and not has_ended:
+            bench.api.command = "stop"
+            return Refusal(503, "later")
+        return None
+
+    bench.api.refuse = hold_up
+    assert bench.run() == 0
+    assert texts(bench) == ["1"]
+
+
+def test_a_script_that_ends_well_leaves_no_checkpoint_to_be_kept(bench: Bench) -> None:
+    bench.api.order["checkpoints"] = "checkpoints"
+    bench.api.keeps_checkpoint = True
+    shell(bench, SAVE.format(step=1))
+    assert bench.run() == 0
+    assert bench.api.checkpoints == []

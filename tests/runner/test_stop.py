@@ -8,7 +8,8 @@ import time
 import pytest
 
 from tests.runner.conftest import Bench
-from tests.runner.node_api import DEADLINE_SECONDS
+from tests.runner.node_api import DEADLINE_SECONDS, Refusal
+from workers.runner.node import SIGNALLED_DELIVER_SECONDS
 
 TRAPS_AND_SAVES = (
     "import pathlib, signal, sys, time\n"
@@ -105,6 +106,25 @@ def test_sigterm_to_the_runner_is_a_stop(bench: Bench) -> None:
     assert bench.wait() == 0
 
     assert bench.exited()["reason"] == "stopped"
+    assert bench.api.output("outputs/checkpoint") == b"saved"
+
+
+def test_a_second_signal_does_not_hurry_a_delivery(bench: Bench) -> None:
+    bench.script(TRAPS_AND_SAVES)
+    start_and_await_training(bench)
+    ends_at = time.monotonic() + 1.2 * SIGNALLED_DELIVER_SECONDS
+
+    def hold_up(method: str, path: str) -> Refusal | None:
+        is_late = path.endswith("/outputs") and time.monotonic() < ends_at
+        return Refusal(503, "later") if is_late else None
+
+    bench.api.refuse = hold_up
+    assert bench.runner is not None
+    bench.runner.terminate()
+    bench.exited()
+    bench.runner.terminate()
+
+    assert bench.wait() == 0
     assert bench.api.output("outputs/checkpoint") == b"saved"
 
 

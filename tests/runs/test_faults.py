@@ -5,6 +5,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import pytest
 from sqlalchemy import update
 
 from app.kernel.signals import Signals
-from app.providers.base import Capacity, NodeRefused, ProviderError
+from app.providers.base import LOCAL, Capacity, HostLost, NodeRefused, ProviderError
 from app.providers.fake.faults import Fault, Verb
 from app.providers.fake.provider import FakeProvider
+from app.runs import interruptions
 from app.tables.image import Image
-from app.tables.run import RunNode
+from app.tables.run import Run, RunEvent, RunNode
 from tests.databases import own_database
 from tests.live_api import LiveApi, live_api
 from tests.runs.test_submission import packed
@@ -296,3 +298,99 @@ async def test_shared_memory_is_as_asked_for(
     name = await started(world, run_id)
 
     assert world.fake.specs[name].shared_memory_bytes == given_bytes
+
+
+async def test_a_canceled_node_is_left_to_deliver_what_it_has(world: World) -> None:
+    run_id = await world.submit()
+    name = await started(world, run_id)
+    # Carried out, it would end the node at once: this one has heard, and goes on delivering.
+    world.fake.faults.add(Fault(Verb.STOP, error=HostLost("no answer"), times=None))
+    await world.api.client.post(f"runs/{run_id}/cancel")
+    await until_called(world, Verb.STOP, 1)
+    assert await keeps_checkpoint_after(world, name, is_stopped=True) is False
+    stops = world.fake.faults.calls[Verb.STOP]
+    await age(world, run_id, seconds=100)  # scripts would not have had so long
+
+    await until_looked_at(world, run_id, 3)
+
+    assert (await world.run(run_id))["status"] == "CancelRequested"
+    assert world.fake.faults.calls[Verb.STOP] == stops, "another signal might hurry it"
+    await age(world, run_id, seconds=400)
+    await world.until(run_id, lambda run: run["status"] == "Canceled")
+
+
+async def test_a_node_that_has_to_leave_is_asked_for_its_last_checkpoint(world: World) -> None:
+    run_id = await world.submit()
+    name = await started(world, run_id)
+    async with world.api.database.session() as session:
+        await interruptions.evict(session, run_id=run_id, host=LOCAL, because="It is drained.")
+
+    assert await keeps_checkpoint_after(world, name, is_stopped=True) is True
+
+    assert await world.say(name, "finished") == 200
+    await world.until(run_id, lambda run: run["attempt"] == 2)
+
+
+@pytest.mark.parametrize(
+    ("values", "keeps"),
+    [
+        ({}, False),
+        ({"max_attempts": 2}, False),
+        ({"max_attempts": 2, "retry_on": ["process_failed"]}, True),
+        ({"max_attempts": 1, "retry_on": ["process_failed"]}, False),
+    ],
+)
+async def test_a_last_checkpoint_is_kept_where_another_attempt_may_follow(
+    world: World, values: dict[str, Any], keeps: bool
+) -> None:
+    run_id = await world.submit(**values)
+    name = await started(world, run_id)
+    assert await keeps_checkpoint_after(world, name, is_stopped=False) is keeps
+
+
+async def keeps_checkpoint_after(world: World, name: str, *, is_stopped: bool) -> bool:
+    """Let the node say that its process ended badly; whether it is to keep a last checkpoint."""
+    process = {
+        "rank": 0, "role": "worker", "index": 0, "exit_code": 1, "signal": None,
+        "stopped": is_stopped,
+    }  # fmt: skip
+    reason = "stopped" if is_stopped else None
+    answer = await world.api.client.post(
+        "http://api/v1/node/events",
+        json={"event": "exited", "processes": [process], "reason": reason},
+        headers={"Authorization": f"Bearer {world.fake.specs[name].token}"},
+    )
+    assert answer.status_code == 200, answer.text
+    keeps: bool = answer.json()["keeps_checkpoint"]
+    return keeps
+
+
+async def until_looked_at(world: World, run_id: str, times: int) -> None:
+    """Wait until the run has been looked at so often from now on."""
+    planned: set[Any] = set()
+
+    async def is_so() -> bool:
+        async with world.api.database.session() as session:
+            planned.add((await session.get_one(Run, run_id)).next_check_at)
+        return len(planned) > times
+
+    await until(is_so)
+
+
+async def until_called(world: World, verb: Verb, times: int) -> None:
+    """Wait until the provider was asked so often from now on."""
+    before = world.fake.faults.calls[verb]
+
+    async def is_so() -> bool:
+        return world.fake.faults.calls[verb] >= before + times
+
+    await until(is_so)
+
+
+async def age(world: World, run_id: str, *, seconds: float) -> None:
+    """Let what has happened to the run be so much longer ago."""
+    async with world.api.database.session() as session:
+        past = RunEvent.created_at - timedelta(seconds=seconds)
+        await session.execute(
+            update(RunEvent).where(RunEvent.run_id == run_id).values(created_at=past)
+        )

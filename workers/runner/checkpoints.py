@@ -45,30 +45,47 @@ class CheckpointKeeper(threading.Thread):
         self._held_dir = held_dir
         self._notes = notes
         self._closing = threading.Event()
-        self._known = self._listing(work_dir)
+        self._kept = self._listing(work_dir)
 
     def run(self) -> None:
         """Look until closed, fenced or refused."""
-        kept = seen = self._known
+        seen = self._kept
         while not self._closing.wait(LOOK_SECONDS):
             found = self._listing(self._work_dir)
             is_settled, seen = found == seen, found
-            if not found or found == kept or not is_settled:
-                continue
             try:
-                if self._keep(found):
-                    kept = found
+                if is_settled and not self._keep(found):
+                    return
             except (Fenced, GaveUp, Stopped):
-                return
-            except Refused as refusal:
-                self._notes.write(f"{self._folder}: was not kept: {refusal}")
                 return
 
     def close(self) -> None:
         """Look no more."""
         self._closing.set()
 
-    def _keep(self, listing: Listing) -> bool:
+    def keep_last(self) -> None:
+        """Keep what the scripts saved in the end, once they have ended and it is closed.
+
+        Raises:
+            GaveUp, Fenced: as the control says.
+        """
+        self.join()
+        self._keep(self._listing(self._work_dir))
+
+    def _keep(self, found: Listing) -> bool:
+        """Keep what was found, if it is news; False: it was refused."""
+        if not found or found == self._kept:
+            return True
+        try:
+            if self._send(found):
+                self._kept = found
+        except Refused as refusal:
+            self._notes.write(f"{self._folder}: was not kept: {refusal}")
+            return False
+        return True
+
+    def _send(self, listing: Listing) -> bool:
+        """Upload these files; False when they are others meanwhile."""
         try:
             base = self._held_dir if self._hold() else self._work_dir
             if self._listing(base) != listing:

@@ -52,6 +52,11 @@ class Control:
         self.inbox.put("fenced")
 
     @property
+    def is_stop_requested(self) -> bool:
+        """Whether the orderly end was asked for."""
+        return self._is_stop_requested
+
+    @property
     def stop_reason(self) -> str:
         """Why the orderly end was asked for."""
         return self._stop_reason or STOPPED

@@ -11,7 +11,8 @@ from typing import Any
 
 from workers.runner import crash_points
 from workers.runner.api import Channel, Endpoint, persist
-from workers.runner.attendants import make_attendants
+from workers.runner.attendants import start_attendants
+from workers.runner.checkpoints import CheckpointKeeper
 from workers.runner.control import PEERS_DONE, Control
 from workers.runner.environment import process_environment, resolve
 from workers.runner.errors import Fenced, GaveUp, PrepareError, Refused, Stopped
@@ -49,6 +50,8 @@ def main() -> int:
     control = Control()
 
     def stop() -> None:
+        if control.is_stop_requested:
+            return  # the control plane repeats itself, and does not mean to hurry a delivery
         control.request_stop()
         control.hurry(deliver_seconds=SIGNALLED_DELIVER_SECONDS)
 
@@ -149,10 +152,14 @@ class Node:
         )
         heartbeat.phase = "running"
         reason: str | None = self._control.stop_reason
+        keeper = None
         if processes:
-            reason = self._run(order, processes, launch, told)
+            # Before they start: what is there then is known.
+            keeper = self._make_keeper(order)
+            reason = self._run(order, processes, launch, told, keeper)
         heartbeat.phase, heartbeat.quiet = "collecting", None
-        self._deliver(order, [process for process, _ in processes], launch.helpers, reason)
+        ended = [process for process, _ in processes]
+        self._deliver(order, ended, launch.helpers, reason, keeper)
         heartbeat.close()
         return EXIT_FINISHED
 
@@ -239,20 +246,29 @@ class Node:
         ]
         return unanswering(peers, seconds=order.reach_seconds, control=self._control)
 
+    def _make_keeper(self, order: Order) -> CheckpointKeeper | None:
+        if order.checkpoints is None:
+            return None
+        return CheckpointKeeper(
+            self._endpoint,
+            work_dir=self._work_dir,
+            folder=order.checkpoints,
+            held_dir=os.path.join(self._node_dir, "held"),
+            notes=self._notes,
+        )
+
     def _run(
-        self, order: Order, processes: list[Prepared], launch: Launch, told: dict[str, Any]
+        self,
+        order: Order,
+        processes: list[Prepared],
+        launch: Launch,
+        told: dict[str, Any],
+        keeper: CheckpointKeeper | None,
     ) -> str | None:
         follower = Follower(
             work_dir=self._work_dir,
             folders=order.follow,
             shipper=self._shipper,
-            notes=self._notes,
-        )
-        attendants = make_attendants(
-            order,
-            self._endpoint,
-            work_dir=self._work_dir,
-            events=self._events,
             notes=self._notes,
         )
         with open(self._started_marker, "wb"):
@@ -261,8 +277,11 @@ class Node:
         crash_points.reached(crash_points.SCRIPT_STARTED)
         self._events.post("started")
         follower.start()
-        for attendant in attendants:
-            attendant.start()
+        attendants = start_attendants(
+            order, self._endpoint, work_dir=self._work_dir, events=self._events
+        )
+        if keeper is not None:
+            keeper.start()
         reason = supervise(
             [process for process, _ in processes],
             order,
@@ -275,6 +294,8 @@ class Node:
         launch.close()
         for attendant in attendants:
             attendant.close()
+        if keeper is not None:
+            keeper.close()
         self._control.end_work(deliver_seconds=order.deliver_seconds)
         follower.close()
         if reason is not None and self._control.stopped_because is not None:
@@ -287,6 +308,7 @@ class Node:
         processes: list[NodeProcess],
         helpers: list[NodeProcess],
         reason: str | None,
+        keeper: CheckpointKeeper | None,
     ) -> None:
         self._control.end_work(deliver_seconds=order.deliver_seconds)
         # At once: delivering may take a day.
@@ -303,6 +325,8 @@ class Node:
         if processes and order.collect:
             self._publish(order, is_partial=is_partial)
         crash_points.reached(crash_points.OUTPUTS_PUBLISHED)
+        if keeper is not None and is_partial and exited.wait().get("keeps_checkpoint"):
+            keeper.keep_last()
         self._records.close()
         streams = self._shipper.seal_and_drain()
         exited.wait()
