@@ -99,6 +99,7 @@ def document() -> dict[str, Any]:
     found = app.openapi()
     found["paths"]["/v1/node/logs"]["post"] |= {"requestBody": binary()}
     found["paths"]["/v1/node/blobs/{sha256}"]["put"] |= {"requestBody": binary()}
+    found["paths"]["/v1/node/blobs/{sha256}/partial"]["patch"] |= {"requestBody": binary()}
     return found
 
 
