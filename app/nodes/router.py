@@ -196,6 +196,7 @@ async def find_missing_node_blobs(
 @router.put("/blobs/{sha256}", status_code=201)
 @needs("node")
 async def put_node_blob(
+    principal: NodeAccess,
     work: WorkDep,
     sha256: Digest,
     request: Request,
@@ -204,6 +205,8 @@ async def put_node_blob(
     settings: SettingsDep,
 ) -> Response:
     """Upload bytes under their hash."""
+    # There may be no room for both.
+    await PartialBlob(objects, node_name=principal.id, sha256=sha256).forget()
     stored = await objects.put(
         request.stream(), expected_sha256=sha256, max_bytes=settings.max_upload_bytes
     )
@@ -251,3 +254,12 @@ async def send_partial_node_blob(
     async with database.session() as session:
         await blobs.add(session, work.workspace_id, [stored])
     return PartialBlobRead(length_bytes=stored.size_bytes, is_complete=True)
+
+
+@router.delete("/blobs/{sha256}/partial", status_code=204)
+@needs("node")
+async def forget_partial_node_blob(
+    principal: NodeAccess, _: WorkDep, sha256: Digest, objects: ObjectsDep
+) -> None:
+    """Remove what came of a large file that is no longer what it was."""
+    await PartialBlob(objects, node_name=principal.id, sha256=sha256).forget()

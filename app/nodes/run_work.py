@@ -277,8 +277,14 @@ async def _may_go_on(session: AsyncSession, run: Run) -> bool:
     if run.status == Status.CANCEL_REQUESTED:
         return False
     attempt = await attempts.current(session, run)
-    gives_way = attempt is not None and attempt.gives_way_because is not None
-    return gives_way or (run.attempt < run.max_attempts and bool(run.request.get("retry_on")))
+    if attempt is not None and attempt.gives_way_because is not None:
+        return True
+    if run.attempt >= run.max_attempts:
+        return False
+    nodes = await attempts.nodes_of(session, run.id, run.attempt)
+    # As when its machine is shut down, which counts as lost.
+    is_stopped = any((node.result or {}).get("reason") == "stopped" for node in nodes)
+    return is_stopped or bool(run.request.get("retry_on"))
 
 
 async def _hang(session: AsyncSession, run: Run) -> str | None:

@@ -11,6 +11,7 @@ from app.uploads import parts, repository, service
 
 _GIVEN_UP_AT_ONCE = 1000
 _STRAYS_AT_ONCE = 1000
+_STRAYS_KEEP_SECONDS = 6 * 3600.0
 
 
 async def give_up_abandoned(database: Database, objects: ObjectStore) -> int:
@@ -31,15 +32,19 @@ async def give_up_abandoned(database: Database, objects: ObjectStore) -> int:
 
 
 async def _remove_strays(database: Database, objects: ObjectStore) -> None:
-    """Remove files that no upload is left of: their workspace was deleted, or just they were."""
+    """Remove files that no upload is left of: their workspace was deleted, or just they were.
+
+    What nodes send in pieces is of no upload either.
+    """
     names = await anyio.to_thread.run_sync(
-        functools.partial(objects.old_partial_names, older_than_seconds=service.KEEP_SECONDS)
+        functools.partial(objects.old_partial_names, older_than_seconds=_STRAYS_KEEP_SECONDS)
     )
-    some = names[:_STRAYS_AT_ONCE]
-    async with database.session() as session:
-        known = await repository.known(session, [parts.upload_id_of(name) for name in some])
-    for name in some:
-        if parts.upload_id_of(name) in known:
-            continue
-        path = objects.partial_path(name)
-        await anyio.to_thread.run_sync(functools.partial(path.unlink, missing_ok=True))
+    for start in range(0, len(names), _STRAYS_AT_ONCE):
+        some = names[start : start + _STRAYS_AT_ONCE]
+        async with database.session() as session:
+            known = await repository.known(session, [parts.upload_id_of(name) for name in some])
+        for name in some:
+            if parts.upload_id_of(name) in known:
+                continue
+            path = objects.partial_path(name)
+            await anyio.to_thread.run_sync(functools.partial(path.unlink, missing_ok=True))

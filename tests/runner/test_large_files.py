@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import socket
 import threading
 import time
 from collections.abc import Coroutine, Iterator
@@ -21,8 +22,9 @@ from tests.made_runs import make_runs
 from tests.served import Served, served_api
 from workers.runner.api import Endpoint
 from workers.runner.control import Control
+from workers.runner.large_files import LARGE_BYTES
 from workers.runner.notes import Notes
-from workers.runner.outputs import LARGE_BYTES, Uploaded, upload_folders
+from workers.runner.outputs import Uploaded, upload_folders
 from workers.runner.redaction import Redactor
 
 T = TypeVar("T")
@@ -166,6 +168,24 @@ def test_a_file_that_shrinks_on_its_way_is_named(bench: Bench, door: Door) -> No
     assert uploaded == Uploaded([], has_lost_files=True)
     assert "outputs/weights: became shorter while it was collected" in bench.said.text
     assert not bench.has_blob(sha256)
+    assert bench.length_bytes(sha256) == 0, "nobody needs what came of it"
+
+
+def test_a_connection_on_which_nothing_comes_is_given_up(
+    bench: Bench, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.nodes.partial_blobs.MOST_IDLE_SECONDS", 1.0)
+    sha256 = "0" * 64
+    head = (
+        f"PATCH /v1/node/blobs/{sha256}/partial HTTP/1.1\r\nHost: api\r\nContent-Length: 9\r\n"
+        f"Authorization: {bench.nodes[0].headers['Authorization']}\r\n"
+        "Upload-Offset: 0\r\nUpload-Length: 9\r\n\r\n"
+    )
+    host, port = door.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as silent:
+        silent.sendall(head.encode() + b"four")
+        assert b" 503 " in silent.recv(100)
+    assert bench.length_bytes(sha256) == 4
 
 
 def test_pieces_are_taken_where_they_belong(bench: Bench) -> None:

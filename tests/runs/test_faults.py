@@ -308,6 +308,7 @@ async def test_a_canceled_node_is_left_to_deliver_what_it_has(world: World) -> N
     await world.api.client.post(f"runs/{run_id}/cancel")
     await until_called(world, Verb.STOP, 1)
     assert await keeps_checkpoint_after(world, name, is_stopped=True) is False
+    await until_looked_at(world, run_id, 1)  # whoever had not heard of it yet is done
     stops = world.fake.faults.calls[Verb.STOP]
     await age(world, run_id, seconds=100)  # scripts would not have had so long
 
@@ -332,20 +333,21 @@ async def test_a_node_that_has_to_leave_is_asked_for_its_last_checkpoint(world: 
 
 
 @pytest.mark.parametrize(
-    ("values", "keeps"),
+    ("values", "is_stopped", "keeps"),
     [
-        ({}, False),
-        ({"max_attempts": 2}, False),
-        ({"max_attempts": 2, "retry_on": ["process_failed"]}, True),
-        ({"max_attempts": 1, "retry_on": ["process_failed"]}, False),
+        ({}, False, False),
+        ({}, True, True),
+        ({"max_attempts": 1}, True, False),
+        ({"max_attempts": 2, "retry_on": ["process_failed"]}, False, True),
+        ({"max_attempts": 1, "retry_on": ["process_failed"]}, False, False),
     ],
 )
 async def test_a_last_checkpoint_is_kept_where_another_attempt_may_follow(
-    world: World, values: dict[str, Any], keeps: bool
+    world: World, values: dict[str, Any], is_stopped: bool, keeps: bool
 ) -> None:
     run_id = await world.submit(**values)
     name = await started(world, run_id)
-    assert await keeps_checkpoint_after(world, name, is_stopped=False) is keeps
+    assert await keeps_checkpoint_after(world, name, is_stopped=is_stopped) is keeps
 
 
 async def keeps_checkpoint_after(world: World, name: str, *, is_stopped: bool) -> bool:

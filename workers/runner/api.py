@@ -78,7 +78,7 @@ class Channel:
 
     def patch_chunks(
         self, path: str, chunks: Callable[[], Iterable[bytes]], *, start: int, size_bytes: int
-    ) -> None:
+    ) -> dict[str, Any]:
         """PATCH the bytes from `start` on of a file of known size; `chunks` yields these."""
         headers = {
             "Content-Type": _BYTES,
@@ -88,7 +88,11 @@ class Channel:
         }
         # On a new connection, as one that was kept is followed by another from the same place.
         self.close()
-        self._request("PATCH", path, chunks, headers, 120)
+        return _object(self._request("PATCH", path, chunks, headers, 120))
+
+    def delete(self, path: str) -> None:
+        """DELETE what is there."""
+        self._request("DELETE", path, b"", {}, 30)
 
     def download(self, path: str, sink: Callable[[bytes], object], *, start: int = 0) -> None:
         """GET raw bytes from `start` on; a broken transfer raises Away after part of them."""
@@ -152,7 +156,7 @@ class Channel:
             return response
         problem = self._problem(response)
         if response.status >= 500 or response.status in _TRY_AGAIN:
-            raise Away(str(Refused(response.status, problem)))
+            raise Away(str(Refused(response.status, problem)), response.status)
         refusal = Refused(response.status, problem)
         if response.status in (401, 410):
             self._endpoint.control.fence(str(refusal))

@@ -70,7 +70,9 @@ class CheckpointKeeper(threading.Thread):
             GaveUp, Fenced: as the control says.
         """
         self.join()
-        self._keep(self._listing(self._work_dir))
+        found = self._listing(self._work_dir)
+        if self._keep(found) and found and found != self._kept:
+            self._notes.write(f"{self._folder}: what was saved last was not kept: it changed")
 
     def _keep(self, found: Listing) -> bool:
         """Keep what was found, if it is news; False: it was refused."""
@@ -110,6 +112,8 @@ class CheckpointKeeper(threading.Thread):
         """Link all files into the keeper's own folder; False where that is not to be had."""
         source = inside(self._work_dir, self._folder)
         target = os.path.join(self._held_dir, *self._folder.split("/"))
+        if os.path.islink(source):
+            return False
         try:
             for folder, folders, names in os.walk(source):
                 if any(os.path.islink(os.path.join(folder, name)) for name in (*folders, *names)):

@@ -32,7 +32,16 @@ class FileLost(Exception):
 
 
 class Away(Exception):
-    """The control plane did not answer, or asked to try again."""
+    """The control plane did not answer, or asked to try again.
+
+    Args:
+        message: what happened.
+        status: the HTTP status, if it answered.
+    """
+
+    def __init__(self, message: str, status: "int | None" = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Refused(Exception):

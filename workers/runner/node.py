@@ -16,7 +16,7 @@ from workers.runner.checkpoints import CheckpointKeeper
 from workers.runner.control import PEERS_DONE, Control
 from workers.runner.environment import process_environment, resolve
 from workers.runner.errors import Fenced, GaveUp, PrepareError, Refused, Stopped
-from workers.runner.events import EventSender, Heartbeat, obey_stop
+from workers.runner.events import EventSender, Heartbeat, Ticket, obey_stop
 from workers.runner.fetch import fetch_files
 from workers.runner.follow import Follower
 from workers.runner.inputs import Inputs
@@ -49,15 +49,15 @@ def main() -> int:
     """Work as the node whose folder is the current one, and return the exit status."""
     control = Control()
 
-    def stop() -> None:
-        if control.is_stop_requested:
+    def stop(number: int) -> None:
+        if number == signal.SIGTERM and control.is_stop_requested:
             return  # the control plane repeats itself, and does not mean to hurry a delivery
         control.request_stop()
         control.hurry(deliver_seconds=SIGNALLED_DELIVER_SECONDS)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         # A thread of its own: the interrupted code may hold the locks that `stop` needs.
-        signal.signal(number, lambda *_: _thread.start_new_thread(stop, ()))
+        signal.signal(number, lambda number, _: _thread.start_new_thread(stop, (number,)))
     node_dir = os.getcwd()
     url = os.environ["TRAINWRIGHT_ENDPOINT"].rstrip("/")
     endpoint = Endpoint(url, os.path.join(node_dir, "token"), control)
@@ -322,11 +322,12 @@ class Node:
         is_partial = reason != PEERS_DONE and (
             reason is not None or bool(bad) or any(process.has_failed for process in processes)
         )
+        if keeper is not None and is_partial and _keeps_checkpoint(exited):
+            # First: of an attempt that has to give way, the outputs are not asked for.
+            keeper.keep_last()
         if processes and order.collect:
             self._publish(order, is_partial=is_partial)
         crash_points.reached(crash_points.OUTPUTS_PUBLISHED)
-        if keeper is not None and is_partial and exited.wait().get("keeps_checkpoint"):
-            keeper.keep_last()
         self._records.close()
         streams = self._shipper.seal_and_drain()
         exited.wait()
@@ -353,6 +354,13 @@ class Node:
         self._inputs.remove_outside()
         self._events.post("failed", code=error.code, message=error.message).wait()
         return _say(f"{error.code}: {error.message}", EXIT_NOT_PREPARED)
+
+
+def _keeps_checkpoint(exited: Ticket) -> bool:
+    try:
+        return bool(exited.wait().get("keeps_checkpoint"))
+    except Refused:  # which is told in the end, after the outputs
+        return False
 
 
 def _words(missing: list[Peer], order: Order) -> str:

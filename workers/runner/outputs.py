@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from workers.runner.api import READ_BYTES, Channel, Endpoint, persist
-from workers.runner.errors import Away, FileLost, Refused
+from workers.runner.errors import FileLost, Refused
+from workers.runner.large_files import LARGE_BYTES, LargeFile
 from workers.runner.names import readable_name
 from workers.runner.notes import Notes
 from workers.runner.order import inside
@@ -22,11 +23,6 @@ LONGEST_PART_BYTES = 255
 
 
 DIGEST_MISMATCH = "digest_mismatch"
-CONFLICT = 409
-# From this size on it is worth a request more to be able to go on.
-LARGE_BYTES = 32 << 20
-MOST_VAIN_TRIES = 20
-"""So often, some half a minute, a file is tried to go on with while nothing of it arrives."""
 
 
 class OutputFile(NamedTuple):
@@ -193,13 +189,10 @@ def _upload(endpoint: Endpoint, channel: Channel, file: OutputFile) -> None:
             if file.size_bytes < LARGE_BYTES or not _send_on(endpoint, channel, stream, file):
                 _send_whole(endpoint, channel, stream, file)
         except FileLost:
-            # In the middle of a request.
+            # Perhaps in the middle of a request.
             channel.close()
             raise
         except Refused as refusal:
-            stream.seek(0)
-            if refusal.code == DIGEST_MISMATCH and _hash_of(stream)[0] != file.sha256:
-                raise FileLost("was written to") from refusal
             refusal.args = (f"{file.path}: {refusal}",)
             raise
 
@@ -208,7 +201,11 @@ def _send_whole(endpoint: Endpoint, channel: Channel, stream: BinaryIO, file: Ou
     def send() -> None:
         channel.put_chunks("/blobs/" + file.sha256, lambda: _chunks(stream, file), file.size_bytes)
 
-    persist(send, endpoint.control)
+    try:
+        persist(send, endpoint.control)
+    except Refused as refusal:
+        _check_unchanged(refusal, stream, file)
+        raise
 
 
 def _send_on(endpoint: Endpoint, channel: Channel, stream: BinaryIO, file: OutputFile) -> bool:
@@ -216,34 +213,28 @@ def _send_on(endpoint: Endpoint, channel: Channel, stream: BinaryIO, file: Outpu
 
     False: it does not go like this, for whatever reason; nothing is known of the file then.
     """
-    path = f"/blobs/{file.sha256}/partial"
-    come_bytes, vain_tries = -1, 0
-
-    def send_rest() -> bool:
-        nonlocal come_bytes, vain_tries
-        here = channel.get_json(path)
-        if here["is_complete"]:
-            return True
-        start = min(int(here["length_bytes"]), file.size_bytes)
-        vain_tries = 0 if start > come_bytes else vain_tries + 1
-        come_bytes = max(come_bytes, start)
-        if vain_tries > MOST_VAIN_TRIES:
-            return False
-        try:
-            channel.patch_chunks(
-                path, lambda: _chunks(stream, file, start), start=start, size_bytes=file.size_bytes
-            )
-        except Refused as refusal:
-            if refusal.status != CONFLICT:
-                raise
-            # The broken connection is not noticed there yet, or it was a moment ago.
-            raise Away(str(refusal)) from refusal
-        return True
-
+    large = LargeFile(
+        sha256=file.sha256,
+        size_bytes=file.size_bytes,
+        chunks=lambda start: _chunks(stream, file, start),
+    )
     try:
-        return persist(send_rest, endpoint.control)
-    except Refused:
+        return persist(lambda: large.send_rest(channel), endpoint.control)
+    except Refused as refusal:
+        _check_unchanged(refusal, stream, file)
         return False
+    except FileLost:
+        channel.close()
+        large.forget(channel)
+        raise
+
+
+def _check_unchanged(refusal: Refused, stream: BinaryIO, file: OutputFile) -> None:
+    """Raise FileLost if bytes were refused because the file has others by now."""
+    if refusal.code == DIGEST_MISMATCH:
+        stream.seek(0)
+        if _hash_of(stream)[0] != file.sha256:
+            raise FileLost("was written to") from refusal
 
 
 def _chunks(stream: BinaryIO, file: OutputFile, start: int = 0) -> Iterator[bytes]:
