@@ -13,7 +13,7 @@ from tests import docker_engine
 from tests.compose.installation import Installation, installed, nodes_of
 from tests.compose.program import NO_COMPOSE, compose_program
 from tests.compose.stand_ins import build_all, name_of
-from tests.e2e.test_gangs import WORKSPACE, await_end, submit, text
+from tests.e2e.test_gangs import WORKSPACE, await_end, cancel_all, submit, text
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(900)]
 OURS = ("api", "worker", "migrate")
@@ -54,6 +54,12 @@ def talk(installation: Installation) -> Iterator[Talk]:
     talk.ask("PUT", f"{WORKSPACE}/clusters/cpu", body=body, expect=(200, 201))
     yield talk
     talk.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on(talk: Talk) -> Iterator[None]:
+    yield
+    cancel_all(talk)
 
 
 def await_that(what: Callable[[], object], complaint: str, *, seconds: float = 60) -> None:

@@ -81,3 +81,21 @@ def await_true(what: Callable[[], bool], *, seconds: float = 90) -> None:
     while not what():
         assert time.monotonic() < deadline, "it did not come to be"
         time.sleep(0.05)
+
+
+def cancel_all(talk: Talk, *, workspace: str) -> None:
+    """Cancel what goes on and wait for its end: a test that failed keeps no node from the next."""
+    base = f"/v1/workspaces/{workspace}"
+    await_true(lambda: talk.client.get("/readyz").is_success)
+
+    def going_on(kind: str) -> list[str]:
+        items = talk.get(f"{base}/{kind}?page_size=1000", quiet=True)["items"]
+        return [f"{base}/{kind}/{each['id']}" for each in items if each["ended_at"] is None]
+
+    def cancel(kind: str) -> None:
+        for path in going_on(kind):
+            talk.ask("POST", f"{path}/cancel", quiet=True, expect=(202, 409))
+        await_true(lambda: not going_on(kind), seconds=120)
+
+    cancel("sweeps")  # which would go on submitting runs
+    cancel("runs")

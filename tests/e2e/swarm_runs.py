@@ -13,7 +13,7 @@ from examples.walk.stack import Stack
 from examples.walk.talk import Talk
 from tests import docker_engine
 from tests.e2e.horovod_runs import WHEELS
-from tests.e2e.test_gangs import WORKSPACE, await_that
+from tests.e2e.test_gangs import WORKSPACE, await_that, cancel_all
 from tests.engines import Engine
 from tests.environments.registry import private_registry
 from tests.swarm import Swarm
@@ -61,6 +61,7 @@ def talking(stack: Stack, swarm: Swarm) -> Iterator[Talk]:
     body = {"vm_size": "SMALL", "max_nodes": 2, "idle_seconds_before_scaledown": 0}
     talk.ask("PUT", f"{WORKSPACE}/clusters/cpu", body=body, expect=(200, 201))
     yield talk
+    cancel_all(talk)
     talk.close()
     await_that(lambda: not held(swarm.alpha) and not held(swarm.beta))
 

@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 submit = partial(scripts.submit, workspace="crash")
 run_of = partial(scripts.run_of, workspace="crash")
 await_status = partial(scripts.await_status, workspace="crash")
+cancel_all = partial(scripts.cancel_all, workspace="crash")
 
 LINES = 40
 COUNTING = f"""
@@ -61,6 +62,7 @@ def talk(stack: Stack) -> Iterator[Talk]:
     body = {"vm_size": "SMALL", "max_nodes": 2}
     talk.ask("PUT", "/v1/workspaces/crash/clusters/cpu", body=body, expect=(200, 201))
     yield talk
+    cancel_all(talk)
     talk.close()
 
 

@@ -18,7 +18,7 @@ from examples.walk.plan import Walk
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
 from tests import docker_engine
-from tests.e2e.test_gangs import ROLES, WORKSPACE, await_end, submit, text
+from tests.e2e.test_gangs import ROLES, WORKSPACE, await_end, cancel_all, submit, text
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]
 _NAME = "trainwright-test/python:for-nodes"
@@ -113,6 +113,7 @@ def talk(stack: Stack) -> Iterator[Talk]:
     body = {"vm_size": "SMALL", "max_nodes": 2}
     talk.ask("PUT", f"{WORKSPACE}/clusters/cpu", body=body, expect=(200, 201))
     yield talk
+    cancel_all(talk)
     talk.close()
     await_that(lambda: not held(owner(stack)), "containers, volumes or networks are left")
 

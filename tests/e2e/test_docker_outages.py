@@ -14,7 +14,7 @@ from app.auth.signing import Signer
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
 from tests import docker_engine
-from tests.e2e.test_gangs import RESUMING, WORKSPACE, await_end, submit, text
+from tests.e2e.test_gangs import RESUMING, WORKSPACE, await_end, cancel_all, submit, text
 from tests.engines import Engine, segment
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -62,6 +62,7 @@ def talk(stack: Stack, engine: Engine) -> Iterator[Talk]:
     body = {"vm_size": "SMALL", "max_nodes": 2}
     talk.ask("PUT", f"{WORKSPACE}/clusters/cpu", body=body, expect=(200, 201))
     yield talk
+    cancel_all(talk)
     owner = Signer.load(stack.data_dir).installation_id
     with closing(engine.client()) as client:
         await_that(lambda: not docker_engine.left_of_nodes(client, owner), "something is left")

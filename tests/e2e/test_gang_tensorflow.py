@@ -12,7 +12,7 @@ import pytest
 from examples.digits import ARCHIVES
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
-from tests.e2e.test_gangs import WORKSPACE, await_end, submit, text
+from tests.e2e.test_gangs import WORKSPACE, await_end, cancel_all, submit, text
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -91,6 +91,12 @@ def talk(live_stack: Stack) -> Iterator[Talk]:
     talk.ask("PUT", f"{WORKSPACE}/clusters/cpu", body=body, expect=(200, 201))
     yield talk
     talk.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on(talk: Talk) -> Iterator[None]:
+    yield
+    cancel_all(talk)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import signal
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import psutil
@@ -14,9 +15,12 @@ import pytest
 
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
+from tests.e2e import scripts
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 WORKSPACE = "/v1/workspaces/gangs"
+
+cancel_all = partial(scripts.cancel_all, workspace="gangs")
 
 ROLES = """
 import json, os, socket, time
@@ -74,10 +78,7 @@ def talk(stack: Stack) -> Iterator[Talk]:
     body = {"vm_size": "SMALL", "max_nodes": 3}
     talk.ask("PUT", f"{WORKSPACE}/clusters/cpu", body=body, expect=(200, 201))
     yield talk
-    # A test that failed must not take the nodes from the next one.
-    for run in talk.get(f"{WORKSPACE}/runs")["items"]:
-        if run["ended_at"] is None:
-            talk.ask("POST", f"{WORKSPACE}/runs/{run['id']}/cancel", expect=(202, 409))
+    cancel_all(talk)
     talk.close()
 
 

@@ -15,6 +15,7 @@ from tests.e2e.test_gangs import (
     WORKSPACE,
     await_end,
     await_that,
+    cancel_all,
     kept_by,
     node_processes,
     submit,
@@ -73,6 +74,7 @@ def talk(stack: Stack) -> Iterator[Talk]:
     body = {"vm_size": "SMALL", "max_nodes": 2}
     talk.ask("PUT", f"{WORKSPACE}/clusters/cpu", body=body, expect=(200, 201))
     yield talk
+    cancel_all(talk)
     talk.close()
 
 

@@ -8,6 +8,7 @@ from examples.walk.stack import Stack
 from examples.walk.talk import Talk
 from tests.e2e import horovod_runs
 from tests.e2e.horovod_runs import COMPILE_SECONDS, WHEELS, log, train
+from tests.e2e.scripts import cancel_all
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(COMPILE_SECONDS + 100)]
 WORKSPACE = "horovod"
@@ -19,6 +20,12 @@ def talk(live_stack: Stack, digits_address: str) -> Iterator[Talk]:
     horovod_runs.prepare(talk, WORKSPACE, digits_address)
     yield talk
     talk.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on(talk: Talk) -> Iterator[None]:
+    yield
+    cancel_all(talk, workspace=WORKSPACE)
 
 
 def test_two_ranks_train_together(talk: Talk) -> None:

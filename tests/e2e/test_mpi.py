@@ -14,7 +14,7 @@ import pytest
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
 from tests.e2e.mpi_scripts import ABORT, ONE_ENDS_BADLY, SUM, WAITING
-from tests.e2e.scripts import await_status, await_true, run_of, submit
+from tests.e2e.scripts import await_status, await_true, cancel_all, run_of, submit
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 RUNNER = Path(__file__).parents[2] / "workers" / "runner" / "main.py"
@@ -30,6 +30,7 @@ def talk(stack: Stack) -> Iterator[Talk]:
     body = {"vm_size": "SMALL", "max_nodes": 3}
     talk.ask("PUT", f"/v1/workspaces/{WORKSPACE}/clusters/cpu", body=body, expect=(200, 201))
     yield talk
+    cancel_all(talk, workspace=WORKSPACE)
     talk.close()
 
 

@@ -16,7 +16,7 @@ from tests import docker_engine
 from tests.e2e import horovod_runs
 from tests.e2e.horovod_runs import COMPILE_SECONDS, WHEELS, train, train_by_tensorflow
 from tests.e2e.mpi_scripts import ONE_ENDS_BADLY, SUM
-from tests.e2e.scripts import await_status, await_true, submit
+from tests.e2e.scripts import await_status, await_true, cancel_all, submit
 
 pytestmark = [pytest.mark.e2e, pytest.mark.docker, pytest.mark.slow, pytest.mark.timeout(300)]
 WORKSPACE = "ranks"
@@ -59,6 +59,7 @@ def talk(stack: Stack) -> Iterator[Talk]:
     body = {"vm_size": "SMALL", "max_nodes": 2}
     talk.ask("PUT", f"/v1/workspaces/{WORKSPACE}/clusters/cpu", body=body, expect=(200, 201))
     yield talk
+    cancel_all(talk, workspace=WORKSPACE)
     talk.close()
 
 

@@ -1,5 +1,6 @@
 """A secret on its way through a whole stack: it reaches the script, and can be found nowhere."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,12 @@ raise RuntimeError("cannot log in with " + value)
 
 
 @pytest.fixture
-def workspace(talk: Talk) -> str:
+def workspace(talk: Talk) -> Iterator[str]:
     talk.ask("PUT", f"/v1/workspaces/{WORKSPACE}", expect=(200, 201))
     body = {"vm_size": "SMALL", "max_nodes": 1}
     talk.ask("PUT", f"/v1/workspaces/{WORKSPACE}/clusters/cpu", body=body, expect=(200, 201))
-    return f"/v1/workspaces/{WORKSPACE}"
+    yield f"/v1/workspaces/{WORKSPACE}"
+    scripts.cancel_all(talk, workspace=WORKSPACE)
 
 
 def test_the_value_is_nowhere_but_in_the_scripts_file(

@@ -16,6 +16,7 @@ import pytest
 
 from examples.walk.stack import Stack
 from examples.walk.talk import Talk
+from tests.e2e.scripts import cancel_all
 from tests.e2e.test_crashes import kill, processes
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
@@ -59,6 +60,7 @@ def talk(stack: Stack) -> Iterator[Talk]:
     body = {"vm_size": "SMALL", "max_nodes": 2}
     talk.ask("PUT", "/v1/workspaces/sweep/clusters/cpu", body=body, expect=(200, 201))
     yield talk
+    cancel_all(talk, workspace="sweep")
     talk.close()
 
 
