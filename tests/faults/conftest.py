@@ -72,3 +72,12 @@ def stack_of_containers(
     }
     with small_stack(folder, postgres_url, broker_url, **settings) as stack:
         yield stack
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test that failed left would be found by all that follow."""
+    yield
+    for name in ("stack", "stack_of_containers"):
+        if name in request.fixturenames:
+            request.getfixturevalue(name).end_all()

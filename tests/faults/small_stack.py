@@ -17,12 +17,25 @@ from typing import Any
 
 import httpx2
 import psutil
+import psycopg
 
 from tests.conftest import REPOSITORY
 from tests.faults.invariants import Installation, breaches
 
 _STARTS_SECONDS = 180.0
 _PROGRAM = (sys.executable, "-P", "-m", "app.cli")
+_ENDING = """
+SELECT 'POST', '/sweeps/' || id || '/cancel' FROM sweeps WHERE ended_at IS NULL
+UNION ALL
+SELECT 'POST', '/batch-scorings/' || id || '/cancel' FROM batch_scorings WHERE ended_at IS NULL
+UNION ALL
+SELECT 'POST', '/runs/' || id || '/cancel' FROM runs WHERE ended_at IS NULL
+UNION ALL
+SELECT 'DELETE', '/deployments/' || name FROM deployments
+"""
+_NOT_ASIDE = """
+UPDATE runs SET lease_expires_at = clock_timestamp() WHERE lease_token = 'set-aside'
+"""
 
 
 class SmallStack:
@@ -185,9 +198,9 @@ class SmallStack:
     @contextmanager
     def parts_with(self, more_of: dict[str, dict[str, str]]) -> Iterator[None]:
         """During the block these parts run with more in their environments, and then as before."""
-        self._more_of = more_of
-        self._end_and_await(more_of)
         try:
+            self._more_of = more_of
+            self._end_and_await(more_of)
             yield
         finally:
             self._more_of = {}
@@ -204,6 +217,20 @@ class SmallStack:
         while found := breaches(installation):
             assert time.monotonic() < deadline, found
             time.sleep(0.1)
+
+    def end_all(self) -> None:
+        """Nobody dies or stands still any more, and whatever goes on is ended."""
+        self.crash_file.unlink(missing_ok=True)
+        self.resume()
+        url = self.database_url.replace("postgresql+psycopg", "postgresql")
+        deadline = time.monotonic() + 90
+        with psycopg.connect(url, autocommit=True) as connection:
+            while found := connection.execute(_ENDING).fetchall():
+                assert time.monotonic() < deadline, found
+                connection.execute(_NOT_ASIDE)
+                for method, path in found:
+                    self.ask(method, path, expect=(202, 204, 404, 409))
+                time.sleep(0.5)
 
     def wait(
         self,
