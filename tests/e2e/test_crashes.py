@@ -55,6 +55,9 @@ time.sleep(600)
 
 @pytest.fixture
 def talk(stack: Stack) -> Iterator[Talk]:
+    # The test before may have failed while it was down.
+    if not stack.family():
+        stack.start()
     talk = Talk(stack.address, stack.token, is_silent=True)
     # Parts that the test before has killed may be coming back.
     scripts.await_true(lambda: talk.client.get("/readyz").is_success)
