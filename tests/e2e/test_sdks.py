@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import uuid
 from pathlib import Path
 
 import pytest
@@ -38,8 +39,9 @@ def walk(
     arguments: list[str | Path],
     client: Path | None = None,
 ) -> None:
+    own = f"{workspace}-{uuid.uuid4().hex[:8]}"
     done = subprocess.run(
-        [*command, stack.address, stack.token, workspace, *arguments],
+        [*command, stack.address, stack.token, own, *arguments],
         capture_output=True,
         text=True,
         timeout=900,
@@ -65,7 +67,7 @@ def test_the_main_job_through_the_other_python_client(
 
 
 def test_a_run_through_the_go_client(clients: dict[str, Path], live_stack: Stack) -> None:
-    (clients["go"] / "walk").mkdir()
+    (clients["go"] / "walk").mkdir(exist_ok=True)
     shutil.copy(PROGRAMS / "walk.go", clients["go"] / "walk/main.go")
     go("vet", "./walk")
     programs = FOLDER / "go-programs"
