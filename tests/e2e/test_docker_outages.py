@@ -100,9 +100,11 @@ def test_a_restart_of_the_engine_begins_another_attempt_with_the_checkpoints(
     await_that(lambda: has_saved(talk, run_id), "no checkpoint came")
 
     engine.kill()
-    await_that(lambda: is_blocked(talk, run_id), "the run does not say that the engine is away")
-    assert run_of(talk, run_id)["status"] == "Running"
-    engine.start()
+    try:
+        await_that(lambda: is_blocked(talk, run_id), "the run does not say that the engine is away")
+        assert run_of(talk, run_id)["status"] == "Running"
+    finally:
+        engine.start()
 
     run = await_end(talk, run_id, seconds=120)
     assert (run["status"], run["error"], run["attempt"]) == ("Completed", None, 2), run
@@ -128,10 +130,11 @@ def test_a_run_that_is_submitted_while_the_engine_is_away_waits_and_says_so(
     talk: Talk, engine: Engine
 ) -> None:
     engine.stop()
+    try:
+        run_id = submit(talk, "print('at last')")
 
-    run_id = submit(talk, "print('at last')")
-
-    await_that(lambda: is_blocked(talk, run_id), "the run does not say that the engine is away")
-    engine.start()
+        await_that(lambda: is_blocked(talk, run_id), "the run does not say that the engine is away")
+    finally:
+        engine.start()
     run = await_end(talk, run_id, seconds=120)
     assert (run["status"], run["attempt"]) == ("Completed", 1), run

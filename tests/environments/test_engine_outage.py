@@ -79,9 +79,11 @@ async def test_a_build_goes_on_when_its_engine_is_back(
     image_hash = await ask_for(api, package)
     assert await asyncio.to_thread(index.asked_while_closed.wait, 60)
     await asyncio.to_thread(getattr(engine, how))
-    await wait_for_log(api, image_hash, "goes on when the engine is back")
-    index.open.set()
-    await asyncio.to_thread(engine.start)
+    try:
+        await wait_for_log(api, image_hash, "goes on when the engine is back")
+    finally:
+        index.open.set()
+        await asyncio.to_thread(engine.start)
     image = await wait_for(api, image_hash, lambda one: one["state"] in ("Ready", "Failed"))
     assert (image["state"], image["build_number"]) == ("Ready", 1), image["error"]
     assert image["packages"] == {package: "1.0"}
