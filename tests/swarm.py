@@ -70,13 +70,13 @@ def two_engines() -> Iterator[Swarm]:
     """A swarm of two for the block; the base image is in both."""
     with segment() as network, network.engine("alpha") as alpha, network.engine("beta") as beta:
         with closing(alpha.client()) as manager, closing(beta.client()) as other:
-            # Heartbeats that are soon missed; networks that nothing else here uses.
+            # Who misses three heartbeats is down; networks that nothing else here uses.
             manager.init_swarm(
                 advertise_addr=alpha.address,
                 listen_addr=alpha.address,
                 default_addr_pool=["10.240.0.0/16"],
                 subnet_size=26,
-                swarm_spec=manager.create_swarm_spec(dispatcher_heartbeat_period=_SECOND),
+                swarm_spec=manager.create_swarm_spec(dispatcher_heartbeat_period=5 * _SECOND),
             )
             token = manager.inspect_swarm()["JoinTokens"]["Worker"]
             other.join_swarm(

@@ -41,7 +41,7 @@ def swarm_stack(swarm: Swarm, folder: Path) -> Iterator[Stack]:
             "TRAINWRIGHT_WHEELS_DIR": str(WHEELS),
             "TRAINWRIGHT_FETCH_ALLOW": '["127.0.0.1"]',
             "TRAINWRIGHT_HEARTBEAT_SECONDS": "0.5",
-            "TRAINWRIGHT_HEARTBEAT_TIMEOUT_SECONDS": "3",
+            "TRAINWRIGHT_HEARTBEAT_TIMEOUT_SECONDS": "15",
             "TRAINWRIGHT_HOST_CHECK_SECONDS": "1",
             "TRAINWRIGHT_LEAK_CHECK_SECONDS": "1",
             "TRAINWRIGHT_LEAK_GRACE_SECONDS": "2",
@@ -60,6 +60,7 @@ def talking(stack: Stack, swarm: Swarm) -> Iterator[Talk]:
     talk.ask("PUT", WORKSPACE, expect=(200, 201))
     body = {"vm_size": "SMALL", "max_nodes": 2, "idle_seconds_before_scaledown": 0}
     talk.ask("PUT", f"{WORKSPACE}/clusters/cpu", body=body, expect=(200, 201))
+    await_that(lambda: states(talk) == {"alpha": "ready", "beta": "ready"})
     yield talk
     cancel_all(talk)
     talk.close()

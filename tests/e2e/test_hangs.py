@@ -1,6 +1,7 @@
 """Runs that hang, through a whole stack: told by heartbeats, or by silence where that was asked."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from datetime import datetime
@@ -58,8 +59,8 @@ else:
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     settings = {
         "TRAINWRIGHT_HEARTBEAT_SECONDS": "0.3",
-        "TRAINWRIGHT_HEARTBEAT_TIMEOUT_SECONDS": "2",
-        "TRAINWRIGHT_LOST_AFTER_SECONDS": "5",
+        "TRAINWRIGHT_HEARTBEAT_TIMEOUT_SECONDS": "6",
+        "TRAINWRIGHT_LOST_AFTER_SECONDS": "20",
     }
     stack = Stack(tmp_path_factory.mktemp("hangs").resolve() / "data", settings=settings)
     stack.start()
@@ -94,10 +95,12 @@ def test_a_node_that_sends_no_heartbeat_is_given_up_though_it_lives(
     lost, done = talk.get(f"{WORKSPACE}/runs/{run_id}/attempts")["items"]
     assert (lost["outcome"], lost["error"]["code"]) == ("Lost", "node_lost")
     assert lost["error"]["node"] == "node 1"
-    assert "no heartbeat for 5 s" in lost["error"]["message"]
+    assert "no heartbeat for 20 s" in lost["error"]["message"]
     assert done["outcome"] == "Completed"
     events = talk.get(f"{WORKSPACE}/runs/{run_id}/events")["items"]
-    assert any("no heartbeat for 2 s from node 1" in event["reason"] for event in events)
+    # All nodes of a machine that was slow for a moment may be silent for as long.
+    late = re.compile(r"no heartbeat for 6 s from (node 0, )?node 1")
+    assert any(late.search(event["reason"]) for event in events)
     assert not node_processes(stack, "script.py")
 
 
@@ -111,7 +114,7 @@ def test_a_run_in_which_nobody_says_anything_is_ended_and_says_who(
         arguments=[str(tmp_path / "begun")],
         node_count=2,
         distribution={"type": "pytorch"},
-        silence_timeout_seconds=3,
+        silence_timeout_seconds=12,
     )
 
     run = await_end(talk, run_id)
@@ -124,7 +127,7 @@ def test_a_run_in_which_nobody_says_anything_is_ended_and_says_who(
     between = datetime.fromisoformat(second["since"]) - datetime.fromisoformat(first["since"])
     assert 2 < between.total_seconds() < 30
     told = text(talk, run_id, "logs?stream=nodes/1/system_logs/runner.txt")
-    assert "Nothing was printed or logged for 3 s" in told
+    assert "Nothing was printed or logged for 12 s" in told
     assert not node_processes(stack, "script.py")
 
 
