@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,12 +25,18 @@ CURL_SETTINGS = "fail-with-body\nmax-time = 900\n"
 
 
 def script_of(documents: tuple[str, ...]) -> str:
-    """Return all blocks as one script that says where it is and stops at the first error."""
+    """Return all blocks as one script that says where it is and stops at the first error.
+
+    Its workspaces are new ones: what they count from 1 is to be so when it is tried again.
+    """
     lines = ["set -euo pipefail"]
     for document in documents:
         for number, block in enumerate(examples_of(document), start=1):
             lines += [f"echo; echo '#### {document}, block {number}'", block]
-    return "\n".join([*lines, "echo; echo '#### all done'"])
+    script = "\n".join([*lines, "echo; echo '#### all done'"])
+    suffix = uuid.uuid4().hex[:8]
+    script = script.replace("workspace create cli", f"workspace create cli-{suffix}")
+    return re.sub(r"\bdemo\b", f"demo-{suffix}", script)
 
 
 @contextmanager

@@ -79,9 +79,9 @@ def test_autolog_lands_in_the_run(
     assert [point["step"] for point in found["loss"]["points"]] == [0, 1, 2]
     files = [file["path"] for file in talk.get(f"{base}/runs/{run_id}/files")["items"]]
     assert "model_summary.txt" in files
-    version = talk.get(f"{base}/models/digits/versions/1")
+    versions = f"{base}/models/digits/versions"
+    (version,) = [v for v in talk.get(versions)["items"] if v["lineage"]["run_id"] == run_id]
     assert (version["kind"], version["is_deployable"]) == ("saved_model", True)
-    assert version["lineage"]["run_id"] == run_id
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", live_stack.token)
     client = MlflowClient(tracking_uri=f"{live_stack.address}{base}/mlflow")
     experiment = client.get_run(run_id).info.experiment_id
@@ -94,7 +94,7 @@ def test_autolog_lands_in_the_run(
     assert below[0].data.metrics == {"checked": 1}
     assert run_id in printed.splitlines()
     # A node tries the model by itself; what is under way outlasts a stack that stops.
-    await_true(lambda: is_tried(talk.get(f"{base}/models/digits/versions/1")), seconds=300)
+    await_true(lambda: is_tried(talk.get(f"{versions}/{version['version']}")), seconds=300)
 
 
 def test_a_tracking_server_of_the_users_own_is_the_one(talk: Talk) -> None:

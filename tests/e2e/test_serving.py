@@ -11,7 +11,6 @@ import psutil
 import pytest
 
 from examples.demo import TENSORFLOW
-from examples.walk.stack import Stack
 from examples.walk.talk import Talk
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.timeout(900)]
@@ -58,13 +57,13 @@ def doubled(talk: Talk) -> Any:
     return answer.json() if answer.status_code == 200 else answer.status_code
 
 
-def serving_processes(stack: Stack) -> list[psutil.Process]:
-    """The serving processes of this stack."""
+def serving_processes(deployment_id: str) -> list[psutil.Process]:
+    """The serving processes of a deployment."""
     found = []
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
-            if "--port-file" in words and any(str(stack.data_dir) in word for word in words):
+            if "--port-file" in words and f"tw-{deployment_id}-" in process.cwd():
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
             continue
@@ -103,9 +102,7 @@ def predictions_of(talk: Talk, digits: Path, digits_address: str) -> list[dict[s
     return sorted(lines, key=lambda line: int(line["row"]))
 
 
-def test_a_killed_serving_process_comes_back(
-    live_stack: Stack, talk: Talk, digits: Path, digits_address: str
-) -> None:
+def test_a_killed_serving_process_comes_back(talk: Talk, digits: Path, digits_address: str) -> None:
     # As in the README, whose environment is there already.
     environment = {
         "framework": "tensorflow",
@@ -130,17 +127,20 @@ def test_a_killed_serving_process_comes_back(
         "framework": "TensorFlow",
         "framework_version": TENSORFLOW,
     }
-    talk.ask("POST", f"{WS}/models/doubler/versions", body=version, expect=(201,))
-    talk.ask("PUT", f"{WS}/deployments/doubler", body={"model_name": "doubler"}, expect=(200, 201))
+    versions = f"{WS}/models/doubler/versions"
+    registered = talk.ask("POST", versions, body=version, expect=(201,)).json()
+    wish = {"model_name": "doubler"}
+    made = talk.ask("PUT", f"{WS}/deployments/doubler", body=wish, expect=(200, 201)).json()
     until(talk, f"{WS}/deployments/doubler", "state", "Healthy", seconds=400)
-    registered = talk.get(f"{WS}/models/doubler/versions/1", quiet=True)
+    this = f"{versions}/{registered['version']}"
+    registered = talk.get(this, quiet=True)
     deadline = time.monotonic() + 120
     while registered["capture"]["state"] in ("Pending", "Running"):
         assert time.monotonic() < deadline, registered
         time.sleep(0.2)
-        registered = talk.get(f"{WS}/models/doubler/versions/1", quiet=True)
+        registered = talk.get(this, quiet=True)
     assert registered["capture"]["state"] == "Captured", registered
-    sample = talk.get(f"{WS}/models/doubler/versions/1/sample")
+    sample = talk.get(f"{this}/sample")
     assert sample["outputs"]["y"] == [[2 * value for value in sample["inputs"]["x"][0]]]
     right = {"predictions": [[2.0, 4.0], [6.0, 8.0]]}
     assert doubled(talk) == right
@@ -149,18 +149,18 @@ def test_a_killed_serving_process_comes_back(
         {"file": "doubler.csv", "row": n, "prediction": [2.0 * n, 2.0 * n + 2.0]} for n in range(5)
     ]
 
-    (before,) = serving_processes(live_stack)
+    (before,) = serving_processes(made["id"])
     before.kill()
     deadline = time.monotonic() + 120
     while (answer := doubled(talk)) != right:
         assert answer in (502, 503), answer
         assert time.monotonic() < deadline, "it did not come back"
         time.sleep(0.2)
-    (after,) = serving_processes(live_stack)
+    (after,) = serving_processes(made["id"])
     assert after.pid != before.pid
 
     talk.ask("DELETE", f"{WS}/deployments/doubler", expect=(200, 202, 204))
     deadline = time.monotonic() + 60
-    while serving_processes(live_stack):
+    while serving_processes(made["id"]):
         assert time.monotonic() < deadline, "the serving process was left behind"
         time.sleep(0.2)

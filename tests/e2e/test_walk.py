@@ -1,5 +1,6 @@
 """The main job, step by step, against a real stack."""
 
+import uuid
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ def test_a_command_job_goes_the_whole_way(
         folder=tmp_path,
         digits=digits,
         digits_address=digits_address,
-        workspace="commands",
+        workspace=f"commands-{uuid.uuid4().hex[:8]}",
     )
 
     prepare_steps.create_workspace(walk)
