@@ -6,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
@@ -55,6 +55,17 @@ class RunningStack:
         self.process.wait(timeout=DEADLINE_SECONDS)
         _, left = psutil.wait_procs(family, timeout=10)
         return left
+
+
+@contextmanager
+def running_stack(data_dir: Path) -> Iterator[RunningStack]:
+    """A stack for the block; it is stopped then, unless the block has done so."""
+    stack = RunningStack(data_dir, "--port", "0")
+    try:
+        yield stack
+    finally:
+        if stack.process.poll() is None:
+            stack.stop()
 
 
 def start_up(data_dir: Path, *options: str, output: Path) -> subprocess.Popen[bytes]:

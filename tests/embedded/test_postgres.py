@@ -41,6 +41,7 @@ def _query(server: PostgresServer, statement: str) -> object:
 
 def test_killed_server_comes_back_with_what_was_committed(server: PostgresServer) -> None:
     with running(server.spec(), is_ready=server.is_ready_now) as process:
+        _execute(server, "DROP TABLE IF EXISTS kept")
         _execute(server, "CREATE TABLE kept AS SELECT 7 AS n")
         process.kill()
         process.wait()

@@ -11,24 +11,34 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import REPOSITORY
-from tests.embedded.stacks import DEADLINE_SECONDS, RunningStack, answers, start_up, wait_for
+from tests.embedded.stacks import (
+    DEADLINE_SECONDS,
+    RunningStack,
+    answers,
+    running_stack,
+    start_up,
+    wait_for,
+)
 
 CHILDREN = {"postgres": "postgres", "broker": "valkey", "api": " api ", "worker": "celery"}
 
 
+def odd_folder(folder: Path) -> Path:
+    """Return a data folder whose path is too long for sockets and has odd characters."""
+    above = folder / ("a folder with a long näme, " * 4).strip()
+    above.mkdir()
+    return above / "data"
+
+
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a data folder whose path is too long for sockets and has odd characters."""
-    return tmp_path_factory.mktemp("up") / ("a folder with a long näme, " * 4).strip() / "data"
+    return odd_folder(tmp_path_factory.mktemp("up"))
 
 
 @pytest.fixture(scope="module")
 def stack(data_dir: Path) -> Iterator[RunningStack]:
-    data_dir.parent.mkdir(parents=True)
-    stack = RunningStack(data_dir, "--port", "0")
-    yield stack
-    if stack.process.poll() is None:
-        stack.stop()
+    with running_stack(data_dir) as stack:
+        yield stack
 
 
 @pytest.fixture(scope="module")
@@ -90,24 +100,25 @@ def test_logs_hold_no_token(stack: RunningStack, address: str, data_dir: Path) -
         assert secret.group() not in log.read_text(errors="replace")
 
 
-def test_stop_leaves_nothing_and_a_new_start_goes_on(
-    stack: RunningStack, address: str, data_dir: Path
-) -> None:
-    before = _trainwright(data_dir, "token", "list")
-    assert stack.stop(signal.SIGINT) == []
-    assert stack.process.returncode == 0
+def test_stop_leaves_nothing_and_a_new_start_goes_on(tmp_path: Path) -> None:
+    data_dir = odd_folder(tmp_path)
+    with running_stack(data_dir) as first:
+        first.wait_until_ready()
+        before = _trainwright(data_dir, "token", "list")
+        assert first.stop(signal.SIGINT) == []
+    assert first.process.returncode == 0
 
-    again = RunningStack(data_dir, "--port", "0")
-    again.wait_until_ready()
-    assert "first token" not in again.said()
-    assert _trainwright(data_dir, "token", "list") == before
-    # The kernel takes the children along, and the lock file of PostgreSQL is stale from now on.
-    assert again.stop(signal.SIGKILL) == []
+    with running_stack(data_dir) as again:
+        again.wait_until_ready()
+        assert "first token" not in again.said()
+        assert _trainwright(data_dir, "token", "list") == before
+        # The kernel takes the children along, and the lock file of PostgreSQL is stale from now on.
+        assert again.stop(signal.SIGKILL) == []
 
-    third = RunningStack(data_dir, "--port", "0")
-    assert answers(third.wait_until_ready())
-    assert _trainwright(data_dir, "token", "list") == before
-    assert third.stop(signal.SIGTERM) == []
+    with running_stack(data_dir) as third:
+        assert answers(third.wait_until_ready())
+        assert _trainwright(data_dir, "token", "list") == before
+        assert third.stop(signal.SIGTERM) == []
     assert third.process.returncode == 0
 
 
