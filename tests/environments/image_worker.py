@@ -22,7 +22,7 @@ async def main() -> None:
     engine = Engine(
         database,
         [ImageReconciler(database, objects, settings)],
-        lease_seconds=4,
+        lease_seconds=15,
         poll_seconds=0.05,
     )
     await engine.poll_forever()

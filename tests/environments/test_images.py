@@ -8,13 +8,14 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import func, update
+from sqlalchemy import func, select, update
 
 from app.environments import service
 from app.environments.spec import EnvironmentSpec
@@ -198,6 +199,7 @@ def worker(
         process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.fault(5)
 async def test_a_worker_killed_in_the_middle_of_a_build(
     tmp_path: Path, postgres_url: str, broker_url: str, index: PackageIndex, package: str
@@ -237,6 +239,15 @@ def tools_of(worker: int) -> set[int]:
     return found
 
 
+async def lease_of(api: LiveApi, image_hash: str) -> tuple[str | None, datetime, datetime]:
+    """Whose turn it is to look at an image, until when, and what time it is in the database."""
+    found = select(Image.lease_token, Image.lease_expires_at, func.clock_timestamp())
+    async with api.database.session() as session:
+        row = (await session.execute(found.where(Image.id == image_hash))).one()
+    return row[0], row[1], row[2]
+
+
+@pytest.mark.slow
 async def test_two_workers_share_one_build(
     tmp_path: Path, postgres_url: str, broker_url: str, index: PackageIndex, package: str
 ) -> None:
@@ -250,9 +261,13 @@ async def test_two_workers_share_one_build(
         ):
             assert await asyncio.to_thread(index.asked_while_closed.wait, 40)
             # Longer than a lease, which the one extends and the other would take; both poll.
-            for _ in range(50):
+            token, ends_at, now = await lease_of(api, hashes[0])
+            assert token is not None
+            while now <= ends_at:
                 assert len(tools_of(first.pid) | tools_of(second.pid)) <= 1
                 await asyncio.sleep(0.1)
+                holder, _, now = await lease_of(api, hashes[0])
+                assert holder == token
             hashes += await asyncio.gather(*(ask_for(api, package) for _ in range(8)))
             index.open.set()
             image = await ended(api, hashes[0])
