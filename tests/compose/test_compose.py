@@ -170,17 +170,18 @@ def test_the_loss_of_a_replica_of_the_api_is_not_noticed(
     await_that(lambda: talk.get(f"{WORKSPACE}/runs/{run_id}")["status"] == "Running", "not running")
     with closing(docker_engine.client()) as engine:
         engine.kill(installation.containers("api")[0]["Id"])
+        try:
+            for _ in range(50):
+                assert talk.get(f"{WORKSPACE}/runs/{run_id}")["status"] == "Running"
+            stop = engine.exec_create(f"tw-{run_id}-a1-n0", ["touch", "/tmp/stop"])["Id"]
+            engine.exec_start(stop)
 
-        for _ in range(50):
-            assert talk.get(f"{WORKSPACE}/runs/{run_id}")["status"] == "Running"
-        stop = engine.exec_create(f"tw-{run_id}-a1-n0", ["touch", "/tmp/stop"])["Id"]
-        engine.exec_start(stop)
-
-    run = await_end(talk, run_id)
-    assert (run["status"], run["error"]) == ("Completed", None), run
-    assert "at the end" in text(talk, run_id, "logs")
-    await_that(lambda: not nodes_of(_owner(installation)), "nodes are left")
-    installation.up()
+            run = await_end(talk, run_id)
+            assert (run["status"], run["error"]) == ("Completed", None), run
+            assert "at the end" in text(talk, run_id, "logs")
+            await_that(lambda: not nodes_of(_owner(installation)), "nodes are left")
+        finally:
+            installation.up()
     states = [each["State"]["Health"]["Status"] for each in installation.containers("api")]
     assert states == ["healthy", "healthy"]
 

@@ -97,8 +97,10 @@ def test_ranks_on_two_nodes_know_and_reach_each_other(stack: Stack, talk: Talk) 
 def test_the_rank_that_failed_first_is_named(
     stack: Stack, talk: Talk, tmp_path: Path, how: str, exit_code: int | None, name: str | None
 ) -> None:
-    printed_file = str(tmp_path / "rank-0-has-printed")
-    run_id = start(talk, ONE_ENDS_BADLY, node_count=2, arguments=[how, printed_file])
+    heard = tmp_path / "rank-0-was-heard"
+    run_id = start(talk, ONE_ENDS_BADLY, node_count=2, arguments=[how, str(heard)])
+    await_true(lambda: printed(talk, run_id, 0) == "at work\n")
+    heard.touch()
     error = await_failed(talk, run_id)
     assert (error["code"], error["rank"], error["node"]) == ("process_failed", 1, "node 1")
     assert (error["exit_code"], error["signal"]) == (exit_code, name)

@@ -1,5 +1,6 @@
 """A run whose every look ends the worker that looks: real workers, killed in its turn."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 
@@ -50,6 +51,15 @@ def let_it_be_looked_at(stack: SmallStack, run_id: str) -> None:
     )
 
 
+@pytest.fixture
+def long_leases(stack: SmallStack) -> Iterator[None]:
+    """Workers of whom a slow turn is not taken for one that never came back."""
+    longer = {"TRAINWRIGHT_LEASE_SECONDS": "4"}
+    with stack.parts_with({"worker-1": longer, "worker-2": longer}):
+        yield
+
+
+@pytest.mark.usefixtures("long_leases")
 @pytest.mark.fault(10)
 def test_a_run_that_kills_each_worker_is_set_aside_then_fails_and_others_go_on(
     stack: SmallStack,
