@@ -186,8 +186,8 @@ class NodeApi(ThreadingHTTPServer):
         if body not in self.events:
             self.events.append(body)
         is_start = body["event"] == "ready" and self.start_at_ready
-        command = "start" if is_start else self.command
-        return {"command": command, "keeps_checkpoint": self.keeps_checkpoint}
+        answer: dict[str, Any] = {"command": "start" if is_start else self.command}
+        return {**answer, "keeps_checkpoint": True} if self.keeps_checkpoint else answer
 
     def post_outputs(self, body: dict[str, Any]) -> dict[str, Any]:
         self.outputs = body
