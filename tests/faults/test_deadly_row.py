@@ -54,7 +54,7 @@ def let_it_be_looked_at(stack: SmallStack, run_id: str) -> None:
 @pytest.fixture
 def long_leases(stack: SmallStack) -> Iterator[None]:
     """Workers of whom a slow turn is not taken for one that never came back."""
-    longer = {"TRAINWRIGHT_LEASE_SECONDS": "4"}
+    longer = {"TRAINWRIGHT_LEASE_SECONDS": "6"}
     with stack.parts_with({"worker-1": longer, "worker-2": longer}):
         yield
 
