@@ -89,6 +89,8 @@ class PartialBlob:
             if partial.offset_bytes < size_bytes:
                 return None
             await anyio.to_thread.run_sync(self._publish)
+        except FileNotFoundError:  # the node has given it up meanwhile, in another request
+            raise _mismatch(0) from None
         finally:
             partial.__exit__(None, None, None)
         return StoredObject(sha256=self._sha256, size_bytes=size_bytes)

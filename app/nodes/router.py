@@ -218,10 +218,11 @@ async def put_node_blob(
 @router.get("/blobs/{sha256}/partial")
 @needs("node")
 async def get_partial_node_blob(
-    principal: NodeAccess, work: WorkDep, sha256: Digest, session: SessionDep, objects: ObjectsDep
+    principal: NodeAccess, work: WorkDep, sha256: Digest, database: DatabaseDep, objects: ObjectsDep
 ) -> PartialBlobRead:
     """How much of a large file is here, after a connection broke off."""
-    sizes = await blobs.touch(session, work.workspace_id, [sha256])
+    async with database.session() as session:
+        sizes = await blobs.touch(session, work.workspace_id, [sha256])
     if sha256 in sizes and await objects.exists(sha256):
         return PartialBlobRead(length_bytes=sizes[sha256], is_complete=True)
     partial = PartialBlob(objects, node_name=principal.id, sha256=sha256)

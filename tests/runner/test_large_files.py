@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -176,16 +177,36 @@ def test_a_connection_on_which_nothing_comes_is_given_up(
 ) -> None:
     monkeypatch.setattr("app.nodes.partial_blobs.MOST_IDLE_SECONDS", 1.0)
     sha256 = "0" * 64
-    head = (
-        f"PATCH /v1/node/blobs/{sha256}/partial HTTP/1.1\r\nHost: api\r\nContent-Length: 9\r\n"
-        f"Authorization: {bench.nodes[0].headers['Authorization']}\r\n"
-        "Upload-Offset: 0\r\nUpload-Length: 9\r\n\r\n"
-    )
-    host, port = door.address.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=60) as silent:
-        silent.sendall(head.encode() + b"four")
+    with begun(bench, door, sha256, b"four", size_bytes=9) as silent:
         assert b" 503 " in silent.recv(100)
     assert bench.length_bytes(sha256) == 4
+
+
+def test_a_file_that_is_given_up_while_it_comes_begins_again(bench: Bench, door: Door) -> None:
+    sha256 = hashlib.sha256(b"four five").hexdigest()
+    with begun(bench, door, sha256, b"four", size_bytes=9) as connection:
+        while bench.ask("GET", sha256).status_code != 409:  # it is being written
+            time.sleep(0.01)
+        assert bench.ask("DELETE", sha256).status_code == 204
+        connection.sendall(b" five")
+        assert b" 409 " in connection.recv(100)
+    assert bench.length_bytes(sha256) == 0
+
+
+@contextmanager
+def begun(
+    bench: Bench, door: Door, sha256: str, data: bytes, *, size_bytes: int
+) -> Iterator[socket.socket]:
+    """A connection on which the first bytes of a file have been sent."""
+    head = (
+        f"PATCH /v1/node/blobs/{sha256}/partial HTTP/1.1\r\nHost: api\r\n"
+        f"Content-Length: {size_bytes}\r\nUpload-Offset: 0\r\nUpload-Length: {size_bytes}\r\n"
+        f"Authorization: {bench.nodes[0].headers['Authorization']}\r\n\r\n"
+    )
+    host, port = door.address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=60) as connection:
+        connection.sendall(head.encode() + data)
+        yield connection
 
 
 def test_pieces_are_taken_where_they_belong(bench: Bench) -> None:

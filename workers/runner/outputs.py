@@ -20,8 +20,6 @@ from workers.runner.parallel import for_each
 ASKED_AT_ONCE = 1000
 # What the control plane takes (app/storage/paths.py); escapes can make a name longer than that.
 LONGEST_PART_BYTES = 255
-
-
 DIGEST_MISMATCH = "digest_mismatch"
 
 
