@@ -2,19 +2,24 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 MINORS = range(6, 15)
 
 
 def find_interpreters() -> dict[str, str]:
-    """Return {"3.6": path, …} of interpreters that start, from PATH and pyenv's folder."""
+    """Return {"3.6": path, …} of interpreters that start.
+
+    They are looked for on PATH and beside the one that runs this, which is where pyenv puts
+    them all; another home folder hides none.
+    """
     found: dict[str, str] = {}
     for minor in MINORS:
         version = f"3.{minor}"
         candidates = [shutil.which(f"python{version}")]
         candidates += sorted(
-            str(path) for path in Path.home().glob(f".pyenv/versions/{version}.*/bin/python")
+            str(path) for path in Path(sys.base_prefix).parent.glob(f"{version}.*/bin/python")
         )
         for candidate in candidates:
             if candidate is not None and _starts(candidate, version):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Optional
+from typing import Callable, Iterator, Optional
 
 from workers.runner.api import Channel
 from workers.runner.errors import Away, Refused
