@@ -121,6 +121,41 @@ def test_links_among_checkpoints_are_followed_inside_them(bench: Bench) -> None:
     assert kept(bench, 0) == {"checkpoints/1/w": "one", "checkpoints/last/w": "one"}
 
 
+NEVER_RESTS = (
+    "import itertools, os, pathlib, time\n"
+    "folder = pathlib.Path('checkpoints'); folder.mkdir()\n"
+    "for step in itertools.count(1):\n"
+    "    if os.path.exists('done'): break\n"
+    "    with open(folder / f'step-{step}', 'w') as file:\n"
+    "        for _ in range(20):\n"
+    "            file.write(f'{step}'); file.flush(); time.sleep(0.02)\n"
+    "    {tell}\n"
+    "    if step > 3: (folder / f'step-{step - 3}').unlink()\n"
+)
+
+
+def test_a_folder_that_never_rests_is_kept_without_what_is_being_written(bench: Bench) -> None:
+    bench.api.order["checkpoints"] = "checkpoints"
+    tell = "(folder / 'new').write_text(f'step-{step}'); (folder / 'new').rename(folder / 'latest')"
+    bench.script(NEVER_RESTS.replace("{tell}", tell))
+    bench.start()
+    found = kept(bench, 1)
+    latest = found.pop("checkpoints/latest")
+    found.pop("checkpoints/new", "")  # if it was held just before it was renamed
+    assert f"checkpoints/{latest}" in found
+    assert all(text == path.partition("-")[2] * 20 for path, text in found.items())
+
+
+def test_what_is_written_over_all_the_time_is_not_kept_in_the_middle(bench: Bench) -> None:
+    bench.api.order["checkpoints"] = "checkpoints"
+    bench.script(NEVER_RESTS.replace("{tell}", "(folder / 'latest').write_text(f'step-{step}')"))
+    bench.start()
+    bench.api.wait_for(lambda: len(bench.api.beats) > 200)  # twenty seconds
+    assert bench.api.checkpoints == []
+    (bench.work / "done").touch()
+    assert bench.wait() == 0
+
+
 SAVES_AT_THE_END = (
     "import os, pathlib, signal, sys, time\n"
     "def save(*_):\n"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import threading
-from typing import Set, Tuple
+from collections.abc import Callable
+from typing import Dict, Tuple
 
 from workers.runner.api import Endpoint, persist
 from workers.runner.errors import Fenced, GaveUp, Refused, Stopped
@@ -14,9 +16,11 @@ from workers.runner.order import inside
 from workers.runner.outputs import upload_folders
 
 LOOK_SECONDS = 2.0
+MOST_RESTLESS_LOOKS = 5
+"""After so many looks at a folder that never rests, some ten seconds, it is kept as it goes by."""
 
-Listing = Set[Tuple[str, int, int]]
-"""Of each file its path in the folder, its size in bytes, and when it was written."""
+Listing = Dict[str, Tuple[int, int]]
+"""Of each file, by its path in the folder: its size in bytes, and when it was written."""
 
 
 class CheckpointKeeper(threading.Thread):
@@ -24,8 +28,10 @@ class CheckpointKeeper(threading.Thread):
 
     Its files are held by links meanwhile, so that scripts which save faster than is uploaded, and
     remove what is old, lose nothing. What is written over while it is uploaded is not told to the
-    control plane: a checkpoint is whole. What the folder holds when the keeper is made is known
-    already, so make it before the scripts start.
+    control plane: a checkpoint is whole. A folder that never rests, because the script saves again
+    sooner than we look, is held first: what rests in there from one look to the next is whole.
+    What the folder holds when the keeper is made is known already, so make it before the scripts
+    start.
 
     Args:
         endpoint: the control plane.
@@ -50,14 +56,26 @@ class CheckpointKeeper(threading.Thread):
     def run(self) -> None:
         """Look until closed, fenced or refused."""
         seen = self._kept
+        restless_looks = 0
         while not self._closing.wait(LOOK_SECONDS):
-            found = self._listing(self._work_dir)
-            is_settled, seen = found == seen, found
+            before, seen = seen, self._listing(self._work_dir)
+            if not seen or seen == self._kept:
+                restless_looks = 0
+                continue
+            restless_looks += 1
             try:
-                if is_settled and not self._keep(found):
-                    return
+                if seen == before:
+                    goes_on = self._keep(seen, self._send)
+                elif restless_looks > MOST_RESTLESS_LOOKS:
+                    goes_on = self._keep(seen, functools.partial(self._send_moving, before))
+                else:
+                    continue
             except (Fenced, GaveUp, Stopped):
                 return
+            if not goes_on:
+                return
+            if self._kept is seen:
+                restless_looks = 0
 
     def close(self) -> None:
         """Look no more."""
@@ -71,34 +89,58 @@ class CheckpointKeeper(threading.Thread):
         """
         self.join()
         found = self._listing(self._work_dir)
-        if self._keep(found) and found and found != self._kept:
+        if not found or found == self._kept:
+            return
+        if self._keep(found, self._send) and found != self._kept:
             self._notes.write(f"{self._folder}: what was saved last was not kept: it changed")
 
-    def _keep(self, found: Listing) -> bool:
-        """Keep what was found, if it is news; False: it was refused."""
-        if not found or found == self._kept:
-            return True
+    def _keep(self, found: Listing, send: Callable[[Listing], bool]) -> bool:
+        """Keep what was found; False: it was refused."""
         try:
-            if self._send(found):
+            if send(found):
                 self._kept = found
         except Refused as refusal:
             self._notes.write(f"{self._folder}: was not kept: {refusal}")
             return False
+        finally:
+            shutil.rmtree(self._held_dir, ignore_errors=True)
         return True
 
     def _send(self, listing: Listing) -> bool:
-        """Upload these files; False when they are others meanwhile."""
-        try:
-            base = self._held_dir if self._hold() else self._work_dir
-            if self._listing(base) != listing:
-                return False
-            uploaded = upload_folders(
-                self._endpoint, work_dir=base, folders=[self._folder], notes=self._notes
-            )
-            if uploaded.has_lost_files or self._listing(base) != listing:
-                return False
-        finally:
-            shutil.rmtree(self._held_dir, ignore_errors=True)
+        """Upload these files, which rested; False when they are others meanwhile."""
+        base = self._held_dir if self._hold() else self._work_dir
+        return self._listing(base) == listing and self._upload(base, listing)
+
+    def _send_moving(self, before: Listing, found: Listing) -> bool:
+        """Upload the files of a folder that never rests; False when they are not whole.
+
+        What is written while it is held can be left out if it is new: that is the next checkpoint,
+        and nothing speaks of it yet. A file that was there, and is written over, cannot.
+
+        Args:
+            before: the listing of the look before.
+            found: the listing of this look.
+        """
+        if not self._hold() or self._closing.wait(LOOK_SECONDS):
+            return False
+        held = self._listing(self._held_dir)
+        if held.keys() != found.keys():
+            return False
+        changed = [path for path in found if held[path] != found[path]]
+        if any(path in before for path in changed):
+            return False
+        for path in changed:
+            os.unlink(os.path.join(inside(self._held_dir, self._folder), path))
+            del held[path]
+        return bool(held) and self._upload(self._held_dir, held)
+
+    def _upload(self, base: str, listing: Listing) -> bool:
+        """Upload the files that are there; False when they do not stay these."""
+        uploaded = upload_folders(
+            self._endpoint, work_dir=base, folders=[self._folder], notes=self._notes
+        )
+        if uploaded.has_lost_files or self._listing(base) != listing:
+            return False
         channel = self._endpoint.channel()
         body = {"files": uploaded.listed}
         persist(
@@ -128,7 +170,7 @@ class CheckpointKeeper(threading.Thread):
 
     def _listing(self, base: str) -> Listing:
         root = inside(base, self._folder)
-        found: Listing = set()
+        found: Listing = {}
         for folder, _, names in os.walk(root):
             for name in names:
                 path = os.path.join(folder, name)
@@ -136,5 +178,5 @@ class CheckpointKeeper(threading.Thread):
                     status = os.stat(path)
                 except OSError:
                     continue
-                found.add((os.path.relpath(path, root), status.st_size, status.st_mtime_ns))
+                found[os.path.relpath(path, root)] = (status.st_size, status.st_mtime_ns)
         return found
