@@ -8,15 +8,19 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
+    Interval,
     Select,
     String,
     Table,
+    Update,
     and_,
+    bindparam,
     case,
     func,
     literal,
@@ -69,25 +73,9 @@ async def acquire(
         is_alone: whether the row may be a suspect; False: such a one is left alone.
     """
     token = secrets.token_hex(8)
-    # What stands in the row before it is written: RETURNING tells only what stands there then.
-    before = (
-        select(table.c.id, table.c.lease_token, table.c.unfinished_turns)
-        .where(table.c.id == row_id, _is_free(table))
-        .where(true() if is_alone else ~_is_suspect(table))
-        .with_for_update(key_share=True)
-        .cte("before")
-    )
-    statement = (
-        update(table)
-        .where(table.c.id == before.c.id)
-        .values(
-            lease_token=token,
-            lease_expires_at=_in(seconds),
-            unfinished_turns=before.c.unfinished_turns + 1,
-        )
-        .returning(table.c.wake_seq, before.c.lease_token, before.c.unfinished_turns)
-    )
-    row = (await session.execute(statement)).one_or_none()
+    given = {"row_id": row_id, "token": token, "seconds": timedelta(seconds=seconds)}
+    statement = _acquisition(table, is_alone=is_alone)
+    row = (await session.execute(statement, given)).one_or_none()
     if row is None:
         return None
     wake_seq, old_token, unfinished_turns = row
@@ -97,6 +85,28 @@ async def acquire(
         wake_seq=wake_seq,
         is_takeover=old_token not in (None, _ASIDE),
         unfinished_turns=unfinished_turns,
+    )
+
+
+@cache
+def _acquisition(table: Table, *, is_alone: bool) -> Update:
+    # What stands in the row before it is written: RETURNING tells only what stands there then.
+    before = (
+        select(table.c.id, table.c.lease_token, table.c.unfinished_turns)
+        .where(table.c.id == bindparam("row_id"), _is_free(table))
+        .where(true() if is_alone else ~_is_suspect(table))
+        .with_for_update(key_share=True)
+        .cte("before")
+    )
+    return (
+        update(table)
+        .where(table.c.id == before.c.id)
+        .values(
+            lease_token=bindparam("token"),
+            lease_expires_at=func.clock_timestamp() + bindparam("seconds", type_=Interval),
+            unfinished_turns=before.c.unfinished_turns + 1,
+        )
+        .returning(table.c.wake_seq, before.c.lease_token, before.c.unfinished_turns)
     )
 
 
