@@ -35,7 +35,7 @@ async def list_model_files(model: NamePath, row: VersionDep, page: PageDep) -> P
 @router.head("/{model}/versions/{version}/files/{path:path}", include_in_schema=False)
 @needs("models.read", run=True)
 async def get_model_file(
-    model: NamePath, row: VersionDep, path: str, request: Request, objects: ObjectsDep
+    model: NamePath, row: DetachedVersionDep, path: str, request: Request, objects: ObjectsDep
 ) -> Response:
     """Download one file; ranges and conditions work."""
     for file in row.files:

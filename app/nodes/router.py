@@ -172,10 +172,11 @@ async def send_node_logs(
 @router.get("/blobs/{sha256}", response_class=BytesResponse)
 @needs("node")
 async def get_node_blob(
-    work: WorkDep, sha256: Digest, request: Request, session: SessionDep, objects: ObjectsDep
+    work: WorkDep, sha256: Digest, request: Request, database: DatabaseDep, objects: ObjectsDep
 ) -> Response:
     """Bytes of the workspace."""
-    sizes = await blobs.sizes(session, work.workspace_id, [sha256])
+    async with database.session() as session:
+        sizes = await blobs.sizes(session, work.workspace_id, [sha256])
     if sha256 not in sizes:
         raise BlobNotFound(f"There is no blob {sha256}.")
     return await object_response(

@@ -48,15 +48,16 @@ async def list_run_files(
 @router.head("/files/{path:path}", include_in_schema=False)
 @needs("runs.read", run=True)
 async def get_run_file(
-    run: RunDep, path: str, request: Request, session: SessionDep, objects: ObjectsDep
+    run: DetachedRunDep, path: str, request: Request, database: DatabaseDep, objects: ObjectsDep
 ) -> Response:
     """Download one file; ranges and conditions work."""
-    row = await repository.find_file(session, run.id, path)
-    if row is None:
-        stream = await logs.find_stream(session, run.id, max(1, run.attempt), path)
-        if stream is not None and stream.expired_at is not None:
-            raise LogExpired(stream.expired_at)
-        raise RunFileNotFound(f"The run has no file {path!r}; GET …/files lists them.")
+    async with database.session() as session:
+        row = await repository.find_file(session, run.id, path)
+        if row is None:
+            stream = await logs.find_stream(session, run.id, max(1, run.attempt), path)
+            if stream is not None and stream.expired_at is not None:
+                raise LogExpired(stream.expired_at)
+            raise RunFileNotFound(f"The run has no file {path!r}; GET …/files lists them.")
     return await object_response(
         request,
         objects,
