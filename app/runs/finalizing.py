@@ -1,9 +1,9 @@
 """The end of a run: outputs published, logs sealed, the terminal state written."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ARRAY, Text, any_, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -15,32 +15,40 @@ from app.runs import attempts
 from app.runs.children import end_children
 from app.runs.decide import Outcome
 from app.runs.states import TERMINAL, Status
-from app.runs.transitions import lock_run, transition
+from app.runs.transitions import add_event, lock_run, transition
 from app.storage.objects import ObjectStore
 from app.storage.writer import StoredObject
 from app.tables.log import LogStream
 from app.tables.run import Run, RunEvent, RunFile, RunNode
 
 _ACTOR = "worker"
+_MOST_NAMED = 10
+"""So many names an event gives."""
 Check = Callable[[AsyncSession], Awaitable[None]]
 
 
-def merge_outputs(manifests: Sequence[Sequence[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+def merge_outputs(
+    manifests: Sequence[Sequence[dict[str, Any]]], taken: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
     """One tree out of what all nodes collected.
 
-    Node 0 wins a name; the same name with other content from another node goes under
-    ``nodes/<index>/``, so that nothing is lost.
+    What was uploaded wins a name, then node 0; the same name with other content from a node goes
+    under ``nodes/<index>/``, so that nothing is lost.
 
     Args:
         manifests: per node, in order: ``[{path, sha256, size_bytes}]``.
+        taken: names that the run has already, and the hashes of their files.
     """
+    names = dict(taken)
     merged: dict[str, dict[str, Any]] = {}
     for index, manifest in enumerate(manifests):
         for file in manifest:
             path = file["path"]
-            if path in merged and merged[path]["sha256"] != file["sha256"]:
+            while names.get(path, file["sha256"]) != file["sha256"]:
                 path = f"nodes/{index}/{path}"
-            merged.setdefault(path, file)
+            if path not in names:
+                names[path] = file["sha256"]
+                merged[path] = file
     return merged
 
 
@@ -68,9 +76,11 @@ async def publish_and_end(
             return
         await _seal(session, run, hashes)
         nodes = await attempts.nodes_of(session, run.id, run.attempt)
-        merged = merge_outputs([node.outputs or [] for node in nodes])
+        manifests = [node.outputs or [] for node in nodes]
+        taken = await _taken(session, run, manifests)
+        merged = merge_outputs(manifests, taken)
         await _add_files(session, run, merged, origin="outputs")
-        run.outputs_partial = bool(merged) and (
+        run.outputs_partial = any(manifests) and (
             end.status != Status.COMPLETED or any(node.outputs_partial for node in nodes)
         )
         # What it had before is why the control plane asked for its end.
@@ -154,6 +164,25 @@ async def seconds_in_state(session: AsyncSession, run_id: str) -> float:
     age = func.extract("epoch", func.clock_timestamp() - func.max(RunEvent.created_at))
     statement = select(age).where(RunEvent.run_id == run_id, RunEvent.type == "state_changed")
     return float((await session.execute(statement)).scalar_one() or 0.0)
+
+
+async def _taken(
+    session: AsyncSession, run: Run, manifests: Sequence[Sequence[dict[str, Any]]]
+) -> dict[str, str]:
+    """Which names of collected files the run has already, with the hashes of their files.
+
+    Those under which something else was collected are told of in an event.
+    """
+    collected = {file["path"]: file["sha256"] for files in manifests for file in files}
+    statement = select(RunFile.path, RunFile.sha256).where(
+        RunFile.run_id == run.id, RunFile.path == any_(literal(list(collected), ARRAY(Text)))
+    )
+    taken = {path: sha256 for path, sha256 in await session.execute(statement)}  # noqa: C416
+    others = sorted(path for path, sha256 in taken.items() if collected[path] != sha256)
+    if others:
+        data = {"files": len(others), "first": others[:_MOST_NAMED]}
+        add_event(session, run, kind="outputs_renamed", actor=_ACTOR, data=data)
+    return taken
 
 
 async def _add_files(

@@ -79,3 +79,24 @@ def test_outputs_with_awkward_names_are_kept_though_the_script_failed(
     empty = talk.client.get(f"{files}/outputs/empty", headers=talk.authorization())
     assert (weights.text, empty.content) == ("weights", b"")
     assert failed_run["outputs_partial"] is True
+
+
+def test_a_file_that_was_uploaded_and_then_written_over_is_kept_twice(talk: Talk) -> None:
+    script = (
+        "import pathlib\n"
+        "from azureml.core import Run\n"
+        "weights = pathlib.Path('outputs/weights'); weights.write_text('first')\n"
+        "Run.get_context().upload_file('outputs/weights', 'outputs/weights')\n"
+        "weights.write_text('last')\n"
+    )
+    run = await_status(talk, submit(talk, script), "Completed")
+    path = f"/v1/workspaces/traps/runs/{run['id']}"
+    files = {
+        file["path"]: talk.ask("GET", f"{path}/files/{file['path']}").text
+        for file in talk.get(f"{path}/files", quiet=True)["items"]
+        if file["path"].endswith("weights")
+    }
+    assert files == {"outputs/weights": "first", "nodes/0/outputs/weights": "last"}
+    events = talk.get(f"{path}/events", quiet=True)["items"]
+    (renamed,) = [event for event in events if event["type"] == "outputs_renamed"]
+    assert renamed["data"] == {"files": 1, "first": ["outputs/weights"]}

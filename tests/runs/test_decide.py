@@ -201,11 +201,23 @@ def test_all_nodes_write_to_outputs_and_nothing_is_lost() -> None:
         [
             [file("outputs/model", "a"), file("outputs/same", "s")],
             [file("outputs/model", "b"), file("outputs/same", "s"), file("outputs/own", "c")],
-        ]
+        ],
+        taken={},
     )
     assert {path: f["sha256"] for path, f in merged.items()} == {
         "outputs/model": "a",
         "nodes/1/outputs/model": "b",
         "outputs/same": "s",
         "outputs/own": "c",
+    }
+
+
+def test_what_was_uploaded_keeps_its_name_and_what_was_collected_is_kept_beside_it() -> None:
+    merged = merge_outputs(
+        [[file("outputs/model", "b"), file("outputs/same", "s")], [file("outputs/model", "c")]],
+        taken={"outputs/model": "a", "outputs/same": "s", "nodes/1/outputs/model": "d"},
+    )
+    assert {path: f["sha256"] for path, f in merged.items()} == {
+        "nodes/0/outputs/model": "b",
+        "nodes/1/nodes/1/outputs/model": "c",
     }
