@@ -113,7 +113,7 @@ class DirectPool:
                     connection.terminate()
                     raise
                 return found
-        except (asyncpg.DataError, ValueError) as error:
+        except (asyncpg.DataError, asyncpg.ProgramLimitExceededError, ValueError) as error:
             _log.warning("value_not_storable", error=str(error))
             message = "A value in this request is out of range or cannot be stored."
             raise invalid_field("/", "value_not_storable", message) from error

@@ -7,6 +7,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from psycopg.errors import ProgramLimitExceeded
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.exc import DataError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -108,16 +109,10 @@ def install_problem_handlers(app: FastAPI) -> None:
         return problem_response(_from_http(error, request), request.scope)
 
     async def on_database(request: Request, error: Exception) -> Response:
-        _log.warning("database_unavailable", error=str(error).splitlines()[0])
-        unavailable = Unavailable("The database cannot be reached now; try again shortly.")
-        return problem_response(unavailable, request.scope)
+        return problem_response(_from_database(error), request.scope)
 
     async def on_value(request: Request, error: Exception) -> Response:
-        # The last line of defence: a schema let something pass that no column can hold.
-        _log.warning("value_not_storable", error=str(error).splitlines()[0])
-        message = "A value in this request is out of range or cannot be stored."
-        refusal = invalid_field("/", "value_not_storable", message)
-        return problem_response(refusal, request.scope)
+        return problem_response(_not_storable(error), request.scope)
 
     async def on_race(request: Request, error: Exception) -> Response:
         # Somebody changed or removed the same thing between our look and our write.
@@ -139,6 +134,20 @@ def install_problem_handlers(app: FastAPI) -> None:
     app.add_exception_handler(InterfaceError, on_database)
     app.add_exception_handler(PoolTimeoutError, on_database)
     app.add_exception_handler(Exception, on_defect)
+
+
+def _from_database(error: Exception) -> DomainError:
+    if isinstance(error, OperationalError) and isinstance(error.orig, ProgramLimitExceeded):
+        return _not_storable(error)  # as part of a key it is too large
+    _log.warning("database_unavailable", error=str(error).splitlines()[0])
+    return Unavailable("The database cannot be reached now; try again shortly.")
+
+
+def _not_storable(error: Exception) -> DomainError:
+    # The last line of defence: a schema let something pass that no column can hold.
+    _log.warning("value_not_storable", error=str(error).splitlines()[0])
+    message = "A value in this request is out of range or cannot be stored."
+    return invalid_field("/", "value_not_storable", message)
 
 
 def _from_http(error: HTTPException, request: Request) -> DomainError:

@@ -11,7 +11,7 @@ from app.blobs import repository as blobs
 from app.blobs.errors import BlobNotFound
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
-from app.kernel.errors import TooLarge
+from app.kernel.errors import TooLarge, invalid_field
 from app.kernel.keyring import KeyringDep
 from app.kernel.media import BytesResponse
 from app.kernel.orm import MAX_INTEGER
@@ -37,6 +37,7 @@ from app.nodes.schemas import (
 )
 from app.nodes.work import WorkDep, find_work, is_of_capture, is_of_run
 from app.storage.access import ObjectsDep
+from app.storage.paths import MAX_PATH_BYTES
 from app.storage.serve import object_response
 
 router = APIRouter(prefix="/v1/node", tags=["node"], include_in_schema=False)
@@ -126,6 +127,9 @@ async def send_node_logs(
     log_times: Annotated[str, Header()] = "",
 ) -> LogAccepted:
     """Bytes of a log stream; those that are here already are ignored."""
+    if len(stream.encode()) > MAX_PATH_BYTES:
+        message = f"The name of a stream has at most {MAX_PATH_BYTES} bytes."
+        raise invalid_field("/stream", "path_too_long", message)
     data = await request.body()
     if offset + len(data) > settings.max_log_stream_bytes:
         raise TooLarge(f"A stream of a log has at most {settings.max_log_stream_bytes} bytes.")

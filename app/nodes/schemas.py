@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, IPvAnyAddress, StringConstraints
 
+from app.kernel.orm import MAX_INTEGER
 from app.kernel.plain_text import mended
 from app.metrics.schemas import YEAR_9999
 from app.models.schemas import SignatureRead
@@ -157,7 +158,7 @@ class OutputFile(BaseModel):
 
     path: Annotated[str, StringConstraints(min_length=1, max_length=5000)]
     sha256: Sha256
-    size_bytes: int = Field(ge=0)
+    size_bytes: int = Field(ge=0, le=MAX_INTEGER)
 
 
 class Outputs(BaseModel):

@@ -2,11 +2,14 @@
 
 import unicodedata
 from collections.abc import Iterable
+from itertools import pairwise
 
 from app.storage.errors import PathRejected
 
-MAX_PATH_BYTES = 4000
+MAX_PATH_BYTES = 2500
+"""A path is part of keys, of which the database takes some 2,700 bytes."""
 MAX_COMPONENT_BYTES = 255
+MAX_COMPONENTS = 100
 
 
 def normalise_path(raw: str) -> str:
@@ -16,8 +19,8 @@ def normalise_path(raw: str) -> str:
     relative path is refused. The archive's own root (`.`) becomes the empty string.
 
     Raises:
-        PathRejected: with code `path_absolute`, `path_traversal`, `path_invalid` or
-            `path_too_long`.
+        PathRejected: with code `path_absolute`, `path_traversal`, `path_invalid`,
+            `path_too_long` or `path_too_deep`.
     """
     _check_characters(raw)
     if raw.startswith("/"):
@@ -49,7 +52,6 @@ def check_tree(paths: Iterable[str]) -> None:
             a file and also the folder of another).
     """
     files: dict[str, str] = {}
-    folders: dict[str, str] = {}
     for path in paths:
         key = _fold(path)
         other = files.get(key)
@@ -62,16 +64,14 @@ def check_tree(paths: Iterable[str]) -> None:
                 reason=f"differs from {other!r} only in case or Unicode form",
             )
         files[key] = path
-        end = key.rfind("/")
-        while end > 0 and key[:end] not in folders:
-            folders[key[:end]] = path
-            end = key.rfind("/", 0, end)
-    for key, path in files.items():
-        if key in folders:
+    # In this order a folder is followed by what is in it: no character of a path is less than NUL.
+    in_order = sorted(files, key=lambda key: key.replace("/", "\0"))
+    for key, following in pairwise(in_order):
+        if following.startswith(key + "/"):
             raise PathRejected(
-                path,
+                files[key],
                 code="path_conflict",
-                reason=f"is a file, and {folders[key]!r} needs a folder of that name",
+                reason=f"is a file, and {files[following]!r} needs a folder of that name",
             )
 
 
@@ -97,6 +97,9 @@ def _join(raw: str, components: list[str]) -> str:
             code="path_too_long",
             reason=f"longer than {MAX_PATH_BYTES} bytes, or a part over {MAX_COMPONENT_BYTES}",
         )
+    if len(components) > MAX_COMPONENTS:
+        reason = f"more than {MAX_COMPONENTS - 1} folders inside each other"
+        raise PathRejected(raw[:80], code="path_too_deep", reason=reason)
     return path
 
 

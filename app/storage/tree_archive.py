@@ -3,6 +3,7 @@
 import hashlib
 import tarfile
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Protocol
 
 from app.storage.errors import ObjectCorrupt, ObjectMissing
@@ -47,12 +48,15 @@ def tree_archive(objects: ObjectStore, files: Sequence[TreeFile]) -> Iterator[by
     yield _END
 
 
-def _folders(files: Sequence[TreeFile]) -> list[str]:
-    found: set[str] = set()
-    for file in files:
-        parts = file.path.split("/")[:-1]
-        found.update("/".join(parts[: count + 1]) for count in range(len(parts)))
-    return sorted(found)
+def _folders(files: Sequence[TreeFile]) -> Iterator[str]:
+    """Each folder once, after the one that it is in."""
+    before: list[str] = []
+    for parts in sorted(file.path.split("/")[:-1] for file in files):
+        pairs = zip(before, parts, strict=False)
+        known = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        for end in range(known, len(parts)):
+            yield "/".join(parts[: end + 1])
+        before = parts
 
 
 def _content(objects: ObjectStore, file: TreeFile) -> Iterator[bytes]:

@@ -48,6 +48,26 @@ def test_odd_names_empty_files_and_deep_folders(bench: Bench) -> None:
     assert bench.api.output("outputs/caf%E9") == b"latin"
 
 
+def test_names_that_no_run_can_have_are_left_out_and_said(bench: Bench) -> None:
+    bench.script(
+        "import os\n"
+        "def leave(*folders):\n"
+        "    os.chdir(root)\n"
+        "    for folder in folders:\n"
+        "        os.makedirs(folder, exist_ok=True); os.chdir(folder)\n"
+        "    open('file', 'w').write('x')\n"
+        "os.chdir('outputs'); root = os.getcwd()\n"
+        "leave(*['l' * 250] * 11)\n"
+        "leave(*['d'] * 110)\n"
+        "leave('fine')\n"
+    )
+    assert bench.run() == 0
+    assert paths(bench) == ["outputs/fine/file"]
+    notes = bench.api.text(NOTES)
+    assert "not collected: the name is too long" in notes
+    assert "not collected: in too many folders" in notes
+
+
 def test_links_are_followed_only_when_they_stay_inside(bench: Bench) -> None:
     bench.script(
         "import os, pathlib\n"

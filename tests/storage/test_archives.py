@@ -122,6 +122,7 @@ def test_the_executable_bit_is_seen(tmp_path: Path) -> None:
         (["a", "a/b"], "path_conflict"),
         (["x" * 256], "path_too_long"),
         (["/".join(["y" * 200] * 25)], "path_too_long"),
+        (["y/" * 100 + "y"], "path_too_deep"),
     ],
 )
 def test_unsafe_paths_are_refused(

@@ -2,6 +2,8 @@
 
 import os.path
 import string
+import tracemalloc
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import assume, given
@@ -82,3 +84,26 @@ def test_trees_that_cannot_exist_are_refused(paths: list[str], code: str) -> Non
 
 def test_a_wide_and_deep_tree_is_fine() -> None:
     check_tree(f"{a}/{b}/{c}" for a in range(20) for b in range(20) for c in range(20))
+
+
+@given(st.lists(st.lists(st.sampled_from("ab!"), min_size=1, max_size=4), max_size=12))
+def test_a_file_that_is_a_folder_too_is_found_wherever_it_stands(parts: list[list[str]]) -> None:
+    paths = list(dict.fromkeys("/".join(each) for each in parts))
+    is_both = any(other.startswith(path + "/") for path in paths for other in paths)
+    with pytest.raises(PathRejected) if is_both else nullcontext():
+        check_tree(paths)
+
+
+def test_as_many_folders_inside_each_other_as_people_have_are_fine_and_no_more() -> None:
+    assert check_path("d/" * 99 + "f")
+    with pytest.raises(PathRejected) as caught:
+        check_path("d/" * 100 + "f")
+    assert caught.value.code == "path_too_deep"
+
+
+def test_deep_trees_take_no_more_memory_than_their_names() -> None:
+    tracemalloc.start()
+    check_tree(f"{number}/" + "folders/" * 90 + "file" for number in range(1000))
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 20 * 1000 * len("folders/" * 90)

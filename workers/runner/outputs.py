@@ -20,6 +20,8 @@ from workers.runner.parallel import for_each
 ASKED_AT_ONCE = 1000
 # What the control plane takes (app/storage/paths.py); escapes can make a name longer than that.
 LONGEST_PART_BYTES = 255
+LONGEST_PATH_BYTES = 2500
+MOST_PARTS = 100
 DIGEST_MISMATCH = "digest_mismatch"
 
 
@@ -145,8 +147,13 @@ def _walk_folder(
 
 def _hashed(location: str, work_dir: str, notes: Notes) -> OutputFile | None:
     path = readable_name(os.path.relpath(location, work_dir))
-    if any(len(part.encode()) > LONGEST_PART_BYTES for part in path.split("/")):
+    parts = path.split("/")
+    is_part_long = any(len(part.encode()) > LONGEST_PART_BYTES for part in parts)
+    if is_part_long or len(path.encode()) > LONGEST_PATH_BYTES:
         notes.write(f"{path}: not collected: the name is too long")
+        return None
+    if len(parts) > MOST_PARTS:
+        notes.write(f"{path}: not collected: in too many folders")
         return None
     try:
         with open(location, "rb", buffering=0) as file:
