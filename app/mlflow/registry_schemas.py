@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from app.mlflow.refusals import invalid_value, refusal
 from app.mlflow.schemas import Body, ParamSent, Sent, TagSent, resolving
@@ -17,6 +17,13 @@ def _checked_name(name: str) -> str:
     if name in (".", ".."):
         raise refusal(invalid_value("name", name, resolving(name)))
     return name
+
+
+def _checked_flag(given: object) -> object:
+    # Scripts send Python's words too.
+    if isinstance(given, bool) or str(given).lower() in ("true", "false"):
+        return given
+    raise refusal(invalid_value("archive_existing_versions", given, "it has to be true or false"))
 
 
 def _checked_version(version: str) -> str:
@@ -147,7 +154,7 @@ class StageChange(OfVersion):
     """Another stage."""
 
     stage: str = Field(max_length=50)
-    archive_existing_versions: bool = False
+    archive_existing_versions: Annotated[bool, BeforeValidator(_checked_flag)] = False
 
 
 class RegistrySearch(Body):

@@ -95,11 +95,13 @@ def _written(
     return _of_run(entity, func.concat(_word("["), listed, _word("]")), *conditions)
 
 
-def _gathered(entity: type[RunDataset | RunModel], names: Sequence[str]) -> ScalarSelect[Any]:
-    """Rows of a run in the order of their keys, each as a list of these columns."""
+def _gathered(
+    entity: type[RunDataset | RunModel], names: Sequence[str], *order: ColumnElement[Any]
+) -> ScalarSelect[Any]:
+    """Rows of a run in an order, and then in that of their keys, as lists of these columns."""
     table = cast("Table", entity.__table__)
     row = func.jsonb_build_array(*[table.c[name] for name in names])
-    return _of_run(entity, func.jsonb_agg(aggregate_order_by(row, *table.primary_key)))
+    return _of_run(entity, func.jsonb_agg(aggregate_order_by(row, *order, *table.primary_key)))
 
 
 # As `run_documents.number` has it; what is no finite number is put in quotes by the database.
@@ -134,7 +136,9 @@ _GATHERED = (
         RunParam, {"key": func.to_json(RunParam.key), "value": func.to_json(RunParam.value)}
     ).label("params"),
     _gathered(
-        RunDataset, ("name", "digest", "source_type", "source", "schema", "profile", "tags")
+        RunDataset,
+        ("name", "digest", "source_type", "source", "schema", "profile", "tags"),
+        RunDataset.place.expression,
     ).label("datasets"),
     _gathered(RunModel, ("model_id", "is_output", "step")).label("models"),
 )

@@ -214,7 +214,10 @@ async def update(session: AsyncSession, caller: Caller, body: RunUpdate) -> Run:
 
 def _say_state(session: AsyncSession, caller: Caller, run: Run, body: RunUpdate) -> None:
     if body.status is not None and names.OURS[body.status] != run.status:
+        ended_at = run.ended_at
         transition(session, run, names.OURS[body.status], actor=caller.principal.name)
+        if ended_at is not None and run.status in TERMINAL:
+            run.ended_at = ended_at  # it ended otherwise, and not later
     if body.end_time is not None and run.status in TERMINAL:
         run.ended_at = from_milliseconds(body.end_time)
 

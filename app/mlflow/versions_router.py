@@ -113,7 +113,7 @@ async def set_mlflow_version_tag(
     """Set a tag."""
     caller.require_user()
     _, row = await registry.get_version(session, caller, body.name, body.version, lock=True)
-    row.tags, row.updated_at = merged_tags(row.tags, {body.key: body.value}), utc_now()
+    row.tags = merged_tags(row.tags, {body.key: body.value})
     return {}
 
 

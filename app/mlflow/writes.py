@@ -195,7 +195,13 @@ async def log_datasets(
         for sent in datasets
     }
     if found:
-        rows = [found[key] for key in sorted(found)]
+        places = {key: place for place, key in enumerate(found)}
+        next_place = (
+            select(func.coalesce(func.max(RunDataset.place) + 1, 0))
+            .where(RunDataset.run_id == run.id)
+            .scalar_subquery()
+        )
+        rows = [{**found[key], "place": next_place + places[key]} for key in sorted(found)]
         await session.execute(insert(RunDataset).values(rows).on_conflict_do_nothing())
 
 
@@ -233,7 +239,7 @@ async def _store_model_metrics(
             "seq": _seq(metric),
             "run_id": run.id,
             "name": metric.key,
-            "value": metric.value if math.isfinite(metric.value) else None,
+            "value": None if math.isnan(metric.value) else metric.value,
             "step": metric.step,
             "logged_at": from_milliseconds(metric.timestamp),
             "dataset_name": metric.dataset_name,

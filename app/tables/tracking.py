@@ -33,6 +33,8 @@ class RunDataset(Base):
     schema: Mapped[str | None]
     profile: Mapped[str | None]
     tags: Mapped[dict[str, str]]
+    place: Mapped[int] = mapped_column(server_default="0")
+    """Among those of the run, in the order in which they were noted."""
 
 
 class LoggedModel(Timestamped, Base):

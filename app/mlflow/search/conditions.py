@@ -97,13 +97,16 @@ def check_operator(it: Comparison, allowed: frozenset[str]) -> None:
     )
 
 
-def attribute_of(name: Name, known: Mapping[str, T], *, entity: str = "attribute") -> T:
+def attribute_of(
+    name: Name, known: Mapping[str, T], *, entity: str = "attribute", called: str = ""
+) -> T:
     """What is behind the name of an attribute.
 
     Args:
         name: of the attribute.
         known: what there is.
         entity: what the name has to be of.
+        called: what it is called in a refusal, where not by that.
 
     Raises:
         InvalidParameter: there is no such attribute, or it is no attribute.
@@ -115,6 +118,7 @@ def attribute_of(name: Name, known: Mapping[str, T], *, entity: str = "attribute
         )
     if name.key not in known:
         raise InvalidParameter(
-            f"Invalid {entity} key '{name.key}' specified. Valid keys are '{sorted(known)}'"
+            f"Invalid {called or entity} key '{name.key}' specified. "
+            f"Valid keys are '{sorted(known)}'"
         )
     return known[name.key]

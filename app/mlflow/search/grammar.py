@@ -21,21 +21,22 @@ filter: _AND* (comparison (_AND+ comparison)* _AND*)?
 order: name DIRECTION?
 
 comparison: name OPERATOR value       -> compare
-    | name LIKE STRING                -> compare
+    | name LIKE value                 -> compare
     | name "IN"i texts                -> is_in
     | name "NOT"i "IN"i texts         -> is_not_in
     | name "IS"i "NULL"i              -> is_null
     | name "IS"i "NOT"i "NULL"i       -> is_not_null
 
-value: STRING | NUMBER
-texts: "(" STRING ("," STRING)* ","? ")"
+value: STRING | NUMBER | NAME
+texts: "(" (STRING | NUMBER | COMMA)* ")"
 name: NAME
 
 _AND.1: /AND\b/i
 OPERATOR: "!=" | "<=" | ">=" | "=" | "<" | ">"
 LIKE: "LIKE"i | "ILIKE"i | "RLIKE"i
 DIRECTION: "ASC"i | "DESC"i
-NAME: /(`[^`]+`|[A-Za-z_]\w*)(\.(`[^`]+`|"[^"]+"|[\w\-\/:@]+(\.[\w\-\/:@]+)*))?/
+COMMA: ","
+NAME: /(`[^`]+`|[A-Za-z_]\w*)(\.(`[^`]+`|"[^"]+"|'[^']+'|[\w\-\/:@]+(\.[\w\-\/:@]+)*))?/
 STRING: /'([^']|'')*'|"([^"]|"")*"/
 NUMBER: /[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?/
 %ignore /\s+/
@@ -100,8 +101,6 @@ class _Reader(Transformer[Token, Any]):
 
     def compare(self, items: list[Any]) -> Comparison:
         name, operator, value = items
-        if isinstance(value, Token):
-            value = _unquoted(value)
         return Comparison(name, str(operator).upper(), value)
 
     def is_in(self, items: list[Any]) -> Comparison:
@@ -118,10 +117,30 @@ class _Reader(Transformer[Token, Any]):
 
     def value(self, items: list[Token]) -> float | str:
         (token,) = items
+        if token.type == "NAME":
+            raise InvalidParameter(
+                "Expected a quoted string value, or a number. Parameter value is either not quoted "
+                f"or unidentified quote types used for string value {token}. Use either single or "
+                "double quotes."
+            )
         return float(token) if token.type == "NUMBER" else _unquoted(token)
 
     def texts(self, items: list[Token]) -> tuple[str, ...]:
-        return tuple(_unquoted(item) for item in items)
+        begin = "While parsing a list in the query, expected"
+        if not items:
+            raise InvalidParameter(f"{begin} a non-empty list of string values, but got empty list")
+        if any(item.type == "NUMBER" for item in items):
+            raise InvalidParameter(
+                f"{begin} string value, or punctuation, but got different type in list"
+            )
+        texts, commas = items[::2], items[1::2]
+        if any(item.type != "STRING" for item in texts) or any(
+            item.type != "COMMA" for item in commas
+        ):
+            raise InvalidParameter(
+                f"{begin} a non-empty list of string values, but got ill-formed list"
+            )
+        return tuple(map(_unquoted, texts))
 
     def name(self, items: list[Token]) -> Name:
         first, dot, rest = _split(str(items[0]))
@@ -135,11 +154,12 @@ class _Reader(Transformer[Token, Any]):
         return Name(_ENTITIES[first], rest)
 
 
-def parse_filter(text: str | None) -> list[Comparison]:
+def parse_filter(text: str | None, *, what: str = "clause(s) in filter string") -> list[Comparison]:
     """The conditions of a filter, all of which must hold.
 
     Args:
         text: as the client sent it; None or blank: no condition.
+        what: what is called invalid where it is no filter.
 
     Raises:
         InvalidParameter: it is not of the language; the message shows the place.
@@ -148,7 +168,7 @@ def parse_filter(text: str | None) -> list[Comparison]:
         return []
     if len(text) > LONGEST_FILTER:
         raise InvalidParameter(f"The filter is over {LONGEST_FILTER} characters long.")
-    found: list[Comparison] = _parse(text, "filter", "clause(s) in filter string:")
+    found: list[Comparison] = _parse(text, "filter", what + ":")
     if len(found) > MOST_CONDITIONS:
         raise InvalidParameter(f"The filter has more than {MOST_CONDITIONS} conditions.")
     return found
@@ -192,7 +212,7 @@ def _split(name: str) -> tuple[str, str, str]:
 
 
 def _without_quotes(key: str) -> str:
-    return key[1:-1] if key[:1] in ("`", '"') else key
+    return key[1:-1] if key[:1] in ("`", '"', "'") else key
 
 
 def _unquoted(token: Token) -> str:

@@ -40,8 +40,10 @@ _CREATED = milliseconds_of(LoggedModel.created_at.expression)
 _UPDATED = milliseconds_of(LoggedModel.updated_at.expression)
 _NUMBERS: dict[str, ColumnElement[float]] = {
     "creation_timestamp": _CREATED,
+    "creation_timestamp_ms": _CREATED,
     "creation_time": _CREATED,
     "last_updated_timestamp": _UPDATED,
+    "last_updated_timestamp_ms": _UPDATED,
     "last_updated_time": _UPDATED,
 }
 _ALL: dict[str, ColumnElement[Any]] = {**_TEXTS, **_NUMBERS}
@@ -59,7 +61,9 @@ async def search_logged_models(
     binding = binding_of(asked.experiment_ids, asked.filter, orders, str(asked.datasets))
     offset = offset_of(asked.page_token, binding)
     own_ids = await experiments.own_ids(session, caller, asked.experiment_ids)
-    conditions = [_condition(it, asked.datasets) for it in parse_filter(asked.filter)]
+    conditions = [
+        _condition(it, asked.datasets) for it in parse_filter(asked.filter, what="filter string")
+    ]
     if asked.datasets:
         conditions.append(_has_metric(_is_on_one(asked.datasets)))
     statement = (
@@ -80,15 +84,18 @@ async def search_logged_models(
 def _condition(it: Comparison, datasets: Sequence[DatasetChosen]) -> ColumnElement[bool]:
     key = it.name.key
     if it.name.entity == "metric":
+        is_so = number_condition(LoggedModelMetric.value, it)
+        if it.operator == "!=":
+            is_so = or_(is_so, LoggedModelMetric.value.is_(None))  # NaN
         return _has_metric(
             LoggedModelMetric.name == key,
-            number_condition(LoggedModelMetric.value, it),
+            is_so,
             *([_is_on_one(datasets)] if datasets else []),
         )
     if it.name.entity == "param":
         return text_condition(LoggedModel.params[key].astext, it, NULLABLE_TEXT | LISTED_TEXT)
     if it.name.entity == "tag":
-        return text_condition(LoggedModel.tags[key].astext, it, NULLABLE_TEXT)
+        return text_condition(LoggedModel.tags[key].astext, it, NULLABLE_TEXT | LISTED_TEXT)
     attribute_of(it.name, _ALL)
     if key in _NUMBERS:
         return number_condition(_NUMBERS[key], it)
@@ -103,7 +110,7 @@ def _order(part: LoggedModelOrder) -> ColumnElement[Any]:
             LoggedModelMetric.model_id == LoggedModel.id,
             LoggedModelMetric.name == order.name.key,
         )
-        if part.dataset_name:
+        if part.dataset_name or part.dataset_digest:
             statement = statement.where(_is_on(part))
         newest = (LoggedModelMetric.step.desc(), LoggedModelMetric.logged_at.desc())
         column = statement.order_by(*newest).limit(1).scalar_subquery()
@@ -121,7 +128,8 @@ def _is_on_one(datasets: Sequence[DatasetChosen]) -> ColumnElement[bool]:
 
 
 def _is_on(chosen: DatasetChosen | LoggedModelOrder) -> ColumnElement[bool]:
-    is_named = LoggedModelMetric.dataset_name == chosen.dataset_name
-    if not chosen.dataset_digest:
-        return is_named
-    return and_(is_named, LoggedModelMetric.dataset_digest == chosen.dataset_digest)
+    asked = {
+        LoggedModelMetric.dataset_name: chosen.dataset_name,
+        LoggedModelMetric.dataset_digest: chosen.dataset_digest,
+    }
+    return and_(*[column == value for column, value in asked.items() if value])

@@ -32,7 +32,7 @@ _MODEL_NUMBERS: dict[str, ColumnElement[Any]] = {
 }
 _VERSION_TEXTS: dict[str, ColumnElement[str]] = {
     "name": Model.name.expression,
-    "run_id": func.coalesce(func.nullif(ModelVersion.source_run_id, ""), ModelVersion.run_id),
+    "run_id": func.coalesce(func.nullif(ModelVersion.source_run_id, ""), ModelVersion.run_id, ""),
     "source_path": ModelVersion.source.expression,
     "source": ModelVersion.source.expression,
 }
@@ -54,12 +54,13 @@ async def search_models(
     """
     binding = binding_of("models", asked.filter, asked.order_by)
     offset = offset_of(asked.page_token, binding)
-    numbers = {**_MODEL_NUMBERS, "timestamp": _MODEL_NUMBERS["last_updated_timestamp"]}
+    updated = _MODEL_NUMBERS["last_updated_timestamp"]
+    orders = {**_MODEL_TEXTS, "last_updated_timestamp": updated, "timestamp": updated}
     statement = (
         select(Model)
         .where(Model.workspace_id == caller.workspace.id)
         .where(*_conditions(asked.filter, _MODEL_TEXTS, _MODEL_NUMBERS, Model.tags))
-        .order_by(*_order(asked.order_by, {**_MODEL_TEXTS, **numbers}), Model.name)
+        .order_by(*_order(asked.order_by, orders, entity="order by"), Model.name)
         .offset(offset)
         .limit(asked.max_results + 1)
     )
@@ -81,7 +82,8 @@ async def search_versions(
     """
     binding = binding_of("versions", asked.filter, asked.order_by)
     offset = offset_of(asked.page_token, binding)
-    order = _order(asked.order_by, {**_VERSION_TEXTS, **_VERSION_NUMBERS})
+    orders = {"name": _VERSION_TEXTS["name"], **_VERSION_NUMBERS}
+    order = _order(asked.order_by, orders, entity="attribute")
     if not order:
         order = [ModelVersion.updated_at.desc()]
     statement = (
@@ -143,9 +145,11 @@ def _condition(
     return text_condition(texts[key], it, LISTED_TEXT if key in ("name", "run_id") else TEXT)
 
 
-def _order(clauses: list[str], known: dict[str, ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+def _order(
+    clauses: list[str], known: dict[str, ColumnElement[Any]], *, entity: str
+) -> list[ColumnElement[Any]]:
     found: list[ColumnElement[Any]] = []
     for part in parse_order(clauses):
-        column = attribute_of(part.name, known)
+        column = attribute_of(part.name, known, called=entity)
         found.append(column.desc() if part.is_descending else column.asc())
     return found
