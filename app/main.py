@@ -32,6 +32,7 @@ from app.kernel.heads import HeadAsGet
 from app.kernel.http import Envelope, Gate
 from app.kernel.json import NewlineJSONResponse
 from app.kernel.keyring import Keyring
+from app.kernel.late_readers import LateReaders
 from app.kernel.logging import configure_logging
 from app.kernel.plain_text import refuse_unkeepable_bodies
 from app.kernel.problems import install_problem_handlers
@@ -100,6 +101,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.add_middleware(HeadAsGet, routes=app.state.routes)
     app.add_middleware(Envelope)
     app.add_middleware(ForwardedHeaders, trusted=settings.trusted_proxies)
+    app.add_middleware(LateReaders)
     return app
 
 
