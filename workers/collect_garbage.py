@@ -11,6 +11,7 @@ from app.environments.wheels import WheelCache
 from app.garbage import service as garbage
 from app.kernel.config import Settings
 from app.kernel.db import Database
+from app.metrics import export
 from app.storage.objects import ObjectStore
 from app.uploads import abandoned
 from workers import measures
@@ -38,6 +39,9 @@ class GarbageCollector:
     async def clean(self) -> None:
         """Throw away what crashed writers left."""
         await asyncio.to_thread(self._objects.clean_incoming, older_than_seconds=_ABANDONED_SECONDS)
+        await asyncio.to_thread(
+            export.remove_left, self._settings.data_dir, older_than_seconds=_ABANDONED_SECONDS
+        )
 
     async def clean_datastores(self) -> int:
         """Remove what uploads that broke off left in folders; returns how many files."""

@@ -1,13 +1,11 @@
 """Routes of a run's metrics."""
 
-from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import TemporaryFile
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Query, Response
 from fastapi import Path as PathParameter
-from fastapi.responses import FileResponse, StreamingResponse
-from starlette.background import BackgroundTask
+from fastapi.responses import StreamingResponse
 
 from app.auth.access import UserAccess, UserOrRunAccess
 from app.auth.idempotency import REPEATABLE_DETACHED
@@ -39,8 +37,8 @@ router = APIRouter(
 )
 compare_router = APIRouter(prefix="/v1/workspaces/{workspace}/metrics", tags=["metrics"])
 
-_PARQUET = "application/vnd.apache.parquet"
 _CSV = "text/csv"
+_PARQUET = export.ParquetResponse.media_type
 _MOST_POINTS = 100_000
 
 Attempt = Annotated[int | None, Query(ge=1, le=MAX_INTEGER, description="Absent: the latest")]
@@ -131,18 +129,15 @@ async def export_run_metrics(
         headers = {"Content-Disposition": f'attachment; filename="{filename}"'}
         lines = export.csv_lines(database, key, wanted)
         return StreamingResponse(lines, media_type=_CSV, headers=headers)
-    # A Parquet file has its index at the end, and a client wants to know its length.
-    with NamedTemporaryFile(
-        dir=settings.data_dir, prefix="export-", suffix=".parquet", delete=False
-    ) as file:
-        path = Path(file.name)
+    # A Parquet file has its index at the end, and a client wants to know its length. The file has
+    # no name: however this ends, nothing of it is left.
+    file = TemporaryFile(dir=settings.data_dir)  # noqa: SIM115
     try:
-        await export.write_parquet(database, key, wanted, path)
+        await export.write_parquet(database, key, wanted, file)
     except BaseException:
-        path.unlink(missing_ok=True)
+        file.close()
         raise
-    remove = BackgroundTask(path.unlink, missing_ok=True)
-    return FileResponse(path, media_type=_PARQUET, filename=filename, background=remove)
+    return export.ParquetResponse(file, filename=filename)
 
 
 async def _log_metrics(asked: Asked) -> Answer:
