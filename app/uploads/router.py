@@ -37,10 +37,11 @@ _PIECE = {
 @router.post("", status_code=201, dependencies=[REPEATABLE])
 @needs("files.write", run=True, audited=False)
 async def create_upload(
-    workspace: WorkspaceDep,
+    workspace: DetachedWorkspaceDep,
     body: UploadCreate,
     request: Request,
     response: Response,
+    database: DatabaseDep,
     session: SessionDep,
     objects: ObjectsDep,
     settings: SettingsDep,
@@ -48,6 +49,7 @@ async def create_upload(
 ) -> UploadRead:
     """Begin an upload in pieces; PATCH sends them, and a broken one goes on where it broke."""
     row = await service.create(
+        database,
         session,
         objects,
         workspace_id=workspace.id,

@@ -1,7 +1,6 @@
 """Uploads in pieces: beginning one and giving one up."""
 
 import functools
-import hashlib
 
 import anyio.to_thread
 from sqlalchemy import func
@@ -9,20 +8,20 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.blobs import repository as blobs
 from app.blobs.errors import BlobTooLarge
+from app.kernel.db import Database
 from app.kernel.errors import invalid_field
 from app.kernel.ids import new_id
 from app.storage.objects import ObjectStore
-from app.storage.writer import StoredObject
 from app.tables.upload import Upload
 from app.uploads.limits import Limits, check_others
 from app.uploads.schemas import UploadCreate
 
-EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 KEEP_SECONDS = 7 * 24 * 3600.0
 """An upload that nobody goes on with is given up after so long."""
 
 
 async def create(
+    database: Database,
     session: AsyncSession,
     objects: ObjectStore,
     *,
@@ -33,6 +32,15 @@ async def create(
     limits: Limits,
 ) -> Upload:
     """Begin an upload; it is complete at once when the workspace has the bytes already.
+
+    Args:
+        database: for a look at what the workspace has.
+        session: the transaction to write in; while the store is asked, nothing has been done in it.
+        objects: where bytes are.
+        workspace_id: whose upload it is.
+        body: what is announced.
+        created_by, caller: who begins it, and with which token.
+        limits: of the installation.
 
     Raises:
         BlobTooLarge: more bytes are announced than a blob may have.
@@ -50,32 +58,42 @@ async def create(
         created_by=created_by,
         caller=caller,
     )
-    if body.size_bytes == 0 and body.sha256 is None:
-        body = UploadCreate(size_bytes=0, sha256=EMPTY_SHA256)
-        await blobs.add(session, workspace_id, [await objects.put_bytes(b"")])
     if body.sha256 is not None:
-        sizes = await blobs.sizes(session, workspace_id, [body.sha256])
-        size_bytes = sizes.get(body.sha256)
-        if size_bytes is not None and size_bytes != body.size_bytes:
-            raise invalid_field(
-                "/size_bytes",
-                "size_mismatch",
-                f"The bytes of this hash are {size_bytes}, not {body.size_bytes}.",
-            )
-        if size_bytes is not None and await objects.exists(body.sha256):
-            row.found_sha256 = body.sha256
-            row.offset_bytes = size_bytes
-            row.completed_at = func.clock_timestamp()
-            # Touched: it is in use again from now on.
-            await blobs.add(
-                session, workspace_id, [StoredObject(sha256=body.sha256, size_bytes=size_bytes)]
-            )
-    if row.completed_at is None:
+        row.found_sha256 = await _found(database, objects, workspace_id, body, body.sha256)
+    elif body.size_bytes == 0:
+        empty = await objects.put_bytes(b"")
+        await blobs.add(session, workspace_id, [empty])
+        row.found_sha256 = empty.sha256
+    if row.found_sha256 is None:
         await check_others(session, row, limits, keep_seconds=KEEP_SECONDS)
+    else:
+        row.offset_bytes = body.size_bytes
+        row.completed_at = func.clock_timestamp()
     session.add(row)
     await session.flush()
     await session.refresh(row)
     return row
+
+
+async def _found(
+    database: Database, objects: ObjectStore, workspace_id: str, body: UploadCreate, sha256: str
+) -> str | None:
+    """The hash that is announced, if the workspace has its bytes, intact.
+
+    They are marked as in use before they are looked for, so no collection takes them between the
+    look and the answer.
+    """
+    async with database.session() as session:
+        sizes = await blobs.touch(session, workspace_id, [sha256])
+    if sha256 not in sizes:
+        return None
+    if sizes[sha256] != body.size_bytes:
+        raise invalid_field(
+            "/size_bytes",
+            "size_mismatch",
+            f"The bytes of this hash are {sizes[sha256]}, not {body.size_bytes}.",
+        )
+    return sha256 if await objects.exists(sha256) else None
 
 
 async def give_up(session: AsyncSession, objects: ObjectStore, upload: Upload) -> None:
