@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.blobs import repository as blobs
 from app.kernel.clock import utc_now
+from app.kernel.db import Database
 from app.kernel.errors import FieldError, Invalid, invalid_field
 from app.kernel.ids import new_id
 from app.kernel.row_locks import locked
@@ -34,6 +35,7 @@ from app.models.schemas import (
 )
 from app.runs import repository as runs
 from app.storage.errors import PathRejected
+from app.storage.objects import ObjectStore
 from app.storage.paths import check_path, check_tree
 from app.tables.model import Model, ModelCapture, ModelVersion
 from app.tables.run import Run, RunFile
@@ -134,9 +136,11 @@ async def find_parent(
 
 
 async def check_files(
-    session: AsyncSession, *, workspace: Workspace, files: list[ModelFile]
+    database: Database, objects: ObjectStore, *, workspace: Workspace, files: list[ModelFile]
 ) -> None:
     """Refuse a list of files with bad paths or with bytes that the workspace does not have.
+
+    What it has is not collected for a while. No session is open while the store is asked.
 
     Raises:
         Invalid: names the files at fault.
@@ -145,7 +149,10 @@ async def check_files(
         check_tree(check_path(file.path) for file in files)
     except PathRejected as error:
         raise invalid_field("/files", error.code, error.message) from error
-    sizes = await blobs.touch(session, workspace.id, [file.sha256 for file in files])
+    async with database.session() as session:
+        sizes = await blobs.touch(session, workspace.id, [file.sha256 for file in files])
+    for sha256 in await objects.missing(sizes):
+        del sizes[sha256]
     wrong = [
         (index, file)
         for index, file in enumerate(files)

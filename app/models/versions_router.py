@@ -52,17 +52,19 @@ router = APIRouter(
 @router.post("/{model}/versions", status_code=201, dependencies=[REPEATABLE])
 @needs("models.write", run=True)
 async def create_model_version(
-    workspace: WorkspaceDep,
+    workspace: DetachedWorkspaceDep,
     model: NamePath,
     body: ModelVersionCreate,
+    database: DatabaseDep,
     session: SessionDep,
+    objects: ObjectsDep,
     request: Request,
     response: Response,
     principal: UserOrRunAccess,
 ) -> ModelVersionRead:
     """Register files of a run, or blobs that were sent, as the next version."""
     if body.files is not None:
-        await service.check_files(session, workspace=workspace, files=body.files)
+        await service.check_files(database, objects, workspace=workspace, files=body.files)
         files, lineage = body.files, Lineage()
     else:
         files, lineage = await service.files_of_run(

@@ -320,3 +320,20 @@ async def test_what_is_wrong_with_a_request_is_named(api: LiveApi) -> None:
     problem(await api.client.put("/models/digits/archive", content=b"no archive"), 422)
     problem(await api.client.get("/models/digits/versions/0"), 422)
     assert (await api.client.get("/models")).json()["items"] == []
+
+
+async def test_files_whose_bytes_are_gone_are_asked_for_again(api: LiveApi) -> None:
+    data = b"weights that a disk lost"
+    sha256 = hashlib.sha256(data).hexdigest()
+    body = {"files": [{"path": "w", "sha256": sha256, "size_bytes": len(data)}]}
+    assert (await api.client.put(f"blobs/{sha256}", content=data)).status_code == 201
+    path = api.objects.local_path(sha256)
+    assert path is not None
+    path.unlink()
+
+    refused = problem(await api.client.post("/models/digits/versions", json=body), 422)
+
+    assert refused["errors"][0]["code"] == "blob_missing"
+    assert refused["missing"] == [sha256]
+    assert (await api.client.put(f"blobs/{sha256}", content=data)).status_code == 201
+    assert (await api.client.post("/models/digits/versions", json=body)).status_code == 201
