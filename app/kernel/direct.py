@@ -20,6 +20,7 @@ _CONNECT_SECONDS = 5.0
 _IDLE_SECONDS = 300.0
 _log = structlog.get_logger(__name__)
 _AWAY = "The database cannot be reached now; try again shortly."
+_ENTANGLED = "This and another request waited for each other; try again."
 _DIALECT: Any = asyncpg_dialect()  # type: ignore[no-untyped-call]
 _MOST_COMPILED = 500
 _LIBPQ_ONLY = ("connect_timeout", "keepalives", "keepalives_idle", "tcp_user_timeout")
@@ -100,7 +101,7 @@ class DirectPool:
         Raises:
             Invalid: a value is out of range, or no column can hold it.
             Overtaken: a constraint does not hold, which was seen to.
-            Unavailable: the database cannot be reached.
+            Unavailable: the database cannot be reached, or ended the statement for another's sake.
         """
         arguments = statement.arguments(given)
         try:
@@ -120,6 +121,9 @@ class DirectPool:
         except asyncpg.IntegrityConstraintViolationError as error:
             _log.warning("write_overtaken", error=str(error))
             raise Overtaken from error
+        except asyncpg.TransactionRollbackError as error:
+            _log.warning("write_rolled_back", error=str(error))
+            raise Unavailable(_ENTANGLED) from error
         except (
             OSError,  # TimeoutError too
             asyncpg.InterfaceError,

@@ -18,8 +18,9 @@ Point = dict[str, Any]
 """One value as it is stored, by column: what `point` makes of a record."""
 
 # A value that is there already is not returned by the second part, so a batch that comes again
-# counts for nothing in the third. Names in order: two batches cannot wait for each other. MLflow's
-# values have no order of their own: of one step and time the greatest is the last, NaN the least.
+# counts for nothing in the third. Numbers and names in order: two batches cannot wait for each
+# other. MLflow's values have no order of their own: of one step and time the greatest is the last,
+# NaN the least.
 _STORE = """
 WITH target AS (
     {target}
@@ -41,6 +42,7 @@ WITH target AS (
         logged_at, value, data
     FROM {given}
     CROSS JOIN target CROSS JOIN room WHERE target.is_open AND room.has_room
+    ORDER BY seq
     ON CONFLICT DO NOTHING
     RETURNING seq, name, type, step, logged_at, value, data
 ), newest AS (

@@ -44,10 +44,12 @@ async def log_batch(session: AsyncSession, caller: Caller, body: BatchLog) -> No
     if body.metrics or body.params:
         check_open(run)
     _check_distinct([param.key for param in body.params])
+    if body.tags:
+        # They lock the run: before its metrics, as for what its nodes send, so that the two do not
+        # wait for each other.
+        await set_tags(session, run.id, {tag.key: tag.value for tag in body.tags})
     await log_metrics(session, caller, run, body.metrics)
     await log_params(session, caller, run, body.params)
-    if body.tags:
-        await set_tags(session, run.id, {tag.key: tag.value for tag in body.tags})
 
 
 async def writable_run(session: AsyncSession, caller: Caller, run_id: str) -> Run:
