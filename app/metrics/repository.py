@@ -36,9 +36,16 @@ class Wanted(NamedTuple):
 
 
 async def summaries(
-    session: AsyncSession, keys: Sequence[Key], wanted: Wanted
+    session: AsyncSession, keys: Sequence[Key], wanted: Wanted, *, most: int
 ) -> Sequence[Row[Any]]:
-    """Summaries of these attempts, by run and name; without ``last_data``, but with its size."""
+    """Summaries of these attempts, by run and name; without ``last_data``, but with its size.
+
+    Args:
+        session: a transaction to read in.
+        keys: the attempts.
+        wanted: which metrics.
+        most: so many, and no more.
+    """
     table = MetricSummary.__table__
     columns: list[Any] = [column for column in table.c if column.name != "last_data"]
     statement: Select[Any] = (
@@ -49,6 +56,7 @@ async def summaries(
             table.c.namespace == wanted.namespace,
         )
         .order_by(table.c.run_id, table.c.name)
+        .limit(most)
     )
     if wanted.names:
         statement = statement.where(table.c.name.in_(wanted.names))

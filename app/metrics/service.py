@@ -35,6 +35,8 @@ from app.workspaces.access import check_workspace
 
 _MOST_VALUES = 200_000
 """More are neither held at a time nor put into one answer."""
+_MOST_SUMMARIES = 100_000
+"""Metrics of all runs together, in one answer."""
 _MOST_BYTES = 32 * 1024 * 1024
 """So much of what is no number is put into one answer."""
 
@@ -196,6 +198,7 @@ async def compare(
 
     Raises:
         RunNotFound: the workspace has no such run.
+        TooManyValues: they have too many metrics.
     """
     rows = await repository.current_attempts(session, workspace_id, run_ids)
     for run_id in run_ids:
@@ -255,7 +258,12 @@ async def _summaries(
     session: AsyncSession, keys: Sequence[Key], wanted: Wanted
 ) -> list[tuple[Row[Any], dict[str, Any]]]:
     """Summaries, each with what is shown of it."""
-    rows = await repository.summaries(session, keys, wanted)
+    rows = await repository.summaries(session, keys, wanted, most=_MOST_SUMMARIES + 1)
+    if len(rows) > _MOST_SUMMARIES:
+        raise TooManyValues(
+            f"These are more than {_MOST_SUMMARIES} metrics: ask for fewer with name, or of fewer "
+            "runs."
+        )
     if _bytes(rows) > _MOST_BYTES:
         raise TooManyBytes
     data = await repository.last_data(session, rows)

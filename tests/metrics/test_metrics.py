@@ -308,6 +308,28 @@ async def test_an_answer_has_no_more_values_than_fit(
     assert [point["step"] for point in part.json()["items"][0]["points"]] == [4498, 4499]
 
 
+async def test_an_answer_has_no_more_metrics_than_fit(
+    api: LiveApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.metrics.service._MOST_SUMMARIES", 5)
+    runs = await make_runs(api, 2)
+    for run in runs:
+        await log(api, run, [{"name": name, "value": 1.0} for name in "abc"])
+
+    async def compared(*runs: str, **asked: Any) -> httpx2.Response:
+        return await api.client.get("metrics/compare", params={"run": runs, **asked})
+
+    refused = [await compared(*runs, max_points=most) for most in (0, 10)]
+    some = await compared(*runs, name=["a", "b"])
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in refused] == [
+        (422, "too_many_values")
+    ] * 2
+    assert [len(item["metrics"]) for item in some.json()["items"]] == [2, 2]
+    for place in ("metrics", "metrics/summary"):
+        assert len((await api.client.get(f"runs/{runs[0]}/{place}")).json()["items"]) == 3
+
+
 def table(step: int, *, characters: int) -> dict[str, Any]:
     return {"name": "table", "type": "table", "value": {"a": ["x" * characters]}, "step": step}
 
