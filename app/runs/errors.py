@@ -1,6 +1,6 @@
 """Errors of runs."""
 
-from app.kernel.errors import Conflict, Gone, NotFound
+from app.kernel.errors import Conflict, FieldError, Gone, NotFound
 
 
 class RunNotFound(NotFound):
@@ -51,6 +51,16 @@ class FileImmutable(Conflict):
     """A file of a run never gets other content."""
 
     code = "file_immutable"
+
+
+class FileInTheWay(Conflict):
+    """A file of the run would be a folder of another: the two cannot lie in one place."""
+
+    code = "path_conflict"
+
+    def __init__(self, path: str, other: str) -> None:
+        message = f"{path!r} cannot lie beside {other!r}: one would be a folder. Take another name."
+        super().__init__(message, errors=[FieldError("path/path", self.code, message)])
 
 
 class AttemptSuperseded(Gone):

@@ -1,6 +1,7 @@
 """Queries about runs."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import ARRAY, Result, Select, String, any_, func, literal, select
@@ -122,6 +123,14 @@ async def list_attempts(
 async def find_file(session: AsyncSession, run_id: str, path: str) -> RunFile | None:
     """A file of the run by its path."""
     return await session.get(RunFile, (run_id, path))
+
+
+async def file_in_the_way(session: AsyncSession, run_id: str, path: str) -> str | None:
+    """Path of a file of the run that would be a folder of `path`, or the other way round."""
+    folders = list(accumulate(path.split("/")[:-1], "{}/{}".format))
+    is_above_or_below = RunFile.path.in_(folders) | func.starts_with(RunFile.path, f"{path}/")
+    statement = select(RunFile.path).where(RunFile.run_id == run_id, is_above_or_below)
+    return await session.scalar(statement.limit(1))
 
 
 async def list_files(

@@ -15,6 +15,7 @@ from app.runs.blockers import readable
 from app.runs.errors import (
     AttemptSuperseded,
     FileImmutable,
+    FileInTheWay,
     PropertyImmutable,
     RunFinished,
     RunNotOver,
@@ -189,6 +190,7 @@ async def add_file(
 
     Raises:
         FileImmutable: the name has other content.
+        FileInTheWay: the name is a folder, or below a file.
         RunFinished: the run is over.
         TooManyFiles: it has as many as it may.
         AttemptSuperseded: the script's attempt was given up meanwhile.
@@ -202,6 +204,9 @@ async def add_file(
         return found, False
     if run.status in TERMINAL:
         raise RunFinished(f"The run is {run.status}; no file can be added.")
+    other = await repository.file_in_the_way(session, run.id, path)
+    if other is not None:
+        raise FileInTheWay(path, other)
     await check_room(session, run.id)
     row = RunFile(
         run_id=run.id,

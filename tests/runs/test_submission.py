@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from app.tables.run import Run
@@ -217,6 +218,23 @@ async def test_files_are_uploaded_once_and_never_change(
     for bad in ("../x", "a//b", "%2e%2e/x"):
         answer = await api.client.put(f"runs/{run['id']}/files/{bad}", content=b"x")
         assert answer.status_code in (404, 405, 422), (bad, answer.text)
+
+
+async def test_no_file_is_a_folder_of_another(api: LiveApi, request_body: dict[str, Any]) -> None:
+    run = (await api.client.post("runs", json=request_body)).json()
+
+    async def put(path: str) -> httpx2.Response:
+        return await api.client.put(f"runs/{run['id']}/files/{path}", content=b"x")
+
+    for path in ("outputs/q", "outputs/d/e/f", "outputs/q.z", "outputs/d/e/g"):
+        assert (await put(path)).status_code == 201, path
+    for path in ("outputs/q/z", "outputs/q/y/z", "outputs/d", "outputs/d/e", "outputs"):
+        answer = await put(path)
+        assert (answer.status_code, answer.json()["code"]) == (409, "path_conflict"), path
+        assert answer.json()["errors"][0]["pointer"] == "path/path"
+    archive = (await api.client.get(f"runs/{run['id']}/archive")).content
+    with tarfile.open(fileobj=io.BytesIO(archive)) as packed:
+        assert len(packed.getnames()) == 4
 
 
 async def test_metrics_sent_twice_count_once(api: LiveApi, request_body: dict[str, Any]) -> None:
