@@ -23,7 +23,7 @@ class TimedReader:
         database: where growing streams are.
         objects: where sealed ones are.
         stream: its row, as it was when the reading began.
-        chunks_at_once: so many are in memory while it is read.
+        chunks_at_once: so many are in memory while it is read; small pieces of a sealed one.
     """
 
     def __init__(
@@ -42,7 +42,10 @@ class TimedReader:
         """The moment of bytes whose time nobody noted."""
 
     async def pieces(self, start: int) -> AsyncIterator[Piece]:
-        """Small pieces from ``start`` to the length that the row had; no session is held."""
+        """Small pieces from ``start`` to the length that the row had.
+
+        Between two of them no session is held, and no file is open.
+        """
         end = self._stream.length_bytes
         start = max(start, self._stream.first_byte)
         if start >= end:
@@ -143,8 +146,11 @@ class TimedReader:
         pairs: list[Pair] = []
         index = await self._first_pair(start)
         gone = self._stream.first_byte
-        async for data in await self._objects.open(sha256, start=start - gone):
-            end = position + len(data)
+        range_bytes = _PIECE_BYTES * self._chunks_at_once
+        while position < self._stream.length_bytes:
+            end = min(position + range_bytes, self._stream.length_bytes)
+            # Read to its end: thousands of streams that wait for their turn are no open files.
+            data = await self._object(sha256, position - gone, end - gone)
             while index is not None and (not pairs or pairs[-1][0] < end):
                 more = await self._pairs(index, _PAIRS_AT_ONCE)
                 if not more:
@@ -172,15 +178,12 @@ class TimedReader:
 
     async def _pairs(self, index: int, count: int) -> list[Pair]:
         assert self._stream.times_sha256 is not None
-        data = b""
-        pieces = await self._objects.open(
-            self._stream.times_sha256,
-            start=index * PAIR_BYTES,
-            end=(index + count) * PAIR_BYTES,
-        )
-        async for piece in pieces:
-            data += piece
-        return unpacked(data)
+        start, end = index * PAIR_BYTES, (index + count) * PAIR_BYTES
+        return unpacked(await self._object(self._stream.times_sha256, start, end))
+
+    async def _object(self, sha256: str, start: int, end: int) -> bytes:
+        pieces = await self._objects.open(sha256, start=start, end=end)
+        return b"".join([piece async for piece in pieces])
 
     async def _bytes(self, start: int, stop: int) -> bytes:
         found = bytearray()
