@@ -1,6 +1,5 @@
 """Which lines of a log are wanted, as clients say it."""
 
-import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,12 +9,12 @@ from fastapi import Depends, Header, Query
 from app.kernel.clock import Moment
 from app.kernel.errors import invalid_field
 from app.kernel.orm import MAX_INTEGER
+from app.logs.cursors import parse_cursor
 from app.logs.lines import last_state
 
 MAX_TAIL = 100_000
 _MAX_PATTERN = 500
 _PATTERN_MEMORY_BYTES = 8 * 1024**2
-_CURSOR = re.compile(r"\d{1,18}:\d{1,18}(,\d{1,18}:\d{1,18})*")
 # These see the borders of a block of lines, not of a line.
 _BLOCK_ANCHORS = (r"\A", r"\z", r"\C")
 
@@ -123,23 +122,6 @@ async def _line_query(
 
 
 LineQueryDep = Annotated[LineQuery, Depends(_line_query)]
-
-
-def cursor(places: dict[int, int]) -> str:
-    """A place in several streams at once, as text: the id of a line."""
-    return ",".join(f"{stream}:{offset}" for stream, offset in places.items())
-
-
-def parse_cursor(text: str, pointer: str) -> dict[int, int]:
-    """The place behind the id of a line.
-
-    Raises:
-        Invalid: it is none.
-    """
-    if not _CURSOR.fullmatch(text):
-        raise invalid_field(pointer, "bad_line_id", "Give the id of a line, as it was sent.")
-    pairs = (word.split(":") for word in text.split(","))
-    return {int(stream): int(offset) for stream, offset in pairs}
 
 
 def _words(error: re2.error) -> str:

@@ -122,14 +122,21 @@ async def lines_response(
             return row.name == name
         return is_merged(row.name) and query.node in (None, row.node_index)
 
-    view = LogView(database, objects, owner=owner, wants=wants, query=query)
+    media_type = accepted(request)
+    view = LogView(
+        database,
+        objects,
+        owner=owner,
+        wants=wants,
+        query=query,
+        has_cursors=media_type != TEXT,
+    )
     streams = await view.streams()
     if name and not streams:
         raise LogStreamNotFound(name, attempt or 1)
     for stream in streams:
         if stream.expired_at is not None:
             raise LogExpired(stream.expired_at)
-    media_type = accepted(request)
     if media_type == SSE and query.after is not None and await view.is_read():
         # What tells a browser's EventSource that there is nothing to come back for.
         return Response(status_code=204)

@@ -3,15 +3,16 @@
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from app.kernel.clock import utc_now
 from app.kernel.db import Database
 from app.kernel.signals import Signals
 from app.logs import repository
+from app.logs.cursors import Cursor
 from app.logs.lines import Line, LineSplitter
-from app.logs.query import LineQuery, cursor
+from app.logs.query import LineQuery
 from app.logs.repository import MERGED
 from app.logs.service import LOG_TOPIC
 from app.logs.timed import MOST_CHUNKS, TimedReader
@@ -27,11 +28,19 @@ _MAX_TAIL_BYTES = 64 * 1024**2
 
 
 class Shown(NamedTuple):
-    """A line, the stream that it is of, and the place behind it in all streams."""
+    """A line, the stream that it is of, and the place behind it in all streams, if asked for."""
 
     stream: LogStream
     line: Line
     cursor: str
+
+
+class _Merged(NamedTuple):
+    """A line, the stream that it is of, and places that changed since the line before it."""
+
+    stream: LogStream
+    line: Line
+    moved: dict[int, int]
 
 
 _Head = tuple[int, int, Line, AsyncIterator[Line], LogStream]
@@ -46,6 +55,7 @@ class LogView:
         owner: id of the run, image or deployment.
         wants: says of a stream whether it is looked at.
         query: which lines.
+        has_cursors: whether lines are given with the places behind them.
     """
 
     def __init__(
@@ -56,13 +66,18 @@ class LogView:
         owner: str,
         wants: Callable[[LogStream], bool],
         query: LineQuery,
+        has_cursors: bool,
     ) -> None:
         self._database = database
         self._objects = objects
         self._owner = owner
         self._wants = wants
         self._query = query
+        self._has_cursors = has_cursors
         self._places: dict[int, int] = dict(query.after or {})
+        self._moved: dict[int, int] = {}
+        """Places that changed since the last line."""
+        self._cursor = Cursor({})
         self._is_over = False
 
     async def streams(self) -> list[LogStream]:
@@ -94,11 +109,14 @@ class LogView:
             rows = await self.streams()
             await self._begin(rows)
             if self._query.tail is not None and self._query.after is None:
-                yield await self._last(rows, is_final=self._is_over or not follow)
+                last = await self._last(rows, is_final=self._is_over or not follow)
+                for shown in self._shown(last):
+                    yield shown
             while True:
                 is_final = self._is_over or not follow or self._is_past()
                 async for batch in self._pass(rows, is_final=is_final):
-                    yield batch
+                    for shown in self._shown(batch):
+                        yield shown
                 if is_final:
                     return
                 if not await subscription.wait(timeout_seconds=_POLL_SECONDS):
@@ -117,18 +135,36 @@ class LogView:
                 reader = TimedReader(self._database, self._objects, row)
                 self._places[row.id] = await reader.last_lines_offset(query.tail)
 
-    async def _last(self, rows: Sequence[LogStream], *, is_final: bool) -> list[Shown]:
-        last: deque[Shown] = deque(maxlen=self._query.tail or 0)
+    async def _last(self, rows: Sequence[LogStream], *, is_final: bool) -> Sequence[_Merged]:
+        last: deque[_Merged] = deque()
+        most_lines = self._query.tail or 0
         held_bytes = 0
         async for batch in self._pass(rows, is_final=is_final):
-            for shown in batch:
-                if len(last) == last.maxlen and last:
-                    held_bytes -= len(last[0].line.data)
-                last.append(shown)
-                held_bytes += len(shown.line.data)
-                while held_bytes > _MAX_TAIL_BYTES:
-                    held_bytes -= len(last.popleft().line.data)
-        return list(last)
+            for merged in batch:
+                last.append(merged)
+                held_bytes += len(merged.line.data)
+                while len(last) > most_lines or held_bytes > _MAX_TAIL_BYTES:
+                    dropped = last.popleft()
+                    held_bytes -= len(dropped.line.data)
+                    self._cursor.move(dropped.moved)
+        return last
+
+    def _shown(self, lines: Iterable[_Merged]) -> Iterator[list[Shown]]:
+        """Lines with their cursors, some at a time: those of many streams are long."""
+        batch: list[Shown] = []
+        size = 0
+        for stream, line, moved in lines:
+            text = ""
+            if self._has_cursors:
+                self._cursor.move(moved)
+                text = self._cursor.text()
+            batch.append(Shown(stream, line, text))
+            size += len(line.data) + len(text)
+            if size >= _BATCH_BYTES or len(batch) >= _BATCH_LINES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
 
     def _is_past(self) -> bool:
         until = self._query.until_millis
@@ -136,10 +172,12 @@ class LogView:
 
     async def _pass(
         self, rows: Sequence[LogStream], *, is_final: bool
-    ) -> AsyncIterator[list[Shown]]:
+    ) -> AsyncIterator[list[_Merged]]:
         """Merge what there is between the places and the lengths of these streams."""
         heads: list[_Head] = []
-        first_bytes = {row.id: row.first_byte for row in rows}
+        untold = {row.id for row in rows if not _is_told(row, self._places.get(row.id, 0))}
+        told = {stream: place for stream, place in self._places.items() if stream not in untold}
+        self._cursor, self._moved = Cursor(told), {}
         # All of them wait in memory for their turn.
         chunks_at_once = max(1, MOST_CHUNKS // max(1, len(rows)))
         for row in rows:
@@ -148,18 +186,13 @@ class LogView:
             if first is not None:
                 heads.append((first.millis, row.id, first, lines, row))
         heapq.heapify(heads)
-        batch: list[Shown] = []
+        batch: list[_Merged] = []
         size = 0
         while heads:
             _, number, line, lines, row = heads[0]
-            self._places[number] = line.end
-            # Where nothing is left of what was before, reading begins there without being told.
-            told = {
-                stream: place
-                for stream, place in self._places.items()
-                if place > first_bytes.get(stream, 0) or stream == number
-            }
-            batch.append(Shown(row, line, cursor(told)))
+            self._places[number] = self._moved[number] = line.end
+            batch.append(_Merged(row, line, self._moved))
+            self._moved = {}
             size += len(line.data)
             if size >= _BATCH_BYTES or len(batch) >= _BATCH_LINES:
                 yield batch
@@ -190,7 +223,9 @@ class LogView:
                 if self._is_wanted(line):
                     yield line
         # Lines that are not wanted need not be looked at again.
-        self._places[row.id] = max(self._places.get(row.id, 0), splitter.offset)
+        place = self._places[row.id] = max(self._places.get(row.id, 0), splitter.offset)
+        if _is_told(row, place):
+            self._moved[row.id] = place
 
     async def _splitter(self, reader: TimedReader, row: LogStream) -> LineSplitter:
         since = self._query.since_millis
@@ -216,3 +251,8 @@ class LogView:
         if query.since_millis is not None and line.millis < query.since_millis:
             return False
         return query.pattern is None or query.pattern.matches(line.data)
+
+
+def _is_told(row: LogStream, place: int) -> bool:
+    """Whether cursors have this place: where nothing is left of what was before, none is needed."""
+    return place > row.first_byte

@@ -1,19 +1,23 @@
 """Logs of very many streams: what reading them takes."""
 
+import json
 import os
 import resource
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from app.logs import sealing, service
+from app.logs.cursors import Cursor
 from tests.live_api import LiveApi, live_api
 from tests.made_runs import make_runs
 
 pytestmark = pytest.mark.anyio
 STREAMS = 150
+NDJSON = {"Accept": "application/x-ndjson"}
 
 
 @pytest.fixture
@@ -58,3 +62,44 @@ async def test_a_sealed_log_of_many_streams_is_read_with_few_open_files(
 
     assert len(last.text.splitlines()) == 5
     assert len(found.text.splitlines()) == STREAMS
+
+
+class CountedCursor(Cursor):
+    """Counts how often the id of a line is made."""
+
+    made = 0
+
+    def text(self) -> str:
+        CountedCursor.made += 1
+        return super().text()
+
+
+async def test_ids_are_made_of_those_lines_only_that_are_shown_with_one(
+    api: LiveApi, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.logs.view.Cursor", CountedCursor)
+    monkeypatch.setattr(CountedCursor, "made", 0)
+
+    plain = await api.client.get(f"runs/{run}/logs", params={"timestamps": True})
+    assert len(plain.text.splitlines()) == 2 * STREAMS
+    assert CountedCursor.made == 0
+
+    last = await api.client.get(f"runs/{run}/logs?tail=5&grep=last", headers=NDJSON)
+    assert len(last.text.splitlines()) == 5
+    assert CountedCursor.made == 5
+
+
+@pytest.mark.parametrize("given", [{}, {"tail": 7}, {"grep": "last"}, {"tail": 7, "grep": "last"}])
+async def test_reading_goes_on_after_any_of_the_last_lines(
+    api: LiveApi, run: str, given: dict[str, Any]
+) -> None:
+    async def records(**more: str) -> list[dict[str, Any]]:
+        params = {**given, **more}
+        answer = await api.client.get(f"runs/{run}/logs", params=params, headers=NDJSON)
+        return [json.loads(line) for line in answer.text.splitlines()]
+
+    last = (await records())[-7:]
+    assert len(last) == 7
+    for index, record in enumerate(last):
+        rest = await records(after=record["id"])
+        assert [line["text"] for line in rest] == [line["text"] for line in last[index + 1 :]]
