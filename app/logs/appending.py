@@ -13,22 +13,25 @@ from app.logs.repository import MAX_CHUNK_BYTES, MERGED
 from app.logs.times import Pair, between, packed
 from app.tables.log import LogChunk, LogStream
 
-# The stream's row is locked first and the merged one after it, as everywhere.
+# The stream's row is locked first and the merged one after it, as everywhere; it grows only once
+# the merged one has, which may be sealed by then.
 _ROOM = """(CAST(:most AS bigint) IS NULL OR CAST(:most AS bigint) >= CAST(:count AS bigint)
         + (SELECT sum(length_bytes) FROM log_streams WHERE owner = :owner AND name <> ''))"""
 _MERGED = text(
     """
 WITH mine AS (
-    UPDATE log_streams SET length_bytes = length_bytes + :count
+    SELECT FROM log_streams
     WHERE owner = :owner AND attempt = :attempt AND name = :name
-        AND length_bytes = :start AND sha256 IS NULL
-        AND EXISTS (SELECT FROM log_streams WHERE owner = :owner AND attempt = 0 AND name = '')
-        AND {room}
-    RETURNING length_bytes
+        AND length_bytes = :start AND sha256 IS NULL AND {room}
+    FOR UPDATE
 ), merged AS (
     UPDATE log_streams SET length_bytes = length_bytes + :count
-    WHERE owner = :owner AND attempt = 0 AND name = '' AND EXISTS (SELECT FROM mine)
+    WHERE owner = :owner AND attempt = 0 AND name = '' AND sha256 IS NULL
+        AND EXISTS (SELECT FROM mine)
     RETURNING length_bytes - :count AS place
+), grown AS (
+    UPDATE log_streams SET length_bytes = length_bytes + :count
+    WHERE owner = :owner AND attempt = :attempt AND name = :name AND EXISTS (SELECT FROM merged)
 )
 INSERT INTO log_chunks (owner, attempt, name, "offset", merged_offset, data, times)
 SELECT :owner, :attempt, :name, :start, place, CAST(:data AS bytea), CAST(:times AS bytea)
@@ -126,7 +129,7 @@ async def append_locked(
     """Append bytes at the end of a stream that this transaction has locked.
 
     Raises:
-        StreamSealed: the stream was sealed.
+        StreamSealed: the stream was sealed, or all of the log was before this stream came.
         LogFull: all streams of the owner together would be too long.
     """
     length = stream.length_bytes
@@ -138,7 +141,9 @@ async def append_locked(
             raise LogFull(place.most_bytes)
     merged_offset = None
     if place.is_merged:
-        await repository.lock_stream(session, place.owner, 0, MERGED)
+        merged = await repository.lock_stream(session, place.owner, 0, MERGED)
+        if merged.sha256 is not None:
+            raise StreamSealed(f"The log is sealed: {place.name!r} comes too late.")
         merged_offset = await repository.grow(session, place.owner, 0, MERGED, count=len(data))
     await repository.grow(session, place.owner, place.attempt, place.name, count=len(data))
     for start in range(0, len(data), MAX_CHUNK_BYTES):

@@ -57,7 +57,7 @@ async def append(
 
     Raises:
         OffsetGap: ``offset`` is beyond the end.
-        StreamSealed: the stream was sealed.
+        StreamSealed: the stream was sealed, or all of the log was before this stream came.
         LogFull: all streams together would be longer than that.
     """
     place = Place(owner, attempt, name, is_merged(name), node_index, most_bytes)

@@ -1,0 +1,73 @@
+"""What comes to a log after its end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.logs import sealing
+from tests.live_api import LiveApi, live_api
+from tests.logs.nodes import STDOUT, start_nodes
+from tests.made_runs import make_runs
+from tests.waiting import until
+
+pytestmark = pytest.mark.anyio
+LATE = "user_logs/std_log_worker_1.txt"
+
+
+@pytest.fixture
+async def api(tmp_path: Path, postgres_url: str, broker_url: str) -> AsyncIterator[LiveApi]:
+    async with live_api(tmp_path, postgres_url, broker_url) as api:
+        yield api
+
+
+@pytest.fixture
+async def run(api: LiveApi) -> str:
+    (run,) = await make_runs(api, 1)
+    return run
+
+
+@pytest.mark.parametrize("is_made_first", [False, True])
+async def test_a_stream_that_comes_after_the_end_is_refused(
+    api: LiveApi, run: str, is_made_first: bool
+) -> None:
+    (node,) = await start_nodes(api, run, 1)
+    await node.send(b"in time\n", offset=0)
+    await sealing.seal(api.database, api.objects, run)
+    if is_made_first:
+        assert (await node.send(b"", offset=0, stream=LATE)).status_code == 200
+
+    answer = await node.send(b"late\n", offset=0, stream=LATE)
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "stream_sealed")
+    assert (await api.client.get(f"runs/{run}/logs")).text == "in time\n"
+
+
+async def test_bytes_that_come_while_the_log_is_sealed_are_refused_whole(
+    api: LiveApi, run: str
+) -> None:
+    (node,) = await start_nodes(api, run, 1)
+    await node.send(b"in time\n", offset=0)
+    hashes = await sealing.store_streams(api.database, api.objects, run)
+    async with api.database.session() as session:
+        await sealing.mark_sealed(session, run, hashes)
+        assert (await node.send(b"", offset=0, stream=LATE)).status_code == 200
+        sending = asyncio.create_task(node.send(b"late\n", offset=0, stream=LATE))
+        await until(lambda: _is_waited_for(session))
+
+    answer = await sending
+    assert (answer.status_code, answer.json()["code"]) == (409, "stream_sealed")
+    assert (await api.client.get(f"runs/{run}/logs")).text == "in time\n"
+    streams = (await api.client.get(f"runs/{run}/logs/streams")).json()["items"]
+    assert [(stream["name"], stream["length_bytes"]) for stream in streams] == [
+        ("", 8), (STDOUT, 8), (LATE, 0),
+    ]  # fmt: skip
+
+
+async def _is_waited_for(session: AsyncSession) -> bool:
+    """Whether another transaction waits for this one."""
+    waiting = "SELECT FROM pg_locks WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
+    return (await session.execute(text(waiting))).first() is not None
