@@ -127,11 +127,14 @@ class LogReader:
         self._owner = owner
         self._attempt = 0 if name == MERGED else attempt
         self._name = name
+        self._was_there = False
 
     async def stream(self) -> LogStream | None:
         """The stream's row as it is now."""
         async with self._database.session() as session:
-            return await repository.find_stream(session, self._owner, self._attempt, self._name)
+            row = await repository.find_stream(session, self._owner, self._attempt, self._name)
+        self._was_there = self._was_there or row is not None
+        return row
 
     async def read(self, start: int, end: int | None = None) -> AsyncIterator[bytes]:
         """Yield what is there now from byte ``start`` to before ``end``; no session is held."""
@@ -174,7 +177,7 @@ class LogReader:
         return found
 
     async def follow(self, start: int, *, signals: Signals) -> AsyncIterator[bytes]:
-        """Yield bytes from ``start`` as they come, until the stream is sealed and read.
+        """Yield bytes from ``start`` as they come, until the stream is sealed and read, or gone.
 
         Args:
             start: first byte.
@@ -185,12 +188,15 @@ class LogReader:
             while True:
                 # First what has just come: most looks find it, and find it in one round trip.
                 pieces = await self._newest(position)
+                self._was_there = self._was_there or bool(pieces)
                 for offset, piece in pieces:
                     position = offset + len(piece)
                     yield piece
                 if pieces:
                     continue
                 stream = await self.stream()
+                if stream is None and self._was_there:
+                    return  # deleted with its owner
                 if stream is not None and stream.sha256 is not None:
                     async for piece in self.read(position):
                         yield piece

@@ -79,11 +79,15 @@ class LogView:
         """Places that changed since the last line."""
         self._cursor = Cursor({})
         self._is_over = False
+        self._was_there = False
+        self._is_gone = False
 
     async def streams(self) -> list[LogStream]:
         """The streams that are looked at, as they are now."""
         async with self._database.session() as session:
             rows = await repository.list_streams(session, self._owner)
+        self._is_gone = self._was_there and not rows
+        self._was_there = self._was_there or bool(rows)
         merged = [row for row in rows if row.name == MERGED]
         # A stream that is gone needs no place in the ids of lines.
         known = {row.id for row in rows}
@@ -102,7 +106,7 @@ class LogView:
         """Lines in the order of their time, some at a time; an empty batch: nothing came lately.
 
         Args:
-            follow: go on until the log is sealed; what comes later is merged as it comes.
+            follow: go on until the log is sealed, or gone; what comes later is merged as it comes.
             signals: tells of new bytes; without one the streams are looked at once a second.
         """
         with signals.subscribe(LOG_TOPIC, self._owner) as subscription:
@@ -122,6 +126,8 @@ class LogView:
                 if not await subscription.wait(timeout_seconds=_POLL_SECONDS):
                     yield []
                 rows = await self.streams()
+                if self._is_gone:
+                    return  # deleted with its owner
 
     async def _begin(self, rows: Sequence[LogStream]) -> None:
         """Find where to begin in each stream."""

@@ -1,19 +1,24 @@
-"""What comes to a log after its end."""
+"""What comes to a log after its end, and who still reads it then."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx2
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.logs import sealing
+from app.kernel.wake import signal
+from app.logs import repository, sealing
+from app.logs.service import LOG_TOPIC
 from tests.live_api import LiveApi, live_api
 from tests.logs.nodes import STDOUT, start_nodes
+from tests.logs.test_lines import address
 from tests.made_runs import make_runs
 from tests.waiting import until
 
+__all__ = ["address"]
 pytestmark = pytest.mark.anyio
 LATE = "user_logs/std_log_worker_1.txt"
 
@@ -71,3 +76,26 @@ async def _is_waited_for(session: AsyncSession) -> bool:
     """Whether another transaction waits for this one."""
     waiting = "SELECT FROM pg_locks WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid))"
     return (await session.execute(text(waiting))).first() is not None
+
+
+@pytest.mark.parametrize("form", ["text/plain", "application/x-ndjson", "text/event-stream"])
+async def test_who_follows_a_log_that_is_deleted_is_let_go(
+    api: LiveApi, run: str, address: str, form: str
+) -> None:
+    (node,) = await start_nodes(api, run, 1)
+    await node.send(b"words\n", offset=0)
+    url = f"{address}/v1/workspaces/{api.workspace}/runs/{run}/logs?follow=true"
+    headers = {"Authorization": api.client.headers["Authorization"], "Accept": form}
+    found = ""
+    async with (
+        asyncio.timeout(60),
+        httpx2.AsyncClient(timeout=60) as client,
+        client.stream("GET", url, headers=headers) as answer,
+    ):
+        async for piece in answer.aiter_text():
+            if "words" in piece and "words" not in found:
+                async with api.database.session() as session:
+                    await repository.delete_all(session, run)
+                    signal(session, LOG_TOPIC, run)
+            found += piece
+    assert found.count("words") == 1
