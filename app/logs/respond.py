@@ -81,7 +81,7 @@ async def log_response(
         headers["Content-Length"] = str(stop - start)
         content = reader.read(start, stop)
     if request.method == "HEAD":
-        return Response(status_code=status, headers=headers, media_type=TEXT)
+        return _head(status, headers, TEXT)
     return StreamingResponse(content, status_code=status, headers=headers, media_type=TEXT)
 
 
@@ -146,7 +146,7 @@ async def lines_response(
         "Content-Security-Policy": "sandbox",
     }
     if request.method == "HEAD":
-        return Response(headers=headers, media_type=media_type)
+        return _head(200, headers, media_type)
     waits = grows and (follow or media_type == SSE)
     batches = view.batches(follow=waits, signals=request.app.state.signals)
     content = _rendered(batches, _format(media_type, query), is_sse=media_type == SSE)
@@ -168,6 +168,14 @@ def refuse_bytes(offset: int) -> None:
     if offset:
         message = "offset counts the bytes of a whole log; to go on after a line, give after."
         raise invalid_field("query/offset", "offset_of_lines", message)
+
+
+def _head(status: int, headers: dict[str, str], media_type: str) -> Response:
+    head = Response(status_code=status, headers=headers, media_type=media_type)
+    if "Content-Length" not in headers:
+        # How long the answer will be, is not known.
+        del head.headers["Content-Length"]
+    return head
 
 
 def _format(media_type: str, query: LineQuery) -> Format:

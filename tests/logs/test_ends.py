@@ -99,3 +99,17 @@ async def test_who_follows_a_log_that_is_deleted_is_let_go(
                     signal(session, LOG_TOPIC, run)
             found += piece
     assert found.count("words") == 1
+
+
+async def test_a_head_does_not_say_how_long_an_answer_is_that_is_not_made(
+    api: LiveApi, run: str
+) -> None:
+    (node,) = await start_nodes(api, run, 1)
+    await node.send(b"words\n", offset=0)
+
+    for given in ("follow=true", "tail=1", "grep=w", "timestamps=true"):
+        answer = await api.client.head(f"runs/{run}/logs?{given}")
+        assert answer.status_code == 200
+        assert "Content-Length" not in answer.headers
+    whole = await api.client.head(f"runs/{run}/logs")
+    assert whole.headers["Content-Length"] == "6"
