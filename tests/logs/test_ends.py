@@ -113,3 +113,17 @@ async def test_a_head_does_not_say_how_long_an_answer_is_that_is_not_made(
         assert "Content-Length" not in answer.headers
     whole = await api.client.head(f"runs/{run}/logs")
     assert whole.headers["Content-Length"] == "6"
+
+
+@pytest.mark.parametrize("owner", ["runs/{run}", "images/{image}", "deployments/none"])
+@pytest.mark.parametrize("follow", ["true", "false"])
+async def test_an_offset_that_no_log_has_is_refused(
+    api: LiveApi, run: str, owner: str, follow: str
+) -> None:
+    image = (await api.client.get(f"runs/{run}")).json()["image_hash"]
+    url = f"{owner.format(run=run, image=image)}/logs?offset={10**30}&follow={follow}"
+
+    answer = await api.client.get(url)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["pointer"] == "query/offset"
