@@ -1,5 +1,6 @@
 """Which lines of a log are wanted, as clients say it."""
 
+import re
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -17,6 +18,8 @@ _MAX_PATTERN = 500
 _PATTERN_MEMORY_BYTES = 8 * 1024**2
 # These see the borders of a block of lines, not of a line.
 _BLOCK_ANCHORS = (r"\A", r"\z", r"\C")
+# So do ^ and $ where flags are taken back, as in (?-m) and (?i-ms:…).
+_FLAGS_OFF = re.compile(r"\(\?[a-zA-Z]*-")
 
 
 class Pattern:
@@ -39,7 +42,9 @@ class Pattern:
         except re2.error as error:
             message = f"grep takes a regular expression in RE2's syntax: {_words(error)}."
             raise invalid_field("query/grep", "bad_pattern", message) from error
-        self._is_blockwise = not any(anchor in text for anchor in _BLOCK_ANCHORS)
+        self._is_blockwise = not _FLAGS_OFF.search(text) and not any(
+            anchor in text for anchor in _BLOCK_ANCHORS
+        )
 
     def may_match(self, block: bytes) -> bool:
         """Whether a line of these may match: what is quickly seen not to is not split."""

@@ -136,6 +136,13 @@ async def test_patterns_find_what_a_terminal_shows(api: LiveApi, run: str) -> No
     assert await texts("^other$") == ["other"]
 
 
+@pytest.mark.parametrize("grep", ["(?-m)^b30", "(?-m:^b30)", "(?i-m)^B30", "(?-m)b30 loss=2$"])
+async def test_patterns_that_take_flags_back_see_lines_too(
+    api: LiveApi, two_nodes: str, grep: str
+) -> None:
+    assert await lines(api, two_nodes, grep=grep) == ["b30 loss=2"]
+
+
 async def test_a_pattern_that_is_none_is_refused_in_words(api: LiveApi, run: str) -> None:
     answer = await api.client.get(f"runs/{run}/logs", params={"grep": "(a"})
     expected = "grep takes a regular expression in RE2's syntax: missing ): (a."
