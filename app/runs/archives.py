@@ -23,18 +23,20 @@ async def archive_entries(
         prefix: how the paths begin.
     """
     async with database.session() as session:
-        rows = await repository.all_files(session, run.id, prefix=prefix)
+        # In this order: a log that is sealed in between is a stream here and a file there.
         streams = await list_streams(session, run.id)
+        rows = await repository.all_files(session, run.id, prefix=prefix)
     entries = [
         TarEntry(path=row.path, sha256=row.sha256, size_bytes=row.size_bytes) for row in rows
     ]
+    sealed = {row.path for row in rows if row.origin == "log"}
     for stream in streams:
         # Sealed ones are files already; the one without a name is all of them merged.
         if not stream.name or stream.sha256 is not None:
             continue
         is_current = stream.attempt == max(1, run.attempt)
         path = stream.name if is_current else f"attempts/{stream.attempt}/{stream.name}"
-        if not path.startswith(prefix):
+        if path in sealed or not path.startswith(prefix):
             continue
         reader = LogReader(
             database, objects, owner=run.id, attempt=stream.attempt, name=stream.name
