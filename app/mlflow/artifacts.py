@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.blobs import repository as blobs
 from app.mlflow import file_sets, writes
-from app.mlflow.access import Caller
+from app.mlflow.access import Caller, check_current
 from app.mlflow.errors import FileExists, InvalidParameter, NoSuchResource
 from app.mlflow.file_sets import File, Listed, Rows
 from app.mlflow.places import Place
@@ -126,9 +126,10 @@ async def put(session: AsyncSession, caller: Caller, place: Place, stored: Store
 
     Raises:
         FileExists: the name belongs to a file that MLflow did not upload, or to a folder.
+        AttemptSuperseded: another attempt has taken over.
     """
     files = await file_sets.writable(session, caller, place)
-    await _lock(session, files)
+    await _lock(session, caller, files)
     path = files.path(place.path)
     row = await files.row(session, path)
     if row is None:
@@ -150,12 +151,14 @@ async def remove(session: AsyncSession, caller: Caller, place: Place) -> None:
     Raises:
         FileExists: there are files in it that MLflow did not upload.
         InvalidParameter: it is everything that the workspace has.
+        AttemptSuperseded: another attempt has taken over.
     """
     if place.kind == "workspace" and not place.path:
         raise InvalidParameter("Name the file or the folder to delete.")
     files = await file_sets.writable(
         session, caller, Place(place.kind, place.id, place.path or "x")
     )
+    await _lock(session, caller, files)
     path = files.path(place.path)
     here: ColumnElement[bool] = files.within(path) | (files.of_owner() & (files.table.path == path))
     if files.table is RunFile:
@@ -166,10 +169,18 @@ async def remove(session: AsyncSession, caller: Caller, place: Place) -> None:
     await session.execute(delete(files.table).where(here))
 
 
-async def _lock(session: AsyncSession, files: Rows) -> None:
-    """Keep others from adding files of the same owner until the transaction ends."""
+async def _lock(session: AsyncSession, caller: Caller, files: Rows) -> None:
+    """Keep others from changing files of the same owner until the transaction ends.
+
+    Another attempt may have taken over before: what it has is not the caller's any more.
+    """
     if files.table is RunFile:
-        writes.check_open(await lock_run(session, files.owner_id))
+        if caller.is_script and caller.principal.id != files.owner_id:
+            # Before the run that it made, as whoever begins an attempt locks them.
+            await lock_run(session, caller.principal.id)
+        run = await lock_run(session, files.owner_id)
+        await check_current(session, caller, run)
+        writes.check_open(run)
         return
     owner = LoggedModel.id if files.table is LoggedModelFile else Workspace.id
     locked = select(owner).where(owner == files.owner_id).with_for_update(key_share=True)

@@ -10,9 +10,12 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from app.auth.principal import Principal
 from app.tables.metric import Metric, MetricSummary
-from app.tables.run import Run
+from app.tables.run import Attempt, Run
 from tests.live_api import LiveApi, live_api
+from tests.logs.nodes import start_nodes
+from tests.made_runs import make_runs
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
@@ -128,3 +131,45 @@ async def test_who_is_ended_for_anothers_sake_may_try_again(api: LiveApi) -> Non
     assert answer.status_code == 503
     assert answer.headers["retry-after"]
     assert (await log(api, run, [*names, "x"])).status_code == 200
+
+
+@pytest.mark.parametrize("is_child", [False, True])
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+async def test_a_script_whose_attempt_is_lost_meanwhile_changes_no_artifact(
+    api: LiveApi, method: str, is_child: bool
+) -> None:
+    (job,) = await make_runs(api, 1)
+    await start_nodes(api, job, 1)
+    owner, headers = job, await script_of(api, job)
+    if is_child:
+        run = await api.client.get(f"{PROTOCOL}/runs/get", params={"run_id": job})
+        experiment = {"experiment_id": run.json()["run"]["info"]["experiment_id"]}
+        made = await api.client.post(f"{PROTOCOL}/runs/create", json=experiment, headers=headers)
+        owner = made.json()["run"]["info"]["run_id"]
+    info = await api.client.get(f"{PROTOCOL}/runs/get", params={"run_id": owner})
+    root = info.json()["run"]["info"]["artifact_uri"].removeprefix("mlflow-artifacts:/")
+    address = f"{PROTOCOL}-artifacts/artifacts/{root}/note.txt"
+    assert (await api.client.put(address, content=b"kept")).status_code == 200
+
+    async with api.database.session() as session:
+        begun = (await session.scalars(select(Run).where(Run.id == job).with_for_update())).one()
+        request = api.client.request(method, address, content=b"late", headers=headers)
+        late = asyncio.create_task(request)
+        await waits(api)
+        begun.attempt += 1
+        session.add(Attempt(run_id=job, number=begun.attempt))
+
+    refused = await late
+    assert refused.status_code >= 400, refused.text
+    assert "taken over" in refused.json()["message"]
+    assert (await api.client.get(address)).content == b"kept"
+
+
+async def script_of(api: LiveApi, job: str) -> dict[str, str]:
+    """The headers of the script of a job's present attempt."""
+    async with api.database.session() as session:
+        run = await session.get_one(Run, job)
+    principal = Principal(
+        kind="run", id=job, name="run", workspace_id=run.workspace_id, attempt=run.attempt
+    )
+    return {"Authorization": f"Bearer {api.app.state.signer.issue(principal)}"}
