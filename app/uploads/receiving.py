@@ -240,11 +240,16 @@ class Receiver:
 
     async def _finished(self) -> Upload:
         async with self._database.session() as session:
+            row = await repository.get(session, self._upload.workspace_id, self._upload.id)
+        found = row.found_sha256
+        if found is None or row.completed_at is not None:
+            return row
+        # Asked without a session: until the upload is complete, no collection takes its bytes.
+        is_there = await self._objects.exists(found)
+        async with self._database.session() as session:
             row = await repository.lock(session, Upload, self._upload.id)
-            found = row.found_sha256
-            if found is None or row.completed_at is not None:
+            if row.found_sha256 != found or row.completed_at is not None:
                 return row
-            is_there = await self._objects.exists(found)
             if is_there:
                 stored = StoredObject(sha256=found, size_bytes=row.size_bytes)
                 await blobs.add(session, row.workspace_id, [stored])

@@ -85,4 +85,8 @@ async def test_no_session_is_held_while_the_store_is_asked(
     when_asked(look)
     begun = await api.client.post("uploads", json={"size_bytes": len(DATA), "sha256": SHA256})
     assert begun.json()["completed_at"]
-    assert held == [0]
+    begun = await api.client.post("uploads", json={"size_bytes": 3})
+    address = f"uploads/{begun.json()['id']}"
+    sent = await api.client.patch(address, content=b"new", headers={"Upload-Offset": "0"})
+    assert sent.json()["completed_at"]
+    assert held == [0, 0]
