@@ -13,13 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.auth.access import AnyAccess
 from app.auth.principal import Principal
 from app.azureml.errors import WorkspaceNotFound
-from app.kernel.db import SessionDep
+from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.errors import Forbidden
 from app.runs.access import RunId
 from app.runs.errors import AttemptSuperseded, RunNotFound
 from app.tables.run import Run
 from app.tables.workspace import Workspace
 from app.workspaces.access import WorkspaceDep
+from app.workspaces.detached import DetachedWorkspaceDep
 
 SCOPE = (
     "/subscriptions/{subscription_id}/resourceGroups/{resource_group}"
@@ -52,6 +53,23 @@ async def _run(
 
 AzureRunDep = Annotated[Run, Depends(_run, scope="function")]
 """The row of ``{azureml_run_id}`` in the path: a script may name its children, too."""
+
+
+async def _detached_run(
+    workspace: DetachedWorkspaceDep,
+    subscription_id: str,
+    resource_group: str,
+    azureml_run_id: RunId,
+    database: DatabaseDep,
+    caller: AnyAccess,
+) -> Run:
+    scope = await _workspace(workspace, subscription_id, resource_group, caller)
+    async with database.session() as session:
+        return await get_visible(session, scope, azureml_run_id, caller)
+
+
+DetachedAzureRunDep = Annotated[Run, Depends(_detached_run)]
+"""The same, and no session stays open behind it."""
 
 
 async def get_visible(

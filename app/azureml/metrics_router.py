@@ -7,14 +7,15 @@ from fastapi import APIRouter
 from app.auth.access import AnyAccess
 from app.auth.needs import needs
 from app.azureml import service
-from app.azureml.access import SCOPE, AzureRunDep, check_current
+from app.azureml.access import SCOPE, AzureRunDep, DetachedAzureRunDep, check_current
 from app.azureml.documents import metric_document
 from app.azureml.errors import MetricNotFound
 from app.azureml.schemas import MetricBatchSent, MetricQuery
-from app.kernel.db import SessionDep
+from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.errors import Conflict
 from app.metrics import service as metrics
 from app.metrics.repository import Wanted
+from app.runs import repository as runs
 from app.runs.states import TERMINAL
 from app.storage.access import ObjectsDep
 
@@ -31,18 +32,21 @@ _INGEST = (
 @router.post(f"{_METRIC}/batch")
 @needs("runs.write", run=True, audited=False)
 async def send_azureml_metrics(
-    run: AzureRunDep,
+    run: DetachedAzureRunDep,
     body: MetricBatchSent,
-    session: SessionDep,
+    database: DatabaseDep,
     objects: ObjectsDep,
     caller: AnyAccess,
 ) -> dict[str, Any]:
     """Metrics; a batch sent again changes nothing."""
-    await check_current(session, caller, run)
-    if run.status in TERMINAL:
-        raise Conflict(f"The run is {run.status}; nothing more can be logged.")
-    refused = await service.store_batch(session, objects, run, body.values)
-    return {"report": None, "errors": refused}
+    batch = await service.read_batch(database, objects, run, body.values)
+    async with database.session() as session:
+        run = await runs.get(session, run.workspace_id, run.id)
+        await check_current(session, caller, run)
+        if run.status in TERMINAL:
+            raise Conflict(f"The run is {run.status}; nothing more can be logged.")
+        await service.store_batch(session, run, batch)
+    return {"report": None, "errors": batch.refused}
 
 
 @router.post(f"{_METRIC}/list")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -10,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from app.azureml.documents import path_of_location
 from app.azureml.schemas import MetricSent, MetricValue, RunPatch
 from app.imports.translation import invalid_at
+from app.kernel.db import Database
 from app.metrics import service as metrics
 from app.metrics.schemas import MetricRecord, MetricType
 from app.runs import repository as runs
@@ -61,41 +63,57 @@ def run_update(patch: RunPatch) -> RunUpdate:
     return read_as(RunUpdate, {k: v for k, v in changes.items() if v is not None})
 
 
-async def store_batch(
-    session: AsyncSession, objects: ObjectStore, run: Run, values: Sequence[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """Store the metrics of a batch; the metric ids make a repeated batch harmless.
+@dataclass
+class Batch:
+    """Metrics as they were sent, read.
+
+    Attributes:
+        sources: records by the id of the first row of their call.
+        refused: what could not be read, as the package reads it.
+    """
+
+    sources: list[tuple[str, list[MetricRecord]]]
+    refused: list[dict[str, Any]]
+
+
+async def read_batch(
+    database: Database, objects: ObjectStore, run: Run, values: Sequence[dict[str, Any]]
+) -> Batch:
+    """The metrics of a batch; no session is held while the store is asked for files.
 
     Args:
-        session: the transaction.
+        database: where the run's files are named.
         objects: where files are whose content is the value of a metric.
         run: whose metrics they are.
         values: as they were sent.
-
-    Returns:
-        Those that were refused, as the package reads it.
     """
-    refused = []
+    batch = Batch(sources=[], refused=[])
     for index, value in enumerate(values):
         try:
             sent = MetricSent.model_validate(value)
             records = [_record(sent, row) for row in sent.value]
         except (ValueError, OverflowError) as error:
-            refused.append(_refused(index, value, str(error).splitlines()[0]))
+            batch.refused.append(_refused(index, value, str(error).splitlines()[0]))
             continue
         for record in records:
             if record.type == "json" and sent.properties.ux_metric_type.startswith(_IN_FILES):
-                record.value = await _content(session, objects, run, record.value)
+                record.value = await _content(database, objects, run, record.value)
         if records:
-            # The id of the first row stands for the call; rows keep their order within it.
-            await metrics.store(
-                session,
-                run_id=run.id,
-                attempt=run.attempt,
-                source=f"azureml-{sent.value[0].metric_id}",
-                numbered=list(enumerate(records)),
-            )
-    return refused
+            batch.sources.append((sent.value[0].metric_id, records))
+    return batch
+
+
+async def store_batch(session: AsyncSession, run: Run, batch: Batch) -> None:
+    """Store metrics; their ids make a repeated batch harmless."""
+    for metric_id, records in batch.sources:
+        # The id of the first row stands for the call; rows keep their order within it.
+        await metrics.store(
+            session,
+            run_id=run.id,
+            attempt=run.attempt,
+            source=f"azureml-{metric_id}",
+            numbered=list(enumerate(records)),
+        )
 
 
 def _record(sent: MetricSent, row: MetricValue) -> MetricRecord:
@@ -111,11 +129,12 @@ def _record(sent: MetricSent, row: MetricValue) -> MetricRecord:
     return MetricRecord(name=sent.name, type=kind, value=value, step=row.step, time=time)
 
 
-async def _content(session: AsyncSession, objects: ObjectStore, run: Run, location: Any) -> Any:
+async def _content(database: Database, objects: ObjectStore, run: Run, location: Any) -> Any:
     """What the file says that is named; its name where it is too large, or no JSON, or away."""
     if not isinstance(location, str):
         return location
-    file = await runs.find_file(session, run.id, path_of_location(location))
+    async with database.session() as session:
+        file = await runs.find_file(session, run.id, path_of_location(location))
     if file is None or file.size_bytes > _LARGEST_DOCUMENT_BYTES:
         return location
     chunks = await objects.open(file.sha256, start=0, end=file.size_bytes)

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from app.auth.principal import Principal
+from app.storage.objects import ObjectStore
 from tests.live_api import LiveApi, live_api
 
 pytestmark = pytest.mark.anyio
@@ -110,6 +111,28 @@ async def test_a_bad_value_holds_up_no_other(script: Script) -> None:
     values = [{"name": ""}, scalar("good", 0.5), early]
     answer = await script.client.post(f"{script.metric}/batch", json={"values": values})
     assert [refused["index"] for refused in answer.json()["errors"]] == [0, 2]
+
+
+async def test_a_value_that_is_a_file_is_read_without_a_session(
+    script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api, read, held = script.api, ObjectStore.open, []
+    kept = await api.client.put(f"runs/{script.run_id}/files/m.json", content=b'{"a": [1, 2]}')
+    assert kept.status_code == 201
+
+    async def looked(store: ObjectStore, sha256: str, **given: int) -> AsyncIterator[bytes]:
+        held.append(api.database.pool_use()[0].in_use)
+        return await read(store, sha256, **given)
+
+    monkeypatch.setattr(ObjectStore, "open", looked)
+    value = scalar("in-a-file", "m.json")
+    value["properties"]["uxMetricType"] = "azureml.v2.table"
+    answer = await script.client.post(f"{script.metric}/batch", json={"values": [value]})
+
+    assert answer.json()["errors"] == []
+    (metric,) = (await api.client.get(f"runs/{script.run_id}/metrics")).json()["items"]
+    assert metric["last"] == {"a": [1, 2]}
+    assert held == [0]
 
 
 async def test_what_is_longer_than_is_kept_is_refused_with_its_place(script: Script) -> None:
