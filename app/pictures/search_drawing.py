@@ -36,7 +36,8 @@ def draw_parallel(ax: Axes, parallel: Parallel) -> None:
                 va="center",
                 fontsize=8,
                 color="#333333",
-                bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.5},
+                # Nothing shines through: the lines of all trials with a value meet beside it.
+                bbox={"facecolor": "white", "linewidth": 0, "pad": 1.5},
                 zorder=5,
             )
     ax.set_xticks(range(len(parallel["axes"])), [axis["label"] for axis in parallel["axes"]])

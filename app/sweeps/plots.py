@@ -10,6 +10,7 @@ from app.pictures.texts import label
 from app.sweeps.distributions import (
     Choice,
     Distribution,
+    RandInt,
     Space,
     Value,
     coordinate_of,
@@ -19,6 +20,8 @@ from app.sweeps.policies import Goal
 
 _TICKS = 5
 _MOST_CHOICES = 12
+_LONG = 1_000_000
+"""Whole numbers from here on are told to four digits."""
 
 
 class ProgressPoint(BaseModel):
@@ -173,21 +176,31 @@ def _height(distribution: Distribution, value: Value | None) -> float | None:
 
 
 def _axis(name: str, distribution: Distribution) -> ParallelAxis:
-    ticks: list[tuple[float, str]] = []
+    # Where the trials with this value are, which is not quite where it was looked for.
+    ticks = {
+        coordinate_of(distribution, value) or 0.0: _text(distribution, value)
+        for value in _ticked(distribution)
+    }
+    return ParallelAxis(label=label(name, longest=20), ticks=list(ticks.items()))
+
+
+def _ticked(distribution: Distribution) -> Sequence[Value]:
+    """The values that are named along an axis."""
     if isinstance(distribution, Choice):
-        for value in distribution.values[:_MOST_CHOICES]:
-            ticks.append((coordinate_of(distribution, value) or 0.0, label(str(value), longest=12)))
-    else:
-        for number in range(_TICKS):
-            place = number / (_TICKS - 1)
-            ticks.append((place, _text(distribution, place)))
-    return ParallelAxis(label=label(name, longest=20), ticks=ticks)
-
-
-def _text(distribution: Distribution, place: float) -> str:
+        return distribution.values[:_MOST_CHOICES]
+    if isinstance(distribution, RandInt) and distribution.upper <= _MOST_CHOICES:
+        return range(distribution.upper)
     # The ends of a bell are infinitely far away.
-    inside = min(max(place, 0.01), 0.99) if hasattr(distribution, "sigma") else place
-    return f"{value_at(distribution, min(inside, 1 - 1e-9)):.4g}"
+    first, last = (0.01, 0.99) if hasattr(distribution, "sigma") else (0.0, 1 - 1e-9)
+    quantiles = [number / (_TICKS - 1) for number in range(_TICKS)]
+    return [value_at(distribution, min(max(place, first), last)) for place in quantiles]
+
+
+def _text(distribution: Distribution, value: Value) -> str:
+    if isinstance(distribution, Choice):
+        return label(str(value), longest=12)
+    is_short = isinstance(value, int) and abs(value) < _LONG
+    return str(value) if is_short else f"{value:.4g}"
 
 
 def importance_bars(plot: ImportancePlot) -> Bars:

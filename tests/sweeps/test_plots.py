@@ -3,11 +3,15 @@
 import struct
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from app.kernel.ids import new_id
+from app.sweeps import plots
+from app.sweeps.distributions import Distribution, value_at
 from app.tables.sweep import Sweep, Trial
 from tests.sweeps.searching import Searching, searching
 
@@ -102,3 +106,46 @@ async def test_plots_of_too_little_say_so(
             answer = await world.api.client.get(f"sweeps/{sweep_id}/plots/{name}")
             assert (answer.status_code, answer.json()["code"]) == (404, "nothing_to_compare")
         assert (await world.api.client.get(f"sweeps/{sweep_id}/plots/progress")).is_success
+
+
+@pytest.mark.parametrize(
+    ("document", "texts"),
+    [
+        ({"type": "randint", "upper": 4}, ["0", "1", "2", "3"]),
+        ({"type": "randint", "upper": 1}, ["0"]),
+        ({"type": "randint", "upper": 100_000}, ["0", "25000", "50000", "75000", "99999"]),
+        ({"type": "quniform", "min": 0, "max": 3, "q": 1}, ["0", "1", "2", "3"]),
+        ({"type": "uniform", "min": 0, "max": 1}, ["0", "0.25", "0.5", "0.75", "1"]),
+        ({"type": "choice", "values": ["a name of 16 (1)", "a name of 16 (2)", True, 0.00012345]},
+         ["a name of 1…", "a name of 1…", "True", "0.00012345"]),
+    ],
+)  # fmt: skip
+def test_values_are_named_where_the_trials_that_have_them_are(
+    document: dict[str, Any], texts: list[str]
+) -> None:
+    distribution: Distribution = TypeAdapter(Distribution).validate_python(document)
+    drawn = [value_at(distribution, place / 100) for place in range(100)]
+    trials = [
+        SimpleNamespace(number=number, run_id=None, parameters={"depth": value}, value=0.5)
+        for number, value in enumerate(drawn)
+    ]
+    space = {"depth": distribution}
+
+    picture = plots.parallel_picture(plots.parallel("loss", "minimize", space, trials), space)
+
+    ticks = picture["axes"][0]["ticks"]
+    assert [text for _, text in ticks] == texts
+    named = {text: place for place, text in ticks}
+    for value, line in zip(drawn, picture["lines"], strict=True):
+        if str(value) in named:
+            assert line[0] == pytest.approx(named[str(value)], abs=1e-6)
+
+
+async def test_nothing_shines_through_what_values_are_called(
+    tmp_path: Path, postgres_url: str, broker_url: str
+) -> None:
+    async with searching(tmp_path, postgres_url, broker_url) as world:
+        sweep_id = await finished(world, [0.2, 0.5])
+        path = f"sweeps/{sweep_id}/plots/parallel-coordinates.svg"
+        picture = (await world.api.client.get(path)).text
+        assert "fill: #ffffff; opacity" not in picture
