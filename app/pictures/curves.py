@@ -11,8 +11,8 @@ from app.pictures.texts import label
 
 MOST_PANELS = 12
 MOST_LINES = 20
-_TOGETHER = ("train_", "val_", "valid_", "validation_", "test_", "eval_")
-"""What stands before the name of a metric that is measured on other data."""
+_TOGETHER = ("train_", "training_", "val_", "valid_", "validation_", "test_", "eval_")
+"""What stands before the name of a metric, and says on which data it is measured."""
 
 Along = Literal["auto", "step", "epoch", "time"]
 Log = Literal["none", "x", "y", "both"]
@@ -43,7 +43,8 @@ def of_run(curves: Curves, *, along: Along, log: Log) -> tuple[list[Panel], str]
         groups.setdefault(_family(metric.name), []).append(metric)
     _require(groups)
     panels = []
-    for name, metrics in list(groups.items())[:MOST_PANELS]:
+    for family, metrics in list(groups.items())[:MOST_PANELS]:
+        name = family if len(metrics) > 1 else metrics[0].name
         axis = _axis(metrics, along)
         lines = [
             _line(label(metric.name), number, metric.points, axis, curves.began_at)

@@ -139,6 +139,26 @@ def test_training_and_validation_share_a_panel() -> None:
     assert (panels[0]["x_label"], panels[0]["log_y"], left_out) == ("step", True, "")
 
 
+@pytest.mark.parametrize(
+    ("names", "panels_of"),
+    [
+        (["validation_acc"], {"validation_acc": ["validation_acc"]}),
+        (["training_acc", "validation_acc"], {"acc": ["training_acc", "validation_acc"]}),
+        (["acc", "train_acc", "val_acc"], {"acc": ["acc", "train_acc", "val_acc"]}),
+        (
+            ["training_seconds", "val_loss"],
+            {"training_seconds": ["training_seconds"], "val_loss": ["val_loss"]},
+        ),
+    ],
+)
+def test_a_panel_is_called_after_its_only_curve(
+    names: list[str], panels_of: dict[str, list[str]]
+) -> None:
+    run = curves.Curves("run", None, [metric(name, [1, 2]) for name in names])
+    panels, _ = curves.of_run(run, along="auto", log="none")
+    assert {panel["title"]: list(lines(panel)) for panel in panels} == panels_of
+
+
 def test_values_without_steps_stand_along_time_and_gaps_stay() -> None:
     run = curves.Curves(
         "run", START - timedelta(seconds=60), [metric("a", [1, "NaN", 3, 1e300], steps=False)]
