@@ -16,6 +16,8 @@ _TOGETHER = ("train_", "training_", "val_", "valid_", "validation_", "test_", "e
 
 Along = Literal["auto", "step", "epoch", "time"]
 Log = Literal["none", "x", "y", "both"]
+_NUMBERED: dict[Along, str] = {"step": "a step", "epoch": "an epoch"}
+"""What a value may have or not."""
 
 
 class Curves(NamedTuple):
@@ -36,12 +38,13 @@ def of_run(curves: Curves, *, along: Along, log: Log) -> tuple[list[Panel], str]
     """Panels of one run's metrics, and what was left out; training and validation in one panel.
 
     Raises:
-        NothingToPlot: no metric is a number.
+        NothingToPlot: no metric is a number, or none has what is to stand along x.
     """
     groups: dict[str, list[MetricRead]] = {}
-    for metric in _numbers(curves.metrics):
+    for metric in _drawable(curves.metrics, along):
         groups.setdefault(_family(metric.name), []).append(metric)
-    _require(groups)
+    if not groups:
+        raise _nothing(curves.metrics, along)
     panels = []
     for family, metrics in list(groups.items())[:MOST_PANELS]:
         name = family if len(metrics) > 1 else metrics[0].name
@@ -58,13 +61,14 @@ def of_runs(runs: Sequence[Curves], *, along: Along, log: Log) -> tuple[list[Pan
     """A panel for each metric, a colour for each run, and what was left out.
 
     Raises:
-        NothingToPlot: no metric is a number.
+        NothingToPlot: no metric is a number, or none has what is to stand along x.
     """
     by_name: dict[str, dict[int, MetricRead]] = {}
     for number, run in enumerate(runs):
-        for metric in _numbers(run.metrics):
+        for metric in _drawable(run.metrics, along):
             by_name.setdefault(metric.name, {})[number] = metric
-    _require(by_name)
+    if not by_name:
+        raise _nothing([metric for run in runs for metric in run.metrics], along)
     panels = []
     for name, of_name in sorted(by_name.items())[:MOST_PANELS]:
         axis = _axis(list(of_name.values()), along)
@@ -76,19 +80,33 @@ def of_runs(runs: Sequence[Curves], *, along: Along, log: Log) -> tuple[list[Pan
     return panels, _left_out(len(by_name), "metrics; name=… chooses")
 
 
-def _numbers(metrics: Sequence[MetricRead]) -> list[MetricRead]:
+def _drawable(metrics: Sequence[MetricRead], along: Along) -> list[MetricRead]:
     return [
         metric
         for metric in metrics
-        if metric.type == "scalar" and any(_number(point) is not None for point in metric.points)
+        if _has_numbers(metric) and any(_is_drawable(point, along) for point in metric.points)
     ]
 
 
-def _require(found: object) -> None:
-    if not found:
-        raise NothingToPlot(
-            "There are no metrics here that are numbers; GET …/metrics/summary has what there is."
-        )
+def _has_numbers(metric: MetricRead) -> bool:
+    return metric.type == "scalar" and any(_number(point) is not None for point in metric.points)
+
+
+def _is_drawable(point: MetricPoint, along: Along) -> bool:
+    is_placed = along not in _NUMBERED or _numbered(point, along) is not None
+    return is_placed and _number(point) is not None
+
+
+def _numbered(point: MetricPoint, axis: Along) -> int | None:
+    return point.step if axis == "step" else point.epoch
+
+
+def _nothing(metrics: Sequence[MetricRead], along: Along) -> NothingToPlot:
+    if along in _NUMBERED and any(map(_has_numbers, metrics)):
+        return NothingToPlot(f"No value has {_NUMBERED[along]}: leave x out, or ask for x=time.")
+    return NothingToPlot(
+        "There are no metrics here that are numbers; GET …/metrics/summary has what there is."
+    )
 
 
 def _family(name: str) -> str:
@@ -131,7 +149,7 @@ def _line(
 def _place(point: MetricPoint, axis: Along, origin: datetime) -> float | None:
     if axis == "time":
         return (point.logged_at - origin).total_seconds()
-    found = point.step if axis == "step" else point.epoch
+    found = _numbered(point, axis)
     return None if found is None else float(found)
 
 

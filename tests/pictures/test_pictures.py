@@ -109,12 +109,30 @@ async def test_what_cannot_be_drawn_is_refused(api: LiveApi) -> None:
     assert (await api.client.get(f"metrics/compare.png?{many}")).status_code == 422
 
 
-def metric(name: str, values: list[Any], *, steps: bool = True, kind: str = "scalar") -> MetricRead:
+async def test_an_axis_that_no_value_has_is_said(api: LiveApi) -> None:
+    (run,) = await make_runs(api, 1)
+    await log(api, run, {"name": "loss", "value": 1})
+    for path in (f"runs/{run}/metrics.png?x=", f"metrics/compare.png?run={run}&x="):
+        for along, missing in (("epoch", "an epoch"), ("step", "a step")):
+            answer = await api.client.get(path + along)
+            assert (answer.status_code, answer.json()["code"]) == (404, "nothing_to_plot")
+            assert answer.json()["detail"].startswith(f"No value has {missing}:")
+        assert (await api.client.get(path + "time")).is_success
+
+
+def metric(
+    name: str,
+    values: list[Any],
+    *,
+    steps: bool = True,
+    epochs: bool = False,
+    kind: str = "scalar",
+) -> MetricRead:
     points = [
         MetricPoint(
             value=value,
             step=number if steps else None,
-            epoch=None,
+            epoch=number if epochs else None,
             logged_at=START + timedelta(seconds=number),
         )
         for number, value in enumerate(values)
@@ -168,6 +186,15 @@ def test_values_without_steps_stand_along_time_and_gaps_stay() -> None:
     assert (panel["x_label"], line["x"], line["y"]) == (
         "", [60, 61, 62, 63], [1, None, 3, None],
     )  # fmt: skip
+
+
+def test_curves_without_a_place_along_x_have_no_panel() -> None:
+    with_epochs = [metric("acc", [1, "nan"], epochs=True), metric("nan", ["nan"], epochs=True)]
+    run = curves.Curves("run", None, [*with_epochs, metric("loss", [1, 2]), metric("val_acc", [1])])
+    panels, _ = curves.of_run(run, along="epoch", log="none")
+    assert [lines(panel) for panel in panels] == [{"acc": [1, None]}]
+    panels, _ = curves.of_runs([run, run], along="epoch", log="none")
+    assert [panel["title"] for panel in panels] == ["acc"]
 
 
 def test_what_does_not_fit_is_said() -> None:
