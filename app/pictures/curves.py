@@ -5,19 +5,24 @@ from datetime import datetime
 from typing import Literal, NamedTuple
 
 from app.metrics.schemas import MetricPoint, MetricRead
-from app.pictures.errors import NothingToPlot
-from app.pictures.spec import LARGEST, Line, Panel
+from app.pictures.spec import Line, Panel
 from app.pictures.texts import label
+from app.pictures.undrawn import (
+    Along,
+    count_along,
+    notes,
+    nothing_to_plot,
+    number_of,
+    undrawn,
+    why_undrawn,
+)
 
 MOST_PANELS = 12
 MOST_LINES = 20
 _TOGETHER = ("train_", "training_", "val_", "valid_", "validation_", "test_", "eval_")
 """What stands before the name of a metric, and says on which data it is measured."""
 
-Along = Literal["auto", "step", "epoch", "time"]
 Log = Literal["none", "x", "y", "both"]
-_NUMBERED: dict[Along, str] = {"step": "a step", "epoch": "an epoch"}
-"""What a value may have or not."""
 
 
 class Curves(NamedTuple):
@@ -34,17 +39,27 @@ class Curves(NamedTuple):
     metrics: Sequence[MetricRead]
 
 
-def of_run(curves: Curves, *, along: Along, log: Log) -> tuple[list[Panel], str]:
+def of_run(
+    curves: Curves, *, along: Along, log: Log, names: Sequence[str] = ()
+) -> tuple[list[Panel], str]:
     """Panels of one run's metrics, and what was left out; training and validation in one panel.
+
+    Args:
+        curves: of the run.
+        along: what stands along x.
+        log: which axes are logarithmic.
+        names: that were asked for; empty: all.
 
     Raises:
         NothingToPlot: no metric is a number, or none has what is to stand along x.
     """
     groups: dict[str, list[MetricRead]] = {}
-    for metric in _drawable(curves.metrics, along):
-        groups.setdefault(_family(metric.name), []).append(metric)
+    for metric in curves.metrics:
+        if not why_undrawn(metric, along):
+            groups.setdefault(_family(metric.name), []).append(metric)
+    without = undrawn(curves.metrics, names, along)
     if not groups:
-        raise _nothing(curves.metrics, along)
+        raise nothing_to_plot(without)
     panels = []
     for family, metrics in list(groups.items())[:MOST_PANELS]:
         name = family if len(metrics) > 1 else metrics[0].name
@@ -54,21 +69,29 @@ def of_run(curves: Curves, *, along: Along, log: Log) -> tuple[list[Panel], str]
             for number, metric in enumerate(metrics[:MOST_LINES])
         ]
         panels.append(_panel(name, axis, log, lines))
-    return panels, _left_out(len(groups), "metrics; name=… chooses")
+    return panels, _left_out(len(groups), notes(without, names))
 
 
-def of_runs(runs: Sequence[Curves], *, along: Along, log: Log) -> tuple[list[Panel], str]:
+def of_runs(
+    runs: Sequence[Curves], *, along: Along, log: Log, names: Sequence[str] = ()
+) -> tuple[list[Panel], str]:
     """A panel for each metric, a colour for each run, and what was left out.
+
+    Args:
+        runs: with their curves.
+        along, log, names: as of `of_run`.
 
     Raises:
         NothingToPlot: no metric is a number, or none has what is to stand along x.
     """
     by_name: dict[str, dict[int, MetricRead]] = {}
     for number, run in enumerate(runs):
-        for metric in _drawable(run.metrics, along):
-            by_name.setdefault(metric.name, {})[number] = metric
+        for metric in run.metrics:
+            if not why_undrawn(metric, along):
+                by_name.setdefault(metric.name, {})[number] = metric
+    without = undrawn((metric for run in runs for metric in run.metrics), names, along)
     if not by_name:
-        raise _nothing([metric for run in runs for metric in run.metrics], along)
+        raise nothing_to_plot(without)
     panels = []
     for name, of_name in sorted(by_name.items())[:MOST_PANELS]:
         axis = _axis(list(of_name.values()), along)
@@ -77,36 +100,7 @@ def of_runs(runs: Sequence[Curves], *, along: Along, log: Log) -> tuple[list[Pan
             for number, metric in of_name.items()
         ]
         panels.append(_panel(name, axis, log, lines))
-    return panels, _left_out(len(by_name), "metrics; name=… chooses")
-
-
-def _drawable(metrics: Sequence[MetricRead], along: Along) -> list[MetricRead]:
-    return [
-        metric
-        for metric in metrics
-        if _has_numbers(metric) and any(_is_drawable(point, along) for point in metric.points)
-    ]
-
-
-def _has_numbers(metric: MetricRead) -> bool:
-    return metric.type == "scalar" and any(_number(point) is not None for point in metric.points)
-
-
-def _is_drawable(point: MetricPoint, along: Along) -> bool:
-    is_placed = along not in _NUMBERED or _numbered(point, along) is not None
-    return is_placed and _number(point) is not None
-
-
-def _numbered(point: MetricPoint, axis: Along) -> int | None:
-    return point.step if axis == "step" else point.epoch
-
-
-def _nothing(metrics: Sequence[MetricRead], along: Along) -> NothingToPlot:
-    if along in _NUMBERED and any(map(_has_numbers, metrics)):
-        return NothingToPlot(f"No value has {_NUMBERED[along]}: leave x out, or ask for x=time.")
-    return NothingToPlot(
-        "There are no metrics here that are numbers; GET …/metrics/summary has what there is."
-    )
+    return panels, _left_out(len(by_name), notes(without, names))
 
 
 def _family(name: str) -> str:
@@ -134,7 +128,11 @@ def _line(
     first = min(point.logged_at for point in points)
     origin = min(began_at or first, first)
     placed = sorted(
-        ((x, _number(point)) for point in points if (x := _place(point, axis, origin)) is not None),
+        (
+            (x, number_of(point))
+            for point in points
+            if (x := _place(point, axis, origin)) is not None
+        ),
         key=lambda pair: pair[0],
     )
     return Line(
@@ -149,15 +147,8 @@ def _line(
 def _place(point: MetricPoint, axis: Along, origin: datetime) -> float | None:
     if axis == "time":
         return (point.logged_at - origin).total_seconds()
-    found = _numbered(point, axis)
+    found = count_along(point, axis)
     return None if found is None else float(found)
-
-
-def _number(point: MetricPoint) -> float | None:
-    value = point.value
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if abs(value) < LARGEST else None
 
 
 def _panel(name: str, axis: Along, log: Log, lines: list[Line]) -> Panel:
@@ -172,5 +163,6 @@ def _panel(name: str, axis: Along, log: Log, lines: list[Line]) -> Panel:
     )
 
 
-def _left_out(count: int, what: str) -> str:
-    return f"{MOST_PANELS} of {count} {what}" if count > MOST_PANELS else ""
+def _left_out(count: int, undrawn: Sequence[str]) -> str:
+    most = [f"{MOST_PANELS} of {count} metrics; name=… chooses"] if count > MOST_PANELS else []
+    return "; ".join([*most, *undrawn])

@@ -7,6 +7,7 @@ up the API's event loop.
 import json
 import math
 import sys
+import textwrap
 from typing import Any
 
 import matplotlib as mpl
@@ -24,6 +25,8 @@ _DPI = 100
 _PANEL_PX = 280
 _ROW_PX = 34
 _PARALLEL_PX = 420
+_FOOTER_SIGN_PX = 7
+_FOOTER_LINE_PX = 15
 # Okabe and Ito's colours can be told apart by most who see colours otherwise; then further ones.
 _COLOURS = [
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A5195", "#8C564B",
@@ -74,7 +77,8 @@ def draw(picture: Picture) -> Figure:
     labels = _shared_labels(panels)
     below_px = 30 + 20 * math.ceil(len(labels) / _legend_columns(picture, labels)) if labels else 12
     body_px = _single_px(picture) or rows * _PANEL_PX + below_px
-    height_px = picture["height_px"] or body_px + 60
+    footer = textwrap.wrap(picture["footer"], picture["width_px"] // _FOOTER_SIGN_PX)
+    height_px = picture["height_px"] or body_px + 60 + _FOOTER_LINE_PX * len(footer[1:])
     figure = Figure(
         figsize=(picture["width_px"] / _DPI, height_px / _DPI),
         dpi=_DPI,
@@ -95,8 +99,8 @@ def draw(picture: Picture) -> Figure:
         for ax in axes[len(panels) :]:
             ax.set_axis_off()
         _draw_legend(figure, picture, labels)
-    if picture["footer"]:
-        figure.supxlabel(picture["footer"], x=0.012, ha="left", fontsize=8, color="#777777")
+    if footer:
+        figure.supxlabel("\n".join(footer), x=0.012, ha="left", fontsize=8, color="#777777")
     return figure
 
 

@@ -20,6 +20,7 @@ from app.pictures.errors import NothingToPlot
 from app.pictures.frame import PICTURE, FrameDep, drawn
 from app.pictures.spec import Format
 from app.pictures.texts import duration
+from app.pictures.undrawn import Along
 from app.runs.access import DetachedRunDep, attempt_of
 from app.workspaces.detached import DetachedWorkspaceDep
 
@@ -30,7 +31,7 @@ _FIRST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 _Along = Annotated[
-    curves.Along,
+    Along,
     Query(description="What stands along x; auto: steps where all values have one, else time"),
 ]
 _Log = Annotated[curves.Log, Query(description="Which axes are logarithmic")]
@@ -51,7 +52,7 @@ async def draw_run_metrics(
     """The learning curves of a run."""
     async with database.session() as session:
         found = await service.curves_of(session, run, wanted, attempt=attempt_of(run, attempt))
-    panels, left_out = curves.of_run(found, along=x, log=log)
+    panels, left_out = curves.of_run(found, along=x, log=log, names=wanted.names)
     return await drawn(frame, kind, title=service.title_of(run), footer=left_out, panels=panels)
 
 
@@ -74,7 +75,7 @@ async def draw_compared_metrics(
     """The learning curves of several runs, each in a colour."""
     async with database.session() as session:
         found = await service.curves_of_runs(session, workspace.id, run, wanted)
-    panels, left_out = curves.of_runs(found, along=x, log=log)
+    panels, left_out = curves.of_runs(found, along=x, log=log, names=wanted.names)
     title = f"{len(found)} runs" if len(found) > 1 else found[0].name
     return await drawn(frame, kind, title=title, footer=left_out, panels=panels)
 

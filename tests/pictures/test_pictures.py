@@ -109,6 +109,38 @@ async def test_what_cannot_be_drawn_is_refused(api: LiveApi) -> None:
     assert (await api.client.get(f"metrics/compare.png?{many}")).status_code == 422
 
 
+async def test_why_a_metric_is_not_drawn_is_said(api: LiveApi) -> None:
+    (run,) = await make_runs(api, 1)
+    values: list[dict[str, Any]] = [
+        {"name": "huge", "value": 1e308},
+        {"name": "loss", "value": 0.5},
+        {"name": "lost", "value": "nan"},
+        {"name": "note", "type": "string", "value": "x"},
+    ]
+    await log(api, run, *values)
+    large, unknown = "too large to draw (beyond ±1e+150): 'huge'", "no metric named 'nope'"
+    expected = {
+        "name=huge": large,
+        "name=nope": unknown,
+        "name=lost": "no finite number: 'lost'",
+        "name=note": "no number: 'note'",
+        "name=loss&first_step=0": "no value of these steps and times: 'loss'",
+        "name=huge&name=nope": f"{large}; {unknown}",
+    }
+    for picture in (f"runs/{run}/metrics.png?", f"metrics/compare.png?run={run}&"):
+        for query, reason in expected.items():
+            answer = await api.client.get(picture + query)
+            assert answer.status_code == 404, query
+            found = answer.json()["detail"].split(": ", maxsplit=1)[1]
+            assert found == f"{reason}. GET …/metrics/summary has what there is.", query
+    # Beside what is drawn, it stands below.
+    below = re.findall("<!-- (.*) -->", (await drawn(api, f"runs/{run}/metrics.svg")).text)
+    assert f"{large}; no finite number: 'lost'" in below
+    asked = {"name": ["loss", "nope", "note"]}
+    picture = (await drawn(api, f"runs/{run}/metrics.svg", **asked)).text
+    assert f"{unknown}; no number: 'note'" in picture
+
+
 async def test_an_axis_that_no_value_has_is_said(api: LiveApi) -> None:
     (run,) = await make_runs(api, 1)
     await log(api, run, {"name": "loss", "value": 1})
@@ -116,7 +148,7 @@ async def test_an_axis_that_no_value_has_is_said(api: LiveApi) -> None:
         for along, missing in (("epoch", "an epoch"), ("step", "a step")):
             answer = await api.client.get(path + along)
             assert (answer.status_code, answer.json()["code"]) == (404, "nothing_to_plot")
-            assert answer.json()["detail"].startswith(f"No value has {missing}:")
+            assert f"no value has {missing}: 'loss'." in answer.json()["detail"]
         assert (await api.client.get(path + "time")).is_success
 
 
@@ -191,10 +223,18 @@ def test_values_without_steps_stand_along_time_and_gaps_stay() -> None:
 def test_curves_without_a_place_along_x_have_no_panel() -> None:
     with_epochs = [metric("acc", [1, "nan"], epochs=True), metric("nan", ["nan"], epochs=True)]
     run = curves.Curves("run", None, [*with_epochs, metric("loss", [1, 2]), metric("val_acc", [1])])
-    panels, _ = curves.of_run(run, along="epoch", log="none")
+    panels, left_out = curves.of_run(run, along="epoch", log="none")
     assert [lines(panel) for panel in panels] == [{"acc": [1, None]}]
+    assert left_out == "no finite number: 'nan'; no value has an epoch: 'loss', 'val_acc'"
     panels, _ = curves.of_runs([run, run], along="epoch", log="none")
     assert [panel["title"] for panel in panels] == ["acc"]
+
+
+def test_of_many_metrics_that_are_not_drawn_some_are_named() -> None:
+    many = [metric(f"huge{number}", [1e300]) for number in range(8)]
+    run = curves.Curves("run", None, [metric("loss", [1, 2]), *many])
+    _, left_out = curves.of_run(run, along="auto", log="none")
+    assert left_out.endswith("'huge3', 'huge4' and 3 more")
 
 
 def test_what_does_not_fit_is_said() -> None:
