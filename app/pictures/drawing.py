@@ -8,23 +8,32 @@ import json
 import math
 import sys
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.textpath import text_to_path
 from matplotlib.ticker import EngFormatter, LogFormatter, MaxNLocator
 
 from app.pictures.search_drawing import draw_bars, draw_parallel
 from app.pictures.spec import Panel, Picture, Span, Timeline
+from app.pictures.texts import label
 
 _DPI = 100
 _PANEL_PX = 280
 _ROW_PX = 34
 _PARALLEL_PX = 420
+_POINTS_PER_INCH = 72
+_HANDLE_PX = 57
+"""Of a column of a legend: the line before a label, and the gap behind it."""
+_LEGEND_EDGES_PX = 30
+_FEWEST_SIGNS = 6
 _FOOTER_SIGN_PX = 7
 _FOOTER_LINE_PX = 15
 # Okabe and Ito's colours can be told apart by most who see colours otherwise; then further ones.
@@ -75,7 +84,9 @@ def draw(picture: Picture) -> Figure:
     columns = 1 if len(panels) < 2 or picture["width_px"] < 600 else 2
     rows = math.ceil(len(panels) / columns)
     labels = _shared_labels(panels)
-    below_px = 30 + 20 * math.ceil(len(labels) / _legend_columns(picture, labels)) if labels else 12
+    shown = _fitted(list(labels), picture["width_px"])
+    legend_columns = _legend_columns(shown, picture["width_px"])
+    below_px = 30 + 20 * math.ceil(len(labels) / legend_columns) if labels else 12
     body_px = _single_px(picture) or rows * _PANEL_PX + below_px
     footer = textwrap.wrap(picture["footer"], picture["width_px"] // _FOOTER_SIGN_PX)
     height_px = picture["height_px"] or body_px + 60 + _FOOTER_LINE_PX * len(footer[1:])
@@ -98,7 +109,7 @@ def draw(picture: Picture) -> Figure:
             _draw_panel(ax, panel, has_legend=not labels and len(own) > 1)
         for ax in axes[len(panels) :]:
             ax.set_axis_off()
-        _draw_legend(figure, picture, labels)
+        _draw_legend(figure, list(labels.values()), shown, legend_columns)
     if footer:
         figure.supxlabel("\n".join(footer), x=0.012, ha="left", fontsize=8, color="#777777")
     return figure
@@ -211,15 +222,16 @@ def _is_followed(span: Span, timeline: Timeline) -> bool:
     return any(span["start"] < start < span["end"] + room_seconds for start in starts)
 
 
-def _draw_legend(figure: Figure, picture: Picture, labels: dict[str, tuple[int, int]]) -> None:
+def _draw_legend(
+    figure: Figure, lines: Sequence[tuple[int, int]], labels: Sequence[str], columns: int
+) -> None:
     if not labels:
         return
     handles = [
         Line2D([], [], color=_COLOURS[colour % len(_COLOURS)], linestyle=_DASHES[dash], linewidth=2)
-        for colour, dash in labels.values()
+        for colour, dash in lines
     ]
-    columns = _legend_columns(picture, labels)
-    figure.legend(handles, list(labels), loc="outside lower left", ncols=columns)
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns)
 
 
 def _shared_labels(panels: list[Panel]) -> dict[str, tuple[int, int]]:
@@ -233,9 +245,30 @@ def _shared_labels(panels: list[Panel]) -> dict[str, tuple[int, int]]:
     return found if is_shared and len(found) > 1 else {}
 
 
-def _legend_columns(picture: Picture, labels: dict[str, tuple[int, int]]) -> int:
-    longest = max(map(len, labels), default=1)
-    return max(1, min(len(labels), picture["width_px"] // (60 + 7 * longest)))
+def _legend_columns(labels: Sequence[str], width_px: int) -> int:
+    widest_px = max(map(_label_px, labels), default=0.0) + _HANDLE_PX
+    return max(1, min(len(labels), int((width_px - _LEGEND_EDGES_PX) / widest_px)))
+
+
+def _fitted(labels: Sequence[str], width_px: int) -> list[str]:
+    """The labels, shortened where a legend of one column would be wider than the picture."""
+    room_px = width_px - _LEGEND_EDGES_PX - _HANDLE_PX
+    return [_shortened(text, room_px) for text in labels]
+
+
+def _shortened(text: str, room_px: float) -> str:
+    lengths = range(len(text), _FEWEST_SIGNS, -1)
+    fitting = (
+        short for longest in lengths if _label_px(short := label(text, longest=longest)) <= room_px
+    )
+    return next(fitting, label(text, longest=_FEWEST_SIGNS))
+
+
+def _label_px(text: str) -> float:
+    """How wide a label of a legend is."""
+    font = FontProperties(size=_STYLE["legend.fontsize"])
+    width_points, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return width_points * _DPI / _POINTS_PER_INCH
 
 
 def _largest(panel: Panel) -> float:

@@ -4,10 +4,13 @@ _LONGEST = 48
 
 
 def label(text: str, *, longest: int = _LONGEST) -> str:
-    """The text on one line, cut where it is too long."""
+    """The text on one line, shortened in the middle: names of one kind often end in a number."""
     plain = " ".join(text.split())
     printable = "".join(sign if sign.isprintable() else "�" for sign in plain)
-    return printable if len(printable) <= longest else printable[: longest - 1] + "…"
+    if len(printable) <= longest:
+        return printable
+    behind = longest // 3
+    return f"{printable[: longest - 1 - behind]}…{printable[-behind:]}"
 
 
 def duration(seconds: float) -> str:

@@ -117,7 +117,7 @@ async def test_plots_of_too_little_say_so(
         ({"type": "quniform", "min": 0, "max": 3, "q": 1}, ["0", "1", "2", "3"]),
         ({"type": "uniform", "min": 0, "max": 1}, ["0", "0.25", "0.5", "0.75", "1"]),
         ({"type": "choice", "values": ["a name of 16 (1)", "a name of 16 (2)", True, 0.00012345]},
-         ["a name of 1…", "a name of 1…", "True", "0.00012345"]),
+         ["a name … (1)", "a name … (2)", "True", "0.00012345"]),
     ],
 )  # fmt: skip
 def test_values_are_named_where_the_trials_that_have_them_are(
