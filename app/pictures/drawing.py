@@ -130,14 +130,19 @@ def _draw_panel(ax: Axes, panel: Panel, *, has_legend: bool) -> None:
         unit, per = _unit(_largest(panel))
     for line in panel["lines"]:
         y = [math.nan if value is None else value for value in line["y"]]
+        shape: dict[str, Any] = {
+            "linestyle": _DASHES[line["dash"] % len(_DASHES)],
+            "marker": "o" if len(y) <= 30 else "",
+            "markersize": 3,
+        }
+        if line.get("is_crosses"):
+            shape = {"linestyle": "", "marker": "x", "markersize": 8, "markeredgewidth": 2}
         ax.plot(
             [x / per for x in line["x"]],
             y,
             color=_COLOURS[line["colour"] % len(_COLOURS)],
-            linestyle=_DASHES[line["dash"] % len(_DASHES)],
-            marker="o" if len(y) <= 30 else "",
-            markersize=3,
             label=line["label"],
+            **shape,
         )
     ax.set_title(panel["title"])
     ax.set_xlabel(panel["x_label"] or f"{unit} since the start")

@@ -16,6 +16,7 @@ class Line(TypedDict):
         colour: a number; the drawing has colours for 20.
         dash: 0: solid; up to 3: dashed in one way or another.
         x, y: as long as each other; None in ``y`` leaves a gap.
+        is_crosses: whether a cross at each point is drawn instead of a line between them.
     """
 
     label: str
@@ -23,6 +24,7 @@ class Line(TypedDict):
     dash: int
     x: list[float]
     y: list[float | None]
+    is_crosses: NotRequired[bool]
 
 
 class Panel(TypedDict):

@@ -1,6 +1,6 @@
 """What the plots of a sweep show; pure."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -121,11 +121,32 @@ def _place(distribution: Distribution, value: Value) -> float | int:
     return place
 
 
-def progress_panel(plot: ProgressPlot) -> Panel:
-    """The picture of progress."""
+def progress_panel(plot: ProgressPlot, failed: Collection[int]) -> Panel:
+    """The picture of progress.
+
+    Args:
+        plot: its data.
+        failed: numbers of the trials whose runs failed, which are marked.
+    """
     x = [float(point.trial) for point in plot.points]
     values = [_drawable(point.value) for point in plot.points]
     best = [_drawable(point.best_value) for point in plot.points]
+    lines = [
+        Line(label="trial", colour=8, dash=2, x=x, y=values),
+        Line(label="best", colour=0, dash=0, x=x, y=best),
+    ]
+    marked = [point for point in plot.points if point.trial in failed]
+    if marked:
+        lines.append(
+            Line(
+                label="failed",
+                colour=1,
+                dash=0,
+                x=[float(point.trial) for point in marked],
+                y=[_drawable(point.value) for point in marked],
+                is_crosses=True,
+            )
+        )
     return Panel(
         title=label(plot.primary_metric),
         x_label="trial",
@@ -133,10 +154,7 @@ def progress_panel(plot: ProgressPlot) -> Panel:
         from_zero=False,
         log_x=False,
         log_y=False,
-        lines=[
-            Line(label="trial", colour=8, dash=2, x=x, y=values),
-            Line(label="best", colour=0, dash=0, x=x, y=best),
-        ],
+        lines=lines,
     )
 
 

@@ -42,7 +42,10 @@ async def _found(
     valued = [trial for trial in trials if trial.value is not None]
     if len(valued) < fewest:
         metric = sweep.spec["objective"]["primary_metric"]
-        raise NothingToCompare(f"Only {len(valued)} trials have logged {metric!r}, of {fewest}.")
+        have = {0: "No trial has", 1: "Only 1 trial has"}.get(
+            len(valued), f"Only {len(valued)} trials have"
+        )
+        raise NothingToCompare(f"{have} logged {metric!r}; this plot needs {fewest}.")
     return _Found(sweep, service.spec_of(sweep), valued)
 
 
@@ -90,7 +93,8 @@ async def draw_sweep_progress(
     """The value of each trial, and the best so far, as a picture."""
     async with database.session() as session:
         found = await _found(session, workspace.id, sweep_id)
-    panel = plots.progress_panel(_progress(found))
+    failed = {trial.number for trial in found.trials if trial.outcome == "Failed"}
+    panel = plots.progress_panel(_progress(found), failed)
     return await drawn(frame, kind, title=found.name, panels=[panel])
 
 

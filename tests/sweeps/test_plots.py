@@ -1,7 +1,9 @@
 """Plots of sweeps: their data, and that they can be drawn."""
 
+import re
 import struct
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +14,7 @@ from pydantic import TypeAdapter
 from app.kernel.ids import new_id
 from app.sweeps import plots
 from app.sweeps.distributions import Distribution, value_at
+from app.sweeps.importance_process import FEWEST_TRIALS
 from app.tables.sweep import Sweep, Trial
 from tests.sweeps.searching import Searching, searching
 
@@ -24,7 +27,9 @@ SPACE = {
 }
 
 
-async def finished(world: Searching, values: list[float | None]) -> str:
+async def finished(
+    world: Searching, values: list[float | None], *, failed: Collection[int] = ()
+) -> str:
     """A sweep that is over, with these values."""
     sweep_id = await world.create(search_space=SPACE, limits={"max_trials": 1})
     other = new_id("sweep")
@@ -45,7 +50,7 @@ async def finished(world: Searching, values: list[float | None]) -> str:
                     sweep_id=other,
                     number=number,
                     parameters=parameters,
-                    outcome="Completed",
+                    outcome="Failed" if number in failed else "Completed",
                     value=value,
                 )
             )
@@ -105,6 +110,8 @@ async def test_plots_of_too_little_say_so(
         for name in ("importance", "importance.png"):
             answer = await world.api.client.get(f"sweeps/{sweep_id}/plots/{name}")
             assert (answer.status_code, answer.json()["code"]) == (404, "nothing_to_compare")
+            said = f"Only 1 trial has logged 'acc'; this plot needs {FEWEST_TRIALS}."
+            assert answer.json()["detail"] == said
         assert (await world.api.client.get(f"sweeps/{sweep_id}/plots/progress")).is_success
 
 
@@ -139,6 +146,29 @@ def test_values_are_named_where_the_trials_that_have_them_are(
     for value, line in zip(drawn, picture["lines"], strict=True):
         if str(value) in named:
             assert line[0] == pytest.approx(named[str(value)], abs=1e-6)
+
+
+async def test_trials_that_failed_are_marked(
+    tmp_path: Path, postgres_url: str, broker_url: str
+) -> None:
+    async with searching(tmp_path, postgres_url, broker_url) as world:
+        marked = await finished(world, [0.2, 0.9, None, 0.5], failed=[1, 2])
+        plain = await finished(world, [0.2, 0.9, None, 0.5])
+        for sweep_id, labels in ((marked, {"trial", "best", "failed"}), (plain, {"trial", "best"})):
+            picture = await world.api.client.get(f"sweeps/{sweep_id}/plots/progress.svg")
+            found = set(re.findall("<!-- (trial|best|failed) -->", picture.text))
+            assert found == labels
+        panel = plots.progress_panel(
+            plots.progress("loss", "maximize", [trial(0, 0.2), trial(1, 0.9), trial(3, 1e300)]),
+            [1, 2, 3],
+        )
+        assert [(line["x"], line["y"]) for line in panel["lines"] if "is_crosses" in line] == [
+            ([1, 3], [0.9, None])
+        ]
+
+
+def trial(number: int, value: float) -> SimpleNamespace:
+    return SimpleNamespace(number=number, run_id=None, value=value)
 
 
 async def test_nothing_shines_through_what_values_are_called(
