@@ -18,6 +18,7 @@ from app.kernel.trace_context import of_this_work
 from app.kernel.wake import wake_new
 from app.runs import repository
 from app.runs.placeable import check_placeable
+from app.runs.placeholders import check_command
 from app.runs.quota import check_room
 from app.runs.run_secrets import check_secrets
 from app.runs.schemas import DatasetArgument, DatasetInput, RunCreate
@@ -182,6 +183,7 @@ async def _inputs_and_argv(
             raise invalid_field(f"{pointer}/name", "duplicate_input", message)
         wanted[name] = (pointer, plain)
         argv.append({"template": f"${{{{inputs.{name}}}}}"})
+    check_command(body.command, inputs=wanted)
     inputs = {
         name: await _resolve_input(session, workspace, pointer, value)
         for name, (pointer, value) in wanted.items()

@@ -124,6 +124,43 @@ async def test_what_is_wrong_is_named_and_nothing_is_written(
     assert (await api.client.get("experiments")).json()["items"] == []
 
 
+@pytest.mark.parametrize(
+    ("command", "pointer", "said"),
+    [
+        ("python train.py ${{inputs.nope}}", "/command", "it has data."),
+        ("python train.py ${{ inputs.nope }}", "/command", "${{ inputs.nope }}"),
+        ("python train.py > ${{outputs.x}}", "/command", "./outputs"),
+        ("python train.py ${{search_space.r}}", "/command", "sweep"),
+        (["python", "train.py", "--data=${{inputs.nope}}"], "/command/2", "inputs.nope"),
+    ],
+)
+async def test_a_command_that_names_what_the_run_has_not_is_refused(
+    api: LiveApi, request_body: dict[str, Any], command: str | list[str], pointer: str, said: str
+) -> None:
+    await make_dataset(api)
+    request_body |= {"entry_script": None, "inputs": {"data": {"dataset": "digits"}}}
+    answer = await api.client.post("runs", json={**request_body, "command": command})
+    assert answer.status_code == 422, answer.text
+    (error,) = answer.json()["errors"]
+    assert (error["pointer"], error["code"]) == (pointer, "unknown_placeholder")
+    assert said in error["message"]
+    assert (await api.client.get("runs")).json()["items"] == []
+
+
+async def test_a_command_names_its_inputs_and_those_of_its_arguments(
+    api: LiveApi, request_body: dict[str, Any]
+) -> None:
+    await make_dataset(api)
+    body = request_body | {
+        "entry_script": None,
+        "command": "cat ${{ inputs.data }} ${{inputs.more}} '${{ github.sha }}' ${inputs}",
+        "inputs": {"data": {"dataset": "digits"}},
+        "arguments": [{"dataset": "digits", "name": "more"}],
+    }
+    made = await api.client.post("runs", json=body)
+    assert made.status_code == 201, made.text
+
+
 async def test_an_argument_without_a_name_takes_one_that_is_free(
     api: LiveApi, request_body: dict[str, Any]
 ) -> None:

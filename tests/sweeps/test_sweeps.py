@@ -373,6 +373,10 @@ async def test_a_run_that_cannot_be_is_refused_with_its_place(world: Searching) 
     trial = {**world.request, "arguments": ["${{search_space.momentum}}"]}
     answer = await world.api.client.post("sweeps", json=world.body(trial=trial))
     assert answer.json()["errors"][0]["code"] == "unknown_parameter"
+    trial = {**world.request, "entry_script": None, "command": "echo ${{inputs.none}}"}
+    answer = await world.api.client.post("sweeps", json=world.body(trial=trial))
+    (error,) = answer.json()["errors"]
+    assert (error["pointer"], error["code"]) == ("/trial/command", "unknown_placeholder")
     assert (await world.api.client.get("runs")).json()["items"] == []
 
 
