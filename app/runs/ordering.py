@@ -14,8 +14,10 @@ from app.tables.metric import MetricSummary
 from app.tables.run import Run
 
 _ORDER = re.compile(r"(?P<minus>-?)metrics\.(?P<name>.{1,255}?)(?P<word> asc| desc)?", re.DOTALL)
+# What stands before the sign ends with no sign of its own: "==" is no name that ends with "=".
 _CONDITION = re.compile(
-    r"(?P<name>.{1,255}?)\s*(?P<sign><=|>=|!=|<|>|=)\s*(?P<number>[^<>=!]+)", re.DOTALL
+    r"(?P<name>.{1,255}?)(?<![<>=!\s])\s*(?P<sign><=|>=|!=|<|>|=)\s*(?P<number>[^<>=!]+)",
+    re.DOTALL,
 )
 _SIGNS: dict[str, Callable[[Any, Any], Any]] = {
     "<": operator.lt,

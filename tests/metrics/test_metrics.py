@@ -283,6 +283,11 @@ async def test_runs_in_the_order_of_a_metric_page_by_page(api: LiveApi) -> None:
         ({"metric": "loss"}, "bad_metric_condition"),
         ({"metric": "loss<much"}, "bad_metric_condition"),
         ({"metric": "loss<nan"}, "bad_metric_condition"),
+        ({"metric": "loss==0.05"}, "bad_metric_condition"),
+        ({"metric": "loss= =0.05"}, "bad_metric_condition"),
+        ({"metric": "loss<<1"}, "bad_metric_condition"),
+        ({"metric": "loss<>1"}, "bad_metric_condition"),
+        ({"metric": "loss!!=1"}, "bad_metric_condition"),
     ],
 )
 async def test_an_order_or_condition_that_is_none_is_refused(
