@@ -3,10 +3,13 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from app.kernel.names import Tags
+from app.kernel.numbers import number_only
 from app.kernel.tags import TagChanges
+
+_NUMBERS = ("min_nodes", "max_nodes", "idle_seconds_before_scaledown")
 
 
 class ScaleSettings(BaseModel):
@@ -36,6 +39,8 @@ class ClusterPut(BaseModel):
     description: str = Field(default="", max_length=5000)
     tags: Tags = {}
 
+    _numbers = field_validator(*_NUMBERS, mode="before")(number_only)
+
     @model_validator(mode="after")
     def _ordered(self) -> "ClusterPut":
         if self.min_nodes > self.max_nodes:
@@ -58,6 +63,8 @@ class ClusterUpdate(BaseModel):
     is_enabled: bool | None = None
     description: str | None = Field(default=None, max_length=5000)
     tags: TagChanges | None = None
+
+    _numbers = field_validator(*_NUMBERS, mode="before")(number_only)
 
 
 class NodeStateCounts(BaseModel):

@@ -4,10 +4,18 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    field_validator,
+    model_validator,
+)
 
 from app.environments.spec import EnvironmentSpec
 from app.kernel.names import NAME_PATTERN, Tags, ThingName, TitleName
+from app.kernel.numbers import number_only
 from app.kernel.tags import TagChanges
 from app.runs import shared_memory
 from app.runs.states import BlockerCode
@@ -47,6 +55,8 @@ class SecretUse(BaseModel):
     version: int | None = Field(
         default=None, ge=1, description="Absent: the newest when an attempt starts"
     )
+
+    _numbers = field_validator("version", mode="before")(number_only)
 
 
 class DatasetArgument(DatasetInput):
@@ -125,6 +135,16 @@ class RunCreate(BaseModel):
     description: str = Field(default="", max_length=5000)
     tags: Tags = Field(default={}, max_length=50)
     properties: Tags = Field(default={}, max_length=50)
+
+    _numbers = field_validator(
+        "node_count",
+        "process_count_per_node",
+        "max_run_duration_seconds",
+        "max_attempts",
+        "silence_timeout_seconds",
+        "priority",
+        mode="before",
+    )(number_only)
 
     @model_validator(mode="after")
     def _one_program(self) -> "RunCreate":

@@ -2,9 +2,11 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
 
-Count = Annotated[int, Field(ge=1, le=1000)]
+from app.kernel.numbers import number_only
+
+Count = Annotated[int, Field(ge=1, le=1000), BeforeValidator(number_only)]
 
 
 class _Tagged(BaseModel):

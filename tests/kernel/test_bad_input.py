@@ -130,6 +130,18 @@ async def run_path(api: LiveApi) -> str:
     return f"runs/{made.json()['id']}"
 
 
+@pytest.mark.parametrize("wrong", ["2", True])
+async def test_integers_of_a_cluster_are_neither_text_nor_truth_values(
+    api: LiveApi, wrong: str | bool
+) -> None:
+    await api.client.put("clusters/cpu", json={"vm_size": "small"})
+    for name in ("min_nodes", "max_nodes", "idle_seconds_before_scaledown"):
+        whole = {"vm_size": "small", name: wrong}
+        problem(await api.client.put("clusters/cpu", json=whole), 422, f"/{name}")
+        problem(await api.client.patch("clusters/cpu", json={name: wrong}), 422, f"/{name}")
+    assert (await api.client.patch("clusters/cpu", json={"max_nodes": 2.0})).status_code == 200
+
+
 @pytest.mark.parametrize("number", [str(2**63), "9" * 500])
 async def test_numbers_beyond_a_column_are_refused(
     api: LiveApi, run_path: str, number: str
