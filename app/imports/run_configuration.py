@@ -160,7 +160,10 @@ def _input(name: str, data: Data, where: str, given: Given, into: Translation) -
         )
         into.refuse(below(where, "dataLocation"), "dataset_needed", message)
         return {}
-    return {"dataset": dataset.name, "version": dataset.version or "latest"} | how
+    version = dataset.version or "latest"
+    if isinstance(version, str) and version.isascii() and version.isdigit():
+        version = int(version)
+    return {"dataset": dataset.name, "version": version} | how
 
 
 def _environment(what: RunConfiguration, pointer: str, given: Given, into: Translation) -> None:

@@ -8,6 +8,7 @@ from pydantic_core import PydanticCustomError
 from app.environments.spec import EnvironmentSpec
 from app.imports.yaml_text import MAX_YAML_BYTES
 from app.kernel.names import NAME_PATTERN, Tags, TitleName
+from app.runs.schemas import DatasetVersion
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
@@ -29,7 +30,7 @@ class ImportedDataset(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     dataset: TitleName
-    version: int | Literal["latest"] = "latest"
+    version: DatasetVersion = "latest"
 
 
 class RunImport(BaseModel):

@@ -1,17 +1,20 @@
 """Runs as the API takes and shows them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
     field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 from app.environments.spec import EnvironmentSpec
 from app.kernel.names import NAME_PATTERN, Tags, ThingName, TitleName
@@ -28,6 +31,13 @@ VariableValue = Annotated[str, StringConstraints(max_length=32_768, pattern=r"^[
 Argument = Annotated[str, StringConstraints(max_length=32_768, pattern=r"^[^\x00]*$")]
 
 
+def _number_or_latest(value: object) -> object:
+    if value != "latest" and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise PydanticCustomError("version_type", "The version is a number, or 'latest'.")
+    return value
+
+
+DatasetVersion = Annotated[int | Literal["latest"], BeforeValidator(_number_or_latest)]
 ScriptFailure = Literal["process_failed", "out_of_memory", "silent"]
 
 
@@ -37,7 +47,7 @@ class DatasetInput(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     dataset: TitleName
-    version: int | Literal["latest"] = Field(
+    version: DatasetVersion = Field(
         default="latest", description="A number, or latest: fixed when the run is submitted"
     )
     mode: Literal["mount", "download"] = "mount"
@@ -65,7 +75,21 @@ class DatasetArgument(DatasetInput):
     name: InputName | None = Field(default=None, description="Name of the input")
 
 
-ParameterValue = str | int | float | bool | DatasetArgument | None
+def _one_kind(value: object) -> object:
+    """Judge an object as a dataset only: what else it might have been, nobody wants to know."""
+    if isinstance(value, dict):
+        return DatasetArgument.model_validate(value)
+    if isinstance(value, list):
+        raise PydanticCustomError("value_type", "A value is text, a number or a dataset.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PydanticKnownError("finite_number")
+    return value
+
+
+ParameterValue = Annotated[
+    str | int | float | bool | DatasetArgument | None, BeforeValidator(_one_kind)
+]
+ArgumentValue = Annotated[str | int | float | DatasetArgument, BeforeValidator(_one_kind)]
 
 
 class RunCreate(BaseModel):
@@ -87,7 +111,7 @@ class RunCreate(BaseModel):
     script_params: dict[Argument, ParameterValue] = Field(
         default={}, description="Arguments by name; a value may be a dataset; null or '': a flag"
     )
-    arguments: list[str | int | float | DatasetArgument] = []
+    arguments: list[ArgumentValue] = []
     inputs: dict[InputName, DatasetInput] = {}
     environment: EnvironmentSpec | None = None
     environment_name: Annotated[str, StringConstraints(pattern=NAME_PATTERN)] | None = None

@@ -284,6 +284,12 @@ def test_tags_and_name_beside_the_job_win() -> None:
     assert (run.tags, run.display_name) == ({"a": "c", "d": "e"}, "mine")
 
 
+def test_a_version_of_data_may_be_text_in_a_document() -> None:
+    place = "Configuration/data/digits/dataLocation/dataset/version"
+    run, _ = translate(envelope(changed(V1, place, "2"), experiment_name="first"))
+    assert run.inputs["digits"].version == 2
+
+
 def test_the_base_of_a_v1_environment_where_environments_are_container_images() -> None:
     environment = "Configuration/environment"
     registry = {"address": "registry.example", "username": None}

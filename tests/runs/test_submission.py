@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import json
+import math
 import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -165,6 +167,51 @@ async def test_a_command_names_its_inputs_and_those_of_its_arguments(
     }
     made = await api.client.post("runs", json=body)
     assert made.status_code == 201, made.text
+
+
+DIGITS = {"dataset": "digits"}
+
+
+@pytest.mark.parametrize(
+    ("value", "below", "code"),
+    [
+        (DIGITS | {"mode": "upload"}, "/mode", "literal_error"),
+        (DIGITS | {"version": "two"}, "/version", "version_type"),
+        (DIGITS | {"version": "2"}, "/version", "version_type"),
+        (DIGITS | {"version": True}, "/version", "version_type"),
+        (DIGITS | {"name": "a-b"}, "/name", "string_pattern_mismatch"),
+        (DIGITS | {"colour": "blue"}, "/colour", "extra_forbidden"),
+        ({}, "/dataset", "missing"),
+        ([DIGITS], "", "value_type"),
+        (math.nan, "", "finite_number"),
+        (-math.inf, "", "finite_number"),
+    ],
+)
+async def test_a_value_is_judged_as_what_it_is(
+    api: LiveApi, request_body: dict[str, Any], value: Any, below: str, code: str
+) -> None:
+    for change, pointer in (
+        ({"script_params": {"--a": value}}, "/script_params/--a"),
+        ({"arguments": ["x", value]}, "/arguments/1"),
+    ):
+        content = json.dumps({**request_body, **change})
+        headers = {"Content-Type": "application/json"}
+        answer = await api.client.post("runs", content=content, headers=headers)
+        assert answer.status_code == 422, answer.text
+        found = [(one["pointer"], one["code"]) for one in answer.json()["errors"]]
+        assert found == [(pointer + below, code)]
+    assert (await api.client.get("runs")).json()["items"] == []
+
+
+async def test_values_that_are_no_datasets_stay_as_they_are(
+    api: LiveApi, request_body: dict[str, Any]
+) -> None:
+    given = {"--a": "1", "--b": 1, "--c": 1.5, "--d": True, "--e": None}
+    body = request_body | {"script_params": given, "arguments": ["1", 1, 1.5]}
+    made = await api.client.post("runs", json=body)
+    assert made.status_code == 201, made.text
+    asked = made.json()["request"]
+    assert (asked["script_params"], asked["arguments"]) == (given, ["1", 1, 1.5])
 
 
 async def test_an_argument_without_a_name_takes_one_that_is_free(
