@@ -48,13 +48,15 @@ def test_the_standin_works_inside_a_run(version: str, bench: Bench) -> None:
         "run.upload_file('name', 'file')\nrun.upload_folder('folder', 'logs')\n"
         "run.download_file('name', 'back')\n"
         "model = run.register_model('m', 'file')\n"
+        "try: run.register_model('a/b', 'file')\n"
+        "except Exception as error: print(error.status_code)\n"
         "print(run.get_metrics(), model.version, sorted(run.get_tags()), open('back').read())\n",
     )
     bench.process(INTERPRETERS[version], "train.py")
 
     assert bench.run() == 0
 
-    assert bench.api.text() == "{'a': 1, 'r': {'x': 2}} 1 ['t', 'u'] content\n"
+    assert bench.api.text() == "422\n{'a': 1, 'r': {'x': 2}} 1 ['t', 'u'] content\n"
 
 
 @pytest.mark.parametrize("version", RUNNER_VERSIONS)

@@ -1,10 +1,13 @@
 """`azureml.core` as a script inside a real run finds it."""
 
 import json
+import re
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
+from app.kernel.names import NAME_PATTERN
 from tests.pages import examples_of
 from tests.runner.conftest import Bench
 from tests.runner.node_api import Refusal
@@ -257,6 +260,33 @@ def test_registering_a_model_uploads_what_the_history_lacks(run: Bench) -> None:
             "resource_configuration": {"cpu": 1, "memory_gb": 0.5},
         },
     )
+
+
+def test_a_name_that_no_model_has_is_refused_at_once(run: Bench) -> None:
+    said = f"path/model: String should match pattern '{NAME_PATTERN}'"
+
+    def refuse(method: str, path: str) -> Refusal | None:
+        """As the service: what has no route is not found, other names match the pattern or not."""
+        _, is_of_models, tail = unquote(path).partition("/models/")
+        name = tail.removesuffix("/versions")
+        if not is_of_models or re.match(NAME_PATTERN, name):
+            return None
+        if not name or "/" in name:
+            return Refusal(404, "not_found")
+        return Refusal(422, "invalid", detail=said)
+
+    run.api.refuse = refuse
+    names = ["my model", "ü", "a#b", "a?validate_only=true", "a%20b", "a/b", "", "..", "\udc80"]
+    printed = play(
+        run,
+        "open('m.bin', 'w').write('m')\n"
+        "from azureml.exceptions import ServiceException\n"
+        f"for name in {names!r}:\n"
+        "    try: run.register_model(name, 'm.bin')\n"
+        "    except ServiceException as error: print(error.status_code, error.code, error)\n",
+    )
+    assert printed.splitlines() == [f"422 invalid {said}"] * len(names)
+    assert run.api.models == []
 
 
 def test_a_lost_answer_makes_no_second_version(run: Bench) -> None:

@@ -11,6 +11,7 @@ from azureml.exceptions import RunEnvironmentException, ServiceException
 
 RETRY_SECONDS = 30.0
 CHUNK_BYTES = 1 << 18
+MODEL_NAME_PATTERN = "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"  # the service's own
 
 
 class Service(object):
@@ -123,6 +124,19 @@ class Service(object):
 def file_path(run_id, name):
     """Return the address of a run's file."""
     return "/runs/{}/files/{}".format(quote(run_id, safe=""), quote(name))
+
+
+def versions_path(model_name):
+    """Return the address of a model's versions.
+
+    Raises:
+        ServiceException: the name fits in no address, so that the service cannot say what is wrong.
+    """
+    name = str(model_name)
+    if name in ("", ".", "..") or "/" in name:
+        message = "path/model: String should match pattern '{}'".format(MODEL_NAME_PATTERN)
+        raise ServiceException(message, status_code=422, code="invalid")
+    return "/models/{}/versions".format(quote(name, safe="", errors="replace"))
 
 
 def with_query(path, query):

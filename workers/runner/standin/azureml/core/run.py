@@ -12,7 +12,7 @@ from azureml.core._metrics import fold
 from azureml.core._not_offered import NotOffered
 from azureml.core._offline import _OfflineRun
 from azureml.core._records import RecordsFile
-from azureml.core._service import file_path
+from azureml.core._service import file_path, versions_path
 from azureml.core.experiment import Experiment
 from azureml.core.model import Model
 from azureml.core.workspace import Workspace
@@ -211,6 +211,7 @@ class Run(MetricLogging, RunFiles, NotOffered):
                        datasets=None, sample_input_dataset=None, sample_output_dataset=None,
                        resource_configuration=None, **_ignored):  # fmt: skip
         """Register a version of a model from the run's files; local ones are uploaded first."""
+        address = versions_path(model_name)
         path = posixpath.normpath((model_path or model_name).replace(os.sep, "/"))
         self._ensure_uploaded(path)
         document = {
@@ -225,7 +226,7 @@ class Run(MetricLogging, RunFiles, NotOffered):
         if resource_configuration is not None:
             document["resource_configuration"] = resource_configuration.to_document()
         given = {key: value for key, value in document.items() if value not in (None, {})}
-        answer = self._service().send("POST", "/models/{}/versions".format(model_name), given)
+        answer = self._service().send("POST", address, given)
         return Model(self._experiment.workspace, model_name, document=answer)
 
     def start(self):
