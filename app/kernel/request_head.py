@@ -53,6 +53,9 @@ def head_refusal(scope: Scope, head: Head) -> DomainError | None:
     """Why a head is refused: a bad address, many or long fields, or two where one may be."""
     if not scope["path"].startswith("/"):
         return BadRequest("The address is no path: it has to begin with /.")
+    if "\n" in scope["path"]:
+        # Routes would leave it out where it stands last, and find what has a similar name.
+        return BadRequest("The address has a line break (%0A), which no name here has.")
     address_bytes = len(scope.get("raw_path") or b"") + len(scope["query_string"])
     if address_bytes > MOST_ADDRESS_BYTES:
         return AddressTooLong(

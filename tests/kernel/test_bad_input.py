@@ -73,6 +73,15 @@ async def test_nul_in_an_address_is_refused(api: LiveApi, path: str, pointer: st
     problem(await api.client.get(path), 422, pointer)
 
 
+async def test_line_breaks_in_an_address_are_refused(api: LiveApi, run_path: str) -> None:
+    for path in (f"{run_path}/files/a%0A", f"{run_path}/files/a%0Ab"):
+        answer = problem(await api.client.put(path, content=b"x"), 400)
+        assert "line break" in answer["detail"]
+    assert (await api.client.get(f"{run_path}/files")).json()["items"] == []
+    problem(await api.client.delete("clusters/cpu%0A"), 400)
+    assert (await api.client.get("clusters/cpu")).status_code == 200
+
+
 @pytest.mark.parametrize("content", ["0", "null", "{}", "[]", '"x"', "[" * 5000, "nonsense", "[1]"])
 async def test_made_up_page_tokens_are_refused(api: LiveApi, content: str) -> None:
     token = base64.urlsafe_b64encode(content.encode()).decode()
