@@ -14,6 +14,8 @@ from app.imports.translation import JOB, below
 PLACE = "#"
 """Where the translation finds the job; it is no place in the request, so ``moved`` has all."""
 _RENAMED = {"compute": "computeId", "code": "codeId", "type": "jobType", "$schema": "schema"}
+_NEEDED = {"environmentId": "environment", "experimentName": "experiment_name"}
+"""What is spoken of where a file does not have it, too."""
 _MODES = {"ro_mount": "ReadOnlyMount", "download": "Download", "rw_mount": "ReadWriteMount"}
 _DISTRIBUTIONS = {"tensorflow": "TensorFlow", "mpi": "Mpi", "pytorch": "PyTorch"}
 
@@ -43,6 +45,8 @@ def read_job_file(document: Mapping[str, Any]) -> JobFile:
         into.properties[renamed] = (
             convert(value, below(PLACE, renamed), below(JOB, name), into) if convert else value
         )
+    for renamed, name in _NEEDED.items():
+        into.moved.setdefault(below(PLACE, renamed), below(JOB, name))
     into.properties["jobType"] = str(document.get("type", "command")).capitalize()
     return into
 

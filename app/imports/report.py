@@ -61,6 +61,9 @@ def _left_aside(translation: Translation) -> Iterator[ImportNote]:
 
 
 def _defaulted(translation: Translation) -> Iterator[ImportNote]:
+    if translation.refused:
+        # What the run lacks may be what was refused: nothing takes its place.
+        return
     for name, message in _DEFAULTS.items():
         is_there = name in translation.run
         if name == "environment" and "environment_name" in translation.run:

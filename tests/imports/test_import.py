@@ -265,6 +265,22 @@ async def test_validate_only_reports_and_submits_nothing(api: LiveApi, snapshot_
     }  # fmt: skip
 
 
+async def test_a_job_without_environment_is_said_to_lack_it_and_nothing_else(
+    api: LiveApi, snapshot_id: str
+) -> None:
+    job = "command: echo hi\ncompute: azureml:cpu\nexperiment_name: x\n"
+    report = await _report(api, {"snapshot_id": snapshot_id, "job": job})
+    assert (report["is_valid"], report["run"]) == (False, None)
+    found = [(note["kind"], note["pointer"], note["code"]) for note in report["notes"]]
+    assert found[0] == ("unsupported", "/job/environment", "import_unsupported")
+    assert {kind for kind, _, _ in found[1:]} == {"translated"}
+
+    named = job.replace("experiment_name: x\n", "environment: azureml:plain\n")
+    report = await _report(api, {"snapshot_id": snapshot_id, "job": named})
+    pointers = {note["run_pointer"]: note["pointer"] for note in report["notes"]}
+    assert pointers["/experiment_name"] == "/job/experiment_name"
+
+
 async def _report(api: LiveApi, body: dict[str, Any]) -> dict[str, Any]:
     answer = await api.client.post("runs/import", params={"validate_only": "true"}, json=body)
     assert answer.status_code == 200, answer.text
