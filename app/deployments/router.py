@@ -26,7 +26,6 @@ from app.kernel.db import DatabaseDep, SessionDep
 from app.kernel.errors import Conflict
 from app.kernel.etags import NEEDS_READING, check_is_read, check_preconditions, resource_etag
 from app.kernel.odd_rows import one
-from app.kernel.orm import MAX_INTEGER
 from app.kernel.pagination import Page, PageDep
 from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
@@ -203,7 +202,7 @@ async def get_deployment_logs(
     objects: ObjectsDep,
     _: UserAccess,
     lines: LineQueryDep,
-    offset: Annotated[int, Query(ge=0, le=MAX_INTEGER, description="First byte")] = 0,
+    offset: Annotated[int, Query(ge=0, description="First byte")] = 0,
     follow: Annotated[bool, Query(description="Go on until the deployment is gone")] = False,
 ) -> Response:
     """What all replicas printed, as it is now or followed; lines as of a run's log."""

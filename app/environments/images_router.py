@@ -71,7 +71,7 @@ async def get_image_logs(
         int | None,
         Query(ge=1, le=MAX_INTEGER, description="Number of the build; absent: the current one"),
     ] = None,
-    offset: Annotated[int, Query(ge=0, le=MAX_INTEGER, description="First byte")] = 0,
+    offset: Annotated[int, Query(ge=0, description="First byte")] = 0,
     follow: Annotated[bool, Query(description="Go on until the build has ended")] = False,
 ) -> Response:
     """Output of a build as it is now, or followed; lines as of a run's log."""

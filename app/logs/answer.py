@@ -50,7 +50,7 @@ async def log_answer(
         grows: whether it ever will be; otherwise nobody waits.
 
     Raises:
-        Invalid: lines are asked for from a byte on.
+        Invalid: lines are asked for from a byte on, or bytes from where no log has any.
         LogStreamNotFound: there is no stream of this name.
         LogExpired: the workspace's retention took it away.
         RangeNotSatisfiable: the range begins behind the end.

@@ -8,6 +8,7 @@ from fastapi.responses import Response, StreamingResponse
 
 from app.kernel.db import Database
 from app.kernel.errors import RangeNotSatisfiable, invalid_field
+from app.kernel.orm import MAX_INTEGER
 from app.logs import formats
 from app.logs.errors import LogExpired, LogStreamNotFound
 from app.logs.formats import NDJSON, SSE, TEXT, Format
@@ -51,7 +52,10 @@ async def log_response(
         LogStreamNotFound: there is no stream of this name.
         LogExpired: the workspace's retention took it away.
         RangeNotSatisfiable: the range begins behind the end.
+        Invalid: no log can have an ``offset`` so large.
     """
+    if offset > MAX_INTEGER:
+        raise invalid_field("query/offset", "offset_too_large", "No log has so many bytes.")
     reader = LogReader(database, objects, owner=owner, attempt=attempt, name=name)
     stream = await reader.stream()
     if stream is None and name != MERGED:

@@ -34,7 +34,7 @@ async def get_run_logs(
         int | None,
         Query(ge=1, le=MAX_INTEGER, description="Attempt of the stream; absent: the latest"),
     ] = None,
-    offset: Annotated[int, Query(ge=0, le=MAX_INTEGER, description="First byte")] = 0,
+    offset: Annotated[int, Query(ge=0, description="First byte")] = 0,
     follow: Annotated[bool, Query(description="Go on until the run has ended")] = False,
 ) -> Response:
     """The log as it is now, or followed with ``curl -N``; resumes at any byte.
