@@ -22,6 +22,7 @@ from app.pictures.spec import Format
 from app.pictures.texts import duration
 from app.pictures.undrawn import Along
 from app.runs.access import DetachedRunDep, attempt_of
+from app.runs.states import TERMINAL
 from app.workspaces.detached import DetachedWorkspaceDep
 
 router = APIRouter(prefix="/v1/workspaces/{workspace}", tags=["pictures"])
@@ -90,15 +91,17 @@ async def draw_run_usage(
     attempt: Attempt = None,
 ) -> Response:
     """What the nodes of a run used, over time."""
+    number = attempt_of(run, attempt)
     async with database.session() as session:
         measured = await metrics.read(
             session,
             run_id=run.id,
-            attempt=attempt_of(run, attempt),
+            attempt=number,
             wanted=Wanted(namespace=usage.NAMESPACE),
             max_points=service.POINTS,
         )
-    panels, left_out = usage.of_nodes(measured.items, run.started_at)
+    is_over = run.status in TERMINAL or number < run.attempt
+    panels, left_out = usage.of_nodes(measured.items, run.started_at, is_over=is_over)
     title = f"What the nodes of {service.title_of(run)} used"
     return await drawn(frame, kind, title=title, footer=left_out, panels=panels)
 

@@ -59,8 +59,15 @@ _KINDS = (
 )
 
 
-def of_nodes(metrics: Sequence[MetricRead], began_at: datetime | None) -> tuple[list[Panel], str]:
+def of_nodes(
+    metrics: Sequence[MetricRead], began_at: datetime | None, *, is_over: bool = False
+) -> tuple[list[Panel], str]:
     """Panels of what the nodes measured, and what was left out.
+
+    Args:
+        metrics: that the nodes measured.
+        began_at: when the run began; None: with the first value.
+        is_over: whether nothing more will be measured.
 
     Raises:
         NothingToPlot: nothing was measured.
@@ -75,7 +82,8 @@ def of_nodes(metrics: Sequence[MetricRead], began_at: datetime | None) -> tuple[
         nodes.add(int(match[1]))
         found.setdefault(measure, []).append((int(match[1]), match[2] or "", metric))
     if not nodes:
-        raise NothingToPlot("Nothing was measured yet; nodes measure while the scripts run.")
+        yet = "" if is_over else " yet"
+        raise NothingToPlot(f"Nothing was measured{yet}; nodes measure while the scripts run.")
     shown = sorted(nodes)[:MOST_NODES]
     began_at = began_at or min(m.points[0].logged_at for m in metrics if m.points)
     panels = [panel for kind in _KINDS if (panel := _panel(kind, found, shown, began_at))["lines"]]

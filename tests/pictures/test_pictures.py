@@ -15,7 +15,7 @@ import pytest
 from app.metrics.schemas import MetricPoint, MetricRead
 from app.pictures import curves, timeline, usage
 from app.pictures.spec import Panel
-from app.tables.run import RunEvent
+from app.tables.run import Run, RunEvent
 from tests.live_api import LiveApi, live_api
 from tests.made_runs import make_runs
 
@@ -107,6 +107,17 @@ async def test_what_cannot_be_drawn_is_refused(api: LiveApi) -> None:
     assert (missing.status_code, missing.json()["code"]) == (404, "run_not_found")
     many = "&".join(f"run={n}" for n in range(21))
     assert (await api.client.get(f"metrics/compare.png?{many}")).status_code == 422
+
+
+async def test_of_a_run_that_is_over_nothing_is_expected_any_more(api: LiveApi) -> None:
+    (run,) = await make_runs(api, 1)
+    said = []
+    for status in ("Running", "Completed"):
+        async with api.database.session() as session:
+            (await session.get_one(Run, run)).status = status
+        said.append((await api.client.get(f"runs/{run}/host.png")).json()["detail"])
+    end = "; nodes measure while the scripts run."
+    assert said == [f"Nothing was measured yet{end}", f"Nothing was measured{end}"]
 
 
 async def test_why_a_metric_is_not_drawn_is_said(api: LiveApi) -> None:
