@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from app.kernel.orm import MAX_INTEGER
 
+LONGEST_NAME = 255
 _MOST_CHARACTERS = 1024 * 1024
 """Of a value that is no number, as JSON."""
 YEAR_9999 = 253_370_764_800
@@ -21,7 +22,7 @@ class MetricRecord(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    name: str = Field(min_length=1, max_length=255, pattern=r"^[^\x00]*$")
+    name: str = Field(min_length=1, max_length=LONGEST_NAME, pattern=r"^[^\x00]*$")
     type: MetricType = "scalar"
     value: Any = None
     step: int | None = Field(default=None, ge=-MAX_INTEGER, le=MAX_INTEGER)

@@ -20,6 +20,7 @@ from app.metrics.writing import TooManyMetrics
 from app.nodes.errors import RecordsGap
 from app.nodes.host_values import HOST_NAMESPACE, host_values
 from app.nodes.measures import RUN_WAIT_SECONDS
+from app.nodes.refusals import Refused, refused, shortened, tell
 from app.nodes.run_reports import exit_result, noted_end
 from app.nodes.schemas import (
     Checkpoint,
@@ -48,7 +49,6 @@ from app.tables.run import Run, RunNode
 
 _ENDED_NODE_STATES = frozenset({"Finished", "Failed", "Lost"})
 _OVER = _ENDED_NODE_STATES | {"Exited"}
-_MOST_NAMES_TOLD = 20
 
 
 class RunWork:
@@ -154,7 +154,7 @@ class RunWork:
         if batch.first_seq > expected:
             raise RecordsGap(expected=expected)
         fresh = list(enumerate(batch.records, start=batch.first_seq))[expected - batch.first_seq :]
-        values = []
+        values, without = [], list[Refused]()
         for seq, record in fresh:
             try:
                 if record.get("kind") == "metric":
@@ -163,20 +163,16 @@ class RunWork:
                     _apply(run, record)
             except (ValidationError, PropertyImmutable, TooManyTags, KeyError, TypeError) as error:
                 # A bad record must not hold up those behind it; the user learns of it.
-                reason = str(error).splitlines()[0]
-                add_event(
-                    session, run, kind="record_refused", actor=node.name, reason=reason,
-                    data={"seq": seq, "kind": str(record.get("kind"))},
-                )  # fmt: skip
-        refused = await metrics.store_what_fits(
+                without.append(refused(seq, record, error))
+        beyond = await metrics.store_what_fits(
             session, run_id=run.id, attempt=node.attempt, source=f"n{node.node_index}",
             numbered=values,
         )  # fmt: skip
-        if refused:
-            add_event(
-                session, run, kind="record_refused", actor=node.name, reason=str(TooManyMetrics()),
-                data={"kind": "metric", "names": refused[:_MOST_NAMES_TOLD]},
-            )  # fmt: skip
+        first = {record.name: seq for seq, record in reversed(values)}
+        reason = str(TooManyMetrics())
+        without += [Refused(first[name], "metric", shortened(name), reason) for name in beyond]
+        if without:
+            await tell(session, run, node, without)
         node.records_seq = max(expected, batch.first_seq + len(batch.records))
         return node.records_seq
 

@@ -12,9 +12,10 @@ from app.auth.service import create_token
 from app.logs import service as logs
 from app.metrics import service as metric_service
 from app.metrics import writing
+from app.nodes import refusals as node_refusals
 from app.runs import file_limit
 from tests.live_api import LiveApi, live_api
-from tests.logs.nodes import start_nodes
+from tests.logs.nodes import Node, start_nodes
 from tests.made_runs import make_request, make_runs
 
 pytestmark = pytest.mark.anyio
@@ -93,6 +94,79 @@ async def test_a_script_that_logs_more_loses_those_alone(api: LiveApi, run: str)
     events = (await api.client.get(f"runs/{run}/events")).json()["items"]
     (refused,) = [event for event in events if event["type"] == "record_refused"]
     assert refused["data"]["names"] == ["d", "e"]
+
+
+async def send_records(node: Node, first_seq: int, *records: dict[str, Any]) -> None:
+    body = {"first_seq": first_seq, "records": list(records)}
+    url = "http://api/v1/node/records"
+    answer = await node.api.client.post(url, json=body, headers=node.headers)
+    assert answer.json() == {"next_seq": first_seq + len(records)}
+
+
+async def refusals(api: LiveApi, run: str) -> list[tuple[str, list[str]]]:
+    events = (await api.client.get(f"runs/{run}/events")).json()
+    return [
+        (event["reason"], event["data"]["names"])
+        for event in events["items"]
+        if event["type"] == "record_refused"
+    ]
+
+
+@pytest.mark.usefixtures("three_metrics")
+async def test_what_is_refused_is_told_once_for_each_name_and_reason(
+    api: LiveApi, run: str
+) -> None:
+    (node,) = await start_nodes(api, run, 1)
+    long = "x" * 600
+    matrix = {"kind": "metric", "name": "m", "type": "confusion_matrix", "value": 1}
+    loop: list[dict[str, Any]] = [
+        *(
+            {"kind": "metric", "name": name, "value": 1.0}
+            for name in (long, "", "a", "b", "c", "d")
+        ),
+        matrix,
+        {"kind": "tag", "value": "no key"},
+        {"kind": "metric", "name": "a", "step": "x"},
+    ]
+    for turn in range(3):
+        await send_records(node, 2 * turn * len(loop), *loop, *loop)
+
+    told = await refusals(api, run)
+    too_long = f"{'x' * 100}…"
+    assert told[:6] == [
+        (f"metric '{too_long}': a name has 1 to 255 characters", [too_long]),
+        ("metric '': a name has 1 to 255 characters", [""]),
+        (
+            "metric 'm': the value of a confusion_matrix must be {\"class_labels\": […], "
+            '"matrix": a row of numbers for each label}',
+            ["m"],
+        ),
+        ("a record of the kind 'tag' needs 'key'", [""]),
+        (told[4][0], ["a"]),
+        (told[5][0], ["d"]),
+    ]
+    assert told[4][0].startswith("metric 'a': step: Input should be a valid integer")
+    assert told[5][0].startswith("A run has at most ")
+    assert len(told) == 6
+    # What comes in the next attempt is told again.
+    (node,) = await start_nodes(api, run, 1, attempt=2)
+    await send_records(node, 0, *loop)
+    assert await refusals(api, run) == told * 2
+
+
+async def test_of_names_without_end_some_are_told(
+    api: LiveApi, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(node_refusals, "MOST_EVENTS", 5)
+    (node,) = await start_nodes(api, run, 1)
+    for first in (0, 4, 8):
+        names = [f"{number}{'x' * 600}" for number in range(first, first + 4)]
+        await send_records(node, first, *({"kind": "metric", "name": name} for name in names))
+
+    told = await refusals(api, run)
+
+    assert len(told) == 6
+    assert told[-1] == ("More is refused, of which no event tells any more.", [])
 
 
 async def test_files_of_a_run(api: LiveApi, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
