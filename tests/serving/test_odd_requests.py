@@ -73,6 +73,25 @@ async def test_an_odd_body_is_refused(
     assert (answer.status_code, answer.json()["code"]) == (400, code)
 
 
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [
+        ([1] * 33, "a list of at most 32 sizes"),
+        ([10**15, 784], "size 0, counted from 0, is no integer from 0 to 2147483647"),
+        ([1, -1], "size 1, counted"),
+        ([1, 1, "2"], "size 2, counted"),
+    ],
+)
+async def test_what_is_wrong_with_a_shape_is_said(
+    client: httpx2.AsyncClient, shape: Any, said: str
+) -> None:
+    answer = await client.post(INFER, content=inference(shape))
+    assert answer.status_code == 400
+    (error,) = answer.json()["errors"]
+    assert (error["pointer"], error["code"]) == ("/inputs/0/shape", "invalid_type")
+    assert said in error["message"]
+
+
 @pytest.mark.parametrize("length", ["\u00b2", "-1", "9" * 5000, "99999"])
 async def test_an_odd_length_of_the_json_is_refused(
     client: httpx2.AsyncClient, length: str

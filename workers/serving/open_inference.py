@@ -169,13 +169,13 @@ def _tensor(given: Any, signature: Signature, pointer: str) -> Tensor:
 
 def _shape(given: Dict[str, Any], pointer: str) -> Tuple[int, ...]:
     shape = given.get("shape")
-    if (
-        not isinstance(shape, list)
-        or len(shape) > _MOST_DIMENSIONS
-        or not all(map(_is_size, shape))
-    ):
+    if not isinstance(shape, list) or len(shape) > _MOST_DIMENSIONS:
         message = f"expected a list of at most {_MOST_DIMENSIONS} sizes"
         raise invalid_field(f"{pointer}/shape", "invalid_type", message)
+    for index, size in enumerate(shape):
+        if not _is_size(size):
+            message = f"size {index}, counted from 0, is no integer from 0 to {_LARGEST_SIZE}"
+            raise invalid_field(f"{pointer}/shape", "invalid_type", message)
     return tuple(shape)
 
 
