@@ -1,14 +1,15 @@
 """Routes of source snapshots."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from app.auth.access import UserAccess, UserOrRunAccess
 from app.auth.idempotency import REPEATABLE_DETACHED
 from app.auth.needs import needs
 from app.auth.writes import WriteRoute
 from app.kernel.db import DatabaseDep, SessionDep
+from app.kernel.errors import UnsupportedMedia
 from app.kernel.etags import check_preconditions, resource_etag
-from app.kernel.media import BYTES_BODY, TAKES_BYTES
+from app.kernel.media import BYTES_BODY, TAKES_BYTES, is_json
 from app.kernel.pagination import Page, PageDep, page_of
 from app.kernel.urls import absolute_url
 from app.snapshots import repository, service
@@ -21,6 +22,14 @@ from app.workspaces.detached import DetachedWorkspaceDep
 router = APIRouter(
     prefix="/v1/workspaces/{workspace}/snapshots", tags=["snapshots"], route_class=WriteRoute
 )
+
+
+async def _refuse_archives(request: Request) -> None:
+    if not is_json(request):
+        raise UnsupportedMedia(
+            "Send the list of files as JSON with Content-Type: application/json; an archive is "
+            "taken by PUT, at the same address: curl -T source.tar.gz."
+        )
 
 
 @router.put("", status_code=201, openapi_extra=BYTES_BODY, dependencies=[TAKES_BYTES])
@@ -43,7 +52,7 @@ async def upload_snapshot(
     return _created(row, request, response)
 
 
-@router.post("", status_code=201, dependencies=[REPEATABLE_DETACHED])
+@router.post("", status_code=201, dependencies=[REPEATABLE_DETACHED, Depends(_refuse_archives)])
 @needs("files.write")
 async def create_snapshot(
     workspace: DetachedWorkspaceDep,

@@ -192,3 +192,12 @@ async def test_another_workspace_does_not_see_it(api: LiveApi) -> None:
     answer = await api.client.get(f"{other}/snapshots/{snapshot['id']}")
     assert answer.status_code == 404
     assert answer.json()["code"] == "snapshot_not_found"
+
+
+async def test_an_archive_that_is_posted_is_told_how_archives_are_sent(api: LiveApi) -> None:
+    headers = {"Content-Type": "application/gzip"}
+    answer = await api.client.post("snapshots", content=tar_of(FILES), headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (415, "unsupported_media_type")
+    assert "PUT" in answer.json()["detail"]
+    answer = await api.client.post("snapshots", content=b"{", headers={"Content-Type": "text/json"})
+    assert answer.status_code == 415
