@@ -16,7 +16,7 @@ from app.datasets.fetch import policy_from
 from app.datasets.stored import is_stored, with_datastores
 from app.kernel.config import SettingsDep
 from app.kernel.db import DatabaseDep, SessionDep
-from app.kernel.errors import Forbidden
+from app.kernel.errors import Forbidden, invalid_field
 from app.kernel.etags import check_preconditions
 from app.kernel.media import BYTES_BODY, TAKES_BYTES
 from app.kernel.names import NamePath
@@ -27,6 +27,7 @@ from app.kernel.urls import absolute_url
 from app.kernel.validate_only import VALIDATES
 from app.models import repository, service
 from app.models.access import VersionDep, VersionPath, version_etag
+from app.models.kind import find_kind, framework_of
 from app.models.schemas import (
     Lineage,
     ModelDescription,
@@ -114,6 +115,8 @@ async def upload_model_archive(
     else:
         files = await store_archive(objects, request.stream(), max_bytes=most)
     about = ModelDescription(framework_version=framework_version, description=description)
+    if filename:
+        about.framework = framework_of(find_kind([filename]).kind)
     async with database.session() as session:
         name, row = await _add_stored(session, workspace, model, about, files, principal)
         return await _created(session, name, row, request, response)
@@ -242,7 +245,10 @@ async def _add_stored(
 
 def _run_id(body: ModelVersionCreate, principal: Principal) -> str:
     if principal.kind != "run":
-        return body.run_id or ""
+        if body.run_id is None:
+            message = "Name the run whose files these are, as run_id."
+            raise invalid_field("/run_id", "missing", message)
+        return body.run_id
     if body.run_id not in (None, principal.id):
         raise Forbidden("A run's token is good for its own run only.")
     return principal.id

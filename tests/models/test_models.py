@@ -293,6 +293,19 @@ async def test_an_unused_model_goes(api: LiveApi) -> None:
     assert problem(await api.client.get("/models/digits"), 404)["code"] == "model_not_found"
 
 
+@pytest.mark.parametrize(
+    ("name", "framework"),
+    [("model.onnx", "onnx"), ("model.keras", "tensorflow"), ("model.h5", "tensorflow")],
+)
+async def test_the_name_of_one_file_says_its_framework(
+    api: LiveApi, name: str, framework: str
+) -> None:
+    address = f"/models/digits/archive?filename={name}"
+    made = await api.client.put(address, content=b"a model")
+    assert made.status_code == 201, made.text
+    assert made.json()["framework"] == framework
+
+
 async def test_what_is_wrong_with_a_request_is_named(api: LiveApi) -> None:
     run_id = await make_run(api, [])
     post = api.client.post
@@ -300,6 +313,7 @@ async def test_what_is_wrong_with_a_request_is_named(api: LiveApi) -> None:
     cases = [
         ({}, "", "model_source"),
         ({"path": "outputs", "run_id": "run_none"}, "/run_id", "unknown_run"),
+        ({"path": "outputs"}, "/run_id", "missing"),
         ({"path": "outputs/model", "run_id": run_id}, "/path", "path_not_found"),
         (
             {"files": [{"path": "../x", "sha256": "0" * 64, "size_bytes": 1}]},
