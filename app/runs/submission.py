@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.clusters import repository as clusters
 from app.environments import service as environments
+from app.environments.errors import EnvironmentNotFound
 from app.environments.spec import EnvironmentSpec
 from app.experiments import repository as experiments
 from app.kernel.config import Settings
@@ -120,6 +121,21 @@ async def _cluster(session: AsyncSession, workspace: Workspace, body: RunCreate)
     return _usable(await clusters.find(session, workspace.id, body.cluster_name), body.cluster_name)
 
 
+async def named_environment(
+    session: AsyncSession, workspace: Workspace, name: str
+) -> EnvironmentSpec:
+    """The specification of the environment that a run request names.
+
+    Raises:
+        Invalid: there is none of this name.
+    """
+    try:
+        return await environments.spec_of(session, workspace, name)
+    except EnvironmentNotFound as error:
+        message = f"{error.detail[:-1]}; create it with PUT …/environments/NAME."
+        raise invalid_field("/environment_name", "unknown_environment", message) from error
+
+
 def _usable(cluster: Cluster | None, name: str) -> Cluster:
     if cluster is None or cluster.provisioning_state == "Deleting":
         message = f"There is no cluster {name!r}; create it with PUT …/clusters/NAME."
@@ -158,7 +174,7 @@ async def _environment(
 ) -> EnvironmentSpec:
     spec = body.environment or EnvironmentSpec()
     if body.environment_name is not None:
-        spec = await environments.spec_of(session, workspace, body.environment_name)
+        spec = await named_environment(session, workspace, body.environment_name)
     if body.use_gpu is not None:
         spec = spec.model_copy(update={"use_gpu": body.use_gpu})
     return spec

@@ -4,8 +4,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.environments import service as environments
-from app.runs import repository
+from app.runs import repository, submission
 from app.runs.schemas import RunCreate
 from app.tables.workspace import Workspace
 
@@ -16,7 +15,7 @@ async def pinned(session: AsyncSession, workspace: Workspace, trial: RunCreate) 
     Else a trial that is submitted later might read other data than those it is compared with.
 
     Raises:
-        EnvironmentNotFound: there is no environment of its name.
+        Invalid: there is no environment of its name.
     """
     document = trial.model_dump(mode="json", exclude_unset=True)
     places: list[Any] = [
@@ -32,6 +31,6 @@ async def pinned(session: AsyncSession, workspace: Workspace, trial: RunCreate) 
                 place["version"] = found.version
     name = document.pop("environment_name", None)
     if name is not None:
-        spec = await environments.spec_of(session, workspace, name)
+        spec = await submission.named_environment(session, workspace, name)
         document["environment"] = spec.model_dump(mode="json")
     return RunCreate.model_validate(document)

@@ -61,7 +61,7 @@ async def create(
     # Where constraints leave little, it takes a while.
     values = await asyncio.to_thread(check, body)
     await _check_warm_start(session, workspace, body)
-    body = body.model_copy(update={"trial": await pinned(session, workspace, body.trial)})
+    body = body.model_copy(update={"trial": await _pinned(session, workspace, body.trial)})
     sweep_id = new_id("sweep")
     last = _run(body, values, sweep_id)
     await _try(session, settings, workspace=workspace, run=last, actor=actor)
@@ -97,6 +97,13 @@ def _run(body: SweepCreate, values: Values, sweep_id: str) -> RunCreate:
     number, name = body.limits.max_trials - 1, body.display_name or sweep_id
     try:
         return run_of(body, values, sweep_id=sweep_id, number=number, name=name)
+    except Invalid as error:
+        raise _within_trial(error) from error
+
+
+async def _pinned(session: AsyncSession, workspace: Workspace, trial: RunCreate) -> RunCreate:
+    try:
+        return await pinned(session, workspace, trial)
     except Invalid as error:
         raise _within_trial(error) from error
 

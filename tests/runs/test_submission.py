@@ -94,6 +94,7 @@ async def test_a_run_is_shown_alike_wherever_it_is_shown(
         ({"entry_script": "missing.py"}, "/entry_script"),
         ({"cluster_name": "nowhere"}, "/cluster_name"),
         ({"snapshot_id": "snap_nothing"}, "/snapshot_id"),
+        ({"environment_name": "nowhere"}, "/environment_name"),
         ({"entry_script": None}, "/"),
         ({"command": "python train.py"}, "/"),
         ({"script_params": {"--data": {"dataset": "none"}}}, "/script_params/--data"),

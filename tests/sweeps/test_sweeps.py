@@ -370,6 +370,10 @@ async def test_a_run_that_cannot_be_is_refused_with_its_place(world: Searching) 
         assert answer.status_code == 422
         (error,) = answer.json()["errors"]
         assert (error["pointer"], error["code"]) == ("/trial/cluster_name", "unknown_cluster")
+    trial = {**world.request, "environment_name": "none"}
+    answer = await world.api.client.post("sweeps", json=world.body(trial=trial))
+    (error,) = answer.json()["errors"]
+    assert (error["pointer"], error["code"]) == ("/trial/environment_name", "unknown_environment")
     trial = {**world.request, "arguments": ["${{search_space.momentum}}"]}
     answer = await world.api.client.post("sweeps", json=world.body(trial=trial))
     assert answer.json()["errors"][0]["code"] == "unknown_parameter"
