@@ -111,6 +111,9 @@ def test_a_scalar_and_any_rank() -> None:
         ({"inputs": [2**31]}, one("int32", (-1,)), "out_of_range", "/inputs"),
         ({"inputs": [10**30]}, one("int64", (-1,)), "invalid_type", "/inputs/0"),
         ({"inputs": [-1]}, one("uint8", (-1,)), "out_of_range", "/inputs"),
+        ({"inputs": [1.0, 1e39]}, one("float32", (-1,)), "out_of_range", "/inputs"),
+        ({"inputs": [-1e39]}, one("bfloat16", (-1,)), "out_of_range", "/inputs"),
+        ({"inputs": [70_000]}, one("float16", (-1,)), "out_of_range", "/inputs"),
         ({"inputs": [1]}, one("bool", (-1,)), "invalid_type", "/inputs/0"),
         ({"inputs": [{"b64": "?"}]}, one("string", (-1,)), "invalid_base64", "/inputs/0/b64"),
         ({"inputs": [["a"], "b"]}, one("string", (-1,)), "shape_mismatch", "/inputs"),
@@ -120,6 +123,13 @@ def test_what_does_not_fit_is_named(
     body: Any, signature: Signature, code: str, pointer: str
 ) -> None:
     assert refusal(body, signature) == (code, pointer)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_infinity_and_what_is_no_number_are_taken_as_they_are(dtype: str) -> None:
+    values = [1.5, np.inf, -np.inf, np.nan]
+    array = decode({"inputs": values}, one(dtype, (-1,))).arrays["x"]
+    np.testing.assert_array_equal(array, values)
 
 
 def test_what_json_cannot_carry_is_said_to_be_so() -> None:

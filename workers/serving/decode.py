@@ -195,14 +195,23 @@ def as_input(array: Any, tensor: Tensor, pointer: str) -> Any:
     if kind == "i":
         limits = np.iinfo(tensor.dtype)
         if array.size and (array.min() < limits.min or array.max() > limits.max):
-            raise invalid_field(
-                pointer,
-                "out_of_range",
-                f"a number does not fit {tensor.dtype} (input {tensor.name!r})",
-            )
-    if tensor.dtype == "bfloat16":  # numpy has no such type; TensorFlow casts from float32
-        return array.astype(np.float32)
-    return array if kind == "s" else array.astype(tensor.dtype, copy=False)
+            raise _out_of_range(tensor, pointer)
+    if kind == "s":
+        return array
+    # NumPy has no bfloat16; TensorFlow casts from float32, whose range is the same.
+    dtype = "float32" if tensor.dtype == "bfloat16" else tensor.dtype
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype, copy=False)
+    # Infinity is itself; a number that becomes infinity does not fit.
+    is_suspect = kind == "f" and cast is not array and not np.isfinite(cast).all()
+    if is_suspect and (np.isinf(cast) & np.isfinite(array)).any():
+        raise _out_of_range(tensor, pointer)
+    return cast
+
+
+def _out_of_range(tensor: Tensor, pointer: str) -> Problem:
+    message = f"a number does not fit {tensor.dtype} (input {tensor.name!r})"
+    return invalid_field(pointer, "out_of_range", message)
 
 
 def _kind(tensor: Tensor, pointer: str) -> str:
