@@ -86,7 +86,7 @@ async def test_downloads_that_wait_for_the_bucket_hold_no_session(
                 waiting = [
                     asyncio.create_task(there.client.get(base + path)) for _ in range(AT_ONCE)
                 ]
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(60):
                     while bucket.asked < AT_ONCE:
                         await asyncio.sleep(0.05)
                     answer = await there.client.get(base + "experiments")
