@@ -52,6 +52,20 @@ def merge_outputs(
     return merged
 
 
+def renamed_outputs(
+    manifests: Sequence[Sequence[dict[str, Any]]], taken: Mapping[str, str]
+) -> list[str]:
+    """Names, sorted, that some node collected with other content than what was uploaded.
+
+    Args:
+        manifests, taken: as of `merge_outputs`.
+    """
+    files = (file for manifest in manifests for file in manifest)
+    return sorted(
+        {file["path"] for file in files if taken.get(file["path"]) not in (None, file["sha256"])}
+    )
+
+
 async def publish_and_end(
     database: Database, objects: ObjectStore, check: Check, *, run_id: str, end: Outcome
 ) -> None:
@@ -173,13 +187,12 @@ async def _taken(
 
     Those under which something else was collected are told of in an event.
     """
-    collected = {file["path"]: file["sha256"] for files in manifests for file in files}
+    collected = list({file["path"] for files in manifests for file in files})
     statement = select(RunFile.path, RunFile.sha256).where(
-        RunFile.run_id == run.id, RunFile.path == any_(literal(list(collected), ARRAY(Text)))
+        RunFile.run_id == run.id, RunFile.path == any_(literal(collected, ARRAY(Text)))
     )
     taken = {path: sha256 for path, sha256 in await session.execute(statement)}  # noqa: C416
-    others = sorted(path for path, sha256 in taken.items() if collected[path] != sha256)
-    if others:
+    if others := renamed_outputs(manifests, taken):
         data = {"files": len(others), "first": others[:_MOST_NAMED]}
         add_event(session, run, kind="outputs_renamed", actor=_ACTOR, data=data)
     return taken

@@ -13,7 +13,7 @@ from app.runs.decide import (
     outcome,
     silent_nodes,
 )
-from app.runs.finalizing import merge_outputs
+from app.runs.finalizing import merge_outputs, renamed_outputs
 from app.runs.states import TERMINAL, TRANSITIONS, Status
 
 ORDER = [
@@ -221,3 +221,13 @@ def test_what_was_uploaded_keeps_its_name_and_what_was_collected_is_kept_beside_
         "nodes/0/outputs/model": "b",
         "nodes/1/nodes/1/outputs/model": "c",
     }
+
+
+@pytest.mark.parametrize("nodes", [["a", "b"], ["b", "a"]])
+def test_of_what_was_uploaded_it_is_told_where_any_node_has_something_else(
+    nodes: list[str],
+) -> None:
+    manifests = [[file("outputs/model", sha256), file("outputs/own", "c")] for sha256 in nodes]
+    taken = {"outputs/model": "a", "outputs/other": "d"}
+    assert renamed_outputs(manifests, taken) == ["outputs/model"]
+    assert renamed_outputs([[file("outputs/model", "a")]], taken) == []
